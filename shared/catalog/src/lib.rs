@@ -1,1 +1,10 @@
-//! placeholder
+//! Catalogs: load a table, swap its metadata; and the commit lock.
+//!
+//! Knows nothing of rewrites. A [`Catalog`] is one trait; SQL and Glue are its adapters.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod catalog;
+mod error;
+
+pub use catalog::{Catalog, CommitToken, ListedTable, LoadedTable, TableChange, TablePage};
+pub use error::{CatalogError, CommitError};

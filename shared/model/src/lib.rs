@@ -1,1 +1,24 @@
-//! placeholder
+//! The words of Icepress as types: identifiers, amounts, plans, tasks and their outcomes.
+//!
+//! Nothing here does I/O. What several crates talk about stands here once, in types that keep epochs, sequence
+//! numbers, bytes and rows from being mixed up.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod ambient;
+mod bucket;
+mod ids;
+mod outcome;
+mod plan;
+mod units;
+
+pub use bucket::{BucketCount, BucketId, bucket_of_database, bucket_of_table};
+pub use ids::{
+    Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
+    SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
+};
+pub use outcome::{GroupResult, ProcessOutcome, RewriteFailure, RewriteFailureKind};
+pub use plan::{
+    BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
+    LeftAlone, LeftAloneReason, PlanTotals, TablePlan,
+};
+pub use units::{Bytes, Rows, TimestampMs};

@@ -1,1 +1,14 @@
-//! placeholder
+//! Object storage: S3 and local files behind one trait.
+//!
+//! Knows nothing of Iceberg. Locations are the URIs that tables carry: `s3://bucket/key` (`s3a` and `s3n` mean the
+//! same), `file:///path`, `file:/path`, or a plain absolute path. A location is never rewritten: what a manifest
+//! says is what is asked for, letter for letter.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+mod storage;
+
+pub use error::{StorageError, StorageErrorKind};
+pub use storage::{
+    DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
+};

@@ -1,1 +1,13 @@
-//! placeholder
+//! Iceberg proper: manifests, the delete index, snapshots that replace, validation.
+//!
+//! Knows what a table is, and not where work comes from. Stands on the public specification types of the `iceberg`
+//! crate; its transactions can't express a rewrite, so the commit is ours.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod commit;
+mod error;
+
+pub use commit::{
+    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, commit_groups,
+};
+pub use error::TableError;

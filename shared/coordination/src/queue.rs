@@ -1,0 +1,64 @@
+//! The port for task queues: at least once, in no order.
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use icepress_model::{BucketId, Epoch, TableId, TaskId};
+use serde::{Deserialize, Serialize};
+
+use crate::CoordinationError;
+
+type Result<T> = std::result::Result<T, CoordinationError>;
+
+/// What a message carries. The work itself lies in the task's row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskMessage {
+    /// The task.
+    pub task: TaskId,
+    /// Its table: messages of one table form a group, so that one table does not starve the others of its bucket.
+    pub table: TableId,
+    /// The epoch that it was planned under.
+    pub epoch: Epoch,
+}
+
+/// A message taken from a queue, invisible to others for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The message.
+    pub message: TaskMessage,
+    /// The queue.
+    pub bucket: BucketId,
+    /// What the queue wants to see again.
+    pub receipt: String,
+    /// How often it was received, this time included.
+    pub receive_count: u32,
+}
+
+/// Queues of tasks, one for each bucket, each with a dead-letter queue.
+#[async_trait]
+pub trait TaskQueue: Send + Sync + Debug {
+    /// Puts messages into the bucket's queue. Returns one result a message, in order.
+    async fn send(&self, bucket: BucketId, messages: &[TaskMessage]) -> Result<Vec<Result<()>>>;
+
+    /// Takes up to `most` messages, waiting up to `wait` for the first; others don't see them for `visibility`.
+    /// After too many receives a message goes to the dead-letter queue instead.
+    async fn receive(
+        &self,
+        bucket: BucketId,
+        most: usize,
+        wait: Duration,
+        visibility: Duration,
+    ) -> Result<Vec<Received>>;
+
+    /// Acknowledges a message. One that was received by somebody else since is left alone.
+    async fn delete(&self, received: &Received) -> Result<()>;
+
+    /// Lets others see a message after `visibility` from now: zero gives it back at once.
+    async fn change_visibility(&self, received: &Received, visibility: Duration) -> Result<()>;
+
+    /// How many messages wait in the dead-letter queue of a bucket.
+    async fn dead_letters(&self, bucket: BucketId) -> Result<u64>;
+
+    /// Moves all dead letters of a bucket back into its queue; returns how many (where the queue can tell, else 0).
+    async fn redrive(&self, bucket: BucketId) -> Result<u64>;
+}

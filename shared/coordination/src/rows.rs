@@ -1,0 +1,189 @@
+//! The rows that are kept, as protocols.md has them.
+
+use icepress_model::{
+    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure, TableId,
+    TaskId, TimestampMs, WorkerId,
+};
+use serde::{Deserialize, Serialize};
+
+/// A bucket: who may plan it, and when it was swept last. A bucket that was never leased has epoch 0 and no owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketRow {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// Who holds it, if anybody.
+    pub owner: Option<WorkerId>,
+    /// The epoch of its last lease.
+    pub epoch: Epoch,
+    /// When the lease ends by itself; meaningless without an owner.
+    pub expires_at: TimestampMs,
+    /// When a sweep of it was completed last; 0 for never.
+    pub last_swept_at: TimestampMs,
+}
+
+/// The right to plan one bucket for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The holder.
+    pub owner: WorkerId,
+    /// What every write made under this lease carries.
+    pub epoch: Epoch,
+    /// When it ends unless renewed.
+    pub expires_at: TimestampMs,
+}
+
+/// What the last census of a database saw: for each table, 8 bytes of hash of its name and 8 of its location, sorted
+/// by the first. Opaque to the store, which keeps it in chunks below its row limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Digest(pub Vec<u8>);
+
+/// Text that is either small enough for a row or lies elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payload {
+    /// The text itself.
+    Inline(String),
+    /// Where the text lies in object storage.
+    Stored(String),
+}
+
+/// What is known of one table. A table that never changed since it was first seen healthy has a row; one that was
+/// never due has none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRow {
+    /// The table.
+    pub table: TableId,
+    /// The bucket it falls into.
+    pub bucket: BucketId,
+    /// The newest epoch that wrote the planning side of this row.
+    pub epoch: Epoch,
+    /// The state that is to be evaluated, as the census or an event saw it.
+    pub due_location: Option<MetadataLocation>,
+    /// When the table is to be looked at next; `None` when nothing is due.
+    pub due_at: Option<TimestampMs>,
+    /// The state evaluated last.
+    pub evaluated_location: Option<MetadataLocation>,
+    /// The state that our own last commit made.
+    pub committed_location: Option<MetadataLocation>,
+    /// What the planner concluded and why, for people (JSON).
+    pub conclusion: Option<String>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The process under way.
+    pub active_process: Option<ProcessId>,
+}
+
+/// What the owner of a bucket writes after it looked at a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The state that was evaluated; `None` where the table could not be loaded.
+    pub evaluated_location: Option<MetadataLocation>,
+    /// What was concluded and why, for people (JSON).
+    pub text: String,
+    /// When to look again although nothing changed; `None` waits for a change.
+    pub next_due_at: Option<TimestampMs>,
+    /// Failures in a row from now on: 0 after a success.
+    pub failures: u32,
+}
+
+/// Where a process stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProcessState {
+    /// Tasks are open, or all done and not yet committed.
+    Running,
+    /// Somebody has claimed the commit.
+    Committing {
+        /// Who.
+        worker: WorkerId,
+        /// When the claim ends by itself.
+        deadline: TimestampMs,
+    },
+    /// Ended, in exactly one way.
+    Ended(ProcessOutcome),
+}
+
+/// One maintenance run of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessRow {
+    /// Its id.
+    pub process: ProcessId,
+    /// The table.
+    pub table: TableId,
+    /// The table's bucket.
+    pub bucket: BucketId,
+    /// The epoch that it was planned under.
+    pub epoch: Epoch,
+    /// When it was planned.
+    pub created_at: TimestampMs,
+    /// Where it stands.
+    pub state: ProcessState,
+    /// Claims of the commit so far; the newest alone may end the process.
+    pub commit_claims: u32,
+    /// Tasks in all.
+    pub tasks: u32,
+    /// Tasks that are neither done nor failed.
+    pub open_tasks: u32,
+    /// The base state and what the commit needs beside the tasks (JSON); opaque here.
+    pub header: String,
+}
+
+/// A process to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewProcess {
+    /// Its id.
+    pub process: ProcessId,
+    /// The table.
+    pub table: TableId,
+    /// When.
+    pub created_at: TimestampMs,
+    /// See [`ProcessRow::header`].
+    pub header: String,
+    /// When the owner of the bucket should look whether it got stuck; becomes the table's `due_at`.
+    pub check_at: TimestampMs,
+    /// What to write about the table at the same time.
+    pub conclusion: Conclusion,
+}
+
+/// A task to be. Its id is the process's with the index in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTask {
+    /// The group, as JSON of `icepress_model::GroupTask`.
+    pub payload: Payload,
+}
+
+/// Where a task stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskState {
+    /// Nobody works on it.
+    Queued,
+    /// Somebody works on it.
+    Running {
+        /// Who.
+        worker: WorkerId,
+        /// When the claim ends by itself.
+        deadline: TimestampMs,
+    },
+    /// Done, with its result (JSON of `icepress_model::GroupResult`).
+    Done(Payload),
+    /// Failed for good in this process.
+    Failed(RewriteFailure),
+}
+
+/// What one optimizer does in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRow {
+    /// Its id.
+    pub task: TaskId,
+    /// The table's bucket: which queue carries it.
+    pub bucket: BucketId,
+    /// The newest attempt; `Attempt(0)` before the first.
+    pub attempt: Attempt,
+    /// Where it stands.
+    pub state: TaskState,
+    /// The group, as JSON of `icepress_model::GroupTask`.
+    pub payload: Payload,
+    /// When its message was sent last.
+    pub sent_at: Option<TimestampMs>,
+}

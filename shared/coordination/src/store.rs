@@ -1,0 +1,227 @@
+//! The port for state: leases, digests, tables, processes and tasks.
+//!
+//! Every method is one atomic step unless it says otherwise. Times are passed in. A write under a lease is refused
+//! with `Fenced` when a newer epoch has written that bucket's lease or that row.
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use icepress_model::{
+    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
+    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+};
+
+use crate::{
+    BucketRow, Conclusion, CoordinationError, Digest, Lease, NewProcess, NewTask, Payload,
+    ProcessRow, TableRow, TaskRow,
+};
+
+type Result<T> = std::result::Result<T, CoordinationError>;
+
+/// What became of a due mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkOutcome {
+    /// The table is due now.
+    Marked,
+    /// Nothing was written: the row names that state already as due, as evaluated, or as committed by us.
+    AlreadyKnown,
+}
+
+/// What became of a process to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// It stands, with its tasks queued.
+    Started,
+    /// The table has a process under way: nothing was written.
+    AlreadyActive(ProcessId),
+}
+
+/// What became of a claim on a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The task is the caller's, under `attempt` of the row returned.
+    Claimed(TaskRow),
+    /// Another attempt is at work until then.
+    Held {
+        /// When its claim ends.
+        until: TimestampMs,
+    },
+    /// It is done or failed already: acknowledge the message.
+    Finished,
+    /// There is no such task, or its process has ended: acknowledge the message.
+    Gone,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// Accepted; so many tasks of the process are open now. Whoever sees 0 commits.
+    Accepted {
+        /// Open tasks of the process after this one.
+        open_tasks: u32,
+    },
+    /// Not the newest attempt, or reported already, or the process has ended: nothing was written.
+    Stale,
+}
+
+/// The right to commit a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitClaim {
+    /// The process as it is now.
+    pub process: ProcessRow,
+    /// The number of this claim; only the newest may end the process.
+    pub claim: u32,
+}
+
+/// The state of the whole system.
+#[async_trait]
+pub trait StateStore: Send + Sync + Debug {
+    // --- leases (protocols.md, section 1) ---
+
+    /// All buckets, also those that were never leased.
+    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>>;
+
+    /// Takes a bucket that has no owner, or whose lease ended more than `guard` ago. `None` where somebody holds it.
+    async fn take_lease(
+        &self,
+        bucket: BucketId,
+        owner: &WorkerId,
+        now: TimestampMs,
+        ttl: Duration,
+        guard: Duration,
+    ) -> Result<Option<Lease>>;
+
+    /// Prolongs a lease to `now + ttl`; `Fenced` where it is another's by now.
+    async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease>;
+
+    /// Lets go of a lease, keeping its epoch; notes the time of the sweep where one was completed.
+    async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()>;
+
+    // --- seeing change (section 2) ---
+
+    /// What the last census of a database saw. Empty before the first.
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest>;
+
+    /// Replaces a database's digest, chunk by chunk, all or nothing for readers; `Fenced` under an old epoch.
+    async fn put_digest(&self, lease: &Lease, database: &DatabaseId, digest: &Digest)
+    -> Result<()>;
+
+    /// Marks a table due at `due_at` for the state `location`, unless the row names that state already as due, as
+    /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept. Does not touch a
+    /// process under way (its end looks at the mark).
+    async fn mark_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        location: &MetadataLocation,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome>;
+
+    /// Marks a table due whatever was evaluated before: a person asked. Creates the row where there is none.
+    async fn force_due(&self, bucket: BucketId, table: &TableId, due_at: TimestampMs)
+    -> Result<()>;
+
+    // --- tables (section 3) ---
+
+    /// Tables of a bucket that are due at `now`, the longest due first, at most `limit`. One row that can't be read
+    /// does not hide the others: it stands in the list as an error.
+    async fn due_tables(
+        &self,
+        bucket: BucketId,
+        now: TimestampMs,
+        limit: usize,
+    ) -> Result<Vec<Result<TableRow>>>;
+
+    /// When the next table of the bucket falls due, if any will.
+    async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>>;
+
+    /// What is known of a table.
+    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>>;
+
+    /// Every table with a row, of one bucket.
+    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>>;
+
+    /// Writes what was concluded about a table. The due mark is cleared (or moved to `next_due_at`) only if its
+    /// location is still `seen.due_location`; else it stands, and the table is looked at again. `Fenced` under an
+    /// epoch older than the row's.
+    async fn conclude(&self, lease: &Lease, seen: &TableRow, conclusion: &Conclusion)
+    -> Result<()>;
+
+    /// Removes the row of a table that two complete listings of its database lacked; `Fenced` as above.
+    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<()>;
+
+    // --- processes and tasks (section 3) ---
+
+    /// Starts a process with its tasks: the table's row gets `active_process`, `conclusion` and `due_at = check_at`
+    /// under the same rule about the due mark as [`StateStore::conclude`] (a newer mark stays as `due_location`).
+    /// Tasks may be written before the rest; the process exists when all are there.
+    async fn start_process(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        process: &NewProcess,
+        tasks: &[NewTask],
+    ) -> Result<StartOutcome>;
+
+    /// A process.
+    async fn process(&self, process: &ProcessId) -> Result<Option<ProcessRow>>;
+
+    /// The newest processes of a table, newest first, at most `limit`.
+    async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>>;
+
+    /// All tasks of a process, by index.
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>>;
+
+    /// Notes that a task's message was sent.
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()>;
+
+    /// Claims a task that is queued, or running past its deadline: `running` with the next attempt.
+    async fn claim_task(
+        &self,
+        task: &TaskId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<ClaimOutcome>;
+
+    /// Prolongs the claim of an attempt; `Fenced` where it is not the newest any more.
+    async fn extend_claim(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        deadline: TimestampMs,
+    ) -> Result<()>;
+
+    /// Reports a task done or failed for good, counting the process's open tasks down in the same transaction.
+    async fn report_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        result: std::result::Result<Payload, RewriteFailure>,
+    ) -> Result<ReportOutcome>;
+
+    /// Gives a task back: queued again, its attempt used up. `Stale` where the attempt is not the newest.
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome>;
+
+    /// Claims the commit of a process with no open task: only one claim at a time, a claim past its deadline may be
+    /// taken over. `None` where it is held, ended, or has open tasks.
+    async fn claim_commit(
+        &self,
+        process: &ProcessId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<Option<CommitClaim>>;
+
+    /// Ends a process, and in the same transaction frees its table: `active_process` is cleared,
+    /// `committed_location` set where there is one, `failures` set, and `due_at` becomes `next_due_at`, or the
+    /// earlier mark where the census left one in between. `Fenced` for an old claim.
+    async fn end_process(
+        &self,
+        claim: &CommitClaim,
+        outcome: &ProcessOutcome,
+        committed_location: Option<&MetadataLocation>,
+        next_due_at: Option<TimestampMs>,
+        failures: u32,
+    ) -> Result<()>;
+}

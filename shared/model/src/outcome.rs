@@ -1,0 +1,87 @@
+//! Outcomes: what came of a group, and of a process.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Bytes, MetadataLocation, Rows, SnapshotId};
+
+/// What rewriting one group produced. The files exist, but count for nothing until a commit adds them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupResult {
+    /// The new data files, each as the JSON of `iceberg::spec::serialize_data_file_to_json` under the group's spec.
+    pub data_files: Vec<serde_json::Value>,
+    /// Rows read, deleted ones included.
+    pub rows_in: Rows,
+    /// Rows left out because a delete file hides them.
+    pub rows_deleted: Rows,
+    /// Rows written.
+    pub rows_out: Rows,
+    /// Bytes written.
+    pub bytes_out: Bytes,
+    /// Row groups in the inputs.
+    pub row_groups_in: u64,
+    /// Row groups in the outputs.
+    pub row_groups_out: u64,
+}
+
+/// A group that could not be rewritten: what failed, on which file, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
+#[error("{message}")]
+pub struct RewriteFailure {
+    /// What kind of failure, which decides what happens next.
+    pub kind: RewriteFailureKind,
+    /// One clear line for people.
+    pub message: String,
+}
+
+/// What to do about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RewriteFailureKind {
+    /// Trying again may help: a time-out, a throttled request, a full disk.
+    Transient,
+    /// A file is missing: the table moved on, or is damaged. The next plan decides.
+    FileVanished,
+    /// A file's content is not what it should be: truncated, corrupt, not Parquet.
+    CorruptFile,
+    /// Access was refused.
+    PermissionDenied,
+    /// The object lies in an archive tier and can't be read.
+    Archived,
+    /// Something that we don't rewrite (a type, a format, an encryption).
+    Unsupported,
+    /// It needs more memory than the cap allows.
+    OverMemory,
+}
+
+/// How a process ended: in exactly one of these ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum ProcessOutcome {
+    /// Every group is in the table.
+    Committed {
+        /// The table's state that the commit made.
+        location: MetadataLocation,
+        /// The snapshot that it added.
+        snapshot_id: SnapshotId,
+    },
+    /// Some groups are in the table; the others failed with a reason each.
+    PartlyCommitted {
+        /// The table's state that the commit made.
+        location: MetadataLocation,
+        /// The snapshot that it added.
+        snapshot_id: SnapshotId,
+        /// One line for each group that is not in.
+        failures: Vec<String>,
+    },
+    /// No group is in the table.
+    Failed {
+        /// One line for each group, or one for all.
+        failures: Vec<String>,
+    },
+    /// Given up without an attempt to commit: the table was dropped, or a person cancelled.
+    Abandoned {
+        /// Why.
+        reason: String,
+    },
+}

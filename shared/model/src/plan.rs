@@ -1,0 +1,230 @@
+//! Plans: which files of a table are to be rewritten together, and why the others are not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Bytes, MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId,
+};
+
+/// The state of a table that a plan was made on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseState {
+    /// The metadata file that was read.
+    pub metadata_location: MetadataLocation,
+    /// Its current snapshot.
+    pub snapshot_id: SnapshotId,
+    /// That snapshot's sequence number: what the outputs are committed with, so that equality deletes that come
+    /// later still apply to them. 0 for tables of format version 1.
+    pub starting_sequence_number: SequenceNumber,
+    /// The table's current schema: what the outputs are written in.
+    pub schema_id: SchemaId,
+}
+
+/// A data file to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// Its location, letter for letter as the manifest has it.
+    pub path: String,
+    /// Its size as the manifest has it.
+    pub size: Bytes,
+    /// Its rows as the manifest has them, deleted ones included.
+    pub rows: Rows,
+    /// Its data sequence number.
+    pub sequence_number: SequenceNumber,
+    /// Which of [`Group::deletes`] may apply to it, by index.
+    pub deletes: Vec<u32>,
+}
+
+/// What a delete file says of rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeleteContent {
+    /// Rows by file and position (specification, *Position Delete Files*).
+    Position,
+    /// Rows by the values of these columns (specification, *Equality Delete Files*).
+    Equality {
+        /// Field ids of the key, in the file's order.
+        field_ids: Vec<i32>,
+    },
+    /// A bitmap of positions in one data file, a blob of a Puffin file (specification, *Deletion Vectors*).
+    Vector {
+        /// Where the blob starts in the file, in bytes.
+        offset: u64,
+        /// How long it is, in bytes.
+        length: u64,
+    },
+}
+
+/// A delete file that may apply to inputs of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteFile {
+    /// What it says.
+    pub content: DeleteContent,
+    /// Its location, letter for letter.
+    pub path: String,
+    /// Its size as the manifest has it.
+    pub size: Bytes,
+    /// Its records as the manifest has them.
+    pub rows: Rows,
+    /// Its data sequence number.
+    pub sequence_number: SequenceNumber,
+    /// The one data file that it is about, where it says so.
+    pub referenced_data_file: Option<String>,
+}
+
+/// Why a group is worth rewriting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupReason {
+    /// At least `min-input-files` files of the wrong size.
+    EnoughFiles,
+    /// Several files of the wrong size with more than a whole target file in them.
+    EnoughContent,
+    /// A file above the maximum size.
+    TooLarge,
+    /// A file with too many delete files, or too large a share of its rows deleted.
+    Deletes,
+    /// A person asked for all files.
+    Forced,
+}
+
+/// Files of one partition and one spec that are rewritten together, and that commit or fail alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The partition spec of the inputs, and of the outputs.
+    pub spec_id: SpecId,
+    /// The partition in the JSON form of the specification's *JSON single-value serialization* (a struct keyed by
+    /// field id); `null` for an unpartitioned spec.
+    pub partition: serde_json::Value,
+    /// The partition for people: `day=2026-01-31/region=eu`, empty for an unpartitioned spec.
+    pub partition_name: String,
+    /// Why.
+    pub reason: GroupReason,
+    /// Data files to replace, in the table's own order.
+    pub inputs: Vec<InputFile>,
+    /// Delete files that apply to any of them.
+    pub deletes: Vec<DeleteFile>,
+    /// How large each output file shall be.
+    pub target_file_size: Bytes,
+}
+
+impl Group {
+    /// The inputs' bytes.
+    pub fn input_bytes(&self) -> Bytes {
+        self.inputs.iter().map(|input| input.size).sum()
+    }
+
+    /// The inputs' rows, deleted ones included.
+    pub fn input_rows(&self) -> Rows {
+        self.inputs.iter().map(|input| input.rows).sum()
+    }
+
+    /// The delete files' bytes.
+    pub fn delete_bytes(&self) -> Bytes {
+        self.deletes.iter().map(|delete| delete.size).sum()
+    }
+
+    /// How many output files to expect.
+    pub fn expected_outputs(&self) -> u64 {
+        self.input_bytes()
+            .get()
+            .div_ceil(self.target_file_size.get().max(1))
+            .max(1)
+    }
+}
+
+/// All that an optimizer needs to rewrite one group: what a task carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupTask {
+    /// The table.
+    pub table: TableId,
+    /// The process that the group belongs to.
+    pub process: ProcessId,
+    /// The group's index in its plan.
+    pub index: u32,
+    /// The state it was planned on.
+    pub base: BaseState,
+    /// The files.
+    pub group: Group,
+}
+
+/// Why files of a partition were left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeftAloneReason {
+    /// Every file has a good size and few deletes.
+    Healthy,
+    /// Some files are small, but fewer than `min-input-files`, and together less than a whole target file.
+    TooFewFiles {
+        /// Files of the wrong size.
+        candidates: u64,
+        /// How many would be needed.
+        needed: u64,
+    },
+    /// The plan was full: the partition's turn comes with the next one.
+    PlanFull,
+    /// The files are of a format that can't be rewritten.
+    UnsupportedFormat {
+        /// `avro` or `orc`.
+        format: String,
+    },
+}
+
+/// Files of one partition and spec that a plan does not touch, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// The partition spec.
+    pub spec_id: SpecId,
+    /// The partition for people.
+    pub partition_name: String,
+    /// Data files left alone.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: Bytes,
+    /// Why.
+    pub reason: LeftAloneReason,
+}
+
+/// How well a table is, from 0 (rotten) to 100 (nothing to do).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Health {
+    /// Ours: partitions weighed by their bytes.
+    pub score: f64,
+    /// Amoro's score, for people who come from there: the mean over partitions.
+    pub amoro_score: f64,
+}
+
+/// Sums over a table's live files at the base state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlanTotals {
+    /// Live data files.
+    pub data_files: u64,
+    /// Their bytes.
+    pub data_bytes: Bytes,
+    /// Their rows, deleted ones included.
+    pub rows: Rows,
+    /// Live delete files: position, equality, and vectors.
+    pub delete_files: u64,
+    /// Their bytes.
+    pub delete_bytes: Bytes,
+    /// Partitions, counted once for each spec.
+    pub partitions: u64,
+}
+
+/// What is to be done to one table, and why the rest is not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TablePlan {
+    /// The state the plan was made on; `None` for a table without a snapshot.
+    pub base: Option<BaseState>,
+    /// What to rewrite.
+    pub groups: Vec<Group>,
+    /// What not, with reasons.
+    pub left_alone: Vec<LeftAlone>,
+    /// How well the table is now.
+    pub health: Health,
+    /// Sums over the table.
+    pub totals: PlanTotals,
+    /// Whether another plan should follow right after this one's commit: the cap on a plan was reached, or a
+    /// partition was cut into several groups.
+    pub follow_up: bool,
+}

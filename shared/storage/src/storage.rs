@@ -1,0 +1,121 @@
+//! The port: what the rest of Icepress asks of object storage.
+
+use std::{fmt::Debug, ops::Range};
+
+use async_trait::async_trait;
+use bytes::Bytes as Buffer;
+use icepress_model::{Bytes, TimestampMs};
+
+use crate::StorageError;
+
+/// What is known of an object without reading it. Asking does not move it between tiers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its size.
+    pub size: Bytes,
+    /// When it was written last.
+    pub modified: TimestampMs,
+    /// Whether it lies in an archive tier, where a read would fail.
+    pub archived: bool,
+}
+
+/// Whether a write may replace what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutMode {
+    /// It may.
+    Overwrite,
+    /// It must not: where the object exists, the write fails with `AlreadyExists`. Of several at once, one wins.
+    CreateOnly,
+}
+
+/// How to write an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// The storage class for this object (`s3.write.storage-class` of the table); `None` takes the store's own
+    /// default. Local files ignore it.
+    pub storage_class: Option<String>,
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedObject {
+    /// Its location, with the scheme and bucket of the prefix that was asked for.
+    pub location: String,
+    /// Its size.
+    pub size: Bytes,
+    /// When it was written last.
+    pub modified: TimestampMs,
+}
+
+/// Part of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage {
+    /// Objects in the order of their keys' bytes.
+    pub objects: Vec<ListedObject>,
+    /// What to pass to get the next page; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// What became of one object in a batch delete.
+#[derive(Debug)]
+pub struct DeleteOutcome {
+    /// The object.
+    pub location: String,
+    /// `Ok` where it is gone, also where it never was.
+    pub result: Result<(), StorageError>,
+}
+
+/// Object storage.
+#[async_trait]
+pub trait Storage: Send + Sync + Debug {
+    /// Size and state of an object, without reading it.
+    async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError>;
+
+    /// The whole object.
+    async fn read(&self, location: &str) -> Result<Buffer, StorageError>;
+
+    /// The bytes `range` of the object; `OutOfRange` unless all of them are there.
+    async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Buffer, StorageError>;
+
+    /// Several ranges of one object, in the order asked for. Near ones are read together.
+    async fn read_ranges(
+        &self,
+        location: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Buffer>, StorageError>;
+
+    /// Writes a small object in one request.
+    async fn put(
+        &self,
+        location: &str,
+        content: Buffer,
+        mode: PutMode,
+        options: &WriteOptions,
+    ) -> Result<(), StorageError>;
+
+    /// Begins a large object. Nothing can be read at the location before [`ObjectWriter::finish`].
+    async fn writer(
+        &self,
+        location: &str,
+        options: &WriteOptions,
+    ) -> Result<Box<dyn ObjectWriter>, StorageError>;
+
+    /// A page of all objects whose location begins with `prefix`, at any depth.
+    async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError>;
+
+    /// Deletes objects in batches. One that can't be deleted does not keep the others.
+    async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome>;
+}
+
+/// An object being written, part by part.
+#[async_trait]
+pub trait ObjectWriter: Send + Debug {
+    /// Adds to the end. Parts are sent when they are full, several at a time.
+    async fn write(&mut self, content: Buffer) -> Result<(), StorageError>;
+
+    /// Makes the object visible; returns its size.
+    async fn finish(self: Box<Self>) -> Result<Bytes, StorageError>;
+
+    /// Throws away what was written. Dropping a writer leaves parts behind for the bucket's lifecycle rule.
+    async fn abort(self: Box<Self>) -> Result<(), StorageError>;
+}

@@ -1,0 +1,125 @@
+//! The commit of rewritten groups (protocols.md, section 4): validation against what came since, a snapshot that
+//! replaces, a swap that is compared with exactly what was loaded.
+
+use std::{sync::Arc, time::Duration};
+
+use icepress_catalog::{Catalog, CatalogError};
+use icepress_model::{
+    BaseState, Group, GroupResult, MetadataLocation, ProcessId, SnapshotId, TableId,
+    ambient::Ambient,
+};
+use icepress_storage::Storage;
+use thiserror::Error;
+
+use crate::TableError;
+
+/// What a commit works with.
+#[derive(Debug, Clone)]
+pub struct CommitContext {
+    /// The table's catalog.
+    pub catalog: Arc<dyn Catalog>,
+    /// Where its files lie.
+    pub storage: Arc<dyn Storage>,
+    /// Clock, randomness, identifiers.
+    pub ambient: Ambient,
+    /// How hard to try.
+    pub policy: CommitPolicy,
+}
+
+/// How hard to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitPolicy {
+    /// Tries after a lost race, each on a freshly loaded and validated table.
+    pub attempts: u32,
+    /// The longest wait before the second try; doubles from try to try, with jitter.
+    pub first_backoff: Duration,
+}
+
+impl Default for CommitPolicy {
+    fn default() -> Self {
+        Self {
+            attempts: 10,
+            first_backoff: Duration::from_millis(200),
+        }
+    }
+}
+
+/// A group whose files are written.
+#[derive(Debug, Clone)]
+pub struct FinishedGroup {
+    /// Its index in the plan.
+    pub index: u32,
+    /// What was to be rewritten.
+    pub group: Group,
+    /// What came of it.
+    pub result: GroupResult,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitOutcome {
+    /// The state that the commit made.
+    pub location: MetadataLocation,
+    /// The snapshot that it added.
+    pub snapshot_id: SnapshotId,
+    /// Indices of the groups that are in.
+    pub committed: Vec<u32>,
+    /// Indices of the groups that are not, with the reason in one line.
+    pub failed: Vec<(u32, String)>,
+    /// Delete files that were removed because nothing needs them any more.
+    pub removed_delete_files: u64,
+    /// Whether foreign commits came in between base and this commit, so that the table deserves another look.
+    pub rebased: bool,
+}
+
+/// A commit that added nothing, or may have.
+#[derive(Debug, Error)]
+pub enum CommitFailure {
+    /// Every group failed validation; the table is as others left it.
+    #[error("table {table}: no group could be committed: {}", .reasons.join("; "))]
+    NothingLeft {
+        /// The table.
+        table: TableId,
+        /// One line a group.
+        reasons: Vec<String>,
+    },
+    /// Others committed first, each time.
+    #[error("table {table}: lost the race against other writers {attempts} times")]
+    RaceLost {
+        /// The table.
+        table: TableId,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// It is unknown whether the commit took effect, and looking did not tell. Nothing was deleted.
+    #[error("table {table}: it is unknown whether the commit took effect: {message}")]
+    OutcomeUnknown {
+        /// The table.
+        table: TableId,
+        /// What happened.
+        message: String,
+    },
+    /// The table was dropped.
+    #[error("table {0} was dropped")]
+    TableGone(TableId),
+    /// The catalog refused or can't be reached; certainly not applied.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The table's metadata can't be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// Commits `groups` of one process in one snapshot, leaving out those that fail validation.
+///
+/// Safe to call again for the same process after any failure or crash: a snapshot whose summary names the process is
+/// found and returned instead of committing twice.
+pub async fn commit_groups(
+    _context: &CommitContext,
+    _table: &TableId,
+    _process: &ProcessId,
+    _base: &BaseState,
+    _groups: Vec<FinishedGroup>,
+) -> Result<CommitOutcome, CommitFailure> {
+    std::future::pending().await
+}
