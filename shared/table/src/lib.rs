@@ -6,8 +6,12 @@
 
 mod commit;
 mod error;
+mod partition;
 
 pub use commit::{
     CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, commit_groups,
 };
 pub use error::TableError;
+pub use partition::{
+    PartitionError, partition_from_json, partition_name, partition_to_json, partition_type,
+};
