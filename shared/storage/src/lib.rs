@@ -5,10 +5,15 @@
 //! says is what is asked for, letter for letter.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
+mod local;
+mod location;
 mod storage;
 
 pub use error::{StorageError, StorageErrorKind};
+pub use local::LocalStorage;
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };
