@@ -4,6 +4,7 @@
 //! crate; its transactions can't express a rewrite, so the commit is ours.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod append;
 mod commit;
 mod error;
 mod partition;
