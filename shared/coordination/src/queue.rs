@@ -21,6 +21,21 @@ pub struct TaskMessage {
     pub epoch: Epoch,
 }
 
+impl TaskMessage {
+    /// The message as it stands in a queue: JSON.
+    pub fn to_body(&self) -> String {
+        serde_json::to_string(self).expect("ids and numbers always have a JSON form")
+    }
+
+    /// Reads what [`TaskMessage::to_body`] wrote: also the `body` of a record of a Lambda function's SQS event.
+    pub fn from_body(body: &str) -> Result<Self> {
+        serde_json::from_str(body).map_err(|error| CoordinationError::UnreadableRow {
+            row: format!("message {body:.200}"),
+            message: format!("it is no task message: {error}"),
+        })
+    }
+}
+
 /// A message taken from a queue, invisible to others for a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -50,15 +65,17 @@ pub trait TaskQueue: Send + Sync + Debug {
         visibility: Duration,
     ) -> Result<Vec<Received>>;
 
-    /// Acknowledges a message. One that was received by somebody else since is left alone.
+    /// Acknowledges a message. One that was received by somebody else since, or died, is left alone.
     async fn delete(&self, received: &Received) -> Result<()>;
 
-    /// Lets others see a message after `visibility` from now: zero gives it back at once.
+    /// Lets others see a message after `visibility` from now: zero gives it back at once. One that was received by
+    /// somebody else since, or died, is left alone.
     async fn change_visibility(&self, received: &Received, visibility: Duration) -> Result<()>;
 
     /// How many messages wait in the dead-letter queue of a bucket.
     async fn dead_letters(&self, bucket: BucketId) -> Result<u64>;
 
-    /// Moves all dead letters of a bucket back into its queue; returns how many (where the queue can tell, else 0).
+    /// Moves all dead letters of a bucket back into its queue, to be received as often again; returns how many, as
+    /// far as the queue can tell. May go on after it returns.
     async fn redrive(&self, bucket: BucketId) -> Result<u64>;
 }

@@ -61,8 +61,15 @@ pub struct TableRow {
     pub epoch: Epoch,
     /// The state that is to be evaluated, as the census or an event saw it.
     pub due_location: Option<MetadataLocation>,
-    /// When the table is to be looked at next; `None` when nothing is due.
+    /// When the table is to be looked at next; `None` when nothing is due. While a process is under way: when to look
+    /// whether it got stuck.
     pub due_at: Option<TimestampMs>,
+    /// While a process is under way: when the table falls due after its end, because it was marked in between.
+    pub marked_at: Option<TimestampMs>,
+    /// How often the table was marked so far. What was concluded from a row clears only the marks that the row had.
+    pub marks: u64,
+    /// How many of `marks` the newest conclusion knew of.
+    pub seen_marks: u64,
     /// The state evaluated last.
     pub evaluated_location: Option<MetadataLocation>,
     /// The state that our own last commit made.
@@ -71,14 +78,35 @@ pub struct TableRow {
     pub conclusion: Option<String>,
     /// Failures in a row.
     pub failures: u32,
-    /// The process under way.
+    /// The process under way. One whose row is gone (its retention ran out) counts as ended.
     pub active_process: Option<ProcessId>,
+}
+
+impl TableRow {
+    /// The row of a table of which nothing is known yet.
+    pub fn unknown(bucket: BucketId, table: TableId) -> Self {
+        Self {
+            table,
+            bucket,
+            epoch: Epoch(0),
+            due_location: None,
+            due_at: None,
+            marked_at: None,
+            marks: 0,
+            seen_marks: 0,
+            evaluated_location: None,
+            committed_location: None,
+            conclusion: None,
+            failures: 0,
+            active_process: None,
+        }
+    }
 }
 
 /// What the owner of a bucket writes after it looked at a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conclusion {
-    /// The state that was evaluated; `None` where the table could not be loaded.
+    /// The state that was evaluated; `None` where the table could not be loaded, which keeps what was noted before.
     pub evaluated_location: Option<MetadataLocation>,
     /// What was concluded and why, for people (JSON).
     pub text: String,
@@ -142,7 +170,7 @@ pub struct NewProcess {
     pub header: String,
     /// When the owner of the bucket should look whether it got stuck; becomes the table's `due_at`.
     pub check_at: TimestampMs,
-    /// What to write about the table at the same time.
+    /// What to write about the table at the same time. Its `next_due_at` is not used: `check_at` is.
     pub conclusion: Conclusion,
 }
 

@@ -55,9 +55,9 @@ pub enum ClaimOutcome {
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportOutcome {
-    /// Accepted; so many tasks of the process are open now. Whoever sees 0 commits.
+    /// Accepted. Exactly one report of a process sees 0, and whoever sees it commits.
     Accepted {
-        /// Open tasks of the process after this one.
+        /// Open tasks of the process after this one: exact where it is 0; else it may have fallen since.
         open_tasks: u32,
     },
     /// Not the newest attempt, or reported already, or the process has ended: nothing was written.
@@ -78,10 +78,11 @@ pub struct CommitClaim {
 pub trait StateStore: Send + Sync + Debug {
     // --- leases (protocols.md, section 1) ---
 
-    /// All buckets, also those that were never leased.
+    /// All buckets, also those that were never leased, by number. One whose row can't be read is left out and logged.
     async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>>;
 
-    /// Takes a bucket that has no owner, or whose lease ended more than `guard` ago. `None` where somebody holds it.
+    /// Takes a bucket that has no owner, or whose lease ended more than `guard` ago. `None` where somebody holds it,
+    /// the caller itself included.
     async fn take_lease(
         &self,
         bucket: BucketId,
@@ -91,10 +92,11 @@ pub trait StateStore: Send + Sync + Debug {
         guard: Duration,
     ) -> Result<Option<Lease>>;
 
-    /// Prolongs a lease to `now + ttl`; `Fenced` where it is another's by now.
+    /// Prolongs a lease to `now + ttl`; `Fenced` where it is another's by now or was let go.
     async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease>;
 
-    /// Lets go of a lease, keeping its epoch; notes the time of the sweep where one was completed.
+    /// Lets go of a lease, keeping its epoch; notes the time of the sweep where one was completed. Again is harmless;
+    /// `Fenced` where it is another's by now.
     async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()>;
 
     // --- seeing change (section 2) ---
@@ -107,8 +109,8 @@ pub trait StateStore: Send + Sync + Debug {
     -> Result<()>;
 
     /// Marks a table due at `due_at` for the state `location`, unless the row names that state already as due, as
-    /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept. Does not touch a
-    /// process under way (its end looks at the mark).
+    /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept. While a process is
+    /// under way the mark waits for its end (`marked_at`) and the table does not fall due earlier.
     async fn mark_due(
         &self,
         bucket: BucketId,
@@ -117,14 +119,15 @@ pub trait StateStore: Send + Sync + Debug {
         due_at: TimestampMs,
     ) -> Result<MarkOutcome>;
 
-    /// Marks a table due whatever was evaluated before: a person asked. Creates the row where there is none.
+    /// Marks a table due whatever was evaluated before: a person asked. Creates the row where there is none. While a
+    /// process is under way this waits for its end too.
     async fn force_due(&self, bucket: BucketId, table: &TableId, due_at: TimestampMs)
     -> Result<()>;
 
     // --- tables (section 3) ---
 
     /// Tables of a bucket that are due at `now`, the longest due first, at most `limit`. One row that can't be read
-    /// does not hide the others: it stands in the list as an error.
+    /// does not hide the others: it stands in the list as an error, and does not count towards the limit.
     async fn due_tables(
         &self,
         bucket: BucketId,
@@ -141,20 +144,24 @@ pub trait StateStore: Send + Sync + Debug {
     /// Every table with a row, of one bucket.
     async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>>;
 
-    /// Writes what was concluded about a table. The due mark is cleared (or moved to `next_due_at`) only if its
-    /// location is still `seen.due_location`; else it stands, and the table is looked at again. `Fenced` under an
-    /// epoch older than the row's.
+    /// Writes what was concluded about a table. The due mark is cleared, or moved to `next_due_at`, only if no mark
+    /// came since `seen` was read (`marks`); else it stands, and the table is looked at again. A mark whose state could
+    /// not be loaded (`evaluated_location` is `None`) keeps its location when it is moved. While a process is under
+    /// way no mark is cleared and no state noted as evaluated: only the next look (`next_due_at`, where there is one),
+    /// text and failures are written. `Fenced` under an epoch older than the lease's or the row's.
     async fn conclude(&self, lease: &Lease, seen: &TableRow, conclusion: &Conclusion)
     -> Result<()>;
 
-    /// Removes the row of a table that two complete listings of its database lacked; `Fenced` as above.
-    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<()>;
+    /// Removes the row of a table that two complete listings of its database lacked; `Fenced` as above. Returns whether
+    /// it is gone: a table with a process under way is kept, and to be asked about again after its end.
+    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<bool>;
 
     // --- processes and tasks (section 3) ---
 
     /// Starts a process with its tasks: the table's row gets `active_process`, `conclusion` and `due_at = check_at`
-    /// under the same rule about the due mark as [`StateStore::conclude`] (a newer mark stays as `due_location`).
-    /// Tasks may be written before the rest; the process exists when all are there.
+    /// under the same rule about the due mark as [`StateStore::conclude`] (a newer mark stays as `due_location` and
+    /// `marked_at`). Tasks may be written before the rest; the process exists when all are there. Starting one that
+    /// stands already (an answer was lost) is `Started` again and writes nothing.
     async fn start_process(
         &self,
         lease: &Lease,
@@ -200,7 +207,8 @@ pub trait StateStore: Send + Sync + Debug {
         result: std::result::Result<Payload, RewriteFailure>,
     ) -> Result<ReportOutcome>;
 
-    /// Gives a task back: queued again, its attempt used up. `Stale` where the attempt is not the newest.
+    /// Gives a task back: queued again, its attempt used up. Again is harmless. `Stale` where the attempt is not the
+    /// newest, or has reported.
     async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome>;
 
     /// Claims the commit of a process with no open task: only one claim at a time, a claim past its deadline may be
@@ -215,7 +223,12 @@ pub trait StateStore: Send + Sync + Debug {
 
     /// Ends a process, and in the same transaction frees its table: `active_process` is cleared,
     /// `committed_location` set where there is one, `failures` set, and `due_at` becomes `next_due_at`, or the
-    /// earlier mark where the census left one in between. `Fenced` for an old claim.
+    /// earlier mark where the census left one in between. A single mark that names the very state that we committed
+    /// is dropped: our own commits trigger nothing. `Fenced` for an old claim; ending it again by the same claim in
+    /// the same way (an answer was lost) is harmless.
+    ///
+    /// Where the commit was made on another state than the plan (somebody wrote in between), pass a `next_due_at` of
+    /// now: the census sees only our own state, which it does not mark, so nobody else would look at what they wrote.
     async fn end_process(
         &self,
         claim: &CommitClaim,
