@@ -3,6 +3,8 @@
 //! Everything that needs one of them is handed an [`Ambient`]. The real one is [`Ambient::system`]; the simulation
 //! passes its own, which makes a run repeat exactly. A clippy fence forbids the ambient calls everywhere else.
 
+mod repeatable;
+
 use std::{
     fmt::Debug,
     sync::Arc,
@@ -14,6 +16,7 @@ use rand::Rng as _;
 use uuid::Uuid;
 
 use crate::TimestampMs;
+pub use repeatable::{ManualClock, SeededRandomness};
 
 /// Time: of the wall, since some start, and passing.
 #[async_trait]
