@@ -16,6 +16,9 @@ pub enum CatalogError {
     /// The catalog has an entry of that name, which is no Iceberg table.
     #[error("{0} is not an Iceberg table")]
     NotIceberg(TableId),
+    /// There is an entry of that name already.
+    #[error("there is a table {0} already")]
+    AlreadyExists(TableId),
     /// Access was refused.
     #[error("catalog {catalog}: access refused: {message}: check the role's permissions")]
     PermissionDenied {

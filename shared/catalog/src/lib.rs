@@ -4,7 +4,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod catalog;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
+pub mod metadata;
+mod sql;
 
 pub use catalog::{Catalog, CommitToken, ListedTable, LoadedTable, TableChange, TablePage};
 pub use error::{CatalogError, CommitError};
+pub use sql::SqlCatalog;

@@ -1,0 +1,291 @@
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use iceberg::{
+    TableCreation, TableUpdate,
+    spec::{Operation, Schema, Snapshot, SnapshotReference, SnapshotRetention, Summary},
+};
+use icepress_model::{
+    CatalogName, MetadataLocation, Namespace, TableId, TimestampMs,
+    ambient::{Ambient, Clock, Randomness},
+};
+use icepress_storage::{LocalStorage, Storage};
+
+use super::{next_version, read_metadata, stage_metadata, stage_new_table};
+use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
+
+/// Time that stands still, and numbers that count.
+#[derive(Debug, Default)]
+struct Still(AtomicU64);
+
+#[async_trait]
+impl Clock for Still {
+    fn now(&self) -> TimestampMs {
+        TimestampMs(1_000_000)
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+    async fn sleep(&self, _duration: Duration) {}
+}
+
+impl Randomness for Still {
+    fn next_u64(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn still() -> Ambient {
+    let still = Arc::new(Still::default());
+    Ambient {
+        clock: Arc::clone(&still) as Arc<dyn Clock>,
+        random: still,
+    }
+}
+
+fn table() -> TableId {
+    TableId {
+        catalog: CatalogName::from("c"),
+        namespace: Namespace::from_dotted("n"),
+        name: "t".to_owned(),
+    }
+}
+
+async fn new_table(ambient: &Ambient, root: &str, properties: &[(&str, &str)]) -> LoadedTable {
+    let creation = TableCreation::builder()
+        .name("t".to_owned())
+        .location(format!("{root}/t/"))
+        .schema(Schema::builder().build().unwrap())
+        .properties(
+            properties
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+        )
+        .build();
+    let staged = stage_new_table(&LocalStorage::new(), ambient, &table(), creation)
+        .await
+        .unwrap();
+    LoadedTable {
+        table: table(),
+        metadata_location: staged.location,
+        metadata: staged.metadata,
+        token: CommitToken::default(),
+    }
+}
+
+fn snapshot(id: i64, sequence_number: i64) -> Vec<TableUpdate> {
+    let snapshot = Snapshot::builder()
+        .with_snapshot_id(id)
+        .with_sequence_number(sequence_number)
+        .with_timestamp_ms(1_000_000 + sequence_number)
+        .with_manifest_list(format!("/list/{id}"))
+        .with_summary(Summary {
+            operation: Operation::Append,
+            additional_properties: (0..10)
+                .map(|i| (format!("key-{i}"), i.to_string()))
+                .collect(),
+        })
+        .build();
+    let reference = SnapshotReference::new(
+        id,
+        SnapshotRetention::Branch {
+            min_snapshots_to_keep: None,
+            max_snapshot_age_ms: None,
+            max_ref_age_ms: None,
+        },
+    );
+    vec![
+        TableUpdate::AddSnapshot { snapshot },
+        TableUpdate::SetSnapshotRef {
+            ref_name: "main".to_owned(),
+            reference,
+        },
+    ]
+}
+
+async fn stage(
+    ambient: &Ambient,
+    base: &LoadedTable,
+    updates: Vec<TableUpdate>,
+) -> Result<LoadedTable, CommitError> {
+    let change = TableChange {
+        requirements: Vec::new(),
+        updates,
+    };
+    let staged = stage_metadata(&LocalStorage::new(), ambient, base, change).await?;
+    Ok(LoadedTable {
+        table: table(),
+        metadata_location: staged.location,
+        metadata: staged.metadata,
+        token: CommitToken::default(),
+    })
+}
+
+fn properties(pairs: &[(&str, &str)]) -> Vec<TableUpdate> {
+    vec![TableUpdate::SetProperties {
+        updates: pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect::<HashMap<_, _>>(),
+    }]
+}
+
+#[tokio::test]
+async fn the_same_history_gives_the_same_bytes() {
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display().to_string();
+        let ambient = still();
+        let many: Vec<(String, String)> =
+            (0..20).map(|i| (format!("p{i}"), i.to_string())).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|(key, value)| (&**key, &**value)).collect();
+        let mut state = new_table(&ambient, &root, &many).await;
+        for id in 1..=8 {
+            state = stage(&ambient, &state, snapshot(id * 7919 % 13, id))
+                .await
+                .unwrap();
+        }
+        state = stage(&ambient, &state, properties(&[("x", "y")]))
+            .await
+            .unwrap();
+        let content = LocalStorage::new()
+            .read(state.metadata_location.as_str())
+            .await
+            .unwrap();
+        let text = String::from_utf8(content.to_vec()).unwrap();
+        runs.push((
+            state.metadata_location.as_str().replace(&root, ""),
+            text.replace(&root, ""),
+        ));
+    }
+    assert_eq!(runs[0], runs[1]);
+    assert_eq!(runs[0], runs[2]);
+    let json: serde_json::Value = serde_json::from_str(&runs[0].1).unwrap();
+    // Not before the snapshot, although the clock is.
+    assert_eq!(json["last-updated-ms"], 1_000_008);
+    let order: Vec<i64> = json["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|snapshot| snapshot["sequence-number"].as_i64().unwrap())
+        .collect();
+    assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[tokio::test]
+async fn gzip_and_a_folder_of_its_own_are_honoured() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display().to_string();
+    let ambient = still();
+    let other = format!("{root}/elsewhere/");
+    let base = new_table(&ambient, &root, &[]).await;
+    assert!(
+        base.metadata_location
+            .as_str()
+            .starts_with(&format!("{root}/t/metadata/00000-"))
+    );
+    let updates = properties(&[
+        ("write.metadata.compression-codec", "GZIP"),
+        ("write.metadata.path", &other),
+    ]);
+    let next = stage(&ambient, &base, updates).await.unwrap();
+    let location = next.metadata_location.as_str();
+    assert!(
+        location.starts_with(&format!("{other}00001-")),
+        "{location}"
+    );
+    assert!(location.ends_with(".gz.metadata.json"), "{location}");
+    let content = LocalStorage::new().read(location).await.unwrap();
+    assert_eq!(content[..2], [0x1f, 0x8b]);
+    let read = read_metadata(&LocalStorage::new(), &table(), &next.metadata_location)
+        .await
+        .unwrap();
+    assert_eq!(read, *next.metadata);
+    assert_eq!(
+        read.metadata_log()[0].metadata_file,
+        base.metadata_location.as_str()
+    );
+
+    let updates = properties(&[("write.metadata.compression-codec", "brotli")]);
+    let error = stage(&ambient, &next, updates).await.unwrap_err();
+    assert!(
+        matches!(&error, CommitError::Refused(CatalogError::MetadataInvalid { message, .. }) if message.contains("brotli")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn the_log_of_metadata_files_keeps_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display().to_string();
+    let ambient = still();
+    let mut state = new_table(
+        &ambient,
+        &root,
+        &[("write.metadata.previous-versions-max", "2")],
+    )
+    .await;
+    let mut locations = Vec::new();
+    for turn in 0..4 {
+        locations.push(state.metadata_location.to_string());
+        state = stage(&ambient, &state, properties(&[("turn", &turn.to_string())]))
+            .await
+            .unwrap();
+    }
+    let log: Vec<&str> = state
+        .metadata
+        .metadata_log()
+        .iter()
+        .map(|entry| entry.metadata_file.as_str())
+        .collect();
+    assert_eq!(log, locations[2..]);
+}
+
+#[tokio::test]
+async fn a_change_that_makes_no_valid_table_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = new_table(&still(), &folder.path().display().to_string(), &[]).await;
+    let error = stage(
+        &still(),
+        &base,
+        vec![TableUpdate::SetCurrentSchema { schema_id: 99 }],
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            CommitError::Refused(CatalogError::MetadataInvalid { .. })
+        ),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains(base.metadata_location.as_str()),
+        "{error}"
+    );
+}
+
+#[test]
+fn versions_are_counted_on_as_java_counts_them() {
+    for (location, version) in [
+        ("s3://b/t/metadata/00041-8a1e.metadata.json", 42),
+        ("s3://b/t/metadata/00041-8a1e.gz.metadata.json", 42),
+        ("/t/metadata/v7.metadata.json", 0),
+        ("/t/metadata/custom-name.json", 0),
+        ("/t-1/metadata/99999-x", 100_000),
+    ] {
+        assert_eq!(
+            next_version(&MetadataLocation::from(location)),
+            version,
+            "{location}"
+        );
+    }
+}

@@ -1,0 +1,324 @@
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use icepress_model::{
+    CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
+};
+use icepress_storage::{LocalStorage, Storage};
+use sqlx::{
+    Connection as _, Row as _,
+    sqlite::{SqliteConnectOptions, SqliteConnection},
+};
+use tempfile::TempDir;
+
+use super::SqlCatalog;
+use crate::{Catalog, CatalogError, CommitError, conformance};
+
+/// A database as one of the clients makes it, and hands of its own on it.
+struct SqlBench {
+    folder: TempDir,
+    catalog: Arc<SqlCatalog>,
+    has_types: bool,
+}
+
+/// The layouts that are out in the world. The first two tables are as Java's `JdbcUtil` makes them.
+const JAVA_V0: &str = "CREATE TABLE iceberg_tables(catalog_name VARCHAR(255) NOT NULL,table_namespace VARCHAR(255) NOT \
+    NULL,table_name VARCHAR(255) NOT NULL,metadata_location VARCHAR(1000),previous_metadata_location VARCHAR(1000), \
+    PRIMARY KEY (catalog_name, table_namespace, table_name))";
+const NAMESPACES: &str = "CREATE TABLE iceberg_namespace_properties(catalog_name VARCHAR(255) NOT NULL,namespace \
+    VARCHAR(255) NOT NULL,property_key VARCHAR(255),property_value VARCHAR(1000),PRIMARY KEY (catalog_name, \
+    namespace, property_key))";
+const TYPE: &str = "ALTER TABLE iceberg_tables ADD COLUMN iceberg_type VARCHAR(5)";
+
+async fn connection(file: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true);
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+async fn open(file: &Path, name: &str) -> Result<SqlCatalog, CatalogError> {
+    SqlCatalog::open(
+        CatalogName::from(name),
+        &format!("sqlite:///{}", file.display()),
+        None,
+        Arc::new(LocalStorage::new()),
+        Ambient::system(),
+    )
+    .await
+}
+
+impl SqlBench {
+    async fn new(statements: &[&'static str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("catalog.db");
+        let mut database = connection(&file).await;
+        for statement in statements {
+            sqlx::query(*statement)
+                .execute(&mut database)
+                .await
+                .unwrap();
+        }
+        Self {
+            catalog: Arc::new(open(&file, "c").await.unwrap()),
+            folder,
+            has_types: statements.contains(&TYPE),
+        }
+    }
+
+    async fn database(&self) -> SqliteConnection {
+        connection(&self.folder.path().join("catalog.db")).await
+    }
+}
+
+#[async_trait]
+impl conformance::Bench for SqlBench {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::clone(&self.catalog) as Arc<dyn Catalog>
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(LocalStorage::new())
+    }
+
+    fn warehouse(&self) -> String {
+        format!("file://{}/warehouse", self.folder.path().display())
+    }
+
+    async fn register(&self, table: &TableId, location: &MetadataLocation) {
+        // The same name in another catalog of the database is another table.
+        for (catalog, location) in [("c", location.as_str()), ("another", "/not/ours")] {
+            sqlx::query(
+                "INSERT OR REPLACE INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) \
+                 VALUES (?, ?, ?, ?)",
+            )
+            .bind(catalog)
+            .bind(table.namespace.to_string())
+            .bind(&table.name)
+            .bind(location)
+            .execute(&mut self.database().await)
+            .await
+            .unwrap();
+        }
+    }
+
+    async fn point_to(&self, table: &TableId, location: &MetadataLocation) {
+        sqlx::query("UPDATE iceberg_tables SET metadata_location = ? WHERE catalog_name = 'c' AND table_name = ?")
+            .bind(location.as_str())
+            .bind(&table.name)
+            .execute(&mut self.database().await)
+            .await
+            .unwrap();
+    }
+
+    async fn drop_table(&self, table: &TableId) {
+        sqlx::query("DELETE FROM iceberg_tables WHERE catalog_name = 'c' AND table_name = ?")
+            .bind(&table.name)
+            .execute(&mut self.database().await)
+            .await
+            .unwrap();
+    }
+
+    async fn add_others(&self, namespace: &Namespace) -> Vec<String> {
+        if !self.has_types {
+            return Vec::new();
+        }
+        sqlx::query(
+            "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, iceberg_type) \
+             VALUES ('c', ?, 'a_view', '/nowhere', 'VIEW')",
+        )
+        .bind(namespace.to_string())
+        .execute(&mut self.database().await)
+        .await
+        .unwrap();
+        vec!["a_view".to_owned()]
+    }
+
+    async fn entry(&self, table: &TableId) -> (String, Option<String>) {
+        let rows =
+            sqlx::query("SELECT * FROM iceberg_tables WHERE table_name = ? ORDER BY catalog_name")
+                .bind(&table.name)
+                .fetch_all(&mut self.database().await)
+                .await
+                .unwrap();
+        let (mut foreign, mut previous) = (String::new(), None);
+        for row in &rows {
+            let is_ours = row.get::<String, _>("catalog_name") == "c";
+            if is_ours {
+                previous = row.get("previous_metadata_location");
+            }
+            for column in 0..row.len() {
+                if !(is_ours && (3..5).contains(&column)) {
+                    foreign += &format!("{:?} ", row.get::<Option<String>, _>(column));
+                }
+            }
+        }
+        (foreign, previous)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_sql_catalog_conforms_on_each_layout() {
+    for statements in [
+        &[JAVA_V0, NAMESPACES, TYPE][..],
+        &[JAVA_V0, NAMESPACES],
+        &[JAVA_V0],
+        &[super::NEW_TABLES[0], super::NEW_TABLES[1]],
+    ] {
+        conformance::check_all(&SqlBench::new(statements).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_made_catalog_takes_tables_and_pages_its_listing() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = format!("sqlite:///{}/new/catalog.db", folder.path().display());
+    let name = CatalogName::from("demo");
+    let storage: Arc<dyn Storage> = Arc::new(LocalStorage::new());
+    let catalog = SqlCatalog::create(name.clone(), &uri, Arc::clone(&storage), Ambient::system())
+        .await
+        .unwrap();
+    let namespace = Namespace::from_dotted("a.b");
+    let location = MetadataLocation::from("/nowhere");
+    let table = |index: usize| TableId {
+        catalog: name.clone(),
+        namespace: namespace.clone(),
+        name: format!("t{index:04}"),
+    };
+    for index in 0..1001 {
+        catalog.register(&table(index), &location).await.unwrap();
+    }
+    let error = catalog.register(&table(3), &location).await.unwrap_err();
+    assert!(matches!(error, CatalogError::AlreadyExists(_)), "{error}");
+    assert_eq!(
+        catalog.list_namespaces().await.unwrap(),
+        [namespace.clone()]
+    );
+    let database = DatabaseId {
+        catalog: name.clone(),
+        namespace: namespace.clone(),
+    };
+    let first = catalog.list_tables(&database, None).await.unwrap();
+    assert_eq!(first.tables.len(), 1000);
+    let second = catalog
+        .list_tables(&database, first.next.as_deref())
+        .await
+        .unwrap();
+    assert_eq!(second.tables.len(), 1);
+    assert_eq!(second.tables[0].table, table(1000));
+    assert_eq!(second.next, None);
+    catalog.unregister(&table(3)).await.unwrap();
+    let error = catalog.load(&table(3)).await.unwrap_err();
+    assert!(matches!(error, CatalogError::NoSuchTable(_)), "{error}");
+
+    // Making it again leaves it as it is.
+    let again = SqlCatalog::create(name, &uri, storage, Ambient::system())
+        .await
+        .unwrap();
+    assert_eq!(again.list_namespaces().await.unwrap(), [namespace]);
+}
+
+#[tokio::test]
+async fn a_catalog_is_found_by_its_name_in_the_rows() {
+    let bench = SqlBench::new(&[JAVA_V0, NAMESPACES]).await;
+    sqlx::query("INSERT INTO iceberg_namespace_properties VALUES ('Prod', 'ns', 'exists', 'true')")
+        .execute(&mut bench.database().await)
+        .await
+        .unwrap();
+    let file = bench.folder.path().join("catalog.db");
+    let catalog = open(&file, "prod").await.unwrap();
+    assert_eq!(
+        catalog.list_namespaces().await.unwrap(),
+        [Namespace::from_dotted("ns")]
+    );
+    assert_eq!(catalog.name().as_str(), "prod");
+    let message = open(&file, "default").await.unwrap_err().to_string();
+    assert!(
+        message.contains("Prod") && message.contains("catalog-name"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_catalog_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.db");
+    let message = open(&missing, "c").await.unwrap_err().to_string();
+    assert!(
+        message.contains("missing.db") && message.contains("no file"),
+        "{message}"
+    );
+    assert!(!missing.exists(), "looking makes nothing");
+
+    let text = folder.path().join("text.db");
+    std::fs::write(
+        &text,
+        "this is not a database, but is long enough to be read as one ".repeat(20),
+    )
+    .unwrap();
+    let error = open(&text, "c").await.unwrap_err();
+    assert!(
+        matches!(error, CatalogError::Configuration { .. }),
+        "{error}"
+    );
+
+    let other = folder.path().join("other.db");
+    sqlx::query("CREATE TABLE x (y)")
+        .execute(&mut connection(&other).await)
+        .await
+        .unwrap();
+    let message = open(&other, "c").await.unwrap_err().to_string();
+    assert!(message.contains("iceberg_tables"), "{message}");
+}
+
+#[tokio::test]
+async fn a_catalog_that_cannot_be_written_refuses_the_commit_and_keeps_nothing() {
+    use conformance::Bench as _;
+    let bench = SqlBench::new(&[JAVA_V0]).await;
+    let table = TableId {
+        catalog: CatalogName::from("c"),
+        namespace: Namespace::from_dotted("ns"),
+        name: "t".to_owned(),
+    };
+    let schema = iceberg::spec::Schema::builder().build().unwrap();
+    let creation = iceberg::TableCreation::builder()
+        .name("t".to_owned())
+        .location(format!("{}/t", bench.warehouse()))
+        .schema(schema)
+        .build();
+    let storage = LocalStorage::new();
+    let staged = crate::metadata::stage_new_table(&storage, &Ambient::system(), &table, creation)
+        .await
+        .unwrap();
+    bench.register(&table, &staged.location).await;
+    let base = bench.catalog.load(&table).await.unwrap();
+    // SQLite refuses every write of this trigger's table, as it does on a full disk, after the statement was sent.
+    sqlx::query("CREATE TRIGGER no BEFORE UPDATE ON iceberg_tables BEGIN SELECT RAISE(ABORT, 'refused'); END")
+        .execute(&mut bench.database().await)
+        .await
+        .unwrap();
+    let change = crate::TableChange {
+        requirements: Vec::new(),
+        updates: Vec::new(),
+    };
+    let error = bench
+        .catalog
+        .commit(&base, change.clone())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Refused(_)), "{error}");
+    assert!(error.to_string().contains("refused"), "{error}");
+    let files = storage
+        .list(&format!("{}/t/metadata/", bench.warehouse()), None)
+        .await
+        .unwrap();
+    assert_eq!(
+        files.objects.len(),
+        1,
+        "a refused commit's file is taken away"
+    );
+    assert_eq!(
+        bench.catalog.load(&table).await.unwrap().metadata_location,
+        base.metadata_location
+    );
+}
