@@ -1,0 +1,9 @@
+output "dead_letter_alarm_arns" {
+  description = "ARNs of the dead-letter alarms, in bucket order."
+  value       = aws_cloudwatch_metric_alarm.dead_letters[*].arn
+}
+
+output "scheduler_error_alarm_arn" {
+  description = "ARN of the alarm on the scheduler's errors."
+  value       = aws_cloudwatch_metric_alarm.scheduler_errors.arn
+}

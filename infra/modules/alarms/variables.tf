@@ -1,0 +1,36 @@
+variable "name" {
+  description = "Prefix of the alarms' names."
+  type        = string
+}
+
+variable "dead_queue_names" {
+  description = "Names of the dead-letter queues, in bucket order."
+  type        = list(string)
+}
+
+variable "scheduler_function_name" {
+  description = "Name of the scheduler function."
+  type        = string
+}
+
+variable "scheduler_error_period_seconds" {
+  description = "Seconds over which the scheduler's errors are summed."
+  type        = number
+  default     = 900
+}
+
+variable "scheduler_error_periods" {
+  description = "Periods with errors, one after another, that raise the alarm."
+  type        = number
+  default     = 2
+}
+
+variable "topic_arn" {
+  description = "SNS topic that hears of alarms; null for none."
+  type        = string
+}
+
+variable "tags" {
+  description = "Tags on every resource."
+  type        = map(string)
+}

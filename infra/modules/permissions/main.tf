@@ -1,0 +1,174 @@
+# What each function may do, as two policies: nothing in either names a service, a table, a queue or a prefix that it does not use.
+# Neither function may delete an object: removing files is another role's business, and a rewrite that went wrong must not be able to.
+
+data "aws_partition" "current" {}
+data "aws_caller_identity" "current" {}
+data "aws_region" "current" {}
+
+locals {
+  partition   = data.aws_partition.current.partition
+  glue_prefix = "arn:${local.partition}:glue:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
+
+  glue_resources = concat(
+    ["${local.glue_prefix}:catalog"],
+    [for database in var.glue_databases : "${local.glue_prefix}:database/${database}"],
+    [for database in var.glue_databases : "${local.glue_prefix}:table/${database}/*"],
+  )
+
+  locations = [for location in var.table_locations : trimsuffix(location, "/")]
+
+  location_buckets = distinct([
+    for location in local.locations : "arn:${local.partition}:s3:::${split("/", location)[0]}"
+  ])
+
+  location_objects = [for location in local.locations : "arn:${local.partition}:s3:::${location}/*"]
+
+  # Manifests, manifest lists and metadata files, whether the location is a warehouse, a database or one table.
+  location_metadata = flatten([
+    for location in local.locations : [
+      "arn:${local.partition}:s3:::${location}/metadata/*",
+      "arn:${local.partition}:s3:::${location}/*/metadata/*",
+    ]
+  ])
+
+  # Transactions are authorised by the actions they consist of, ConditionCheckItem among them.
+  row_actions = [
+    "dynamodb:BatchGetItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:UpdateItem",
+  ]
+}
+
+data "aws_iam_policy_document" "common" {
+  statement {
+    sid       = "StateRows"
+    actions   = local.row_actions
+    resources = [var.state_table_arn]
+  }
+
+  statement {
+    sid       = "StateDueIndex"
+    actions   = ["dynamodb:Query"]
+    resources = ["${var.state_table_arn}/index/due"]
+  }
+
+  statement {
+    sid       = "CommitLock"
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [var.lock_table_arn]
+  }
+
+  statement {
+    sid       = "Payloads"
+    actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    resources = ["${var.payload_bucket_arn}/*"]
+  }
+
+  statement {
+    sid       = "ReadTables"
+    actions   = ["s3:GetObject"]
+    resources = local.location_objects
+  }
+
+  # Without it S3 says "forbidden" of an object that is not there, and a vanished file could not be told from a missing permission.
+  # It covers the whole bucket: S3 knows no prefix when it decides between the two answers.
+  statement {
+    sid       = "TellMissingFromForbidden"
+    actions   = ["s3:ListBucket"]
+    resources = concat(local.location_buckets, [var.payload_bucket_arn])
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "OwnKey"
+      actions   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.table_kms_key_arns) == 0 ? [] : [var.table_kms_key_arns]
+
+    content {
+      sid       = "TableKeys"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+      resources = statement.value
+    }
+  }
+
+  # Said as a denial too, so that no policy that somebody attaches later undoes it by accident.
+  statement {
+    sid    = "NeverDelete"
+    effect = "Deny"
+    actions = [
+      "s3:DeleteBucket*",
+      "s3:DeleteObject*",
+      "s3:PutLifecycleConfiguration",
+    ]
+    resources = ["*"]
+  }
+}
+
+data "aws_iam_policy_document" "scheduler" {
+  source_policy_documents = [data.aws_iam_policy_document.common.json]
+
+  statement {
+    sid       = "QueueTasks"
+    actions   = ["sqs:SendMessage"]
+    resources = var.queue_arns
+  }
+
+  # UpdateTable, because the next scheduler commits what optimizers finished and nobody committed.
+  statement {
+    sid = "Catalog"
+    actions = [
+      "glue:GetDatabase",
+      "glue:GetDatabases",
+      "glue:GetTable",
+      "glue:GetTables",
+      "glue:UpdateTable",
+    ]
+    resources = local.glue_resources
+  }
+
+  statement {
+    sid       = "WriteTableMetadata"
+    actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+    resources = local.location_metadata
+  }
+}
+
+data "aws_iam_policy_document" "optimizer" {
+  source_policy_documents = [data.aws_iam_policy_document.common.json]
+
+  statement {
+    sid = "WorkTasks"
+    actions = [
+      "sqs:ChangeMessageVisibility",
+      "sqs:DeleteMessage",
+      "sqs:GetQueueAttributes",
+      "sqs:ReceiveMessage",
+      "sqs:SendMessage",
+    ]
+    resources = var.queue_arns
+  }
+
+  statement {
+    sid       = "Catalog"
+    actions   = ["glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"]
+    resources = local.glue_resources
+  }
+
+  statement {
+    sid       = "WriteTables"
+    actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+    resources = local.location_objects
+  }
+}

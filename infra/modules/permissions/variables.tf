@@ -1,0 +1,39 @@
+variable "state_table_arn" {
+  description = "ARN of the state table."
+  type        = string
+}
+
+variable "lock_table_arn" {
+  description = "ARN of the lock table."
+  type        = string
+}
+
+variable "queue_arns" {
+  description = "ARNs of the task queues."
+  type        = list(string)
+}
+
+variable "payload_bucket_arn" {
+  description = "ARN of the payload bucket."
+  type        = string
+}
+
+variable "table_locations" {
+  description = "Where tables lie, each as BUCKET or BUCKET/PREFIX."
+  type        = list(string)
+}
+
+variable "glue_databases" {
+  description = "Glue databases that may be read and whose tables may be updated; * for all."
+  type        = list(string)
+}
+
+variable "kms_key_arn" {
+  description = "KMS key of Icepress's own stores; null for none."
+  type        = string
+}
+
+variable "table_kms_key_arns" {
+  description = "KMS keys that the tables' objects are encrypted with."
+  type        = list(string)
+}

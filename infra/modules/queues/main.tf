@@ -1,0 +1,40 @@
+# One standard queue per bucket, each with a dead-letter queue of its own. Messages carry the table as message group, so that
+# one busy table does not hold up its bucket's others.
+
+resource "aws_sqs_queue" "dead" {
+  count = var.buckets
+
+  name                      = "${var.name}-tasks-${count.index}-dead"
+  message_retention_seconds = var.dead_retention_seconds
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
+  tags                      = var.tags
+}
+
+resource "aws_sqs_queue" "tasks" {
+  count = var.buckets
+
+  name                       = "${var.name}-tasks-${count.index}"
+  visibility_timeout_seconds = var.visibility_timeout_seconds
+  message_retention_seconds  = var.retention_seconds
+  receive_wait_time_seconds  = 20
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
+  tags                       = var.tags
+
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dead[count.index].arn
+    maxReceiveCount     = var.max_receive_count
+  })
+}
+
+# A dead-letter queue takes messages from its own queue only.
+resource "aws_sqs_queue_redrive_allow_policy" "dead" {
+  count = var.buckets
+
+  queue_url = aws_sqs_queue.dead[count.index].id
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.tasks[count.index].arn]
+  })
+}

@@ -1,0 +1,24 @@
+output "queue_arns" {
+  description = "ARNs of the task queues, in bucket order."
+  value       = aws_sqs_queue.tasks[*].arn
+}
+
+output "queue_urls" {
+  description = "URLs of the task queues, in bucket order."
+  value       = aws_sqs_queue.tasks[*].url
+}
+
+output "queue_url_template" {
+  description = "The queues' URL with {bucket} in place of the bucket's number."
+  value       = replace(aws_sqs_queue.tasks[0].url, "/-0$/", "-{bucket}")
+}
+
+output "dead_queue_names" {
+  description = "Names of the dead-letter queues, in bucket order."
+  value       = aws_sqs_queue.dead[*].name
+}
+
+output "dead_queue_urls" {
+  description = "URLs of the dead-letter queues, in bucket order."
+  value       = aws_sqs_queue.dead[*].url
+}

@@ -1,0 +1,138 @@
+# What the two roles may do, judged on the policies as AWS will get them: the real provider writes them, and no call is made.
+
+provider "aws" {
+  region                      = "eu-central-1"
+  access_key                  = "123456789012"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_region_validation      = true
+  skip_requesting_account_id  = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = {
+    account_id = "123456789012"
+  }
+}
+
+variables {
+  state_table_arn    = "arn:aws:dynamodb:eu-central-1:123456789012:table/icepress-state"
+  lock_table_arn     = "arn:aws:dynamodb:eu-central-1:123456789012:table/icepress-locks"
+  queue_arns         = ["arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-0", "arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-1"]
+  payload_bucket_arn = "arn:aws:s3:::icepress-payload"
+  table_locations    = ["lake/warehouse/", "marts"]
+  glue_databases     = ["raw"]
+  kms_key_arn        = null
+  table_kms_key_arns = []
+}
+
+run "policies" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  assert {
+    condition = length(flatten([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : [
+        for statement in jsondecode(policy).Statement : [
+          for action in flatten([statement.Action]) : action
+          if statement.Effect == "Allow" && can(regex("(?i)^s3:(\\*|delete|putlifecycle)|^\\*", action))
+        ]
+      ]
+    ])) == 0
+    error_message = "a function is allowed to delete objects"
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : anytrue([
+        for statement in jsondecode(policy).Statement :
+        statement.Effect == "Deny" && statement.Resource == "*" && contains(flatten([statement.Action]), "s3:DeleteObject*") && !can(statement.Condition)
+      ])
+    ])
+    error_message = "deleting objects is not denied outright to both functions"
+  }
+
+  assert {
+    condition = length(flatten([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : [
+        for statement in jsondecode(policy).Statement : [
+          for action in flatten([statement.Action]) : action
+          if statement.Effect == "Allow" && (can(regex("\\*", action)) || contains(flatten([statement.Resource]), "*"))
+        ]
+      ]
+    ])) == 0
+    error_message = "a function is allowed a wildcard action, or an action on everything"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.optimizer_policy_json).Statement : statement.Resource
+      if statement.Effect == "Allow" && contains(flatten([statement.Action]), "s3:PutObject")
+      ])) == toset([
+      "arn:aws:s3:::icepress-payload/*",
+      "arn:aws:s3:::lake/warehouse/*",
+      "arn:aws:s3:::marts/*",
+    ])
+    error_message = "the optimizer must write under the table locations and the payloads, and nowhere else"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.scheduler_policy_json).Statement : statement.Resource
+      if statement.Effect == "Allow" && contains(flatten([statement.Action]), "s3:PutObject")
+      ])) == toset([
+      "arn:aws:s3:::icepress-payload/*",
+      "arn:aws:s3:::lake/warehouse/metadata/*",
+      "arn:aws:s3:::lake/warehouse/*/metadata/*",
+      "arn:aws:s3:::marts/metadata/*",
+      "arn:aws:s3:::marts/*/metadata/*",
+    ])
+    error_message = "the scheduler must write metadata and payloads only, never data files"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.scheduler_policy_json).Statement : statement.Action
+      if statement.Effect == "Allow" && can(regex("^sqs:", flatten([statement.Action])[0]))
+    ])) == toset(["sqs:SendMessage"])
+    error_message = "the scheduler sends to the queues, and that is all it does with them"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.optimizer_policy_json).Statement : statement.Resource
+      if statement.Effect == "Allow" && contains(flatten([statement.Action]), "glue:UpdateTable")
+      ])) == toset([
+      "arn:aws:glue:eu-central-1:123456789012:catalog",
+      "arn:aws:glue:eu-central-1:123456789012:database/raw",
+      "arn:aws:glue:eu-central-1:123456789012:table/raw/*",
+    ])
+    error_message = "the optimizer must update tables of the named Glue databases only"
+  }
+}
+
+run "own_key" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  variables {
+    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/own"
+    table_kms_key_arns = ["arn:aws:kms:eu-central-1:123456789012:key/lake"]
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.optimizer_policy_json).Statement : statement.Resource
+      if contains(flatten([statement.Action]), "kms:GenerateDataKey*")
+    ])) == toset(["arn:aws:kms:eu-central-1:123456789012:key/own", "arn:aws:kms:eu-central-1:123456789012:key/lake"])
+    error_message = "the functions must be able to use the keys, and only these"
+  }
+}

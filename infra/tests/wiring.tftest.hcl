@@ -1,0 +1,272 @@
+# How the parts hang together, on a mocked provider: no account and no server.
+
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = {
+      json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}"
+    }
+  }
+  mock_data "aws_caller_identity" {
+    defaults = {
+      account_id = "123456789012"
+    }
+  }
+  mock_data "aws_region" {
+    defaults = {
+      id = "eu-central-1"
+    }
+  }
+  mock_data "aws_dynamodb_table" {
+    defaults = {
+      arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/spark-locks"
+    }
+  }
+  mock_resource "aws_iam_role" {
+    defaults = {
+      arn = "arn:aws:iam::123456789012:role/mocked"
+    }
+  }
+  mock_resource "aws_lambda_function" {
+    defaults = {
+      arn = "arn:aws:lambda:eu-central-1:123456789012:function:mocked"
+    }
+  }
+  mock_resource "aws_dynamodb_table" {
+    defaults = {
+      arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/mocked"
+    }
+  }
+  mock_resource "aws_sqs_queue" {
+    defaults = {
+      arn = "arn:aws:sqs:eu-central-1:123456789012:mocked"
+      url = "https://sqs.eu-central-1.amazonaws.com/123456789012/icepress-tasks-0"
+    }
+  }
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = {
+      arn = "arn:aws:logs:eu-central-1:123456789012:log-group:mocked"
+    }
+  }
+}
+
+# Any file will do for a zip here: nothing is uploaded.
+variables {
+  scheduler_zip   = "tests/wiring.tftest.hcl"
+  optimizer_zip   = "tests/wiring.tftest.hcl"
+  table_locations = ["lake/warehouse"]
+}
+
+run "a_queue_for_each_bucket" {
+  variables {
+    buckets = 5
+  }
+
+  assert {
+    condition     = length(module.queues.queue_urls) == 5 && length(module.queues.dead_queue_urls) == 5
+    error_message = "each bucket needs a queue and a dead-letter queue"
+  }
+
+  assert {
+    condition     = length(aws_lambda_event_source_mapping.tasks) == 5
+    error_message = "each queue needs an event source mapping"
+  }
+
+  assert {
+    condition = alltrue([
+      for mapping in aws_lambda_event_source_mapping.tasks :
+      mapping.batch_size == 1 && contains(mapping.function_response_types, "ReportBatchItemFailures") && mapping.scaling_config[0].maximum_concurrency == 50
+    ])
+    error_message = "a mapping must take one task a run, honour partial batch responses and bound its concurrency"
+  }
+
+  assert {
+    condition     = output.environment.ICEPRESS_BUCKETS == "5" && output.environment.ICEPRESS_QUEUE_URL_TEMPLATE == "https://sqs.eu-central-1.amazonaws.com/123456789012/icepress-tasks-{bucket}"
+    error_message = "the functions must be told how many buckets there are, and where their queues are"
+  }
+}
+
+run "the_lock_joins_the_catalogs" {
+  variables {
+    existing_lock_table_name = "spark-locks"
+    catalogs = {
+      glue  = { type = "glue" }
+      other = { type = "glue", "lock.table" = "its-own" }
+    }
+  }
+
+  assert {
+    condition     = jsondecode(output.environment.ICEPRESS_CATALOGS).glue["lock.table"] == "spark-locks" && output.lock_table_name == "spark-locks"
+    error_message = "an existing lock table must be used"
+  }
+
+  assert {
+    condition     = jsondecode(output.environment.ICEPRESS_CATALOGS).other["lock.table"] == "its-own"
+    error_message = "what a catalog says itself must win"
+  }
+
+  assert {
+    condition     = length(module.state.lock_table_arn) > 0 && module.state.lock_table_arn == "arn:aws:dynamodb:eu-central-1:123456789012:table/spark-locks"
+    error_message = "permissions must name the existing lock table"
+  }
+}
+
+run "no_lock_if_not_wanted" {
+  variables {
+    commit_lock = false
+  }
+
+  assert {
+    condition     = jsondecode(output.environment.ICEPRESS_CATALOGS) == { glue = { type = "glue" } }
+    error_message = "without commit_lock the catalogs must stay as they are"
+  }
+}
+
+run "queues_hide_a_task_as_long_as_it_may_take" {
+  module {
+    source = "./modules/queues"
+  }
+
+  variables {
+    name                       = "icepress"
+    buckets                    = 3
+    visibility_timeout_seconds = 960
+    max_receive_count          = 4
+    retention_seconds          = 345600
+    dead_retention_seconds     = 1209600
+    kms_key_arn                = null
+    tags                       = {}
+  }
+
+  assert {
+    condition = alltrue([
+      for index, queue in aws_sqs_queue.tasks :
+      queue.name == "icepress-tasks-${index}" &&
+      jsondecode(queue.redrive_policy).maxReceiveCount == 4 &&
+      jsondecode(queue.redrive_policy).deadLetterTargetArn == aws_sqs_queue.dead[index].arn &&
+      queue.visibility_timeout_seconds == 960 &&
+      queue.receive_wait_time_seconds == 20 &&
+      queue.sqs_managed_sse_enabled == true
+    ])
+    error_message = "a task queue must be encrypted, poll long, hide a task while it is worked on, and give up after four receives"
+  }
+
+  assert {
+    condition = alltrue([
+      for index, policy in aws_sqs_queue_redrive_allow_policy.dead :
+      jsondecode(policy.redrive_allow_policy).redrivePermission == "byQueue" &&
+      jsondecode(policy.redrive_allow_policy).sourceQueueArns == [aws_sqs_queue.tasks[index].arn]
+    ])
+    error_message = "a dead-letter queue must take messages from its own queue only"
+  }
+
+  assert {
+    condition     = alltrue([for queue in aws_sqs_queue.dead : queue.sqs_managed_sse_enabled && queue.message_retention_seconds == 1209600])
+    error_message = "dead letters must be encrypted and kept as long as SQS allows"
+  }
+}
+
+run "tables_are_protected" {
+  module {
+    source = "./modules/state"
+  }
+
+  variables {
+    state_table_name    = "icepress-state"
+    lock_table_name     = "icepress-locks"
+    create_lock_table   = true
+    deletion_protection = true
+    kms_key_arn         = null
+    tags                = {}
+  }
+
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.state, aws_dynamodb_table.lock[0]] :
+      table.billing_mode == "PAY_PER_REQUEST" && table.deletion_protection_enabled && table.point_in_time_recovery[0].enabled && table.server_side_encryption[0].enabled
+    ])
+    error_message = "both tables must be on demand, protected, recoverable and encrypted"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.state.hash_key == "pk" && aws_dynamodb_table.state.range_key == "sk" && aws_dynamodb_table.lock[0].hash_key == "entityId"
+    error_message = "the keys are part of the contract with the functions and with Iceberg's Java lock manager"
+  }
+
+  assert {
+    condition = alltrue([
+      for index in aws_dynamodb_table.state.global_secondary_index :
+      index.name == "due" && index.hash_key == "due_bucket" && index.range_key == "due_at" && index.projection_type == "ALL"
+    ]) && length(aws_dynamodb_table.state.global_secondary_index) == 1
+    error_message = "the index of due rows is part of the contract with the functions"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.state.ttl[0].attribute_name == "ttl" && aws_dynamodb_table.state.ttl[0].enabled && length([for ttl in aws_dynamodb_table.lock[0].ttl : ttl if ttl.enabled]) == 0
+    error_message = "state rows expire by ttl; a lock must never expire on a timer"
+  }
+}
+
+run "schedule_starts_the_scheduler_alone" {
+  module {
+    source = "./modules/schedule"
+  }
+
+  variables {
+    name                     = "icepress"
+    schedule_expression      = "rate(5 minutes)"
+    enabled                  = true
+    function_name            = "icepress-scheduler"
+    function_arn             = "arn:aws:lambda:eu-central-1:123456789012:function:icepress-scheduler"
+    permissions_boundary_arn = null
+    tags                     = {}
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.this.target[0].arn == "arn:aws:lambda:eu-central-1:123456789012:function:icepress-scheduler" && aws_scheduler_schedule.this.state == "ENABLED"
+    error_message = "the schedule must start the scheduler"
+  }
+
+  assert {
+    condition     = length(data.aws_iam_policy_document.invoke.statement) == 1 && data.aws_iam_policy_document.invoke.statement[0].actions == toset(["lambda:InvokeFunction"]) && data.aws_iam_policy_document.invoke.statement[0].resources == toset(["arn:aws:lambda:eu-central-1:123456789012:function:icepress-scheduler"])
+    error_message = "the schedule's role may invoke the scheduler and nothing else"
+  }
+}
+
+run "alarms_can_be_left_out" {
+  variables {
+    alarms = false
+  }
+
+  assert {
+    condition     = length(module.alarms) == 0
+    error_message = "alarms = false must create none"
+  }
+}
+
+run "wrong_input_is_refused" {
+  command = plan
+
+  variables {
+    name                          = "Ice_Press"
+    buckets                       = 0
+    architecture                  = "arm"
+    table_locations               = ["s3://lake/warehouse"]
+    schedule_expression           = "every 5 minutes"
+    optimizer_timeout_seconds     = 1000
+    optimizer_maximum_concurrency = 1
+    log_retention_days            = 31
+    catalogs                      = { glue = { uri = "x" } }
+  }
+
+  expect_failures = [
+    var.name,
+    var.buckets,
+    var.architecture,
+    var.table_locations,
+    var.schedule_expression,
+    var.optimizer_timeout_seconds,
+    var.optimizer_maximum_concurrency,
+    var.log_retention_days,
+    var.catalogs,
+  ]
+}

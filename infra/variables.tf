@@ -1,0 +1,267 @@
+variable "name" {
+  description = "Prefix of every resource's name."
+  type        = string
+  default     = "icepress"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,23}$", var.name))
+    error_message = "name must be 2 to 24 lower-case letters, digits and hyphens, and begin with a letter (it is part of bucket, queue and role names)."
+  }
+}
+
+variable "scheduler_zip" {
+  description = "Path of the scheduler's zip: one file, `bootstrap`."
+  type        = string
+}
+
+variable "optimizer_zip" {
+  description = "Path of the optimizer's zip: one file, `bootstrap`."
+  type        = string
+}
+
+variable "table_locations" {
+  description = "Where the tables lie in S3, each as BUCKET or BUCKET/PREFIX. The functions may read and write under these and nowhere else."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.table_locations) > 0
+    error_message = "table_locations must name at least one BUCKET or BUCKET/PREFIX."
+  }
+
+  validation {
+    condition     = alltrue([for location in var.table_locations : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^*?]*)?$", location))])
+    error_message = "each of table_locations must look like my-bucket or my-bucket/warehouse, without s3:// and without * or ?."
+  }
+}
+
+variable "catalogs" {
+  description = "Iceberg catalogs by name, each with its Iceberg catalog properties."
+  type        = map(map(string))
+  default     = { glue = { type = "glue" } }
+
+  validation {
+    condition     = length(var.catalogs) > 0 && alltrue([for properties in values(var.catalogs) : contains(keys(properties), "type")])
+    error_message = "catalogs must hold at least one catalog, and each must say its type, as in { glue = { type = \"glue\" } }."
+  }
+
+  validation {
+    condition     = length(jsonencode(var.catalogs)) <= 2500
+    error_message = "catalogs must fit the 4 KB that Lambda allows for a function's whole environment."
+  }
+}
+
+variable "glue_databases" {
+  description = "Glue databases whose tables may be read and updated; [\"*\"] for all."
+  type        = list(string)
+  default     = ["*"]
+
+  validation {
+    condition     = length(var.glue_databases) > 0
+    error_message = "glue_databases must name at least one database, or be [\"*\"]."
+  }
+}
+
+variable "commit_lock" {
+  description = "Whether commits also take a lock in DynamoDB, in the layout of Iceberg's Java DynamoDbLockManager. Needed where Spark or Flink writers use that lock manager; harmless elsewhere."
+  type        = bool
+  default     = true
+}
+
+variable "existing_lock_table_name" {
+  description = "The lock table that other writers use already; null creates one."
+  type        = string
+  default     = null
+}
+
+variable "buckets" {
+  description = "Number of buckets that tables are shared out over, each with its queue. An idle queue costs about .10 to .26 USD a month."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.buckets >= 1 && var.buckets <= 256 && floor(var.buckets) == var.buckets
+    error_message = "buckets must be a whole number from 1 to 256."
+  }
+}
+
+variable "schedule_expression" {
+  description = "When the scheduler runs, in EventBridge Scheduler's words."
+  type        = string
+  default     = "rate(5 minutes)"
+
+  validation {
+    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.schedule_expression))
+    error_message = "schedule_expression must be rate(...) or cron(...), as in rate(5 minutes)."
+  }
+}
+
+variable "schedule_enabled" {
+  description = "Whether the schedule ticks; false pauses Icepress."
+  type        = bool
+  default     = true
+}
+
+variable "architecture" {
+  description = "Kind of processor the zips are built for: arm64 or x86_64."
+  type        = string
+  default     = "arm64"
+
+  validation {
+    condition     = contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture must be arm64 or x86_64."
+  }
+}
+
+variable "scheduler_memory_mb" {
+  description = "Memory of the scheduler in MB."
+  type        = number
+  default     = 512
+
+  validation {
+    condition     = var.scheduler_memory_mb >= 128 && var.scheduler_memory_mb <= 10240
+    error_message = "scheduler_memory_mb must be from 128 to 10240."
+  }
+}
+
+variable "optimizer_memory_mb" {
+  description = "Memory of the optimizer in MB; 3538 are two vCPUs, which balance a rewrite against Lambda's network."
+  type        = number
+  default     = 3538
+
+  validation {
+    condition     = var.optimizer_memory_mb >= 512 && var.optimizer_memory_mb <= 10240
+    error_message = "optimizer_memory_mb must be from 512 to 10240."
+  }
+}
+
+variable "scheduler_timeout_seconds" {
+  description = "Seconds a run of the scheduler may take."
+  type        = number
+  default     = 300
+
+  validation {
+    condition     = var.scheduler_timeout_seconds >= 30 && var.scheduler_timeout_seconds <= 900
+    error_message = "scheduler_timeout_seconds must be from 30 to 900."
+  }
+}
+
+variable "optimizer_timeout_seconds" {
+  description = "Seconds a run of the optimizer may take."
+  type        = number
+  default     = 900
+
+  validation {
+    condition     = var.optimizer_timeout_seconds >= 60 && var.optimizer_timeout_seconds <= 900
+    error_message = "optimizer_timeout_seconds must be from 60 to 900."
+  }
+}
+
+variable "visibility_timeout_seconds" {
+  description = "Seconds a task stays hidden while an optimizer works on it, and so the longest a crash goes unnoticed; null for the optimizer's timeout and 60 s."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.visibility_timeout_seconds == null ? true : var.visibility_timeout_seconds >= 60 && var.visibility_timeout_seconds <= 43200
+    error_message = "visibility_timeout_seconds must be from 60 to 43200, or null."
+  }
+}
+
+variable "scheduler_reserved_concurrency" {
+  description = "Schedulers that may run at once, reserved from the account's limit; -1 reserves nothing (accounts with a limit of 10 can reserve nothing). Any number is correct: each bucket has one owner at a time."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.scheduler_reserved_concurrency == -1 || var.scheduler_reserved_concurrency >= 1
+    error_message = "scheduler_reserved_concurrency must be -1 (nothing reserved) or at least 1; to pause Icepress set schedule_enabled = false."
+  }
+}
+
+variable "optimizer_maximum_concurrency" {
+  description = "Optimizers that one bucket's queue may keep busy at once."
+  type        = number
+  default     = 50
+
+  validation {
+    condition     = var.optimizer_maximum_concurrency >= 2 && var.optimizer_maximum_concurrency <= 1000
+    error_message = "optimizer_maximum_concurrency must be from 2 to 1000 (Lambda's own bounds)."
+  }
+}
+
+variable "payload_bucket_name" {
+  description = "Name of the bucket for plans and results over 64 KiB, which this module creates; null for NAME-payload-ACCOUNT-REGION."
+  type        = string
+  default     = null
+}
+
+variable "deletion_protection" {
+  description = "Whether DynamoDB refuses to delete the tables. Set to false, and apply, before a destroy."
+  type        = bool
+  default     = true
+}
+
+variable "require_tls" {
+  description = "Whether the payload bucket refuses requests without TLS; false only for emulators."
+  type        = bool
+  default     = true
+}
+
+variable "kms_key_arn" {
+  description = "KMS key for Icepress's own tables, queues and payload bucket; null for the keys that AWS manages."
+  type        = string
+  default     = null
+}
+
+variable "table_kms_key_arns" {
+  description = "KMS keys that the tables' objects are encrypted with, if any."
+  type        = list(string)
+  default     = []
+}
+
+variable "permissions_boundary_arn" {
+  description = "Permissions boundary for the three roles; null for none."
+  type        = string
+  default     = null
+}
+
+variable "alarms" {
+  description = "Whether to create alarms on dead letters and on the scheduler's errors."
+  type        = bool
+  default     = true
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic that hears of alarms; null for none."
+  type        = string
+  default     = null
+}
+
+variable "log_retention_days" {
+  description = "Days that logs are kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one of the periods that CloudWatch Logs knows: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, …"
+  }
+}
+
+variable "log_filter" {
+  description = "What the functions log, in the words of Rust's tracing filters."
+  type        = string
+  default     = "info"
+}
+
+variable "extra_environment" {
+  description = "More environment variables for both functions, such as AWS_ENDPOINT_URL_S3."
+  type        = map(string)
+  default     = {}
+}
+
+variable "tags" {
+  description = "Tags on every resource."
+  type        = map(string)
+  default     = {}
+}
