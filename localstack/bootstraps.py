@@ -1,0 +1,55 @@
+"""The two functions' zips, each of one file: `bootstrap`."""
+
+import json
+import os
+import pathlib
+import subprocess
+import zipfile
+
+from children import Children, Failure
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NAMES = ("icepress-scheduler", "icepress-optimizer")
+
+
+def build(log: pathlib.Path | None = None) -> dict[str, pathlib.Path]:
+    """Builds both functions with cargo, in the profile that ICEPRESS_PROFILE names (default: release); returns their paths."""
+    profile = os.environ.get("ICEPRESS_PROFILE", "release")
+    command = ["cargo", "build", "--profile", profile, "--message-format", "json-render-diagnostics"]
+    for name in NAMES:
+        command += ["-p", name]
+    try:
+        built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=None if log is None else open(log, "ab"), check=False)
+    except FileNotFoundError:
+        raise Failure("cargo is not there: install Rust (https://rustup.rs)", 2) from None
+    if built.returncode != 0:
+        raise Failure(f"the functions do not build: {' '.join(command)}" + (f"; see {log}" if log else ""))
+    found = {}
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("reason") == "compiler-artifact" and message.get("executable") and message["target"]["name"] in NAMES:
+            found[message["target"]["name"]] = pathlib.Path(message["executable"])
+    return found
+
+
+def zips(children: Children, run: pathlib.Path, scheduler: pathlib.Path | None, optimizer: pathlib.Path | None) -> dict[str, pathlib.Path]:
+    """Zips by function (`scheduler`, `optimizer`), from the binaries given or from a build."""
+    binaries = {"scheduler": scheduler, "optimizer": optimizer}
+    if None in binaries.values():
+        print("building the functions (several minutes the first time)", flush=True)
+        built = build()
+        for name in binaries:
+            binaries[name] = binaries[name] or built[f"icepress-{name}"]
+    return {name: write_zip(binary, run / f"{name}.zip") for name, binary in binaries.items()}
+
+
+def write_zip(binary: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
+    """A zip that holds `binary` as `bootstrap`; the same binary gives the same bytes, so that a plan stays clean."""
+    if not binary.is_file():
+        raise Failure(f"{binary} is not there", 2)
+    entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
+    entry.external_attr = 0o755 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(target, "w", compresslevel=1) as archive:
+        archive.writestr(entry, binary.read_bytes(), compresslevel=1)
+    return target
