@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 from children import Children, Failure
 
@@ -133,6 +134,18 @@ class Deployment:
         if answer.get("FunctionError"):
             raise Failure(f"the scheduler failed: {text}")
         return text
+
+    def print_function_logs(self, logs, lines: int = 60) -> None:
+        """The end of both functions' logs, on stderr."""
+        for name in (self.outputs["scheduler_function_name"], self.outputs["optimizer_function_name"]):
+            print(f"the last lines of /aws/lambda/{name}:", file=sys.stderr)
+            try:
+                events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+            except Exception as error:  # logs are a help, never the reason for a failure
+                print(f"(cannot be read: {error})", file=sys.stderr)
+                continue
+            for event in events[-lines:]:
+                print(event["message"].rstrip(), file=sys.stderr)
 
     def failure(self, what: str) -> Failure:
         """A Failure with the end of terraform's log."""

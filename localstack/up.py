@@ -131,6 +131,7 @@ def main() -> int:
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     children = Children()
+    endpoint = stack = None
     try:
         terraform = deployment.find_terraform()
         say(f"starting {options.emulator}; logs are in {run}")
@@ -157,6 +158,8 @@ def main() -> int:
         return 0
     except Failure as failure:
         print(f"localstack/up: {failure}", file=sys.stderr)
+        if endpoint and stack and stack.outputs:
+            stack.print_function_logs(seed.aws("logs", endpoint))
         tail(run / "server.log")
         return failure.code
     except KeyboardInterrupt:

@@ -1,0 +1,135 @@
+"""The same flow on moto, the second opinion: infra/ applied to it, and the two binaries driven over Lambda's Runtime API."""
+
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import runtime_api
+import seed
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Stack:
+    """infra/ on moto: the functions' environment as terraform set it, and the queues."""
+
+    def __init__(self, endpoint: str, log_folder: pathlib.Path, functions: dict):
+        self.endpoint, self.log_folder, self.functions = endpoint, log_folder, functions
+        self.sqs = seed.aws("sqs", endpoint)
+        self.queues = [url for url in self.sqs.list_queues()["QueueUrls"] if not url.endswith("-dead")]
+        self.dead = [url for url in self.sqs.list_queues()["QueueUrls"] if url.endswith("-dead")]
+
+    def function(self, name: str, **extra: str) -> runtime_api.Function:
+        """An execution environment of one function, with the environment that is deployed."""
+        deployed = seed.aws("lambda", self.endpoint).get_function_configuration(FunctionName=name)
+        credentials = {"AWS_ACCESS_KEY_ID": seed.ACCOUNT, "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": seed.REGION, "AWS_ENDPOINT_URL": self.endpoint}
+        environment = {**deployed["Environment"]["Variables"], **credentials, **extra}
+        return runtime_api.Function(name, self.functions[name], environment, deployed["Timeout"], self.log_folder / f"{name}.log")
+
+    def waiting(self, urls: list[str]) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return sum(int(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][name]) for url in urls for name in names)
+
+    def drain(self, optimizer: runtime_api.Function) -> list[runtime_api.Mapping]:
+        """Feeds the optimizer until no message is left that can be had now."""
+        mappings = [runtime_api.Mapping(self.sqs, url, optimizer) for url in self.queues]
+        while any([mapping.poll() for mapping in mappings]):
+            pass
+        return mappings
+
+
+@pytest.fixture(scope="module")
+def stack(terraform, functions, tmp_path_factory):
+    """One apply for the module: it takes a minute and a half."""
+    up = subprocess.Popen(
+        [
+            sys.executable,
+            ROOT / "localstack" / "up.py",
+            "--emulator",
+            "moto",
+            "--no-seed",
+            "--scheduler",
+            functions["icepress-scheduler"],
+            "--optimizer",
+            functions["icepress-optimizer"],
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        endpoint, printed = None, []
+        for line in up.stdout:
+            printed.append(line)
+            if line.strip().startswith("endpoint:"):
+                endpoint = line.split()[1]
+            if "running until stopped" in line:
+                break
+        else:
+            pytest.fail("localstack/up did not come up:\n" + "".join(printed))
+        # What it prints from now on must not fill the pipe.
+        threading.Thread(target=up.stdout.read, daemon=True).start()
+        yield Stack(endpoint, tmp_path_factory.mktemp("functions"), functions)
+    finally:
+        up.send_signal(signal.SIGTERM)
+        up.wait(timeout=60)
+
+
+def test_tick_then_tasks_then_nothing(stack):
+    before = seed.make(stack.endpoint, "ticked")
+    with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:
+        scheduler.invoke(runtime_api.scheduled_event())
+        assert stack.waiting(stack.queues) > 0, "the scheduler queued nothing for a table of many small files"
+        mappings = stack.drain(optimizer)
+        assert sum(mapping.handled for mapping in mappings) > 0
+        assert [mapping.refused for mapping in mappings] == [[] for _ in mappings]
+
+        after = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "ticked")))
+        assert (after.rows, after.fingerprint) == (before.rows, before.fingerprint)
+        assert after.operation == "replace"
+        assert after.data_files == seed.DAYS < before.data_files
+
+        scheduler.invoke(runtime_api.scheduled_event())
+        assert stack.waiting(stack.queues) == 0, "a table that was just compacted was planned again"
+        again = seed.catalog(stack.endpoint).load_table((seed.DATABASE, "ticked"))
+        assert again.metadata_location == after.metadata_location
+    assert stack.waiting(stack.dead) == 0
+
+
+def test_duplicate_of_a_finished_task_is_acknowledged_and_changes_nothing(stack):
+    seed.make(stack.endpoint, "doubled")
+    with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:
+        scheduler.invoke(runtime_api.scheduled_event())
+        copies = []
+        for url in stack.queues:
+            for message in stack.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0).get("Messages", []):
+                copies.append((url, message["Body"]))
+        assert copies, "the scheduler queued nothing"
+        stack.drain(optimizer)
+        done = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "doubled")))
+        assert done.operation == "replace"
+
+        for url, body in copies:
+            stack.sqs.send_message(QueueUrl=url, MessageBody=body)
+        mappings = stack.drain(optimizer)
+        assert sum(mapping.handled for mapping in mappings) == len(copies)
+        assert [mapping.refused for mapping in mappings] == [[] for _ in mappings]
+        again = seed.catalog(stack.endpoint).load_table((seed.DATABASE, "doubled"))
+        assert again.metadata_location == done.metadata_location
+
+
+def test_a_message_that_is_no_task_ends_in_the_dead_letter_queue_alone(stack):
+    url = stack.queues[0]
+    dead = url + "-dead"
+    stack.sqs.send_message(QueueUrl=url, MessageBody='{"not": "a task"}')
+    with stack.function("icepress-optimizer") as optimizer:
+        mapping = runtime_api.Mapping(stack.sqs, url, optimizer, retry_at_once=True)
+        while mapping.poll():
+            assert len(mapping.refused) <= 4, "four receives are the most"
+        assert optimizer.process.poll() is None, "one bad message must not end the function"
+    assert mapping.handled == 0, "a message that is no task was acknowledged"
+    assert stack.waiting([dead]) == 1
+    stack.sqs.purge_queue(QueueUrl=dead)
