@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod catalog;
+pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;

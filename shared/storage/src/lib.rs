@@ -10,10 +10,12 @@ pub mod conformance;
 mod error;
 mod local;
 mod location;
+mod s3;
 mod storage;
 
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
+pub use s3::S3Options;
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };

@@ -192,7 +192,7 @@ async fn a_made_catalog_takes_tables_and_pages_its_listing() {
     assert!(matches!(error, CatalogError::AlreadyExists(_)), "{error}");
     assert_eq!(
         catalog.list_namespaces().await.unwrap(),
-        [namespace.clone()]
+        std::slice::from_ref(&namespace)
     );
     let database = DatabaseId {
         catalog: name.clone(),

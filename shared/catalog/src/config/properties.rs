@@ -1,0 +1,261 @@
+//! One catalog's properties, under Iceberg's own names.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use icepress_model::CatalogName;
+use icepress_storage::S3Options;
+
+use super::{ConfigurationError, values::Values};
+
+/// Ends of keys whose values are credentials. They are never used and never shown.
+const CREDENTIALS: [&str; 3] = ["access-key-id", "secret-access-key", "session-token"];
+/// Ways of PyIceberg to choose credentials that are `aws-config`'s affair here.
+const IDENTITIES: [&str; 2] = ["profile-name", "role-arn"];
+/// Parts of keys whose values are shown to nobody.
+const SECRETS: [&str; 6] = [
+    "secret",
+    "token",
+    "password",
+    "credential",
+    "access-key",
+    "passphrase",
+];
+
+/// The kinds of catalog that there is an adapter for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogKind {
+    /// SQL on SQLite.
+    Sql,
+    /// AWS Glue.
+    Glue,
+}
+
+/// A catalog's properties.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CatalogProperties {
+    name: CatalogName,
+    origin: String,
+    values: Values,
+    /// From the environment: another S3 than AWS.
+    s3_endpoint: Option<String>,
+}
+
+impl CatalogProperties {
+    pub(super) fn new(
+        name: CatalogName,
+        origin: String,
+        values: Values,
+        environment: &BTreeMap<String, String>,
+    ) -> Self {
+        let s3_endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
+            .iter()
+            .find_map(|variable| environment.get(*variable))
+            .filter(|_| {
+                environment
+                    .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+                    .map(String::as_str)
+                    != Some("true")
+            })
+            .cloned();
+        Self {
+            name,
+            origin,
+            values,
+            s3_endpoint,
+        }
+    }
+
+    /// Properties that no file says, for a catalog that a program makes itself.
+    pub fn of(name: CatalogName, values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            name,
+            origin: "the program".to_owned(),
+            values: values.into_iter().collect(),
+            s3_endpoint: None,
+        }
+    }
+
+    /// The name that it's configured under.
+    pub fn name(&self) -> &CatalogName {
+        &self.name
+    }
+
+    /// The file that it's configured in, or the environment.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// A property.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// A property that must be there; `example` is what it should look like.
+    pub fn required(&self, key: &str, example: &str) -> Result<&str, ConfigurationError> {
+        self.get(key)
+            .ok_or_else(|| self.wrong(key, format!("is missing: it should look like {example}")))
+    }
+
+    /// A property that is `true` or `false`.
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>, ConfigurationError> {
+        match self.get(key).map(str::to_lowercase).as_deref() {
+            None => Ok(None),
+            Some("true" | "1" | "yes" | "on") => Ok(Some(true)),
+            Some("false" | "0" | "no" | "off") => Ok(Some(false)),
+            Some(other) => {
+                Err(self.wrong(key, format!("is '{other}': it should be true or false")))
+            }
+        }
+    }
+
+    /// A property that is a number of milliseconds.
+    pub fn milliseconds(&self, key: &str) -> Result<Option<Duration>, ConfigurationError> {
+        self.get(key)
+            .map(|text| {
+                text.parse().map(Duration::from_millis).map_err(|_| {
+                    self.wrong(
+                        key,
+                        format!("is '{text}': it should be a number of milliseconds, like 5000"),
+                    )
+                })
+            })
+            .transpose()
+    }
+
+    /// Which adapter it takes: by `type`, by Java's `catalog-impl`, else by what the `uri` begins with, as PyIceberg does.
+    pub fn kind(&self) -> Result<CatalogKind, ConfigurationError> {
+        if let Some(kind) = self.get("type") {
+            return match kind.to_lowercase().as_str() {
+                "sql" | "jdbc" => Ok(CatalogKind::Sql),
+                "glue" => Ok(CatalogKind::Glue),
+                other => Err(self.unsupported("type", other)),
+            };
+        }
+        if let Some(class) = self.get("catalog-impl") {
+            return match class {
+                "org.apache.iceberg.jdbc.JdbcCatalog" => Ok(CatalogKind::Sql),
+                "org.apache.iceberg.aws.glue.GlueCatalog" => Ok(CatalogKind::Glue),
+                other => Err(self.unsupported("catalog-impl", other)),
+            };
+        }
+        let scheme = self
+            .get("uri")
+            .map(|uri| uri.split(':').next().unwrap_or_default().to_lowercase());
+        match scheme.as_deref() {
+            None => Err(self.wrong("type", "is missing: supported are sql and glue".to_owned())),
+            // Which database, the adapter tells.
+            Some(scheme) if scheme.starts_with("sqlite") || scheme.starts_with("postgresql") || scheme == "jdbc" => {
+                Ok(CatalogKind::Sql)
+            }
+            Some("http" | "https") => Err(self.unsupported("uri", "rest")),
+            Some("thrift") => Err(self.unsupported("uri", "hive")),
+            Some(other) => Err(self.wrong(
+                "type",
+                format!("is missing, and a uri of '{other}:' does not tell it: supported are sql and glue"),
+            )),
+        }
+    }
+
+    /// How S3 is reached and written for this catalog's tables.
+    pub fn s3_options(&self) -> Result<S3Options, ConfigurationError> {
+        let path_style = match self.boolean("s3.path-style-access")? {
+            Some(path_style) => Some(path_style),
+            None => self
+                .boolean("s3.force-virtual-addressing")?
+                .map(|virtual_host| !virtual_host),
+        };
+        let mut options = S3Options {
+            endpoint: self
+                .get("s3.endpoint")
+                .map(str::to_owned)
+                .or_else(|| self.s3_endpoint.clone()),
+            region: self.first(&["s3.region", "client.region"]),
+            path_style,
+            ..S3Options::default()
+        };
+        if let Some(class) = self.get("s3.write.storage-class") {
+            options.storage_class = Some(class.to_owned());
+        }
+        Ok(options)
+    }
+
+    /// The first of several properties that is set.
+    pub fn first(&self, keys: &[&str]) -> Option<String> {
+        keys.iter().find_map(|key| self.get(key)).map(str::to_owned)
+    }
+
+    /// An error about one of the properties.
+    pub fn wrong(&self, key: &str, message: String) -> ConfigurationError {
+        ConfigurationError::Setting {
+            origin: self.origin.clone(),
+            key: format!("catalog {}: {key}", self.name),
+            message,
+        }
+    }
+
+    fn unsupported(&self, key: &str, kind: &str) -> ConfigurationError {
+        let known = matches!(
+            kind,
+            "rest" | "dynamodb" | "hive" | "hadoop" | "nessie" | "bigquery" | "in-memory"
+        );
+        let what = if known {
+            "is not supported yet"
+        } else {
+            "is not known"
+        };
+        self.wrong(
+            key,
+            format!("a catalog of type '{kind}' {what}: supported are sql and glue"),
+        )
+    }
+
+    /// What is ignored, a line each.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let ends_with = |key: &str, ends: &[&str]| {
+            key.rsplit_once('.')
+                .is_some_and(|(_, end)| ends.contains(&end))
+        };
+        self.values
+            .keys()
+            .filter_map(|key| {
+                let said = if ends_with(key, &CREDENTIALS) {
+                    "is ignored: credentials are found by the AWS chain only (environment, profile, SSO, role)"
+                } else if ends_with(key, &IDENTITIES) {
+                    "is ignored: set AWS_PROFILE, or a role in the profile, instead"
+                } else {
+                    return None;
+                };
+                Some(format!("{}: catalog {}: {key} {said}", self.origin, self.name))
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for CatalogProperties {
+    /// Without secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: BTreeMap<&str, String> = self
+            .values
+            .iter()
+            .map(|(key, value)| (key.as_str(), shown(key, value)))
+            .collect();
+        f.debug_struct("CatalogProperties")
+            .field("name", &self.name.as_str())
+            .field("origin", &self.origin)
+            .field("values", &shown)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A property's value as it may be printed.
+fn shown(key: &str, value: &str) -> String {
+    let lower = key.to_lowercase();
+    if SECRETS.iter().any(|secret| lower.contains(secret)) {
+        return "***".to_owned();
+    }
+    // user:password@host
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => value.to_owned(),
+    }
+}
