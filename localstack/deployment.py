@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+from botocore.exceptions import ClientError
 from children import Children, Failure
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -134,6 +135,32 @@ class Deployment:
         if answer.get("FunctionError"):
             raise Failure(f"the scheduler failed: {text}")
         return text
+
+    def assert_may_not_delete(self, client, bucket: str, key: str) -> None:
+        """With either function's own policy, an object of a table can be read and cannot be deleted; `client` makes boto3 clients."""
+        trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}
+        for function in (self.outputs["scheduler_function_name"], self.outputs["optimizer_function_name"]):
+            iam, probe = client("iam"), f"{function}-probe"
+            policy = iam.get_role_policy(RoleName=function, PolicyName="work")["PolicyDocument"]
+            role = iam.create_role(RoleName=probe, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+            iam.put_role_policy(RoleName=probe, PolicyName="work", PolicyDocument=json.dumps(policy))
+            keys = client("sts").assume_role(RoleArn=role, RoleSessionName="probe")["Credentials"]
+            storage = client(
+                "s3",
+                aws_access_key_id=keys["AccessKeyId"],
+                aws_secret_access_key=keys["SecretAccessKey"],
+                aws_session_token=keys["SessionToken"],
+            )
+            storage.get_object(Bucket=bucket, Key=key)["Body"].close()
+            try:
+                storage.delete_object(Bucket=bucket, Key=key)
+            except ClientError as refused:
+                if refused.response["Error"]["Code"] != "AccessDenied":
+                    raise
+            else:
+                raise Failure(f"{function} could delete s3://{bucket}/{key}")
+            iam.delete_role_policy(RoleName=probe, PolicyName="work")
+            iam.delete_role(RoleName=probe)
 
     def print_function_logs(self, logs, lines: int = 60) -> None:
         """The end of both functions' logs, on stderr."""

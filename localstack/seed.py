@@ -54,11 +54,10 @@ class Seen:
     fingerprint: str
 
 
-def aws(service: str, endpoint: str):
-    """A boto3 client of the emulated account."""
-    return boto3.client(
-        service, endpoint_url=endpoint, region_name=REGION, aws_access_key_id=ACCOUNT, aws_secret_access_key="test"
-    )
+def aws(service: str, endpoint: str, **session: str):
+    """A boto3 client of the emulated account, or of a role's session."""
+    keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "test", **session}
+    return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys)
 
 
 def catalog(endpoint: str) -> GlueCatalog:

@@ -100,8 +100,18 @@ def verify(endpoint: str, stack: deployment.Deployment, before: seed.Seen, secon
         raise Failure("a second tick found work in a table that was just compacted")
     say("a second tick finds nothing to do")
 
+    data_file = table_file(endpoint)
+    stack.assert_may_not_delete(lambda service, **session: seed.aws(service, endpoint, **session), seed.BUCKET, data_file)
+    say("both roles may read a data file, neither may delete one")
+
     stack.assert_no_drift()
     say("terraform plan: no changes")
+
+
+def table_file(endpoint: str) -> str:
+    """Key of one of the seeded table's data files."""
+    table = seed.catalog(endpoint).load_table((seed.DATABASE, "events"))
+    return table.inspect.files().to_pylist()[0]["file_path"].removeprefix(f"s3://{seed.BUCKET}/")
 
 
 def show(endpoint: str, stack: deployment.Deployment, run: pathlib.Path, seeded: bool) -> None:

@@ -160,8 +160,8 @@ run "queues_hide_a_task_as_long_as_it_may_take" {
   }
 
   assert {
-    condition     = alltrue([for queue in aws_sqs_queue.dead : queue.sqs_managed_sse_enabled && queue.message_retention_seconds == 1209600])
-    error_message = "dead letters must be encrypted and kept as long as SQS allows"
+    condition     = alltrue([for index, queue in aws_sqs_queue.dead : queue.name == "icepress-tasks-${index}-dlq" && queue.sqs_managed_sse_enabled && queue.message_retention_seconds == 1209600])
+    error_message = "dead letters must lie in QUEUE-dlq, where the functions look for them, encrypted and kept as long as SQS allows"
   }
 }
 

@@ -19,8 +19,8 @@ class Stack:
     def __init__(self, endpoint: str, log_folder: pathlib.Path, functions: dict):
         self.endpoint, self.log_folder, self.functions = endpoint, log_folder, functions
         self.sqs = seed.aws("sqs", endpoint)
-        self.queues = [url for url in self.sqs.list_queues()["QueueUrls"] if not url.endswith("-dead")]
-        self.dead = [url for url in self.sqs.list_queues()["QueueUrls"] if url.endswith("-dead")]
+        self.queues = [url for url in self.sqs.list_queues()["QueueUrls"] if not url.endswith("-dlq")]
+        self.dead = [url for url in self.sqs.list_queues()["QueueUrls"] if url.endswith("-dlq")]
 
     def function(self, name: str, **extra: str) -> runtime_api.Function:
         """An execution environment of one function, with the environment that is deployed."""
@@ -123,7 +123,7 @@ def test_duplicate_of_a_finished_task_is_acknowledged_and_changes_nothing(stack)
 
 def test_a_message_that_is_no_task_ends_in_the_dead_letter_queue_alone(stack):
     url = stack.queues[0]
-    dead = url + "-dead"
+    dead = url + "-dlq"
     stack.sqs.send_message(QueueUrl=url, MessageBody='{"not": "a task"}')
     with stack.function("icepress-optimizer") as optimizer:
         mapping = runtime_api.Mapping(stack.sqs, url, optimizer, retry_at_once=True)

@@ -134,7 +134,7 @@ def test_conditional_puts_have_one_winner(endpoint):
 def queue_pair(endpoint: str) -> tuple:
     """A queue with a dead-letter queue after one receive: (client, queue, dead letters, their ARN)."""
     client, name = seed.aws("sqs", endpoint), new("queue")
-    dead = client.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
+    dead = client.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
     dead_arn = client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 1})
     queue = client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})["QueueUrl"]
@@ -220,3 +220,27 @@ def alive(pid: int) -> bool:
     """Whether a process is there and no zombie."""
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout.strip()
     return bool(state) and not state.startswith("Z")
+
+
+def test_moto_sweeps_expired_rows():
+    server = subprocess.Popen(
+        [sys.executable, ROOT / "localstack" / "moto_server.py", "--ttl", "0.2"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        client = seed.aws("dynamodb", server.stdout.readline().strip())
+        client.create_table(
+            TableName="rows",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        client.update_time_to_live(TableName="rows", TimeToLiveSpecification={"AttributeName": "ttl", "Enabled": True})
+        now = int(time.time())
+        for name, ttl in (("past", now - 60), ("future", now + 3600)):
+            client.put_item(TableName="rows", Item={"pk": {"S": "a"}, "sk": {"S": name}, "ttl": {"N": str(ttl)}})
+        while len(left := client.scan(TableName="rows", ConsistentRead=True)["Items"]) > 1:
+            time.sleep(0.1)
+        assert [row["sk"]["S"] for row in left] == ["future"]
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

@@ -4,7 +4,7 @@
 resource "aws_sqs_queue" "dead" {
   count = var.buckets
 
-  name                      = "${var.name}-tasks-${count.index}-dead"
+  name                      = "${var.name}-tasks-${count.index}-dlq"
   message_retention_seconds = var.dead_retention_seconds
   sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
   kms_master_key_id         = var.kms_key_arn
