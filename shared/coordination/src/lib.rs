@@ -4,10 +4,15 @@
 //! (SQS; the same SQLite file). Knows nothing of Iceberg: plans and results are opaque text here.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod encoding;
 mod error;
+pub mod invariants;
+mod key;
 mod queue;
 mod rows;
+mod sqlite;
 mod store;
+mod transition;
 
 pub use error::CoordinationError;
 pub use queue::{Received, TaskMessage, TaskQueue};
@@ -15,4 +20,5 @@ pub use rows::{
     BucketRow, Conclusion, Digest, Lease, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
     TableRow, TaskRow, TaskState,
 };
+pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use store::{ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome, StateStore};

@@ -21,6 +21,19 @@ pub struct BucketRow {
     pub last_swept_at: TimestampMs,
 }
 
+impl BucketRow {
+    /// A bucket that nobody ever leased.
+    pub fn never_leased(bucket: BucketId) -> Self {
+        Self {
+            bucket,
+            owner: None,
+            epoch: Epoch(0),
+            expires_at: TimestampMs(0),
+            last_swept_at: TimestampMs(0),
+        }
+    }
+}
+
 /// The right to plan one bucket for a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -155,6 +168,13 @@ pub struct ProcessRow {
     pub open_tasks: u32,
     /// The base state and what the commit needs beside the tasks (JSON); opaque here.
     pub header: String,
+}
+
+impl ProcessRow {
+    /// Whether it has ended, in whatever way.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, ProcessState::Ended(_))
+    }
 }
 
 /// A process to be.

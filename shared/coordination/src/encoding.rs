@@ -1,0 +1,270 @@
+//! How rows stand in a store: names and types of their columns, the same in SQLite and in DynamoDB.
+//!
+//! A store hands in a [`Fields`] to read one of its own rows, and takes the columns of [`Columns`] to write one.
+
+use icepress_model::{
+    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, TableId, TaskId, TimestampMs, WorkerId,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, key};
+
+/// A stored row's columns, by name. `None` is a column that is absent or null; the error says what is there instead.
+pub(crate) trait Fields {
+    fn text(&self, name: &'static str) -> Result<Option<String>, String>;
+    fn number(&self, name: &'static str) -> Result<Option<i64>, String>;
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Column {
+    Text(String),
+    Number(i64),
+}
+
+/// A row to be written: the columns that have a value.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Columns(pub(crate) Vec<(&'static str, Column)>);
+
+impl Columns {
+    pub(crate) fn text(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.0.push((name, Column::Text(value.into())));
+        self
+    }
+
+    pub(crate) fn text_if(self, name: &'static str, value: Option<impl Into<String>>) -> Self {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self,
+        }
+    }
+
+    pub(crate) fn number(mut self, name: &'static str, value: impl Into<i64>) -> Self {
+        self.0.push((name, Column::Number(value.into())));
+        self
+    }
+
+    pub(crate) fn number_if(self, name: &'static str, value: Option<TimestampMs>) -> Self {
+        match value {
+            Some(value) => self.number(name, value.get()),
+            None => self,
+        }
+    }
+
+    pub(crate) fn get_text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find_map(|(column, value)| match value {
+            Column::Text(text) if *column == name => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn get_number(&self, name: &str) -> Option<i64> {
+        self.0.iter().find_map(|(column, value)| match value {
+            Column::Number(number) if *column == name => Some(*number),
+            _ => None,
+        })
+    }
+}
+
+type Decoded<T> = Result<T, String>;
+
+fn required<T>(name: &str, value: Option<T>) -> Decoded<T> {
+    value.ok_or_else(|| format!("'{name}' is missing"))
+}
+
+fn text(fields: &impl Fields, name: &'static str) -> Decoded<String> {
+    required(name, fields.text(name)?)
+}
+
+fn number<T: TryFrom<i64>>(fields: &impl Fields, name: &'static str) -> Decoded<T> {
+    let value = required(name, fields.number(name)?)?;
+    T::try_from(value).map_err(|_| format!("'{name}' is {value}, which is out of range"))
+}
+
+fn time(fields: &impl Fields, name: &'static str) -> Decoded<Option<TimestampMs>> {
+    Ok(fields.number(name)?.map(TimestampMs))
+}
+
+fn required_time(fields: &impl Fields, name: &'static str) -> Decoded<TimestampMs> {
+    required(name, time(fields, name)?)
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("the model's types always have a JSON form")
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(name: &str, text: &str) -> Decoded<T> {
+    serde_json::from_str(text).map_err(|error| format!("'{name}' is no valid JSON: {error}"))
+}
+
+/// SQLite's and DynamoDB's numbers as ours; both hold 63 bits, which epochs and counts never reach.
+pub(crate) fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+// --- buckets ---
+
+pub(crate) fn decode_bucket(bucket: BucketId, fields: &impl Fields) -> Decoded<BucketRow> {
+    Ok(BucketRow {
+        bucket,
+        owner: fields.text("owner")?.map(WorkerId),
+        epoch: Epoch(number(fields, "epoch")?),
+        expires_at: time(fields, "expires_at")?.unwrap_or_default(),
+        last_swept_at: time(fields, "last_swept_at")?.unwrap_or_default(),
+    })
+}
+
+// --- tables ---
+
+pub(crate) fn encode_table(row: &TableRow) -> Columns {
+    Columns::default()
+        .number("bucket", row.bucket.0)
+        .text("table_id", key::of_table(&row.table))
+        .number("epoch", signed(row.epoch.get()))
+        .text_if(
+            "due_location",
+            row.due_location.as_ref().map(MetadataLocation::as_str),
+        )
+        .number_if("due_at", row.due_at)
+        .number_if("marked_at", row.marked_at)
+        .number("marks", signed(row.marks))
+        .number("seen_marks", signed(row.seen_marks))
+        .text_if(
+            "evaluated_location",
+            row.evaluated_location
+                .as_ref()
+                .map(MetadataLocation::as_str),
+        )
+        .text_if(
+            "committed_location",
+            row.committed_location
+                .as_ref()
+                .map(MetadataLocation::as_str),
+        )
+        .text_if("conclusion", row.conclusion.as_deref())
+        .number("failures", row.failures)
+        .text_if(
+            "active_process",
+            row.active_process.as_ref().map(ProcessId::as_str),
+        )
+}
+
+pub(crate) fn decode_table(fields: &impl Fields) -> Decoded<TableRow> {
+    Ok(TableRow {
+        table: key::to_table(&text(fields, "table_id")?)?,
+        bucket: BucketId(number(fields, "bucket")?),
+        epoch: Epoch(number(fields, "epoch")?),
+        due_location: fields.text("due_location")?.map(MetadataLocation),
+        due_at: time(fields, "due_at")?,
+        marked_at: time(fields, "marked_at")?,
+        marks: number(fields, "marks")?,
+        seen_marks: number(fields, "seen_marks")?,
+        evaluated_location: fields.text("evaluated_location")?.map(MetadataLocation),
+        committed_location: fields.text("committed_location")?.map(MetadataLocation),
+        conclusion: fields.text("conclusion")?,
+        failures: number(fields, "failures")?,
+        active_process: fields.text("active_process")?.map(ProcessId),
+    })
+}
+
+// --- processes ---
+
+pub(crate) fn encode_process(row: &ProcessRow) -> Columns {
+    let columns = Columns::default()
+        .text("process", row.process.as_str())
+        .text("table_id", key::of_table(&row.table))
+        .number("bucket", row.bucket.0)
+        .number("epoch", signed(row.epoch.get()))
+        .number("created_at", row.created_at.get())
+        .number("commit_claims", row.commit_claims)
+        .number("tasks", row.tasks)
+        .number("open_tasks", row.open_tasks)
+        .text("header", row.header.as_str());
+    match &row.state {
+        ProcessState::Running => columns.text("state", "running"),
+        ProcessState::Committing { worker, deadline } => columns
+            .text("state", "committing")
+            .text("worker", worker.as_str())
+            .number("deadline", deadline.get()),
+        ProcessState::Ended(outcome) => columns
+            .text("state", "ended")
+            .text("outcome", to_json(outcome)),
+    }
+}
+
+pub(crate) fn decode_process(fields: &impl Fields) -> Decoded<ProcessRow> {
+    let state = match text(fields, "state")?.as_str() {
+        "running" => ProcessState::Running,
+        "committing" => ProcessState::Committing {
+            worker: WorkerId(text(fields, "worker")?),
+            deadline: required_time(fields, "deadline")?,
+        },
+        "ended" => ProcessState::Ended(from_json("outcome", &text(fields, "outcome")?)?),
+        other => return Err(format!("'state' is '{other}', which no process has")),
+    };
+    Ok(ProcessRow {
+        process: ProcessId(text(fields, "process")?),
+        table: decode_table_id(fields)?,
+        bucket: BucketId(number(fields, "bucket")?),
+        epoch: Epoch(number(fields, "epoch")?),
+        created_at: required_time(fields, "created_at")?,
+        state,
+        commit_claims: number(fields, "commit_claims")?,
+        tasks: number(fields, "tasks")?,
+        open_tasks: number(fields, "open_tasks")?,
+        header: text(fields, "header")?,
+    })
+}
+
+fn decode_table_id(fields: &impl Fields) -> Decoded<TableId> {
+    key::to_table(&text(fields, "table_id")?)
+}
+
+// --- tasks ---
+
+pub(crate) fn encode_task(row: &TaskRow) -> Columns {
+    let columns = Columns::default()
+        .text("process", row.task.process.as_str())
+        .number("task_index", row.task.index)
+        .number("bucket", row.bucket.0)
+        .number("attempt", row.attempt.get())
+        .text("payload", to_json(&row.payload))
+        .number_if("sent_at", row.sent_at);
+    match &row.state {
+        TaskState::Queued => columns.text("state", "queued"),
+        TaskState::Running { worker, deadline } => columns
+            .text("state", "running")
+            .text("worker", worker.as_str())
+            .number("deadline", deadline.get()),
+        TaskState::Done(result) => columns
+            .text("state", "done")
+            .text("result", to_json(result)),
+        TaskState::Failed(failure) => columns
+            .text("state", "failed")
+            .text("result", to_json(failure)),
+    }
+}
+
+pub(crate) fn decode_task(fields: &impl Fields) -> Decoded<TaskRow> {
+    let state = match text(fields, "state")?.as_str() {
+        "queued" => TaskState::Queued,
+        "running" => TaskState::Running {
+            worker: WorkerId(text(fields, "worker")?),
+            deadline: required_time(fields, "deadline")?,
+        },
+        "done" => TaskState::Done(from_json("result", &text(fields, "result")?)?),
+        "failed" => TaskState::Failed(from_json("result", &text(fields, "result")?)?),
+        other => return Err(format!("'state' is '{other}', which no task has")),
+    };
+    Ok(TaskRow {
+        task: TaskId {
+            process: ProcessId(text(fields, "process")?),
+            index: number(fields, "task_index")?,
+        },
+        bucket: BucketId(number(fields, "bucket")?),
+        attempt: Attempt(number(fields, "attempt")?),
+        state,
+        payload: from_json("payload", &text(fields, "payload")?)?,
+        sent_at: time(fields, "sent_at")?,
+    })
+}

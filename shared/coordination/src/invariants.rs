@@ -1,0 +1,213 @@
+//! The invariants of leases, tables, processes and tasks (protocols.md, sections 1 to 3), each a plain predicate.
+//!
+//! They stand here once and are used as debug assertions where a row changes, by the conformance suite, and by whoever
+//! explores interleavings. Each returns what is wrong, or nothing.
+
+use icepress_model::{Epoch, TimestampMs};
+
+use crate::{BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState};
+
+/// What a predicate says: `Err` names the invariant that is broken.
+pub type Verdict = Result<(), String>;
+
+fn holds(condition: bool, what: impl FnOnce() -> String) -> Verdict {
+    if condition { Ok(()) } else { Err(what()) }
+}
+
+/// An epoch never shrinks, and a new owner has a greater one than any owner before it.
+pub fn bucket_step(before: &BucketRow, after: &BucketRow) -> Verdict {
+    holds(after.epoch >= before.epoch, || {
+        format!(
+            "bucket {}: the epoch fell from {} to {}",
+            after.bucket, before.epoch, after.epoch
+        )
+    })?;
+    let same_holder = after.owner.is_none() || after.owner == before.owner;
+    holds(same_holder || after.epoch > before.epoch, || {
+        format!(
+            "bucket {}: changed hands under the one epoch {}",
+            after.bucket, after.epoch
+        )
+    })?;
+    holds(after.last_swept_at >= before.last_swept_at, || {
+        format!("bucket {}: the last sweep moved back", after.bucket)
+    })
+}
+
+/// Every lease ends by itself: at most `ttl` after it was written (case B01).
+pub fn lease_ends(row: &BucketRow, written_at: TimestampMs, ttl: std::time::Duration) -> Verdict {
+    holds(
+        row.owner.is_none() || row.expires_at <= written_at + ttl,
+        || format!("bucket {}: its lease outlives its time", row.bucket),
+    )
+}
+
+/// A table's row is whole in itself: nothing that waits can be forgotten.
+pub fn table_row(row: &TableRow) -> Verdict {
+    let table = &row.table;
+    holds(row.active_process.is_none() || row.due_at.is_some(), || {
+        format!("{table}: nobody will look whether its process got stuck")
+    })?;
+    holds(
+        row.active_process.is_some() || row.marked_at.is_none(),
+        || format!("{table}: a mark waits for the end of no process"),
+    )?;
+    holds(row.due_location.is_none() || row.due_at.is_some(), || {
+        format!("{table}: marked, and never due")
+    })?;
+    holds(row.seen_marks <= row.marks, || {
+        format!("{table}: more marks were seen than set")
+    })?;
+    let waits = if row.active_process.is_some() {
+        row.marked_at.is_some()
+    } else {
+        row.due_at.is_some()
+    };
+    holds(row.marks == row.seen_marks || waits, || {
+        format!("{table}: a mark that nobody looked at was lost")
+    })
+}
+
+/// A table's row moves forward only, and one process ends before the next begins.
+pub fn table_step(before: Option<&TableRow>, after: &TableRow) -> Verdict {
+    table_row(after)?;
+    let table = &after.table;
+    let Some(before) = before else {
+        return Ok(());
+    };
+    holds(after.epoch >= before.epoch, || {
+        format!("{table}: written under an older epoch")
+    })?;
+    holds(after.marks >= before.marks, || {
+        format!("{table}: marks were forgotten")
+    })?;
+    holds(after.seen_marks >= before.seen_marks, || {
+        format!("{table}: marks were unseen")
+    })
+}
+
+/// The counts of a process fit its state.
+pub fn process_row(row: &ProcessRow) -> Verdict {
+    let process = &row.process;
+    holds(row.open_tasks <= row.tasks, || {
+        format!("process {process}: more open tasks than tasks")
+    })?;
+    let committing = !matches!(row.state, ProcessState::Running);
+    holds(!committing || row.commit_claims > 0, || {
+        format!("process {process}: committed without a claim")
+    })?;
+    holds(!committing || row.open_tasks == 0, || {
+        format!("process {process}: committed with open tasks")
+    })
+}
+
+/// A process ends once, its open tasks only fall, and every claim of its commit has its own number.
+pub fn process_step(before: &ProcessRow, after: &ProcessRow) -> Verdict {
+    process_row(after)?;
+    let process = &after.process;
+    holds(
+        !matches!(before.state, ProcessState::Ended(_)) || before == after,
+        || format!("process {process}: changed after its end"),
+    )?;
+    holds(after.open_tasks <= before.open_tasks, || {
+        format!("process {process}: its open tasks grew")
+    })?;
+    holds(after.commit_claims >= before.commit_claims, || {
+        format!("process {process}: its claims shrank")
+    })?;
+    let claimed_anew = matches!(after.state, ProcessState::Committing { .. })
+        && (before.state != after.state
+            || !matches!(before.state, ProcessState::Committing { .. }));
+    holds(
+        !claimed_anew || after.commit_claims > before.commit_claims,
+        || format!("process {process}: two claims of its commit have one number"),
+    )
+}
+
+/// An attempt never shrinks, a new worker has a new attempt, and a result is accepted once.
+pub fn task_step(before: &TaskRow, after: &TaskRow) -> Verdict {
+    let task = &after.task;
+    let finished = |row: &TaskRow| matches!(row.state, TaskState::Done(_) | TaskState::Failed(_));
+    holds(!finished(before) || before.state == after.state, || {
+        format!("task {task}: a second result was accepted")
+    })?;
+    holds(after.attempt >= before.attempt, || {
+        format!("task {task}: its attempt fell")
+    })?;
+    let started = match (&before.state, &after.state) {
+        (TaskState::Running { worker: old, .. }, TaskState::Running { worker: new, .. }) => {
+            old != new
+        }
+        (_, TaskState::Running { .. }) => true,
+        _ => false,
+    };
+    holds(!started || after.attempt > before.attempt, || {
+        format!("task {task}: claimed without a new attempt")
+    })?;
+    let was_running = matches!(before.state, TaskState::Running { .. });
+    holds(!finished(after) || finished(before) || was_running, || {
+        format!("task {task}: a result nobody worked for")
+    })
+}
+
+/// The count of open tasks is what the tasks say.
+pub fn open_tasks(process: &ProcessRow, tasks: &[TaskRow]) -> Verdict {
+    let open = tasks
+        .iter()
+        .filter(|task| matches!(task.state, TaskState::Queued | TaskState::Running { .. }))
+        .count();
+    holds(
+        usize::try_from(process.open_tasks) == Ok(open)
+            && usize::try_from(process.tasks) == Ok(tasks.len()),
+        || {
+            format!(
+                "process {}: counts {} of {} tasks open, but {open} of {} are",
+                process.process,
+                process.open_tasks,
+                process.tasks,
+                tasks.len()
+            )
+        },
+    )
+}
+
+/// At most one process of a table is under way, and it is the one that the table's row names.
+pub fn one_process(row: Option<&TableRow>, processes: &[ProcessRow]) -> Verdict {
+    let active = row.and_then(|row| row.active_process.as_ref());
+    let mut under_way = processes
+        .iter()
+        .filter(|process| !matches!(process.state, ProcessState::Ended(_)));
+    let first = under_way.next();
+    holds(under_way.next().is_none(), || {
+        "a table has two processes under way".to_owned()
+    })?;
+    holds(first.map(|process| &process.process) == active, || {
+        format!(
+            "a table names {active:?} as its process, but {:?} is under way",
+            first.map(|process| &process.process)
+        )
+    })
+}
+
+/// Of two writes to one row under different epochs, the later epoch's stands.
+pub fn accepted_epoch(newest: Epoch, accepted: Epoch) -> Verdict {
+    holds(accepted >= newest, || {
+        format!("a write under epoch {accepted} was accepted after one under {newest}")
+    })
+}
+
+pub(crate) fn assert_bucket_step(before: &BucketRow, after: &BucketRow) {
+    debug_assert_eq!(bucket_step(before, after), Ok(()));
+}
+
+pub(crate) fn assert_table_step(before: Option<&TableRow>, after: &TableRow) {
+    debug_assert_eq!(table_step(before, after), Ok(()));
+}
+
+pub(crate) fn assert_process_step(before: &ProcessRow, after: &ProcessRow) {
+    debug_assert_eq!(process_step(before, after), Ok(()));
+}
+
+pub(crate) fn assert_task_step(before: &TaskRow, after: &TaskRow) {
+    debug_assert_eq!(task_step(before, after), Ok(()));
+}

@@ -1,0 +1,762 @@
+//! The state store in the SQLite file. What an operation makes of a row stands in `transition`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use icepress_model::{
+    Attempt, BucketCount, BucketId, DatabaseId, Epoch, MetadataLocation, ProcessId, ProcessOutcome,
+    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+};
+use sqlx::{
+    Sqlite, SqliteConnection, Transaction,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+use super::{Result, SqliteFile};
+use crate::{
+    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest, Lease,
+    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState, ReportOutcome,
+    StartOutcome, StateStore, TableRow, TaskRow, TaskState,
+    encoding::{self, Columns},
+    key, transition,
+};
+
+/// Leases, digests, tables, processes and tasks, in the state file.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    file: SqliteFile,
+}
+
+type Write = Transaction<'static, Sqlite>;
+
+const PUT_TABLE: &str = "
+    INSERT OR REPLACE INTO table_state (bucket, table_id, epoch, due_location, due_at, marked_at, marks, seen_marks,
+        evaluated_location, committed_location, conclusion, failures, active_process)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+const PUT_PROCESS: &str = "
+    INSERT INTO process (process, table_id, bucket, epoch, created_at, state, worker, deadline, outcome,
+        commit_claims, tasks, open_tasks, header)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+    ON CONFLICT (process) DO UPDATE SET state = ?6, worker = ?7, deadline = ?8, outcome = ?9,
+        commit_claims = ?10, open_tasks = ?12";
+
+const PUT_TASK: &str = "
+    INSERT OR REPLACE INTO task (process, task_index, bucket, attempt, state, worker, deadline, result, payload,
+        sent_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+
+/// The parameters of a statement, from the columns of a row.
+struct Bind<'q> {
+    query: Query<'q, Sqlite, SqliteArguments>,
+    columns: &'q Columns,
+}
+
+impl<'q> Bind<'q> {
+    fn new(statement: &'static str, columns: &'q Columns) -> Self {
+        Self {
+            query: sqlx::query(statement),
+            columns,
+        }
+    }
+
+    fn text(mut self, name: &str) -> Self {
+        self.query = self.query.bind(self.columns.get_text(name));
+        self
+    }
+
+    fn number(mut self, name: &str) -> Self {
+        self.query = self.query.bind(self.columns.get_number(name));
+        self
+    }
+}
+
+impl SqliteStore {
+    pub(super) fn new(file: SqliteFile) -> Self {
+        Self { file }
+    }
+
+    fn unreadable(row: String) -> impl FnOnce(String) -> CoordinationError {
+        move |message| CoordinationError::UnreadableRow { row, message }
+    }
+
+    async fn read_bucket(
+        &self,
+        on: &mut SqliteConnection,
+        bucket: BucketId,
+    ) -> Result<Option<BucketRow>> {
+        sqlx::query("SELECT * FROM bucket WHERE bucket = ?")
+            .bind(bucket.0)
+            .fetch_optional(on)
+            .await
+            .map_err(|error| self.file.failed("a bucket could not be read", error))?
+            .map(|row| encoding::decode_bucket(bucket, &row))
+            .transpose()
+            .map_err(Self::unreadable(format!("bucket {bucket}")))
+    }
+
+    async fn write_bucket(&self, on: &mut SqliteConnection, row: &BucketRow) -> Result<()> {
+        sqlx::query(
+            "INSERT OR REPLACE INTO bucket (bucket, owner, epoch, expires_at, last_swept_at)
+             VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(row.bucket.0)
+        .bind(row.owner.as_ref().map(WorkerId::as_str))
+        .bind(encoding::signed(row.epoch.get()))
+        .bind(row.expires_at.get())
+        .bind(row.last_swept_at.get())
+        .execute(on)
+        .await
+        .map_err(|error| self.file.failed("a lease could not be written", error))?;
+        Ok(())
+    }
+
+    /// The bucket's row if the lease is its newest.
+    async fn leased(&self, on: &mut SqliteConnection, lease: &Lease) -> Result<BucketRow> {
+        match self.read_bucket(on, lease.bucket).await? {
+            Some(row) if row.epoch == lease.epoch && row.owner.as_ref() == Some(&lease.owner) => {
+                Ok(row)
+            }
+            _ => Err(transition::lost_lease(lease)),
+        }
+    }
+
+    async fn read_table(
+        &self,
+        on: &mut SqliteConnection,
+        bucket: BucketId,
+        table: &TableId,
+    ) -> Result<Option<TableRow>> {
+        sqlx::query("SELECT * FROM table_state WHERE bucket = ? AND table_id = ?")
+            .bind(bucket.0)
+            .bind(key::of_table(table))
+            .fetch_optional(on)
+            .await
+            .map_err(|error| self.file.failed("a table's state could not be read", error))?
+            .map(|row| encoding::decode_table(&row))
+            .transpose()
+            .map_err(Self::unreadable(format!("table {table}")))
+    }
+
+    async fn write_table(&self, on: &mut SqliteConnection, row: &TableRow) -> Result<()> {
+        let columns = encoding::encode_table(row);
+        Bind::new(PUT_TABLE, &columns)
+            .number("bucket")
+            .text("table_id")
+            .number("epoch")
+            .text("due_location")
+            .number("due_at")
+            .number("marked_at")
+            .number("marks")
+            .number("seen_marks")
+            .text("evaluated_location")
+            .text("committed_location")
+            .text("conclusion")
+            .number("failures")
+            .text("active_process")
+            .query
+            .execute(on)
+            .await
+            .map_err(|error| {
+                self.file
+                    .failed("a table's state could not be written", error)
+            })?;
+        Ok(())
+    }
+
+    async fn read_process(
+        &self,
+        on: &mut SqliteConnection,
+        process: &ProcessId,
+    ) -> Result<Option<ProcessRow>> {
+        sqlx::query("SELECT * FROM process WHERE process = ?")
+            .bind(process.as_str())
+            .fetch_optional(on)
+            .await
+            .map_err(|error| self.file.failed("a process could not be read", error))?
+            .map(|row| encoding::decode_process(&row))
+            .transpose()
+            .map_err(Self::unreadable(format!("process {process}")))
+    }
+
+    async fn write_process(&self, on: &mut SqliteConnection, row: &ProcessRow) -> Result<()> {
+        let columns = encoding::encode_process(row);
+        Bind::new(PUT_PROCESS, &columns)
+            .text("process")
+            .text("table_id")
+            .number("bucket")
+            .number("epoch")
+            .number("created_at")
+            .text("state")
+            .text("worker")
+            .number("deadline")
+            .text("outcome")
+            .number("commit_claims")
+            .number("tasks")
+            .number("open_tasks")
+            .text("header")
+            .query
+            .execute(on)
+            .await
+            .map_err(|error| self.file.failed("a process could not be written", error))?;
+        Ok(())
+    }
+
+    async fn read_task(&self, on: &mut SqliteConnection, task: &TaskId) -> Result<Option<TaskRow>> {
+        sqlx::query("SELECT * FROM task WHERE process = ? AND task_index = ?")
+            .bind(task.process.as_str())
+            .bind(task.index)
+            .fetch_optional(on)
+            .await
+            .map_err(|error| self.file.failed("a task could not be read", error))?
+            .map(|row| encoding::decode_task(&row))
+            .transpose()
+            .map_err(Self::unreadable(format!("task {task}")))
+    }
+
+    async fn write_task(&self, on: &mut SqliteConnection, row: &TaskRow) -> Result<()> {
+        let columns = encoding::encode_task(row);
+        Bind::new(PUT_TASK, &columns)
+            .text("process")
+            .number("task_index")
+            .number("bucket")
+            .number("attempt")
+            .text("state")
+            .text("worker")
+            .number("deadline")
+            .text("result")
+            .text("payload")
+            .number("sent_at")
+            .query
+            .execute(on)
+            .await
+            .map_err(|error| self.file.failed("a task could not be written", error))?;
+        Ok(())
+    }
+
+    /// The table's row, without a process whose own row is gone.
+    async fn read_table_to_plan(
+        &self,
+        on: &mut SqliteConnection,
+        bucket: BucketId,
+        table: &TableId,
+    ) -> Result<Option<TableRow>> {
+        let Some(row) = self.read_table(on, bucket, table).await? else {
+            return Ok(None);
+        };
+        if let Some(process) = &row.active_process
+            && self.read_process(on, process).await?.is_none()
+        {
+            return Ok(Some(transition::without_lost_process(&row)));
+        }
+        Ok(Some(row))
+    }
+
+    /// Removes processes that ended and are older than the retention, a few at a time.
+    async fn remove_old_processes(&self, on: &mut Write, now: TimestampMs) -> Result<()> {
+        sqlx::query(
+            "DELETE FROM process WHERE process IN
+                 (SELECT process FROM process WHERE state = 'ended' AND created_at < ? LIMIT 10)",
+        )
+        .bind((now - self.file.options.retention).get())
+        .execute(&mut **on)
+        .await
+        .map_err(|error| {
+            self.file
+                .failed("old processes could not be removed", error)
+        })?;
+        Ok(())
+    }
+
+    /// Applies a change to a task that neither its process nor anything else takes part in.
+    async fn mark(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        location: Option<&MetadataLocation>,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome> {
+        let mut transaction = self.file.begin().await?;
+        let row = self.read_table(&mut transaction, bucket, table).await?;
+        let Some(marked) = transition::mark(row.as_ref(), bucket, table, location, due_at) else {
+            return Ok(MarkOutcome::AlreadyKnown);
+        };
+        self.write_table(&mut transaction, &marked).await?;
+        self.file.commit(transaction).await?;
+        Ok(MarkOutcome::Marked)
+    }
+
+    fn decode_tables(row: &SqliteRow) -> Result<TableRow> {
+        use crate::encoding::Fields as _;
+        encoding::decode_table(row).map_err(|message| CoordinationError::UnreadableRow {
+            row: format!(
+                "table {}",
+                row.text("table_id").ok().flatten().unwrap_or_default()
+            ),
+            message,
+        })
+    }
+}
+
+#[async_trait]
+impl StateStore for SqliteStore {
+    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
+        let rows = sqlx::query("SELECT * FROM bucket WHERE bucket < ?")
+            .bind(count.0.get())
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(|error| self.file.failed("buckets could not be read", error))?;
+        let mut buckets: Vec<Option<BucketRow>> = count
+            .all()
+            .map(|bucket| Some(BucketRow::never_leased(bucket)))
+            .collect();
+        for row in rows {
+            use sqlx::Row as _;
+            let number: u32 = row
+                .try_get("bucket")
+                .map_err(|error| self.file.failed("buckets could not be read", error))?;
+            buckets[number as usize] = match encoding::decode_bucket(BucketId(number), &row) {
+                Ok(bucket) => Some(bucket),
+                Err(message) => {
+                    tracing::error!(bucket = number, message, "left out an unreadable bucket");
+                    None
+                }
+            };
+        }
+        Ok(buckets.into_iter().flatten().collect())
+    }
+
+    async fn take_lease(
+        &self,
+        bucket: BucketId,
+        owner: &WorkerId,
+        now: TimestampMs,
+        ttl: Duration,
+        guard: Duration,
+    ) -> Result<Option<Lease>> {
+        let mut transaction = self.file.begin().await?;
+        let before = self
+            .read_bucket(&mut transaction, bucket)
+            .await?
+            .unwrap_or_else(|| BucketRow::never_leased(bucket));
+        let Some(after) = transition::take_lease(&before, owner, now, ttl, guard) else {
+            return Ok(None);
+        };
+        self.write_bucket(&mut transaction, &after).await?;
+        self.file.commit(transaction).await?;
+        Ok(Some(Lease {
+            bucket,
+            owner: owner.clone(),
+            epoch: after.epoch,
+            expires_at: after.expires_at,
+        }))
+    }
+
+    async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease> {
+        let mut transaction = self.file.begin().await?;
+        let mut row = self.leased(&mut transaction, lease).await?;
+        row.expires_at = now + ttl;
+        self.write_bucket(&mut transaction, &row).await?;
+        self.file.commit(transaction).await?;
+        Ok(Lease {
+            expires_at: row.expires_at,
+            ..lease.clone()
+        })
+    }
+
+    async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
+        let mut transaction = self.file.begin().await?;
+        let before = self
+            .read_bucket(&mut transaction, lease.bucket)
+            .await?
+            .unwrap_or_else(|| BucketRow::never_leased(lease.bucket));
+        let Some(after) = transition::release_lease(&before, lease, swept_at)? else {
+            return Ok(());
+        };
+        self.write_bucket(&mut transaction, &after).await?;
+        self.file.commit(transaction).await
+    }
+
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
+        let digest: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT digest FROM digest WHERE database = ?")
+                .bind(key::of_database(database))
+                .fetch_optional(&self.file.readers)
+                .await
+                .map_err(|error| self.file.failed("a digest could not be read", error))?;
+        Ok(Digest(digest.unwrap_or_default()))
+    }
+
+    async fn put_digest(
+        &self,
+        lease: &Lease,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()> {
+        let mut transaction = self.file.begin().await?;
+        self.leased(&mut transaction, lease).await?;
+        let written: Option<i64> =
+            sqlx::query_scalar("SELECT epoch FROM digest WHERE database = ?")
+                .bind(key::of_database(database))
+                .fetch_optional(&mut *transaction)
+                .await
+                .map_err(|error| self.file.failed("a digest could not be read", error))?;
+        if written.is_some_and(|epoch| epoch > encoding::signed(lease.epoch.get())) {
+            return Err(transition::lost_lease(lease));
+        }
+        sqlx::query("INSERT OR REPLACE INTO digest (database, epoch, digest) VALUES (?, ?, ?)")
+            .bind(key::of_database(database))
+            .bind(encoding::signed(lease.epoch.get()))
+            .bind(&digest.0)
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| self.file.failed("a digest could not be written", error))?;
+        self.file.commit(transaction).await
+    }
+
+    async fn mark_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        location: &MetadataLocation,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome> {
+        self.mark(bucket, table, Some(location), due_at).await
+    }
+
+    async fn force_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        due_at: TimestampMs,
+    ) -> Result<()> {
+        self.mark(bucket, table, None, due_at).await?;
+        Ok(())
+    }
+
+    async fn due_tables(
+        &self,
+        bucket: BucketId,
+        now: TimestampMs,
+        limit: usize,
+    ) -> Result<Vec<Result<TableRow>>> {
+        let mut rows = sqlx::query(
+            "SELECT * FROM table_state WHERE bucket = ? AND due_at <= ? ORDER BY due_at, table_id",
+        )
+        .bind(bucket.0)
+        .bind(now.get())
+        .fetch(&self.file.readers);
+        let mut tables = Vec::new();
+        let mut readable = 0;
+        while readable < limit {
+            let row = rows
+                .try_next()
+                .await
+                .map_err(|error| self.file.failed("due tables could not be read", error))?;
+            let Some(row) = row else { break };
+            let table = Self::decode_tables(&row);
+            readable += usize::from(table.is_ok());
+            tables.push(table);
+        }
+        Ok(tables)
+    }
+
+    async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
+        let due_at: Option<i64> =
+            sqlx::query_scalar("SELECT min(due_at) FROM table_state WHERE bucket = ?")
+                .bind(bucket.0)
+                .fetch_one(&self.file.readers)
+                .await
+                .map_err(|error| self.file.failed("due tables could not be read", error))?;
+        Ok(due_at.map(TimestampMs))
+    }
+
+    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
+        let mut reader = self
+            .file
+            .readers
+            .acquire()
+            .await
+            .map_err(|error| self.file.failed("no connection", error))?;
+        self.read_table(&mut reader, bucket, table).await
+    }
+
+    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
+        let rows = sqlx::query("SELECT * FROM table_state WHERE bucket = ? ORDER BY table_id")
+            .bind(bucket.0)
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(|error| self.file.failed("tables could not be read", error))?;
+        Ok(rows.iter().map(Self::decode_tables).collect())
+    }
+
+    async fn conclude(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        conclusion: &Conclusion,
+    ) -> Result<()> {
+        let mut transaction = self.file.begin().await?;
+        self.leased(&mut transaction, lease).await?;
+        let row = self
+            .read_table_to_plan(&mut transaction, lease.bucket, &seen.table)
+            .await?;
+        let concluded = transition::conclude(row.as_ref(), lease, seen, conclusion)?;
+        self.write_table(&mut transaction, &concluded).await?;
+        self.file.commit(transaction).await
+    }
+
+    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<bool> {
+        let mut transaction = self.file.begin().await?;
+        self.leased(&mut transaction, lease).await?;
+        let row = self
+            .read_table_to_plan(&mut transaction, lease.bucket, table)
+            .await?;
+        let Some(row) = row else { return Ok(true) };
+        if !transition::may_forget(&row, lease)? {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM table_state WHERE bucket = ? AND table_id = ?")
+            .bind(lease.bucket.0)
+            .bind(key::of_table(table))
+            .execute(&mut *transaction)
+            .await
+            .map_err(|error| {
+                self.file
+                    .failed("a table's state could not be removed", error)
+            })?;
+        self.file.commit(transaction).await?;
+        Ok(true)
+    }
+
+    async fn start_process(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        process: &NewProcess,
+        tasks: &[NewTask],
+    ) -> Result<StartOutcome> {
+        let mut transaction = self.file.begin().await?;
+        self.leased(&mut transaction, lease).await?;
+        let row = self
+            .read_table_to_plan(&mut transaction, lease.bucket, &process.table)
+            .await?;
+        if let Some(active) = row.as_ref().and_then(|row| row.active_process.clone()) {
+            return Ok(if active == process.process {
+                StartOutcome::Started
+            } else {
+                StartOutcome::AlreadyActive(active)
+            });
+        }
+        let started = transition::start(row.as_ref(), lease, seen, process)?;
+        self.write_table(&mut transaction, &started).await?;
+        let process_row = transition::new_process(lease, process, tasks);
+        self.write_process(&mut transaction, &process_row).await?;
+        for task in transition::new_tasks(&process_row, tasks) {
+            self.write_task(&mut transaction, &task).await?;
+        }
+        self.remove_old_processes(&mut transaction, process.created_at)
+            .await?;
+        self.file.commit(transaction).await?;
+        Ok(StartOutcome::Started)
+    }
+
+    async fn process(&self, process: &ProcessId) -> Result<Option<ProcessRow>> {
+        let mut reader = self
+            .file
+            .readers
+            .acquire()
+            .await
+            .map_err(|error| self.file.failed("no connection", error))?;
+        self.read_process(&mut reader, process).await
+    }
+
+    async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>> {
+        let rows = sqlx::query(
+            "SELECT * FROM process WHERE table_id = ? ORDER BY created_at DESC, process DESC LIMIT ?",
+        )
+        .bind(key::of_table(table))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.file.readers)
+        .await
+        .map_err(|error| self.file.failed("processes could not be read", error))?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| match encoding::decode_process(row) {
+                Ok(process) => Some(process),
+                Err(message) => {
+                    tracing::error!(%table, message, "left out an unreadable process");
+                    None
+                }
+            })
+            .collect())
+    }
+
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
+        let rows = sqlx::query("SELECT * FROM task WHERE process = ? ORDER BY task_index")
+            .bind(process.as_str())
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(|error| self.file.failed("tasks could not be read", error))?;
+        rows.iter()
+            .map(encoding::decode_task)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(Self::unreadable(format!("a task of process {process}")))
+    }
+
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
+        sqlx::query("UPDATE task SET sent_at = ? WHERE process = ? AND task_index = ?")
+            .bind(now.get())
+            .bind(task.process.as_str())
+            .bind(task.index)
+            .execute(&self.file.writer)
+            .await
+            .map_err(|error| self.file.failed("a task could not be written", error))?;
+        Ok(())
+    }
+
+    async fn claim_task(
+        &self,
+        task: &TaskId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<ClaimOutcome> {
+        let mut transaction = self.file.begin().await?;
+        let Some(row) = self.read_task(&mut transaction, task).await? else {
+            return Ok(ClaimOutcome::Gone);
+        };
+        let process = self.read_process(&mut transaction, &task.process).await?;
+        match transition::claim_task(&row, process.as_ref(), worker, now, deadline) {
+            transition::Claim::Free(claimed) => {
+                self.write_task(&mut transaction, &claimed).await?;
+                self.file.commit(transaction).await?;
+                Ok(ClaimOutcome::Claimed(claimed))
+            }
+            transition::Claim::Not(outcome) => Ok(outcome),
+        }
+    }
+
+    async fn extend_claim(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        deadline: TimestampMs,
+    ) -> Result<()> {
+        let mut transaction = self.file.begin().await?;
+        let row = self.read_task(&mut transaction, task).await?;
+        let Some(row) = row else {
+            return Err(transition::lost_task(task, attempt));
+        };
+        let extended = transition::extend_claim(&row, attempt, deadline)?;
+        self.write_task(&mut transaction, &extended).await?;
+        self.file.commit(transaction).await
+    }
+
+    async fn report_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        result: std::result::Result<Payload, RewriteFailure>,
+    ) -> Result<ReportOutcome> {
+        let mut transaction = self.file.begin().await?;
+        let Some(row) = self.read_task(&mut transaction, task).await? else {
+            return Ok(ReportOutcome::Stale);
+        };
+        let process = self.read_process(&mut transaction, &task.process).await?;
+        let Some(process) = process.filter(|process| !process.has_ended()) else {
+            return Ok(ReportOutcome::Stale);
+        };
+        let Some(reported) = transition::report(&row, attempt, &result) else {
+            return Ok(ReportOutcome::Stale);
+        };
+        let counted = transition::count_down(&process);
+        self.write_task(&mut transaction, &reported).await?;
+        self.write_process(&mut transaction, &counted).await?;
+        self.file.commit(transaction).await?;
+        Ok(ReportOutcome::Accepted {
+            open_tasks: counted.open_tasks,
+        })
+    }
+
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+        let mut transaction = self.file.begin().await?;
+        let row = self.read_task(&mut transaction, task).await?;
+        let process = self.read_process(&mut transaction, &task.process).await?;
+        let (Some(row), Some(process)) = (row, process.filter(|process| !process.has_ended()))
+        else {
+            return Ok(ReportOutcome::Stale);
+        };
+        match transition::return_task(&row, attempt) {
+            transition::Return::Stale => return Ok(ReportOutcome::Stale),
+            transition::Return::Already => {}
+            transition::Return::Queued(returned) => {
+                self.write_task(&mut transaction, &returned).await?;
+                self.file.commit(transaction).await?;
+            }
+        }
+        Ok(ReportOutcome::Accepted {
+            open_tasks: process.open_tasks,
+        })
+    }
+
+    async fn claim_commit(
+        &self,
+        process: &ProcessId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<Option<CommitClaim>> {
+        let mut transaction = self.file.begin().await?;
+        let Some(row) = self.read_process(&mut transaction, process).await? else {
+            return Ok(None);
+        };
+        let Some(claimed) = transition::claim_commit(&row, worker, now, deadline) else {
+            return Ok(None);
+        };
+        self.write_process(&mut transaction, &claimed).await?;
+        self.file.commit(transaction).await?;
+        Ok(Some(CommitClaim {
+            claim: claimed.commit_claims,
+            process: claimed,
+        }))
+    }
+
+    async fn end_process(
+        &self,
+        claim: &CommitClaim,
+        outcome: &ProcessOutcome,
+        committed_location: Option<&MetadataLocation>,
+        next_due_at: Option<TimestampMs>,
+        failures: u32,
+    ) -> Result<()> {
+        let process = &claim.process;
+        let mut transaction = self.file.begin().await?;
+        let row = self
+            .read_process(&mut transaction, &process.process)
+            .await?;
+        let Some(ended) = transition::end(row.as_ref(), &process.process, claim.claim, outcome)?
+        else {
+            return Ok(());
+        };
+        self.write_process(&mut transaction, &ended).await?;
+        let table = self
+            .read_table(&mut transaction, ended.bucket, &ended.table)
+            .await?;
+        let freed = table.and_then(|table| {
+            transition::free(
+                &table,
+                &ended.process,
+                committed_location,
+                next_due_at,
+                failures,
+            )
+        });
+        if let Some(freed) = freed {
+            self.write_table(&mut transaction, &freed).await?;
+        }
+        self.file.commit(transaction).await
+    }
+}

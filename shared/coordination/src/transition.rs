@@ -1,0 +1,470 @@
+//! What each operation makes of a row: plain functions, the same for every store.
+//!
+//! A store reads a row, applies one of these and writes the result, in one atomic step of its own kind: SQLite in a
+//! transaction, DynamoDB under the condition that nobody wrote in between. None of them looks at a clock.
+
+use std::time::Duration;
+
+use icepress_model::{
+    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure, TableId,
+    TaskId, TimestampMs, WorkerId,
+};
+
+use crate::{
+    BucketRow, ClaimOutcome, Conclusion, CoordinationError, Lease, NewProcess, NewTask, Payload,
+    ProcessRow, ProcessState, TableRow, TaskRow, TaskState, invariants,
+};
+
+type Result<T> = std::result::Result<T, CoordinationError>;
+
+/// The error of a write under a lease that is not the newest of its bucket any more.
+pub(crate) fn lost_lease(lease: &Lease) -> CoordinationError {
+    CoordinationError::Fenced(format!(
+        "{} holds bucket {} no more under epoch {}",
+        lease.owner, lease.bucket, lease.epoch
+    ))
+}
+
+// --- leases ---
+
+/// The bucket in `owner`'s hands under a new epoch; `None` where somebody holds it.
+pub(crate) fn take_lease(
+    before: &BucketRow,
+    owner: &WorkerId,
+    now: TimestampMs,
+    ttl: Duration,
+    guard: Duration,
+) -> Option<BucketRow> {
+    if before.owner.is_some() && before.expires_at + guard >= now {
+        return None;
+    }
+    let after = BucketRow {
+        owner: Some(owner.clone()),
+        epoch: Epoch(before.epoch.get() + 1),
+        expires_at: now + ttl,
+        ..before.clone()
+    };
+    invariants::assert_bucket_step(before, &after);
+    debug_assert_eq!(invariants::lease_ends(&after, now, ttl), Ok(()));
+    Some(after)
+}
+
+/// The bucket let go; `None` where this lease was let go already.
+pub(crate) fn release_lease(
+    before: &BucketRow,
+    lease: &Lease,
+    swept_at: Option<TimestampMs>,
+) -> Result<Option<BucketRow>> {
+    if before.epoch != lease.epoch {
+        return Err(lost_lease(lease));
+    }
+    match &before.owner {
+        None => return Ok(None),
+        Some(owner) if *owner != lease.owner => return Err(lost_lease(lease)),
+        Some(_) => {}
+    }
+    let after = BucketRow {
+        owner: None,
+        last_swept_at: swept_at
+            .unwrap_or(before.last_swept_at)
+            .max(before.last_swept_at),
+        ..before.clone()
+    };
+    invariants::assert_bucket_step(before, &after);
+    Ok(Some(after))
+}
+
+// --- tables ---
+
+fn earlier(a: Option<TimestampMs>, b: Option<TimestampMs>) -> Option<TimestampMs> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A mark for `location`, or a person's for whatever state there is (`None`). `None` when nothing is to be written.
+pub(crate) fn mark(
+    row: Option<&TableRow>,
+    bucket: BucketId,
+    table: &TableId,
+    location: Option<&MetadataLocation>,
+    due_at: TimestampMs,
+) -> Option<TableRow> {
+    let before = row
+        .cloned()
+        .unwrap_or_else(|| TableRow::unknown(bucket, table.clone()));
+    let known = [
+        &before.due_location,
+        &before.evaluated_location,
+        &before.committed_location,
+    ];
+    if location.is_some_and(|new| known.iter().any(|known| known.as_ref() == Some(new))) {
+        return None;
+    }
+    let mut after = before.clone();
+    after.marks += 1;
+    if let Some(location) = location {
+        after.due_location = Some(location.clone());
+    }
+    if after.active_process.is_some() {
+        after.marked_at = earlier(before.marked_at, Some(due_at));
+    } else {
+        after.due_at = earlier(before.due_at, Some(due_at));
+    }
+    invariants::assert_table_step(Some(&before), &after);
+    Some(after)
+}
+
+fn check_row_epoch(row: &TableRow, lease: &Lease) -> Result<()> {
+    if row.epoch > lease.epoch {
+        return Err(CoordinationError::Fenced(format!(
+            "table {} was written under epoch {}, later than {} of {}",
+            row.table, row.epoch, lease.epoch, lease.owner
+        )));
+    }
+    Ok(())
+}
+
+/// What the owner of the bucket concluded from `seen`.
+pub(crate) fn conclude(
+    row: Option<&TableRow>,
+    lease: &Lease,
+    seen: &TableRow,
+    conclusion: &Conclusion,
+) -> Result<TableRow> {
+    let before = row
+        .cloned()
+        .unwrap_or_else(|| TableRow::unknown(lease.bucket, seen.table.clone()));
+    check_row_epoch(&before, lease)?;
+    let mut after = before.clone();
+    after.epoch = lease.epoch;
+    after.conclusion = Some(conclusion.text.clone());
+    after.failures = conclusion.failures;
+    if before.active_process.is_some() {
+        after.due_at = conclusion.next_due_at.or(before.due_at);
+    } else {
+        note_evaluated(&mut after, seen, conclusion);
+        if before.marks == seen.marks {
+            after.due_at = conclusion.next_due_at;
+            let retried_unseen =
+                conclusion.evaluated_location.is_none() && conclusion.next_due_at.is_some();
+            if !retried_unseen {
+                after.due_location = None;
+            }
+        } else {
+            after.due_at = earlier(before.due_at, conclusion.next_due_at);
+        }
+    }
+    invariants::assert_table_step(Some(&before), &after);
+    Ok(after)
+}
+
+fn note_evaluated(after: &mut TableRow, seen: &TableRow, conclusion: &Conclusion) {
+    // A row that was removed and made anew counts from the start: then nothing of it was seen.
+    if seen.marks <= after.marks {
+        after.seen_marks = after.seen_marks.max(seen.marks);
+    }
+    if let Some(evaluated) = &conclusion.evaluated_location {
+        after.evaluated_location = Some(evaluated.clone());
+    }
+}
+
+/// The table's row once `process` stands. The caller has made sure that no other process is under way.
+pub(crate) fn start(
+    row: Option<&TableRow>,
+    lease: &Lease,
+    seen: &TableRow,
+    process: &NewProcess,
+) -> Result<TableRow> {
+    let before = row
+        .cloned()
+        .unwrap_or_else(|| TableRow::unknown(lease.bucket, seen.table.clone()));
+    check_row_epoch(&before, lease)?;
+    let mut after = before.clone();
+    after.epoch = lease.epoch;
+    after.conclusion = Some(process.conclusion.text.clone());
+    after.failures = process.conclusion.failures;
+    note_evaluated(&mut after, seen, &process.conclusion);
+    if before.marks == seen.marks {
+        after.due_location = None;
+        after.marked_at = None;
+    } else {
+        after.marked_at = earlier(before.marked_at, before.due_at);
+    }
+    after.due_at = Some(process.check_at);
+    after.active_process = Some(process.process.clone());
+    invariants::assert_table_step(Some(&before), &after);
+    Ok(after)
+}
+
+/// The table's row once its process has ended; `None` where the row is another process's by now.
+pub(crate) fn free(
+    row: &TableRow,
+    process: &ProcessId,
+    committed_location: Option<&MetadataLocation>,
+    next_due_at: Option<TimestampMs>,
+    failures: u32,
+) -> Option<TableRow> {
+    if row.active_process.as_ref() != Some(process) {
+        return None;
+    }
+    let mut after = row.clone();
+    after.active_process = None;
+    after.failures = failures;
+    if let Some(location) = committed_location {
+        after.committed_location = Some(location.clone());
+    }
+    // Only if nothing but our own commit was marked: an earlier mark that ours overwrote was somebody else's write.
+    let only_mark_is_ours = row.due_location.is_some()
+        && row.due_location.as_ref() == committed_location
+        && row.marks == row.seen_marks + 1;
+    if only_mark_is_ours {
+        after.seen_marks = row.marks;
+        after.due_location = None;
+        after.due_at = next_due_at;
+    } else {
+        after.due_at = earlier(next_due_at, row.marked_at);
+    }
+    after.marked_at = None;
+    if after.due_at.is_none() {
+        after.due_location = None;
+    }
+    invariants::assert_table_step(Some(row), &after);
+    Some(after)
+}
+
+/// Whether the table's row may go: not while a process is under way.
+pub(crate) fn may_forget(row: &TableRow, lease: &Lease) -> Result<bool> {
+    check_row_epoch(row, lease)?;
+    Ok(row.active_process.is_none())
+}
+
+/// The row of a table whose active process has no row any more: it counts as ended.
+pub(crate) fn without_lost_process(row: &TableRow) -> TableRow {
+    TableRow {
+        active_process: None,
+        due_at: earlier(row.due_at, row.marked_at),
+        marked_at: None,
+        ..row.clone()
+    }
+}
+
+// --- processes ---
+
+/// A process at its start.
+pub(crate) fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> ProcessRow {
+    let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+    ProcessRow {
+        process: process.process.clone(),
+        table: process.table.clone(),
+        bucket: lease.bucket,
+        epoch: lease.epoch,
+        created_at: process.created_at,
+        state: ProcessState::Running,
+        commit_claims: 0,
+        tasks,
+        open_tasks: tasks,
+        header: process.header.clone(),
+    }
+}
+
+/// Its tasks, queued.
+pub(crate) fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow> {
+    (0..)
+        .zip(tasks)
+        .map(|(index, task)| TaskRow {
+            task: TaskId {
+                process: process.process.clone(),
+                index,
+            },
+            bucket: process.bucket,
+            attempt: Attempt(0),
+            state: TaskState::Queued,
+            payload: task.payload.clone(),
+            sent_at: None,
+        })
+        .collect()
+}
+
+/// The process with its commit claimed; `None` where it is held, ended, or has open tasks.
+pub(crate) fn claim_commit(
+    row: &ProcessRow,
+    worker: &WorkerId,
+    now: TimestampMs,
+    deadline: TimestampMs,
+) -> Option<ProcessRow> {
+    let free = match &row.state {
+        ProcessState::Running => true,
+        ProcessState::Committing { deadline, .. } => *deadline < now,
+        ProcessState::Ended(_) => false,
+    };
+    if !free || row.open_tasks > 0 {
+        return None;
+    }
+    let after = ProcessRow {
+        state: ProcessState::Committing {
+            worker: worker.clone(),
+            deadline,
+        },
+        commit_claims: row.commit_claims + 1,
+        ..row.clone()
+    };
+    invariants::assert_process_step(row, &after);
+    Some(after)
+}
+
+/// The process ended under its `claim`; `None` where that very end stands already.
+pub(crate) fn end(
+    row: Option<&ProcessRow>,
+    process: &ProcessId,
+    claim: u32,
+    outcome: &ProcessOutcome,
+) -> Result<Option<ProcessRow>> {
+    let fenced = |what: &str| {
+        Err(CoordinationError::Fenced(format!(
+            "process {process} {what}: claim {claim} of its commit can't end it"
+        )))
+    };
+    let Some(row) = row else {
+        return fenced("is gone");
+    };
+    match &row.state {
+        ProcessState::Ended(ended) if row.commit_claims == claim && ended == outcome => Ok(None),
+        ProcessState::Ended(_) => fenced("has ended"),
+        ProcessState::Committing { .. } if row.commit_claims == claim => {
+            let after = ProcessRow {
+                state: ProcessState::Ended(outcome.clone()),
+                ..row.clone()
+            };
+            invariants::assert_process_step(row, &after);
+            Ok(Some(after))
+        }
+        _ => fenced("was claimed by somebody else"),
+    }
+}
+
+/// The process with one open task less.
+pub(crate) fn count_down(row: &ProcessRow) -> ProcessRow {
+    let after = ProcessRow {
+        open_tasks: row.open_tasks.saturating_sub(1),
+        ..row.clone()
+    };
+    invariants::assert_process_step(row, &after);
+    after
+}
+
+// --- tasks ---
+
+/// What a claim meets.
+pub(crate) enum Claim {
+    /// The row to be written: it is the caller's then.
+    Free(TaskRow),
+    /// Nothing to be written.
+    Not(ClaimOutcome),
+}
+
+/// A claim on a task.
+pub(crate) fn claim_task(
+    row: &TaskRow,
+    process: Option<&ProcessRow>,
+    worker: &WorkerId,
+    now: TimestampMs,
+    deadline: TimestampMs,
+) -> Claim {
+    match &row.state {
+        TaskState::Done(_) | TaskState::Failed(_) => return Claim::Not(ClaimOutcome::Finished),
+        _ if process.is_none_or(ProcessRow::has_ended) => return Claim::Not(ClaimOutcome::Gone),
+        TaskState::Running { deadline, .. } if *deadline >= now => {
+            return Claim::Not(ClaimOutcome::Held { until: *deadline });
+        }
+        TaskState::Running { .. } | TaskState::Queued => {}
+    }
+    let after = TaskRow {
+        attempt: Attempt(row.attempt.get() + 1),
+        state: TaskState::Running {
+            worker: worker.clone(),
+            deadline,
+        },
+        ..row.clone()
+    };
+    invariants::assert_task_step(row, &after);
+    Claim::Free(after)
+}
+
+fn is_running(row: &TaskRow, attempt: Attempt) -> bool {
+    row.attempt == attempt && matches!(row.state, TaskState::Running { .. })
+}
+
+/// The task with its result; `None` where the attempt is not the one at work.
+pub(crate) fn report(
+    row: &TaskRow,
+    attempt: Attempt,
+    result: &std::result::Result<Payload, RewriteFailure>,
+) -> Option<TaskRow> {
+    if !is_running(row, attempt) {
+        return None;
+    }
+    let after = TaskRow {
+        state: match result {
+            Ok(payload) => TaskState::Done(payload.clone()),
+            Err(failure) => TaskState::Failed(failure.clone()),
+        },
+        ..row.clone()
+    };
+    invariants::assert_task_step(row, &after);
+    Some(after)
+}
+
+/// What giving a task back comes to.
+pub(crate) enum Return {
+    /// The row to be written.
+    Queued(TaskRow),
+    /// This attempt gave it back already.
+    Already,
+    /// The attempt is not the newest, or has reported.
+    Stale,
+}
+
+/// The task given back by an attempt.
+pub(crate) fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
+    if row.attempt == attempt && row.state == TaskState::Queued && attempt != Attempt(0) {
+        return Return::Already;
+    }
+    if !is_running(row, attempt) {
+        return Return::Stale;
+    }
+    let after = TaskRow {
+        state: TaskState::Queued,
+        ..row.clone()
+    };
+    invariants::assert_task_step(row, &after);
+    Return::Queued(after)
+}
+
+/// The task with its claim prolonged; `Fenced` where the attempt is not the one at work.
+pub(crate) fn extend_claim(
+    row: &TaskRow,
+    attempt: Attempt,
+    deadline: TimestampMs,
+) -> Result<TaskRow> {
+    match &row.state {
+        TaskState::Running { worker, .. } if row.attempt == attempt => {
+            let after = TaskRow {
+                state: TaskState::Running {
+                    worker: worker.clone(),
+                    deadline,
+                },
+                ..row.clone()
+            };
+            invariants::assert_task_step(row, &after);
+            Ok(after)
+        }
+        _ => Err(lost_task(&row.task, attempt)),
+    }
+}
+
+/// The error of a write under an attempt that is not at work any more.
+pub(crate) fn lost_task(task: &TaskId, attempt: Attempt) -> CoordinationError {
+    CoordinationError::Fenced(format!("attempt {attempt} at task {task} is not at work"))
+}
