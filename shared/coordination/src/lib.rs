@@ -4,6 +4,8 @@
 //! (SQS; the same SQLite file). Knows nothing of Iceberg: plans and results are opaque text here.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod encoding;
 mod error;
 pub mod invariants;

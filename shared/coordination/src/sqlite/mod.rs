@@ -3,6 +3,7 @@
 //! Every operation is one transaction that takes SQLite's write lock at its start, so two writers wait for each other
 //! instead of failing. The file is in WAL mode: readers never wait.
 
+mod access;
 mod queue;
 mod store;
 

@@ -1,1 +1,424 @@
+use std::{collections::BTreeSet, ffi::OsString, process::Command, sync::Arc};
 
+use async_trait::async_trait;
+use icepress_model::{
+    BucketId, Epoch, MetadataLocation, ProcessOutcome, TableId, TaskId, TimestampMs, WorkerId,
+    ambient::ManualClock,
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    Conclusion, NewProcess, NewTask, Payload, StateStore, TaskMessage, TaskQueue,
+    conformance::{self, MAX_RECEIVES, QueueWorld, StoreWorld},
+    key,
+};
+
+mod model;
+
+const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
+
+/// A state file in a folder of its own, and a clock that is moved by hand.
+#[derive(Debug)]
+struct World {
+    folder: TempDir,
+    ambient: Ambient,
+    clock: Arc<ManualClock>,
+    queue: SqliteFile,
+}
+
+impl World {
+    async fn new() -> Arc<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let (ambient, clock) = Ambient::repeatable(7, NOW);
+        let queue = open(&folder.path().join("state.db"), &ambient)
+            .await
+            .unwrap();
+        Arc::new(Self {
+            folder,
+            ambient,
+            clock,
+            queue,
+        })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("state.db")
+    }
+
+    async fn file(&self) -> SqliteFile {
+        open(&self.path(), &self.ambient).await.unwrap()
+    }
+}
+
+async fn open(path: &Path, ambient: &Ambient) -> Result<SqliteFile> {
+    let options = SqliteOptions {
+        max_receives: MAX_RECEIVES,
+        ..SqliteOptions::default()
+    };
+    SqliteFile::open(path, options, ambient.clone()).await
+}
+
+#[async_trait]
+impl StoreWorld for World {
+    async fn store(&self) -> Arc<dyn StateStore> {
+        Arc::new(self.file().await.store())
+    }
+
+    async fn damage_table(&self, bucket: BucketId, table: &TableId) {
+        let damaged =
+            sqlx::query("UPDATE table_state SET failures = -1 WHERE bucket = ? AND table_id = ?")
+                .bind(bucket.0)
+                .bind(key::of_table(table))
+                .execute(&self.file().await.writer)
+                .await
+                .unwrap();
+        assert_eq!(damaged.rows_affected(), 1);
+    }
+}
+
+#[async_trait]
+impl QueueWorld for World {
+    async fn queue(&self) -> Arc<dyn TaskQueue> {
+        Arc::new(self.queue.queue())
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+}
+
+macro_rules! store_tests {
+    ($($module:ident::$rule:ident),* $(,)?) => {
+        mod store_rules {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                let world = super::World::new().await;
+                super::conformance::check_store(stringify!($rule), world).await;
+            })*
+        }
+    };
+}
+conformance::store_rules!(store_tests);
+
+macro_rules! queue_tests {
+    ($($module:ident::$rule:ident),* $(,)?) => {
+        mod queue_rules {
+            $(#[tokio::test]
+            async fn $rule() {
+                let world = super::World::new().await;
+                super::conformance::check_queue(stringify!($rule), world).await;
+            })*
+        }
+    };
+}
+conformance::queue_rules!(queue_tests);
+
+// --- the file ---
+
+async fn refusal(path: &Path) -> String {
+    match open(path, &Ambient::system()).await {
+        Err(CoordinationError::Configuration { store, message }) => {
+            assert_eq!(store, path.display().to_string());
+            message
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn missing_folders_are_made_and_the_file_can_be_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/state.db");
+    for _ in 0..2 {
+        let file = open(&path, &Ambient::system()).await.unwrap();
+        assert_eq!(file.store().next_due(BucketId(0)).await.unwrap(), None);
+        file.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_state_file_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("notes.txt");
+    let content =
+        "these are notes, and long enough to be looked at as a database's header\n".repeat(20);
+    std::fs::write(&text, &content).unwrap();
+    assert!(refusal(&text).await.contains("no SQLite database"));
+    assert_eq!(std::fs::read_to_string(&text).unwrap(), content);
+
+    let inside_a_file = text.join("state.db");
+    assert!(
+        refusal(&inside_a_file)
+            .await
+            .contains("folder can't be made")
+    );
+    assert!(refusal(folder.path()).await.contains("can't be opened"));
+
+    let foreign = folder.path().join("catalog.db");
+    let file = SqlitePoolOptions::new()
+        .connect_with(
+            SqliteConnectOptions::new()
+                .filename(&foreign)
+                .create_if_missing(true),
+        )
+        .await
+        .unwrap();
+    sqlx::raw_sql("CREATE TABLE iceberg_tables (catalog_name TEXT)")
+        .execute(&file)
+        .await
+        .unwrap();
+    file.close().await;
+    assert!(refusal(&foreign).await.contains("another program"));
+}
+
+#[tokio::test]
+async fn a_newer_version_is_refused_with_what_to_do() {
+    let world = World::new().await;
+    sqlx::raw_sql("PRAGMA user_version = 2")
+        .execute(&world.queue.writer)
+        .await
+        .unwrap();
+    let message = refusal(&world.path()).await;
+    assert!(message.contains("version 2"), "{message}");
+    assert!(message.contains("newer icepress"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_opened_by_many_at_once_is_laid_out_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let openers = (0..8).map(|_| {
+        let path = path.clone();
+        tokio::spawn(async move { open(&path, &Ambient::system()).await.map(|_| ()) })
+    });
+    for opened in futures::future::join_all(openers).await {
+        opened.unwrap().unwrap();
+    }
+}
+
+/// Where the state file of [`a_process_of_its_own`] lies; set by [`two_processes_share_one_file`] alone.
+const CHILD_STATE: &str = "ICEPRESS_TEST_CHILD_STATE";
+const ROUNDS: i64 = 100;
+
+/// What the children of the next test run. By itself it does nothing.
+#[tokio::test]
+async fn a_process_of_its_own() {
+    let Some(path) = std::env::var_os(CHILD_STATE) else {
+        return;
+    };
+    let file = open(Path::new(&path), &Ambient::system()).await.unwrap();
+    let owner = WorkerId(format!("process {}", std::process::id()));
+    for round in 0..ROUNDS {
+        // A lease of no length, which the other process may take over at once.
+        let now = TimestampMs(NOW.get() + round);
+        let none = Duration::ZERO;
+        let lease = file
+            .store()
+            .take_lease(BucketId(0), &owner, now, none, none)
+            .await
+            .unwrap();
+        if let Some(lease) = lease {
+            println!("epoch {}", lease.epoch);
+            // The one that let go meanwhile is told so, and nobody else's lease is touched.
+            match file.store().release_lease(&lease, None).await {
+                Ok(()) | Err(CoordinationError::Fenced(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_processes_share_one_file() {
+    let world = World::new().await;
+    let state: OsString = world.path().into();
+    let children: Vec<_> = (0..2)
+        .map(|_| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "sqlite::tests::a_process_of_its_own"])
+                .args(["--nocapture", "--test-threads", "1"])
+                .env(CHILD_STATE, &state)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut epochs = Vec::new();
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        epochs.extend(text.lines().filter_map(|line| {
+            let (_, epoch) = line.split_once("epoch ")?;
+            epoch.trim().parse::<u64>().ok()
+        }));
+    }
+    let distinct: BTreeSet<u64> = epochs.iter().copied().collect();
+    assert_eq!(distinct.len(), epochs.len(), "an epoch was given twice");
+    let last = world
+        .queue
+        .store()
+        .take_lease(
+            BucketId(0),
+            &WorkerId::from("last"),
+            TimestampMs(i64::MAX / 2),
+            Duration::ZERO,
+            Duration::ZERO,
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(last.epoch, Epoch(epochs.len() as u64 + 1));
+    assert!(
+        epochs.len() >= ROUNDS as usize,
+        "only {} leases",
+        epochs.len()
+    );
+}
+
+// --- what only this adapter does ---
+
+fn message(table: &str, index: u32) -> TaskMessage {
+    TaskMessage {
+        task: TaskId {
+            process: table.into(),
+            index,
+        },
+        table: format!("lake.sales.{table}").parse().unwrap(),
+        epoch: Epoch(1),
+    }
+}
+
+#[tokio::test]
+async fn a_table_with_many_messages_does_not_starve_the_others() {
+    let world = World::new().await;
+    let queue = world.queue().await;
+    let bucket = BucketId(0);
+    let visibility = Duration::from_secs(60);
+    let big: Vec<TaskMessage> = (0..50).map(|index| message("big", index)).collect();
+    queue.send(bucket, &big).await.unwrap();
+    for _ in 0..3 {
+        queue
+            .receive(bucket, 1, Duration::ZERO, visibility)
+            .await
+            .unwrap();
+    }
+    queue.send(bucket, &[message("small", 0)]).await.unwrap();
+    let next = queue
+        .receive(bucket, 1, Duration::ZERO, visibility)
+        .await
+        .unwrap();
+    assert_eq!(next[0].message, message("small", 0));
+    let next = queue
+        .receive(bucket, 1, Duration::ZERO, visibility)
+        .await
+        .unwrap();
+    assert_eq!(next[0].message, message("big", 3));
+}
+
+#[tokio::test]
+async fn an_unreadable_message_does_not_stop_the_others() {
+    let world = World::new().await;
+    sqlx::raw_sql(
+        "INSERT INTO message (bucket, message_group, body, visible_at, receive_count)
+         VALUES (0, 'g', 'no JSON', 0, 0)",
+    )
+    .execute(&world.queue.writer)
+    .await
+    .unwrap();
+    let queue = world.queue().await;
+    queue
+        .send(BucketId(0), &[message("orders", 0)])
+        .await
+        .unwrap();
+    for expected in [1, 0, 0] {
+        let received = queue
+            .receive(BucketId(0), 10, Duration::ZERO, Duration::from_secs(60))
+            .await
+            .unwrap();
+        assert_eq!(received.len(), expected);
+        for received in received {
+            queue.delete(&received).await.unwrap();
+        }
+        world.clock.advance(Duration::from_secs(61));
+    }
+    assert_eq!(queue.dead_letters(BucketId(0)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn ended_processes_go_after_the_retention_and_no_others() {
+    let world = World::new().await;
+    let store = world.queue.store();
+    let bucket = BucketId(0);
+    let worker = WorkerId::from("w");
+    let minute = Duration::from_secs(60);
+    let lease = store
+        .take_lease(bucket, &worker, NOW, minute, minute)
+        .await
+        .unwrap()
+        .unwrap();
+    let start = async |name: &str, table: &str, created_at: TimestampMs| {
+        let table: TableId = format!("lake.sales.{table}").parse().unwrap();
+        store.force_due(bucket, &table, NOW).await.unwrap();
+        let seen = store.table(bucket, &table).await.unwrap().unwrap();
+        let process = NewProcess {
+            process: name.into(),
+            table,
+            created_at,
+            header: "{}".to_owned(),
+            check_at: NOW,
+            conclusion: Conclusion {
+                evaluated_location: Some(MetadataLocation::from("m")),
+                text: "{}".to_owned(),
+                next_due_at: None,
+                failures: 0,
+            },
+        };
+        let task = NewTask {
+            payload: Payload::Inline("{}".to_owned()),
+        };
+        store
+            .start_process(&lease, &seen, &process, &[task])
+            .await
+            .unwrap();
+    };
+    start("ended", "a", NOW).await;
+    start("running", "b", NOW).await;
+    let task = TaskId {
+        process: "ended".into(),
+        index: 0,
+    };
+    store
+        .claim_task(&task, &worker, NOW, NOW + minute)
+        .await
+        .unwrap();
+    store
+        .report_task(
+            &task,
+            icepress_model::Attempt(1),
+            Ok(Payload::Inline("{}".into())),
+        )
+        .await
+        .unwrap();
+    let claim = store
+        .claim_commit(&task.process, &worker, NOW, NOW + minute)
+        .await
+        .unwrap()
+        .unwrap();
+    let outcome = ProcessOutcome::Abandoned {
+        reason: "tested".to_owned(),
+    };
+    store
+        .end_process(&claim, &outcome, None, None, 0)
+        .await
+        .unwrap();
+
+    let retention = SqliteOptions::default().retention;
+    start("later", "c", NOW + retention).await;
+    assert!(store.process(&"ended".into()).await.unwrap().is_some());
+    start("latest", "d", NOW + retention + minute).await;
+    assert_eq!(store.process(&"ended".into()).await.unwrap(), None);
+    assert_eq!(store.tasks(&"ended".into()).await.unwrap(), []);
+    assert_eq!(store.tasks(&"running".into()).await.unwrap().len(), 1);
+}
