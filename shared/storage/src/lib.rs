@@ -5,17 +5,22 @@
 //! says is what is asked for, letter for letter.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod aws;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 mod local;
 mod location;
+mod ranges;
+mod router;
 mod s3;
 mod storage;
 
+pub use aws::AwsEnvironment;
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
-pub use s3::S3Options;
+pub use router::StorageRouter;
+pub use s3::{RequestCounts, S3Options, S3Storage};
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };

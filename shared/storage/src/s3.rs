@@ -1,5 +1,362 @@
 //! S3, and what speaks its protocol.
+//!
+//! The SDK retries what is worth it (time-outs, 5xx, `SlowDown`), with exponential backoff and jitter. Two things are
+//! added: a body that breaks off in the middle is asked for again, and a conditional write whose answer was lost is
+//! recognised as ours by a token in the object's metadata, where the SDK's second try would have found it "taken".
 
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, Region, retry::RetryConfig},
+    operation::put_object::PutObjectError,
+    primitives::ByteStream,
+    types::StorageClass,
+};
+use bytes::Bytes as Buffer;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use icepress_model::{Bytes, TimestampMs, ambient::Ambient};
+
+use crate::{
+    AwsEnvironment, DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode,
+    Storage, StorageError, StorageErrorKind, WriteOptions,
+    location::Location,
+    ranges::{cut, joined},
+};
+
+mod delete;
+mod errors;
 mod options;
+mod requests;
+mod writer;
 
+use errors::{Request, said};
 pub use options::S3Options;
+use requests::Counter;
+pub use requests::RequestCounts;
+use writer::S3Writer;
+
+/// Tries of one request by the SDK.
+const ATTEMPTS: u32 = 8;
+/// Tries where the SDK does not try again by itself.
+const OWN_ATTEMPTS: u32 = 4;
+/// The longest wait before the second of our own tries; doubles from try to try.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// Requests of one call for several ranges that run at a time.
+const RANGES_AT_A_TIME: usize = 8;
+/// Under this name an object's metadata says which conditional write made it.
+const WRITE_TOKEN: &str = "icepress-write";
+
+/// Objects on S3.
+#[derive(Debug, Clone)]
+pub struct S3Storage {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    region: Option<String>,
+    options: S3Options,
+    counter: Counter,
+    ambient: Ambient,
+}
+
+impl S3Storage {
+    /// A client with the credentials of `aws`.
+    pub async fn connect(aws: &AwsEnvironment, options: S3Options, ambient: Ambient) -> Self {
+        let shared = aws.config().await;
+        let counter = Counter::default();
+        let has_endpoint = options.endpoint.is_some() || shared.endpoint_url().is_some();
+        let region = options
+            .region
+            .clone()
+            .or_else(|| shared.region().map(ToString::to_string))
+            // Servers that are not AWS seldom care, but the signature needs one.
+            .or_else(|| has_endpoint.then(|| "us-east-1".to_owned()));
+        let mut builder = Builder::from(shared)
+            .force_path_style(options.path_style.unwrap_or(has_endpoint))
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .interceptor(counter.clone());
+        builder.set_region(region.clone().map(Region::new));
+        if let Some(endpoint) = &options.endpoint {
+            builder = builder.endpoint_url(endpoint);
+        }
+        Self {
+            inner: Arc::new(Inner {
+                client: Client::from_conf(builder.build()),
+                region,
+                options,
+                counter,
+                ambient,
+            }),
+        }
+    }
+
+    /// The requests that were sent so far.
+    pub fn requests(&self) -> RequestCounts {
+        self.inner.counter.counts()
+    }
+}
+
+impl Inner {
+    fn request<'a>(&'a self, action: &'static str, location: &'a str) -> Request<'a> {
+        Request {
+            action,
+            location,
+            region: self.region.as_deref(),
+        }
+    }
+
+    async fn back_off(&self, attempt: u32) {
+        let longest = FIRST_BACKOFF.saturating_mul(1 << attempt.min(6));
+        self.ambient.clock.sleep(self.ambient.jitter(longest)).await;
+    }
+
+    fn storage_class(&self, options: &WriteOptions) -> Option<StorageClass> {
+        let class = options
+            .storage_class
+            .as_ref()
+            .or(self.options.storage_class.as_ref());
+        class.map(|class| StorageClass::from(class.as_str()))
+    }
+
+    /// The object, or the bytes `range` of it.
+    async fn get(&self, location: &str, range: Option<Range<u64>>) -> Result<Buffer, StorageError> {
+        let request = self.request("read", location);
+        let (bucket, key) = Location::s3(location, "read")?;
+        let mut attempt = 0;
+        let content = loop {
+            attempt += 1;
+            let response =
+                self.client
+                    .get_object()
+                    .bucket(bucket)
+                    .key(key)
+                    .set_range(range.as_ref().map(|range| {
+                        format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
+                    }))
+                    .send()
+                    .await
+                    .map_err(|error| request.failed(&error))?;
+            match response.body.collect().await {
+                Ok(body) => break body.into_bytes(),
+                Err(_) if attempt < OWN_ATTEMPTS => self.back_off(attempt).await,
+                Err(error) => {
+                    return Err(request.error(
+                        StorageErrorKind::Other,
+                        format!("it broke off: {}", said(&error)),
+                    ));
+                }
+            }
+        };
+        match range {
+            // A range that goes beyond the end is answered with what there is.
+            Some(range) if content.len() as u64 != range.end - range.start => Err(request.error(
+                StorageErrorKind::OutOfRange,
+                format!(
+                    "bytes {}..{} were asked for, {} came",
+                    range.start,
+                    range.end,
+                    content.len()
+                ),
+            )),
+            _ => Ok(content),
+        }
+    }
+
+    async fn put(
+        &self,
+        location: &str,
+        content: Buffer,
+        mode: PutMode,
+        options: &WriteOptions,
+    ) -> Result<(), StorageError> {
+        let request = self.request("write", location);
+        let (bucket, key) = Location::s3(location, "write")?;
+        let token = (mode == PutMode::CreateOnly).then(|| self.ambient.uuid().to_string());
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut put = self
+                .client
+                .put_object()
+                .bucket(bucket)
+                .key(key)
+                .set_storage_class(self.storage_class(options))
+                .body(ByteStream::from(content.clone()));
+            if let Some(token) = &token {
+                put = put.if_none_match("*").metadata(WRITE_TOKEN, token);
+            }
+            let Err(error) = put.send().await else {
+                return Ok(());
+            };
+            // Another conditional write of the same name is under way: who of us wins shows a moment later.
+            let code = error.as_service_error().and_then(code_of);
+            if code == Some("ConditionalRequestConflict") && attempt < OWN_ATTEMPTS {
+                self.back_off(attempt).await;
+                continue;
+            }
+            let error = request.failed(&error);
+            if error.kind == StorageErrorKind::AlreadyExists
+                && let Some(token) = &token
+                && self.token_of(bucket, key).await.as_ref() == Some(token)
+            {
+                return Ok(());
+            }
+            return Err(error);
+        }
+    }
+
+    /// Which conditional write made the object.
+    async fn token_of(&self, bucket: &str, key: &str) -> Option<String> {
+        let head = self
+            .client
+            .head_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+            .ok()?;
+        head.metadata()?.get(WRITE_TOKEN).cloned()
+    }
+}
+
+fn code_of(error: &PutObjectError) -> Option<&str> {
+    error.meta().code()
+}
+
+#[async_trait]
+impl Storage for S3Storage {
+    async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
+        let request = self.inner.request("look at", location);
+        let (bucket, key) = Location::s3(location, "look at")?;
+        let head = self
+            .inner
+            .client
+            .head_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| request.failed(&error))?;
+        let is_restored = head
+            .restore()
+            .is_some_and(|restore| restore.contains("ongoing-request=\"false\""));
+        let is_in_glacier = matches!(
+            head.storage_class(),
+            Some(StorageClass::Glacier | StorageClass::DeepArchive)
+        );
+        Ok(ObjectInfo {
+            size: Bytes(
+                u64::try_from(head.content_length().unwrap_or_default()).unwrap_or_default(),
+            ),
+            modified: timestamp(head.last_modified()),
+            archived: head.archive_status().is_some() || (is_in_glacier && !is_restored),
+        })
+    }
+
+    async fn read(&self, location: &str) -> Result<Buffer, StorageError> {
+        self.inner.get(location, None).await
+    }
+
+    async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Buffer, StorageError> {
+        let mut contents = self.read_ranges(location, &[range]).await?;
+        Ok(contents.pop().unwrap_or_default())
+    }
+
+    async fn read_ranges(
+        &self,
+        location: &str,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Buffer>, StorageError> {
+        let requests = joined(ranges);
+        let contents: Vec<Buffer> = stream::iter(requests.clone())
+            .map(|range| self.inner.get(location, Some(range)))
+            .buffered(RANGES_AT_A_TIME)
+            .try_collect()
+            .await?;
+        ranges
+            .iter()
+            .map(|range| {
+                cut(range, &requests, &contents).ok_or_else(|| {
+                    let message = format!("bytes {}..{} make no range", range.start, range.end);
+                    self.inner
+                        .request("read", location)
+                        .error(StorageErrorKind::OutOfRange, message)
+                })
+            })
+            .collect()
+    }
+
+    async fn put(
+        &self,
+        location: &str,
+        content: Buffer,
+        mode: PutMode,
+        options: &WriteOptions,
+    ) -> Result<(), StorageError> {
+        self.inner.put(location, content, mode, options).await
+    }
+
+    async fn writer(
+        &self,
+        location: &str,
+        options: &WriteOptions,
+    ) -> Result<Box<dyn ObjectWriter>, StorageError> {
+        let writer = S3Writer::new(Arc::clone(&self.inner), location, options)?;
+        Ok(Box::new(writer))
+    }
+
+    async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
+        let request = self.inner.request("list", prefix);
+        let (bucket, key) = Location::s3(prefix, "list")?;
+        let page = self
+            .inner
+            .client
+            .list_objects_v2()
+            .bucket(bucket)
+            .prefix(key)
+            .set_continuation_token(next.map(str::to_owned))
+            .send()
+            .await
+            .map_err(|error| request.failed(&error))?;
+        // The scheme and bucket, as the caller writes them.
+        let root = match Location::parse(prefix, "list")? {
+            Location::S3 { scheme, bucket, .. } => format!("{scheme}{bucket}/"),
+            Location::Local { .. } => String::new(),
+        };
+        Ok(ListPage {
+            next: page
+                .next_continuation_token()
+                .filter(|_| page.is_truncated() == Some(true))
+                .map(str::to_owned),
+            objects: page
+                .contents()
+                .iter()
+                .map(|object| ListedObject {
+                    location: format!("{root}{}", object.key().unwrap_or_default()),
+                    size: Bytes(
+                        u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
+                    ),
+                    modified: timestamp(object.last_modified()),
+                })
+                .collect(),
+        })
+    }
+
+    async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
+        delete::delete_all(&self.inner, locations).await
+    }
+}
+
+fn timestamp(time: Option<&aws_sdk_s3::primitives::DateTime>) -> TimestampMs {
+    TimestampMs(
+        time.and_then(|time| time.to_millis().ok())
+            .unwrap_or_default(),
+    )
+}
+
+#[cfg(test)]
+mod tests;
