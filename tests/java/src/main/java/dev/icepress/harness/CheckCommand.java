@@ -1,0 +1,9 @@
+package dev.icepress.harness;
+
+final class CheckCommand {
+  private CheckCommand() {}
+
+  static void run(Main.Options options) {
+    throw new UnsupportedOperationException();
+  }
+}
