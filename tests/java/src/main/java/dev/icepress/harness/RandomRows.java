@@ -71,7 +71,9 @@ final class RandomRows {
   /** One of five values that depend on the column alone, or NULL: what partitions and dictionaries are made of. */
   private Object few(Types.NestedField field) {
     int choice = random.nextInt(field.isOptional() ? 6 : 5);
-    return choice == 5 ? null : new RandomRows(field.fieldId() * 31L + choice).value(field.type());
+    Object value = choice == 5 ? null : new RandomRows(field.fieldId() * 31L + choice).value(field.type());
+    // Partition values become folder names, and those have a limit.
+    return value instanceof String text && text.length() > 20 ? text.substring(0, 20) : value;
   }
 
   private Object maybe(Type type, boolean optional) {

@@ -1,0 +1,224 @@
+package dev.icepress.harness;
+
+import java.io.IOException;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
+import org.apache.iceberg.ContentFile;
+import org.apache.iceberg.MetricsConfig;
+import org.apache.iceberg.MetricsModes;
+import org.apache.iceberg.Schema;
+import org.apache.iceberg.Table;
+import org.apache.iceberg.types.Type;
+import org.apache.iceberg.types.TypeUtil;
+import org.apache.iceberg.types.Types;
+import org.apache.parquet.column.ColumnDescriptor;
+import org.apache.parquet.example.data.Group;
+import org.apache.parquet.filter2.compat.FilterCompat;
+import org.apache.parquet.filter2.predicate.FilterApi;
+import org.apache.parquet.filter2.predicate.FilterPredicate;
+import org.apache.parquet.hadoop.ParquetFileReader;
+import org.apache.parquet.hadoop.ParquetReader;
+import org.apache.parquet.hadoop.example.GroupReadSupport;
+import org.apache.parquet.hadoop.metadata.BlockMetaData;
+import org.apache.parquet.hadoop.metadata.ColumnChunkMetaData;
+import org.apache.parquet.hadoop.metadata.ParquetMetadata;
+import org.apache.parquet.internal.column.columnindex.ColumnIndex;
+import org.apache.parquet.internal.column.columnindex.OffsetIndex;
+import org.apache.parquet.io.api.Binary;
+
+/**
+ * What is asked of a file that a compaction wrote, beyond what holds for any: the table's current schema, codec and
+ * metrics modes, and page indexes by which parquet-java finds the same rows as without them.
+ */
+record RewrittenFileCheck(
+    Table table,
+    ContentFile<?> entry,
+    Schema schema,
+    ParquetMetadata footer,
+    ColumnFacts facts,
+    Findings findings,
+    String name) {
+
+  void run(List<Map<String, Object>> out) throws IOException {
+    columns();
+    metricsModes();
+    pageIndexes();
+    filters();
+    Set<String> codecs = new TreeSet<>();
+    DataFileCheck.chunks(footer).forEach(chunk -> codecs.add(chunk.getCodec().name().toLowerCase(Locale.ROOT)));
+    String wanted = table.properties().getOrDefault("write.parquet.compression-codec", "zstd").toLowerCase(Locale.ROOT);
+    if (facts.rows > 0) {
+      findings.same(String.join(",", codecs), wanted, "%s codec", name);
+    }
+    Map<String, Object> facts = new LinkedHashMap<>();
+    facts.put("file", entry.location());
+    facts.put("bytes", entry.fileSizeInBytes());
+    facts.put("rows", entry.recordCount());
+    facts.put("row_groups", footer.getBlocks().size());
+    facts.put("codecs", codecs);
+    facts.put("sort_order", entry.sortOrderId());
+    out.add(facts);
+  }
+
+  /** The file carries every column of the table as it is now, with its id and type, and no other. */
+  private void columns() {
+    Map<Integer, Types.NestedField> wanted = TypeUtil.indexById(table.schema().asStruct());
+    Map<Integer, Types.NestedField> have = TypeUtil.indexById(schema.asStruct());
+    if (!wanted.keySet().equals(have.keySet())) {
+      findings.problem("%s has the fields %s, the table %s", name, new TreeSet<>(have.keySet()), new TreeSet<>(wanted.keySet()));
+      return;
+    }
+    wanted.forEach(
+        (id, field) -> {
+          Type mine = have.get(id).type();
+          boolean same = field.type().isPrimitiveType() ? field.type().equals(mine) : field.type().typeId() == mine.typeId();
+          if (!same) {
+            findings.problem("%s field %d is %s, the table says %s", name, id, mine, field.type());
+          }
+          if (have.get(id).isOptional() && field.isRequired()) {
+            findings.note("%s field %d (%s) is required in the table, optional in the file", name, id, field.name());
+          }
+        });
+  }
+
+  private void metricsModes() {
+    MetricsConfig config = MetricsConfig.forTable(table);
+    for (ColumnFacts.Leaf leaf : facts.leaves.values()) {
+      int id = leaf.field.fieldId();
+      String column = table.schema().findColumnName(id);
+      if (column == null || leaf.repeated) {
+        continue;
+      }
+      MetricsModes.MetricsMode mode = config.columnMode(column);
+      boolean counted = entry.valueCounts() != null && entry.valueCounts().containsKey(id);
+      boolean bounded = entry.lowerBounds() != null && entry.lowerBounds().containsKey(id);
+      boolean none = mode instanceof MetricsModes.None;
+      boolean bounds = !none && !(mode instanceof MetricsModes.Counts);
+      if (none && counted || !bounds && bounded) {
+        findings.problem("%s column %s: metrics mode %s, yet counts %s, bounds %s", name, column, mode, counted, bounded);
+      }
+      if (!none && !counted) {
+        findings.problem("%s column %s: metrics mode %s, yet no counts", name, column, mode);
+      }
+      if (bounds && !bounded && leaf.min != null && leaf.field.type().typeId() != Type.TypeID.UUID) {
+        findings.note("%s column %s: metrics mode %s, yet no lower bound", name, column, mode);
+      }
+      if (mode instanceof MetricsModes.Truncate truncate && bounded && leaf.field.type().typeId() == Type.TypeID.STRING) {
+        String text = new String(bytes(entry.lowerBounds().get(id)), java.nio.charset.StandardCharsets.UTF_8);
+        if (text.codePointCount(0, text.length()) > truncate.length()) {
+          findings.problem("%s column %s: bound longer than %s", name, column, mode);
+        }
+      }
+    }
+  }
+
+  private static byte[] bytes(java.nio.ByteBuffer buffer) {
+    byte[] copy = new byte[buffer.remaining()];
+    buffer.duplicate().get(copy);
+    return copy;
+  }
+
+  /** Pages in order and complete, and their null counts adding up to the chunk's. */
+  private void pageIndexes() throws IOException {
+    int missing = 0;
+    try (ParquetFileReader reader = Footers.open(entry.location())) {
+      for (BlockMetaData block : reader.getFooter().getBlocks()) {
+        for (ColumnChunkMetaData chunk : block.getColumns()) {
+          OffsetIndex offsets = reader.readOffsetIndex(chunk);
+          ColumnIndex columns = reader.readColumnIndex(chunk);
+          if (offsets == null) {
+            missing++;
+            continue;
+          }
+          long last = -1;
+          for (int page = 0; page < offsets.getPageCount(); page++) {
+            long first = offsets.getFirstRowIndex(page);
+            if (page == 0 && first != 0 || first <= last && page > 0 || first >= block.getRowCount()) {
+              findings.problem("%s %s: page %d starts at row %d of %d", name, chunk.getPath(), page, first, block.getRowCount());
+            }
+            last = first;
+          }
+          if (columns != null && columns.getNullCounts() != null) {
+            long nulls = columns.getNullCounts().stream().mapToLong(Long::longValue).sum();
+            if (chunk.getStatistics() != null && chunk.getStatistics().isNumNullsSet()) {
+              findings.same(nulls, chunk.getStatistics().getNumNulls(), "%s %s: sum of the pages' null counts", name, chunk.getPath());
+            }
+          }
+        }
+      }
+    }
+    if (missing > 0) {
+      findings.note("%s: %d column chunks without an offset index", name, missing);
+    }
+  }
+
+  /** Equality on sampled values: with row-group statistics, dictionaries, Bloom filters and page indexes, or without. */
+  private void filters() throws IOException {
+    int tried = 0;
+    for (ColumnDescriptor column : footer.getFileMetaData().getSchema().getColumns()) {
+      if (column.getMaxRepetitionLevel() > 0 || column.getPrimitiveType().getId() == null || tried >= 12) {
+        continue;
+      }
+      ColumnFacts.Leaf leaf = facts.leaves.get(column.getPrimitiveType().getId().intValue());
+      if (leaf == null || leaf.sample.isEmpty() || leaf.min == null) {
+        continue;
+      }
+      tried++;
+      for (Object value : List.of(leaf.sample.get(0), leaf.sample.get(leaf.sample.size() - 1), leaf.min, leaf.max)) {
+        FilterPredicate predicate = equal(column, leaf, value);
+        if (predicate != null) {
+          long with = matching(predicate, true);
+          long without = matching(predicate, false);
+          if (with != without || with == 0) {
+            findings.problem("%s column %s = %s: %d rows with skipping, %d without", name, leaf.field.name(), value, with, without);
+          }
+        }
+      }
+    }
+  }
+
+  private static FilterPredicate equal(ColumnDescriptor column, ColumnFacts.Leaf leaf, Object value) {
+    String path = String.join(".", column.getPath());
+    if (column.getPath().length != 1 && path.chars().filter(c -> c == '.').count() != column.getPath().length - 1) {
+      return null;
+    }
+    if (value instanceof Integer i) {
+      return FilterApi.eq(FilterApi.intColumn(path), i);
+    } else if (value instanceof Long l) {
+      return FilterApi.eq(FilterApi.longColumn(path), l);
+    } else if (value instanceof CharSequence s) {
+      return FilterApi.eq(FilterApi.binaryColumn(path), Binary.fromString(s.toString()));
+    } else if (value instanceof Double d && d != 0) {
+      return FilterApi.eq(FilterApi.doubleColumn(path), d);
+    } else if (value instanceof Float f && f != 0) {
+      return FilterApi.eq(FilterApi.floatColumn(path), f);
+    }
+    return null;
+  }
+
+  private long matching(FilterPredicate predicate, boolean skipping) throws IOException {
+    long rows = 0;
+    ParquetReader.Builder<Group> builder =
+        ParquetReader.builder(new GroupReadSupport(), new Path(entry.location()))
+            .withConf(new Configuration(false))
+            .withFilter(FilterCompat.get(predicate))
+            .useStatsFilter(skipping)
+            .useDictionaryFilter(skipping)
+            .useBloomFilter(skipping)
+            .useColumnIndexFilter(skipping)
+            .useRecordFilter(true);
+    try (ParquetReader<Group> reader = builder.build()) {
+      while (reader.read() != null) {
+        rows++;
+      }
+    }
+    return rows;
+  }
+}
