@@ -66,7 +66,9 @@ def loose(value, kind):
     if isinstance(kind, ListType):
         return [loose(v, kind.element_type) for v in value]
     if isinstance(kind, MapType):
-        return [[loose(k, kind.key_type), loose(v, kind.value_type)] for k, v in value]
+        # Sorted once more: Java orders the pairs by their UTF-16 text.
+        pairs = [[loose(k, kind.key_type), loose(v, kind.value_type)] for k, v in value]
+        return sorted(pairs, key=dumps)
     if isinstance(kind, StructType) and value is not None:
         fields = [loose(v, field.field_type) for v, field in zip(value, kind.fields)]
         return None if all(v is None or v == [] for v in fields) else fields

@@ -66,7 +66,8 @@ class Warehouse:
         try:
             arrow = table.scan().to_arrow()
         except ValueError as error:
-            if "does not yet support equality deletes" in str(error):
+            limits = ("does not yet support equality deletes", "Unsupported file format")
+            if any(limit in str(error) for limit in limits):
                 raise Refused(str(error)) from error
             raise
         kind = table.schema().as_struct()

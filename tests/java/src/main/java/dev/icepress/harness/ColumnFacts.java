@@ -33,8 +33,6 @@ final class ColumnFacts {
     long nans;
     Object min;
     Object max;
-    UUID signedMin;
-    UUID signedMax;
     /** A few of the values, for trying filters. */
     final List<Object> sample = new ArrayList<>();
 
@@ -60,10 +58,6 @@ final class ColumnFacts {
       }
       if (max == null || order.compare(plain, max) > 0) {
         max = plain;
-      }
-      if (plain instanceof UUID uuid) {
-        signedMin = signedMin == null || uuid.compareTo(signedMin) < 0 ? uuid : signedMin;
-        signedMax = signedMax == null || uuid.compareTo(signedMax) > 0 ? uuid : signedMax;
       }
       if (sample.size() < 3 || (values & (values - 1)) == 0) {
         sample.add(plain);
