@@ -31,10 +31,14 @@ def main():
         table = f"icebergLocal('{base}', SETTINGS iceberg_metadata_file_path = '{rest}')"
         try:
             answer = connection.query(f"SELECT * FROM {table} {FORMAT}", "JSONCompactEachRow")
-            rows = sorted(answer.bytes().decode("utf-8", "backslashreplace").splitlines())
+            # Bytes first: text has more line breaks than JSON does.
+            lines = answer.bytes().rstrip(b"\n").split(b"\n") if answer.bytes() else []
+            rows = sorted(line.decode("utf-8", "backslashreplace") for line in lines)
             result = {"table": name, "rows": rows}
         except Exception as error:  # whatever the engine says is the answer
             result = {"table": name, "error": str(error)}
+            # What a failed query had printed so far would come out with the next one's rows.
+            connection.query("SELECT 1")
         print(json.dumps(result), flush=True)
 
 

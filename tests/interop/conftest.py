@@ -43,3 +43,17 @@ def java_warehouse(java, tmp_path_factory):
     seed = os.environ.get("ICEPRESS_TEST_SEED", "1")
     warehouse.java("write", "--seed", seed)
     return warehouse
+
+
+@pytest.fixture(scope="session")
+def before(java_warehouse):
+    """What the readers see of the Java tables before anything was compacted. Tests must ask for this first."""
+    return readers.View(java_warehouse)
+
+
+@pytest.fixture(scope="session")
+def compacted(icepress, java_warehouse, before):
+    """The Java tables after one run: what the run said, and what the readers see since."""
+    runner = icepress(java_warehouse)
+    outcome = runner.run_once(code=(0,))
+    return outcome, readers.View(java_warehouse), runner

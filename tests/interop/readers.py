@@ -87,6 +87,8 @@ class Warehouse:
             tables[name] = str(location)
         result = subprocess.run(
             [sys.executable, str(HERE / "chdb_rows.py")],
+            # chDB reads files below its working folder only.
+            cwd="/",
             input=json.dumps(tables),
             capture_output=True,
             text=True,
@@ -142,3 +144,21 @@ def java_command(*words):
     # The serial collector and the first compiler only: the runs are short, and two cores are shared.
     options = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     return [shutil.which("java") or "java", *options, "-cp", classpath, "dev.icepress.harness.Main", *words]
+
+
+class View:
+    """What each reader sees of a warehouse at one moment."""
+
+    def __init__(self, warehouse):
+        self.locations = warehouse.locations()
+        self.check = warehouse.java_check()
+        self.java = warehouse.java_rows()
+        self.chdb = warehouse.chdb_rows(self.locations)
+        self.pyiceberg, self.pyiceberg_refused, self.java_loose = {}, {}, {}
+        for name in self.locations:
+            schema = warehouse.load(name).schema()
+            self.java_loose[name] = canon.loose_rows(self.java[name], schema)
+            try:
+                self.pyiceberg[name] = canon.loose_rows(warehouse.pyiceberg_rows(name), schema)
+            except Refused as refusal:
+                self.pyiceberg_refused[name] = str(refusal)

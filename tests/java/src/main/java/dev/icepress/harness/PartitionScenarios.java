@@ -33,7 +33,7 @@ final class PartitionScenarios {
               new String[][] {{"flag"}, {"low_int"}, {"low_text", "flag"}}) {
             // One table, its spec replaced twice: three specs of identity over different types.
             if (each[0].equals("flag")) {
-              c.table(schema, PartitionSpec.builderFor(schema).identity("flag").build()).append(4, 20);
+              c.table(schema, PartitionSpec.builderFor(schema).identity("flag").build()).append(6, 20);
             } else {
               Maker maker = new Maker(c.catalog().loadTable(c.name()), c.seed() + each.length);
               maker.rows.startAt(1000L * each.length);
@@ -45,7 +45,7 @@ final class PartitionScenarios {
                 update.addField(column + "_" + each.length, Expressions.ref(column));
               }
               update.commit();
-              maker.append(4, 20);
+              maker.append(6, 20);
             }
           }
         });
@@ -65,23 +65,23 @@ final class PartitionScenarios {
                   optional(9, "text", Types.StringType.get()));
           PartitionSpec spec =
               PartitionSpec.builderFor(schema).identity("low_dec").identity("low_day").build();
-          Maker maker = c.table(schema, spec).append(4, 30);
+          Maker maker = c.table(schema, spec).append(6, 30);
           maker.table.updateSpec().removeField("low_dec").addField("low_uid").commit();
-          maker.append(4, 30);
+          maker.append(6, 30);
           maker.table.updateSpec().removeField("low_day").removeField("low_uid").addField("low_bin").addField("low_tsz").commit();
-          maker.append(4, 30);
+          maker.append(6, 30);
         });
     all.put(
         "parts.bucket",
         c -> {
           Schema schema = Schemas.primitives();
-          c.table(schema, PartitionSpec.builderFor(schema).bucket("i64", 3).bucket("uid", 2).build()).append(5, 40);
+          c.table(schema, PartitionSpec.builderFor(schema).bucket("i64", 3).bucket("uid", 2).build()).append(6, 40);
         });
     all.put(
         "parts.bucket_text",
         c -> {
           Schema schema = Schemas.primitives();
-          c.table(schema, PartitionSpec.builderFor(schema).bucket("text", 2).bucket("dec_big", 2).build()).append(4, 40);
+          c.table(schema, PartitionSpec.builderFor(schema).bucket("text", 2).bucket("dec_big", 2).build()).append(6, 40);
         });
     all.put(
         "parts.truncate",
@@ -89,14 +89,14 @@ final class PartitionScenarios {
           Schema schema = Schemas.primitives();
           PartitionSpec spec =
               PartitionSpec.builderFor(schema).truncate("low_text", 3).truncate("low_int", 1000).build();
-          c.table(schema, spec).append(5, 30);
+          c.table(schema, spec).append(6, 30);
         });
     all.put(
         "parts.truncate_dec",
         c -> {
           Schema schema = Schemas.simple();
           Maker maker = c.table(schema, PartitionSpec.builderFor(schema).truncate("amount", 1_000_000_000).build());
-          for (int i = 0; i < 5; i++) {
+          for (int i = 0; i < 6; i++) {
             List<Record> rows = maker.rows.rows(schema, 20);
             // Java cannot write a partition value that truncation pushed past the column's precision.
             rows.forEach(row -> row.setField("amount", tenth((BigDecimal) row.getField("amount"))));
@@ -121,9 +121,9 @@ final class PartitionScenarios {
                   optional(5, "v", Types.DoubleType.get()));
           PartitionSpec spec =
               PartitionSpec.builderFor(schema).day("low_day").hour("low_ts").build();
-          Maker maker = c.table(schema, spec).append(4, 20);
+          Maker maker = c.table(schema, spec).append(6, 20);
           maker.table.updateSpec().removeField("low_day_day").removeField("low_ts_hour").addField(Expressions.day("low_tsz")).addField(Expressions.year("low_ts")).commit();
-          maker.append(4, 20);
+          maker.append(6, 20);
         });
     all.put(
         "parts.void_v1",
@@ -131,9 +131,9 @@ final class PartitionScenarios {
           Schema schema = Schemas.simple();
           PartitionSpec spec =
               PartitionSpec.builderFor(schema).identity("low_city").bucket("id", 2).build();
-          Maker maker = c.table(schema, spec, "format-version", "1").append(4, 20);
+          Maker maker = c.table(schema, spec, "format-version", "1").append(6, 20);
           maker.table.updateSpec().removeField("low_city").commit();
-          maker.append(4, 20);
+          maker.append(6, 20);
         });
     all.put(
         "parts.nested_source",
@@ -147,30 +147,30 @@ final class PartitionScenarios {
                       Types.StructType.of(
                           optional(3, "low_land", Types.StringType.get()), optional(4, "n", Types.IntegerType.get()))),
                   optional(5, "text", Types.StringType.get()));
-          c.table(schema, PartitionSpec.builderFor(schema).identity("place.low_land").build()).append(5, 30);
+          c.table(schema, PartitionSpec.builderFor(schema).identity("place.low_land").build()).append(6, 30);
         });
     all.put(
         "parts.evolved",
         c -> {
           Schema schema = Schemas.simple();
-          Maker maker = c.table(schema, PartitionSpec.unpartitioned()).append(5, 20);
+          Maker maker = c.table(schema, PartitionSpec.unpartitioned()).append(6, 20);
           maker.table.updateSpec().addField("low_city").commit();
-          maker.append(5, 20);
+          maker.append(6, 20);
           maker.table.updateSpec().removeField("low_city").addField(Expressions.bucket("id", 3)).commit();
-          maker.append(5, 20);
+          maker.append(6, 20);
           maker.table.updateSpec().addField("low_city2", Expressions.ref("low_city")).commit();
-          maker.append(3, 20);
+          maker.append(6, 20);
           maker.table.updateSpec().removeField("low_city2").removeField("id_bucket_3").commit();
-          maker.append(4, 20);
+          maker.append(6, 20);
         });
     all.put(
         "parts.source_dropped",
         c -> {
           Schema schema = Schemas.simple();
-          Maker maker = c.table(schema, PartitionSpec.builderFor(schema).identity("low_city").build()).append(5, 20);
+          Maker maker = c.table(schema, PartitionSpec.builderFor(schema).identity("low_city").build()).append(6, 20);
           maker.table.updateSpec().removeField("low_city").commit();
           maker.table.updateSchema().deleteColumn("note").renameColumn("low_city", "town").commit();
-          maker.append(5, 20);
+          maker.append(6, 20);
         });
     all.put("parts.hive", PartitionScenarios::hive);
     all.put(
@@ -195,7 +195,7 @@ final class PartitionScenarios {
         c.table(schema, PartitionSpec.builderFor(schema).identity("city").build(), "format-version", version);
     // What a folder name has to escape, and what is NULL, empty or looks like NULL.
     String[] cities = {"Ulm", "a/b c", "50%=x", "é ü?&+", "", null, "null", "#hash"};
-    for (int commit = 0; commit < 4; commit++) {
+    for (int commit = 0; commit < 6; commit++) {
       List<Record> rows = maker.rows.rows(schema, 40);
       for (int i = 0; i < rows.size(); i++) {
         rows.get(i).setField("city", cities[i % cities.length]);
@@ -215,10 +215,10 @@ final class PartitionScenarios {
     PartitionSpec spec = PartitionSpec.builderFor(schema).identity("land").identity("yr").build();
     Maker maker = c.table(schema, spec);
     Schema inFile = new Schema(schema.findField(1), schema.findField(2));
-    for (int i = 0; i < 18; i++) {
+    for (int i = 0; i < 36; i++) {
       Record like = maker.rows.rows(schema, 1).get(0);
       like.setField("land", new String[] {"DE", "FR", null}[i % 3]);
-      like.setField("yr", 2024 + i % 2);
+      like.setField("yr", 2024 + (i / 3) % 2);
       PartitionKey key = new PartitionKey(spec, schema);
       key.partition(new InternalRecordWrapper(schema.asStruct()).wrap(like));
       List<Record> rows = maker.rows.rows(inFile, 15);

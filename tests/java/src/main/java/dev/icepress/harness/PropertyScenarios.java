@@ -43,7 +43,7 @@ final class PropertyScenarios {
         "props.object_storage",
         c -> {
           Schema schema = Schemas.simple();
-          c.table(schema, PartitionSpec.builderFor(schema).identity("low_city").build(), "write.object-storage.enabled", "true").append(5, 40);
+          c.table(schema, PartitionSpec.builderFor(schema).identity("low_city").build(), "write.object-storage.enabled", "true").append(6, 40);
         });
     for (String mode : new String[] {"none", "counts", "truncate(4)", "full"}) {
       String name = mode.replaceAll("[()]", "");
