@@ -7,6 +7,7 @@
 pub mod append;
 mod commit;
 mod error;
+mod manifests;
 mod partition;
 
 pub use commit::{

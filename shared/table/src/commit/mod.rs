@@ -1,6 +1,15 @@
 //! The commit of rewritten groups (protocols.md, section 4): validation against what came since, a snapshot that
 //! replaces, a swap that is compared with exactly what was loaded.
 
+mod cleanup;
+mod committer;
+mod find;
+mod live;
+mod named_paths;
+mod produce;
+mod summary;
+mod validate;
+
 use std::{sync::Arc, time::Duration};
 
 use icepress_catalog::{Catalog, CatalogError};
@@ -11,6 +20,7 @@ use icepress_model::{
 use icepress_storage::Storage;
 use thiserror::Error;
 
+use self::committer::Committer;
 use crate::TableError;
 
 /// What a commit works with.
@@ -115,11 +125,22 @@ pub enum CommitFailure {
 /// Safe to call again for the same process after any failure or crash: a snapshot whose summary names the process is
 /// found and returned instead of committing twice.
 pub async fn commit_groups(
-    _context: &CommitContext,
-    _table: &TableId,
-    _process: &ProcessId,
-    _base: &BaseState,
-    _groups: Vec<FinishedGroup>,
+    context: &CommitContext,
+    table: &TableId,
+    process: &ProcessId,
+    base: &BaseState,
+    groups: Vec<FinishedGroup>,
 ) -> Result<CommitOutcome, CommitFailure> {
-    std::future::pending().await
+    Committer {
+        context,
+        table,
+        process,
+        base,
+        groups: &groups,
+    }
+    .run()
+    .await
 }
+
+#[cfg(test)]
+mod tests;

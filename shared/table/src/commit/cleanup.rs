@@ -1,0 +1,132 @@
+//! Which delete files nothing needs any more, once a commit is through: by the readers' own predicate (specification,
+//! *Scan Planning*), and where a partition alone does not tell, by what the delete file itself names.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{StreamExt as _, stream};
+use iceberg::spec::TableMetadata;
+use icepress_storage::Storage;
+
+use super::{
+    live::{LiveTable, Place, Survivors},
+    named_paths::{FILE_PATH_ID, named_paths},
+    validate::{Accepted, is_global},
+};
+use crate::manifests::{FileContent, bounds};
+
+/// How many delete files are read at a time.
+const CONCURRENT_READS: usize = 16;
+
+/// What must be known of a delete file before it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Needed,
+    Unneeded,
+    /// It names files by path, and only reading it tells which.
+    Read,
+}
+
+/// The delete entries that no surviving data file can match.
+pub(super) async fn unneeded_deletes(
+    storage: &Arc<dyn Storage>,
+    metadata: &TableMetadata,
+    live: &LiveTable,
+    accepted: &[Accepted],
+    survivors: &Survivors,
+) -> HashSet<Place> {
+    let mut unneeded = HashSet::new();
+    let mut to_read = Vec::new();
+    for place in &live.deletes {
+        match verdict(metadata, live, accepted, survivors, *place) {
+            Verdict::Needed => {}
+            Verdict::Unneeded => {
+                unneeded.insert(*place);
+            }
+            Verdict::Read => to_read.push(*place),
+        }
+    }
+    let mut reads = stream::iter(to_read.into_iter().map(|place| async move {
+        let file = &live.entry(place).file;
+        (place, named_paths(storage.as_ref(), file).await)
+    }))
+    .buffered(CONCURRENT_READS);
+    while let Some((place, paths)) = reads.next().await {
+        match paths {
+            Ok(paths) if !paths.iter().any(|path| survivors.has_path(path)) => {
+                unneeded.insert(place);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let path = &live.entry(place).file.path;
+                tracing::warn!(%path, %error, "a delete file is kept because it can't be read");
+            }
+        }
+    }
+    unneeded
+}
+
+fn verdict(
+    metadata: &TableMetadata,
+    live: &LiveTable,
+    accepted: &[Accepted],
+    survivors: &Survivors,
+    place: Place,
+) -> Verdict {
+    let delete = live.entry(place);
+    let file = &delete.file;
+    let number = delete.sequence_number;
+    if file.content == FileContent::EqualityDeletes {
+        let least = if is_global(metadata, file.partition.spec_id) {
+            survivors.least_of_all()
+        } else {
+            survivors.least_in(&file.partition)
+        };
+        // Strictly older data only.
+        return match least {
+            Some(least) if least < number => Verdict::Needed,
+            _ => Verdict::Unneeded,
+        };
+    }
+    if let Some(path) = &file.referenced_data_file {
+        return if survivors.has_path(path) {
+            Verdict::Needed
+        } else {
+            Verdict::Unneeded
+        };
+    }
+    if file.is_vector() {
+        // A vector must say which file it is about. One that does not is not ours to judge.
+        return Verdict::Needed;
+    }
+    let shape = &live.manifest(place.manifest).header.file_shape;
+    let named_alone = match bounds(shape, file, FILE_PATH_ID) {
+        Ok(Some((lower, upper))) if lower == upper => String::from_utf8(lower).ok(),
+        _ => None,
+    };
+    let hits_replaced = accepted
+        .iter()
+        .filter(|group| group.partition == file.partition || named_alone.is_some())
+        .flat_map(|group| &group.inputs)
+        .map(|input| live.entry(*input))
+        .any(|input| {
+            input.sequence_number <= number
+                && named_alone
+                    .as_ref()
+                    .is_none_or(|path| *path == input.file.path)
+        });
+    match (&named_alone, survivors.least_in(&file.partition)) {
+        // Bounds may be cut short: a path that is one of the replaced is sure, any other must be read.
+        (Some(path), _) if survivors.has_path(path) => Verdict::Needed,
+        (Some(_), _) if hits_replaced => Verdict::Unneeded,
+        // Readers that go by path do so in every partition, so the partition's emptiness alone proves nothing here.
+        (Some(_), _) => Verdict::Read,
+        (None, Some(least)) if least <= number => {
+            if hits_replaced {
+                Verdict::Read
+            } else {
+                Verdict::Needed
+            }
+        }
+        (None, _) => Verdict::Unneeded,
+    }
+}

@@ -1,0 +1,265 @@
+//! The loop around a commit: load, look, validate, write, swap; and what to do when the swap does not go through.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use icepress_catalog::{CatalogError, CommitError, LoadedTable};
+use icepress_model::{BaseState, ProcessId, TableId};
+
+use super::{
+    CommitContext, CommitFailure, CommitOutcome, FinishedGroup,
+    cleanup::unneeded_deletes,
+    find::committed_before,
+    live::{Place, Reader},
+    produce::{Ingredients, Prepared, discard, version},
+    validate::Validation,
+};
+
+/// How often the table is looked at after an unknown outcome before we say so.
+const LOOKS_AFTER_UNKNOWN_OUTCOME: u32 = 5;
+
+/// How hard to try, with the table's own wishes (`commit.retry.*`) in it.
+#[derive(Debug, Clone, Copy)]
+struct Retries {
+    attempts: u32,
+    first_backoff: Duration,
+    longest_backoff: Duration,
+    total: Duration,
+}
+
+impl Retries {
+    fn new(context: &CommitContext, properties: &HashMap<String, String>) -> Self {
+        let number = |key: &str| {
+            properties
+                .get(key)
+                .and_then(|value| value.parse::<u64>().ok())
+        };
+        let millis = |key: &str| number(key).map(Duration::from_millis);
+        let policy = &context.policy;
+        Self {
+            attempts: number("commit.retry.num-retries")
+                .map_or(policy.attempts, |retries| {
+                    u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1)
+                })
+                .max(1),
+            first_backoff: millis("commit.retry.min-wait-ms").unwrap_or(policy.first_backoff),
+            longest_backoff: millis("commit.retry.max-wait-ms").unwrap_or(Duration::from_secs(60)),
+            total: millis("commit.retry.total-timeout-ms").unwrap_or(Duration::from_secs(30 * 60)),
+        }
+    }
+
+    /// The longest wait before try number `attempt`, of which the first is 0.
+    fn backoff(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(16);
+        (self.first_backoff * (1 << doublings)).min(self.longest_backoff)
+    }
+}
+
+/// What one try came to.
+enum Tried {
+    Committed(CommitOutcome),
+    /// Somebody else was first. What was written for nothing may go, once a look at the table confirms it.
+    Lost {
+        garbage: Vec<String>,
+    },
+}
+
+/// One call of [`super::commit_groups`].
+#[derive(Debug)]
+pub(super) struct Committer<'a> {
+    pub(super) context: &'a CommitContext,
+    pub(super) table: &'a TableId,
+    pub(super) process: &'a ProcessId,
+    pub(super) base: &'a BaseState,
+    pub(super) groups: &'a [FinishedGroup],
+}
+
+impl Committer<'_> {
+    pub(super) async fn run(&self) -> Result<CommitOutcome, CommitFailure> {
+        let ambient = &self.context.ambient;
+        let inputs = self.groups.iter().flat_map(|group| &group.group.inputs);
+        let inputs: HashSet<String> = inputs.map(|input| input.path.clone()).collect();
+        let storage = self.context.storage.clone();
+        let mut reader = Reader::new(storage, inputs);
+        let mut checked = HashSet::new();
+        let began = ambient.clock.monotonic();
+        let mut attempt = 0;
+        let mut garbage = Vec::new();
+        loop {
+            let loaded = self.load().await?;
+            if let Some(outcome) = committed_before(&loaded, self.process, self.groups) {
+                return Ok(outcome);
+            }
+            // Only now: a catalog that sent the swap twice could have lost the race against itself.
+            discard(self.context.storage.as_ref(), &garbage).await;
+            let retries = Retries::new(self.context, loaded.metadata.properties());
+            let elapsed = ambient.clock.monotonic().saturating_sub(began);
+            if attempt >= retries.attempts || (attempt > 0 && elapsed >= retries.total) {
+                return Err(CommitFailure::RaceLost {
+                    table: self.table.clone(),
+                    attempts: attempt,
+                });
+            }
+            let tried = self.attempt(&loaded, attempt, &mut reader, &mut checked);
+            match tried.await? {
+                Tried::Committed(outcome) => return Ok(outcome),
+                Tried::Lost { garbage: more } => garbage = more,
+            }
+            attempt += 1;
+            tracing::info!(table = %self.table, attempt, "another writer committed first");
+            let wait = ambient.jitter(retries.backoff(attempt));
+            ambient.clock.sleep(wait).await;
+        }
+    }
+
+    async fn load(&self) -> Result<LoadedTable, CommitFailure> {
+        self.context
+            .catalog
+            .load(self.table)
+            .await
+            .map_err(|error| match error {
+                CatalogError::NoSuchTable(table) => CommitFailure::TableGone(table),
+                error => CommitFailure::Catalog(error),
+            })
+    }
+
+    async fn attempt(
+        &self,
+        loaded: &LoadedTable,
+        attempt: u32,
+        reader: &mut Reader,
+        checked: &mut HashSet<String>,
+    ) -> Result<Tried, CommitFailure> {
+        let storage = &self.context.storage;
+        version(self.table, &loaded.metadata)?;
+        let live = reader.read(loaded).await?;
+        let validation = Validation {
+            storage,
+            loaded,
+            base: self.base,
+            live: &live,
+        };
+        let (accepted, failed) = validation.sort(self.groups, checked).await?;
+        if accepted.is_empty() {
+            return Err(CommitFailure::NothingLeft {
+                table: self.table.clone(),
+                reasons: failed.into_iter().map(|(_, reason)| reason).collect(),
+            });
+        }
+        let replaced: HashSet<Place> = accepted
+            .iter()
+            .flat_map(|group| group.inputs.iter().copied())
+            .collect();
+        let mut survivors = live.survivors(&replaced);
+        for group in &accepted {
+            for output in &group.outputs {
+                let number = self.base.starting_sequence_number.get();
+                survivors.add(&output.file_path, &group.partition, number);
+            }
+        }
+        let metadata = &loaded.metadata;
+        let unneeded = unneeded_deletes(storage, metadata, &live, &accepted, &survivors).await;
+        let prepared = Ingredients {
+            storage,
+            ambient: &self.context.ambient,
+            loaded,
+            base: self.base,
+            process: self.process,
+            attempt,
+            live: &live,
+            accepted: &accepted,
+            unneeded: &unneeded,
+        }
+        .prepare()
+        .await?;
+        let committed = accepted.iter().map(|group| group.index).collect();
+        self.swap(loaded, prepared, committed, failed).await
+    }
+
+    async fn swap(
+        &self,
+        loaded: &LoadedTable,
+        prepared: Prepared,
+        committed: Vec<u32>,
+        failed: Vec<(u32, String)>,
+    ) -> Result<Tried, CommitFailure> {
+        let storage = self.context.storage.as_ref();
+        match self.context.catalog.commit(loaded, prepared.change).await {
+            Ok(now) => Ok(Tried::Committed(CommitOutcome {
+                location: now.metadata_location,
+                snapshot_id: prepared.snapshot_id,
+                committed,
+                failed,
+                removed_delete_files: prepared.removed_delete_files,
+                rebased: loaded.metadata_location != self.base.metadata_location,
+            })),
+            Err(CommitError::Conflict(_)) => Ok(Tried::Lost {
+                garbage: prepared.written,
+            }),
+            Err(CommitError::NoSuchTable(table)) => {
+                discard(storage, &prepared.written).await;
+                Err(CommitFailure::TableGone(table))
+            }
+            Err(CommitError::Refused(error)) => {
+                discard(storage, &prepared.written).await;
+                Err(CommitFailure::Catalog(error))
+            }
+            Err(CommitError::OutcomeUnknown { message, .. }) => {
+                let found = self.find_outcome(loaded, message).await?;
+                let exact = |outcome: CommitOutcome| CommitOutcome {
+                    failed,
+                    rebased: loaded.metadata_location != self.base.metadata_location,
+                    ..outcome
+                };
+                Ok(match found {
+                    Some(outcome) if outcome.snapshot_id == prepared.snapshot_id => {
+                        Tried::Committed(exact(outcome))
+                    }
+                    Some(outcome) => Tried::Committed(outcome),
+                    None => Tried::Lost {
+                        garbage: Vec::new(),
+                    },
+                })
+            }
+        }
+    }
+
+    /// After an unknown outcome: looks for our snapshot until it is there, or can't come any more because the table has
+    /// moved away from the state that the swap was compared with. Deletes nothing in any case.
+    async fn find_outcome(
+        &self,
+        tried_on: &LoadedTable,
+        message: String,
+    ) -> Result<Option<CommitOutcome>, CommitFailure> {
+        let ambient = &self.context.ambient;
+        let retries = Retries::new(self.context, tried_on.metadata.properties());
+        let mut last = message;
+        for look in 0..LOOKS_AFTER_UNKNOWN_OUTCOME {
+            if look > 0 {
+                // Not jittered down to nothing: a request under way needs time to arrive.
+                let wait = retries.backoff(look);
+                ambient.clock.sleep(wait + ambient.jitter(wait)).await;
+            }
+            match self.context.catalog.load(self.table).await {
+                Ok(now) => {
+                    if let Some(outcome) = committed_before(&now, self.process, self.groups) {
+                        return Ok(Some(outcome));
+                    }
+                    if now.metadata_location != tried_on.metadata_location {
+                        return Ok(None);
+                    }
+                }
+                Err(CatalogError::NoSuchTable(table)) => {
+                    return Err(CommitFailure::TableGone(table));
+                }
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(CommitFailure::OutcomeUnknown {
+            table: self.table.clone(),
+            message: last,
+        })
+    }
+}

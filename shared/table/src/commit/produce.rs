@@ -1,0 +1,383 @@
+//! One try: from a freshly loaded table to the change that its catalog is to swap in.
+//!
+//! Manifests that hold something replaced are written anew under their own schema and spec, small ones of a kind
+//! together; all others are carried over as they are.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes as Buffer;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use iceberg::{
+    TableRequirement,
+    spec::{FormatVersion, MAIN_BRANCH, Operation, Snapshot, Summary, TableMetadata},
+};
+use icepress_catalog::{LoadedTable, TableChange};
+use icepress_model::{BaseState, ProcessId, SnapshotId, TableId, ambient::Ambient};
+use icepress_storage::{PutMode, Storage, WriteOptions};
+
+use super::{
+    live::{LiveTable, Place},
+    summary::Changes,
+    validate::Accepted,
+};
+use crate::{
+    TableError,
+    manifests::{
+        AvroError, Compression, Content, ManifestFile, ManifestHeader, ManifestPart,
+        ManifestSettings, NewEntry, Version, write_manifest_list, write_manifests,
+    },
+};
+
+/// `commit.manifest.target-size-bytes` where the table does not say.
+const MANIFEST_BYTES: usize = 8 << 20;
+/// How many manifests are written at a time.
+const CONCURRENT_WRITES: usize = 16;
+
+/// What a try has written, and what to swap in.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) change: TableChange,
+    pub(super) snapshot_id: SnapshotId,
+    pub(super) removed_delete_files: u64,
+    /// Manifests and manifest list: garbage, should the swap certainly fail.
+    pub(super) written: Vec<String>,
+}
+
+/// What a try is made of.
+#[derive(Debug)]
+pub(super) struct Ingredients<'a> {
+    pub(super) storage: &'a Arc<dyn Storage>,
+    pub(super) ambient: &'a Ambient,
+    pub(super) loaded: &'a LoadedTable,
+    pub(super) base: &'a BaseState,
+    pub(super) process: &'a ProcessId,
+    pub(super) attempt: u32,
+    pub(super) live: &'a LiveTable,
+    pub(super) accepted: &'a [Accepted],
+    /// Delete entries that nothing needs any more.
+    pub(super) unneeded: &'a HashSet<Place>,
+}
+
+/// The version to write, for a table that we maintain.
+pub(super) fn version(table: &TableId, metadata: &TableMetadata) -> Result<Version, TableError> {
+    match metadata.format_version() {
+        FormatVersion::V1 => Ok(Version::V1),
+        FormatVersion::V2 => Ok(Version::V2),
+        FormatVersion::V3 => Err(TableError::Unsupported {
+            table: table.clone(),
+            message: "format version 3 is not rewritten: its row lineage would be lost".to_owned(),
+        }),
+    }
+}
+
+impl Ingredients<'_> {
+    /// Writes manifests and manifest list. On failure what was written is deleted again, as far as that is allowed.
+    pub(super) async fn prepare(&self) -> Result<Prepared, TableError> {
+        let mut written = Vec::new();
+        let prepared = self.write(&mut written).await;
+        if prepared.is_err() {
+            discard(self.storage.as_ref(), &written).await;
+        }
+        prepared
+    }
+
+    async fn write(&self, written: &mut Vec<String>) -> Result<Prepared, TableError> {
+        let metadata = &self.loaded.metadata;
+        let properties = metadata.properties();
+        let mut snapshot_id = self.ambient.snapshot_id();
+        while snapshot_id == 0 || metadata.snapshot_by_id(snapshot_id).is_some() {
+            snapshot_id = self.ambient.snapshot_id();
+        }
+        let version = version(&self.loaded.table, metadata)?;
+        let target = properties.get("commit.manifest.target-size-bytes");
+        let settings = ManifestSettings {
+            version,
+            compression: Compression::from_property(properties.get("write.avro.compression-codec")),
+            target_bytes: target
+                .and_then(|bytes| bytes.parse().ok())
+                .unwrap_or(MANIFEST_BYTES),
+            snapshot_id,
+            sequence_number: match version {
+                Version::V1 => 0,
+                Version::V2 => metadata.next_sequence_number(),
+            },
+        };
+        let folder = match properties.get("write.metadata.path") {
+            Some(path) => path.trim_end_matches('/').to_owned(),
+            None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
+        };
+        let id = self.ambient.uuid();
+        let (parts, untouched) = self.parts()?;
+        let mut manifests = Vec::new();
+        let mut contents = Vec::new();
+        for part in &parts {
+            let encoded = write_manifests(part, &settings, || self.ambient.uuid().into_bytes())
+                .map_err(|error| self.unwritable(error))?;
+            for manifest in encoded {
+                let location = format!("{folder}/{id}-m{}.avro", contents.len());
+                manifests.push(ManifestFile {
+                    path: location.clone(),
+                    ..manifest.file
+                });
+                contents.push((location, manifest.bytes));
+            }
+        }
+        manifests.extend(untouched.into_iter().cloned());
+        let list = format!("{folder}/snap-{snapshot_id}-{}-{id}.avro", self.attempt);
+        let parent = metadata.current_snapshot();
+        let parent_id = parent.map(|parent| parent.snapshot_id());
+        let sync = self.ambient.uuid().into_bytes();
+        let encoded = write_manifest_list(&manifests, parent_id, &settings, sync)
+            .map_err(|error| self.unwritable(error))?;
+        contents.push((list.clone(), encoded));
+        self.store(contents, written).await?;
+        let changes = self.changes();
+        let committed: Vec<u32> = self.accepted.iter().map(|group| group.index).collect();
+        let told = parent.map(|parent| &parent.summary().additional_properties);
+        let totals = self.live.totals();
+        let summary = Summary {
+            operation: Operation::Replace,
+            additional_properties: changes.properties(totals, told, self.process, &committed),
+        };
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(snapshot_id)
+            .with_parent_snapshot_id(parent_id)
+            .with_sequence_number(settings.sequence_number)
+            .with_timestamp_ms(self.timestamp())
+            .with_manifest_list(list)
+            .with_summary(summary)
+            .with_schema_id(metadata.current_schema_id())
+            .build();
+        Ok(Prepared {
+            change: self.change(snapshot)?,
+            snapshot_id: SnapshotId(snapshot_id),
+            removed_delete_files: changes.removed_delete_files(),
+            written: std::mem::take(written),
+        })
+    }
+
+    /// Now, but never before what the table has seen: clocks differ between writers.
+    fn timestamp(&self) -> i64 {
+        let metadata = &self.loaded.metadata;
+        let snapshots = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms());
+        let log = metadata.history().iter().map(|entry| entry.timestamp_ms);
+        snapshots
+            .chain(log)
+            .chain([metadata.last_updated_ms(), self.ambient.now().get()])
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn change(&self, snapshot: Snapshot) -> Result<TableChange, TableError> {
+        let metadata = &self.loaded.metadata;
+        let requirements = vec![
+            TableRequirement::UuidMatch {
+                uuid: metadata.uuid(),
+            },
+            TableRequirement::RefSnapshotIdMatch {
+                r#ref: MAIN_BRANCH.to_owned(),
+                snapshot_id: metadata.current_snapshot_id(),
+            },
+        ];
+        // The builder keeps the branch's retention settings, which the metadata does not hand out.
+        let built = metadata
+            .as_ref()
+            .clone()
+            .into_builder(None)
+            .set_branch_snapshot(snapshot, MAIN_BRANCH)
+            .and_then(|builder| builder.build())
+            .map_err(|error| TableError::Corrupt {
+                table: self.loaded.table.clone(),
+                file: self.loaded.metadata_location.to_string(),
+                message: format!("no snapshot can be added to it ({error})"),
+            })?;
+        Ok(TableChange {
+            requirements,
+            updates: built.changes,
+        })
+    }
+
+    fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        for group in self.accepted {
+            for output in &group.outputs {
+                changes.add(output, &group.partition);
+            }
+            for place in &group.inputs {
+                changes.remove(&self.live.entry(*place).file);
+            }
+        }
+        for place in self.unneeded {
+            changes.remove(&self.live.entry(*place).file);
+        }
+        changes
+    }
+
+    /// What to write, and what to carry over.
+    fn parts(&self) -> Result<(Vec<ManifestPart<'_>>, Vec<&ManifestFile>), TableError> {
+        let mut parts = Parts::default();
+        let own_schema = self.output_schema()?;
+        for group in self.accepted {
+            if let Some(first) = group.inputs.first() {
+                let header = &self.live.manifest(first.manifest).header;
+                let schema = own_schema
+                    .clone()
+                    .filter(|_| self.binds_to_output_schema(header.spec_id));
+                let part = parts.of(header, schema);
+                part.extend(group.outputs.iter().map(|file| NewEntry::Added {
+                    file,
+                    partition: &group.partition_bytes,
+                    sequence_number: self.base.starting_sequence_number.get(),
+                }));
+            }
+        }
+        let replaced = self.accepted.iter().flat_map(|group| &group.inputs);
+        let mut gone: BTreeMap<usize, HashSet<usize>> = BTreeMap::new();
+        for place in replaced.chain(self.unneeded) {
+            gone.entry(place.manifest).or_default().insert(place.entry);
+        }
+        for (manifest, entries) in &gone {
+            let manifest = self.live.manifest(*manifest);
+            let from = &manifest.header;
+            let part = parts.of(from, None);
+            for (index, entry) in manifest.entries.iter().enumerate() {
+                part.push(if entries.contains(&index) {
+                    NewEntry::Deleted { entry, from }
+                } else {
+                    NewEntry::Existing { entry, from }
+                });
+            }
+        }
+        let manifests = self.live.manifests.iter().enumerate();
+        let untouched = manifests.filter(|(place, _)| !gone.contains_key(place));
+        Ok((
+            parts.parts,
+            untouched.map(|(_, manifest)| &manifest.file).collect(),
+        ))
+    }
+
+    /// The schema that the outputs were written in, as a manifest's header has it.
+    fn output_schema(&self) -> Result<Option<(Vec<u8>, i32)>, TableError> {
+        let id = self.base.schema_id.get();
+        let Some(schema) = self.loaded.metadata.schema_by_id(id) else {
+            return Ok(None);
+        };
+        let json = serde_json::to_vec(schema.as_ref())
+            .map_err(|error| self.unwritable(AvroError(error.to_string())))?;
+        Ok(Some((json, id)))
+    }
+
+    /// Whether the outputs' schema has every column that the spec partitions by. It lacks one where a column was dropped
+    /// after the spec was left behind; then the header says what the inputs' manifest said.
+    fn binds_to_output_schema(&self, spec_id: i32) -> bool {
+        let metadata = &self.loaded.metadata;
+        let schema = metadata.schema_by_id(self.base.schema_id.get());
+        let spec = metadata.partition_spec_by_id(spec_id);
+        schema.zip(spec).is_some_and(|(schema, spec)| {
+            let mut fields = spec.fields().iter();
+            fields.all(|field| schema.field_by_id(field.source_id).is_some())
+        })
+    }
+
+    async fn store(
+        &self,
+        contents: Vec<(String, Vec<u8>)>,
+        written: &mut Vec<String>,
+    ) -> Result<(), TableError> {
+        // Also what fails may be there: a write whose answer is lost.
+        written.extend(contents.iter().map(|(location, _)| location.clone()));
+        let options = WriteOptions {
+            storage_class: self
+                .loaded
+                .metadata
+                .properties()
+                .get("s3.write.storage-class")
+                .cloned(),
+        };
+        let options = &options;
+        stream::iter(contents.into_iter().map(|(location, bytes)| async move {
+            self.storage
+                .put(&location, Buffer::from(bytes), PutMode::Overwrite, options)
+                .await
+        }))
+        .buffer_unordered(CONCURRENT_WRITES)
+        .try_collect::<()>()
+        .await
+        .map_err(|source| TableError::Storage {
+            table: self.loaded.table.clone(),
+            source,
+        })
+    }
+
+    fn unwritable(&self, error: AvroError) -> TableError {
+        TableError::Corrupt {
+            table: self.loaded.table.clone(),
+            file: self.loaded.metadata_location.to_string(),
+            message: format!("a manifest of it can't be written anew ({error})"),
+        }
+    }
+}
+
+/// Manifests to be written, one kind each.
+#[derive(Debug, Default)]
+struct Parts<'a> {
+    parts: Vec<ManifestPart<'a>>,
+    by_kind: HashMap<Kind, usize>,
+}
+
+/// What entries must share to stand in one manifest.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    content: Content,
+    spec_id: i32,
+    schema: Vec<u8>,
+    schema_id: Option<Vec<u8>>,
+    partition_spec: Vec<u8>,
+    partition: String,
+}
+
+impl<'a> Parts<'a> {
+    fn of(
+        &mut self,
+        header: &'a ManifestHeader,
+        schema: Option<(Vec<u8>, i32)>,
+    ) -> &mut Vec<NewEntry<'a>> {
+        let (text, id) = match &schema {
+            Some((text, id)) => (text, Some(id.to_string().into_bytes())),
+            None => (&header.schema, header.schema_id.clone()),
+        };
+        let kind = Kind {
+            content: header.content,
+            spec_id: header.spec_id,
+            schema: text.clone(),
+            schema_id: id,
+            partition_spec: header.partition_spec.clone(),
+            partition: header.partition_json.to_string(),
+        };
+        let place = *self.by_kind.entry(kind).or_insert_with(|| {
+            self.parts.push(ManifestPart {
+                header,
+                schema,
+                entries: Vec::new(),
+            });
+            self.parts.len() - 1
+        });
+        &mut self.parts[place].entries
+    }
+}
+
+/// Deletes manifests that certainly nothing refers to. Not being allowed to is no failure: they are found later, as
+/// orphans.
+pub(super) async fn discard(storage: &dyn Storage, written: &[String]) {
+    if written.is_empty() {
+        return;
+    }
+    for outcome in storage.delete(written).await {
+        if let Err(error) = outcome.result {
+            tracing::warn!(location = %outcome.location, %error, "an unused manifest is left behind");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The summary of a replace snapshot: what was added and removed, what is there now, and who did it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use icepress_model::ProcessId;
+
+use super::live::Totals;
+use crate::manifests::{FileContent, OutputFile, PartitionKey, TrackedFile};
+
+/// Which process made a snapshot: how a commit whose answer was lost is found again.
+pub(super) const PROCESS_ID: &str = "icepress.process-id";
+/// Which of the process's groups are in it, as `0-4,7`.
+pub(super) const GROUPS: &str = "icepress.groups";
+/// The version of Icepress that made it.
+const VERSION: &str = "icepress.version";
+/// Delete files that the snapshot removed.
+pub(super) const REMOVED_DELETE_FILES: &str = "removed-delete-files";
+
+/// Gathers what a commit changes.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    added: Totals,
+    removed: [Totals; 3],
+    partitions: HashSet<PartitionKey>,
+}
+
+impl Changes {
+    pub(super) fn add(&mut self, output: &OutputFile, partition: &PartitionKey) {
+        self.added.files += 1;
+        self.added.rows += output.record_count.unsigned_abs();
+        self.added.bytes += output.file_size_in_bytes.unsigned_abs();
+        self.touch(partition);
+    }
+
+    pub(super) fn remove(&mut self, file: &TrackedFile) {
+        self.removed[file.content as usize].add(file);
+        self.touch(&file.partition);
+    }
+
+    fn touch(&mut self, partition: &PartitionKey) {
+        if !self.partitions.contains(partition) {
+            self.partitions.insert(partition.clone());
+        }
+    }
+
+    /// How many delete files go.
+    pub(super) fn removed_delete_files(&self) -> u64 {
+        self.removed[FileContent::PositionDeletes as usize].files
+            + self.removed[FileContent::EqualityDeletes as usize].files
+    }
+
+    /// The summary's properties. `before` are the sums over data files, position and equality deletes of the parent, for
+    /// totals that the parent's own summary does not have.
+    pub(super) fn properties(
+        &self,
+        before: [Totals; 3],
+        parent: Option<&HashMap<String, String>>,
+        process: &ProcessId,
+        groups: &[u32],
+    ) -> HashMap<String, String> {
+        let [data, position, equality] = self.removed;
+        let deletes = self.removed_delete_files();
+        let bytes = data.bytes + position.bytes + equality.bytes;
+        let mut properties = BTreeMap::new();
+        let mut positive = |key: &str, value: u64| {
+            if value > 0 {
+                properties.insert(key.to_owned(), value.to_string());
+            }
+        };
+        positive("added-data-files", self.added.files);
+        positive("added-records", self.added.rows);
+        positive("added-files-size", self.added.bytes);
+        positive("deleted-data-files", data.files);
+        positive("deleted-records", data.rows);
+        positive(REMOVED_DELETE_FILES, deletes);
+        positive("removed-position-delete-files", position.files);
+        positive("removed-position-deletes", position.rows);
+        positive("removed-equality-delete-files", equality.files);
+        positive("removed-equality-deletes", equality.rows);
+        positive("removed-files-size", bytes);
+        positive("changed-partition-count", self.partitions.len() as u64);
+        let [data_before, position_before, equality_before] = before;
+        let mut total = |key: &str, counted: u64, added: u64, removed: u64| {
+            let told = parent.and_then(|parent| parent.get(key)?.parse::<u64>().ok());
+            let told = told.and_then(|told| (told + added).checked_sub(removed));
+            let now = told.unwrap_or_else(|| (counted + added).saturating_sub(removed));
+            properties.insert(key.to_owned(), now.to_string());
+        };
+        total(
+            "total-data-files",
+            data_before.files,
+            self.added.files,
+            data.files,
+        );
+        total(
+            "total-records",
+            data_before.rows,
+            self.added.rows,
+            data.rows,
+        );
+        let counted = data_before.bytes + position_before.bytes + equality_before.bytes;
+        total("total-files-size", counted, self.added.bytes, bytes);
+        let counted = position_before.files + equality_before.files;
+        total("total-delete-files", counted, 0, deletes);
+        total(
+            "total-position-deletes",
+            position_before.rows,
+            0,
+            position.rows,
+        );
+        total(
+            "total-equality-deletes",
+            equality_before.rows,
+            0,
+            equality.rows,
+        );
+        properties.insert(PROCESS_ID.to_owned(), process.as_str().to_owned());
+        properties.insert(GROUPS.to_owned(), write_indices(groups));
+        properties.insert(VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        properties.into_iter().collect()
+    }
+}
+
+/// Ascending indices as ranges: `0-4,7`.
+pub(super) fn write_indices(indices: &[u32]) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for index in indices {
+        match ranges.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*index) => *last = *index,
+            _ => ranges.push((*index, *index)),
+        }
+    }
+    let ranges = ranges.into_iter().map(|(first, last)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        }
+    });
+    ranges.collect::<Vec<_>>().join(",")
+}
+
+/// Whether `index` is among the indices that [`write_indices`] wrote.
+pub(super) fn indices_contain(text: &str, index: u32) -> bool {
+    text.split(',').any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        match (first.parse::<u32>(), last.parse::<u32>()) {
+            (Ok(first), Ok(last)) => (first..=last).contains(&index),
+            _ => false,
+        }
+    })
+}

@@ -1,0 +1,564 @@
+//! Which groups may be committed on the table as it is now: the rules of protocols.md, section 4.
+//!
+//! A group that fails costs nothing but itself. Every reason is one line for people.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, stream};
+use iceberg::spec::TableMetadata;
+use icepress_catalog::LoadedTable;
+use icepress_model::{BaseState, DeleteContent, Rows};
+use icepress_storage::{Storage, StorageErrorKind};
+
+use super::{
+    FinishedGroup,
+    live::{LiveTable, Place, Survivors},
+    named_paths::{FILE_PATH_ID, named_paths},
+};
+use crate::{
+    TableError,
+    manifests::{
+        AvroError, Entry, FileContent, OutputFile, PartitionKey, TrackedFile, bounds,
+        null_value_counts, partition_of,
+    },
+};
+
+/// How many requests for sizes, or reads of delete files, are under way at a time.
+const CONCURRENT_CHECKS: usize = 16;
+
+/// A group that may be committed.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) index: u32,
+    pub(super) outputs: Vec<OutputFile>,
+    /// The entries to be replaced.
+    pub(super) inputs: Vec<Place>,
+    pub(super) partition: PartitionKey,
+    /// The partition tuple as the first input's manifest has it.
+    pub(super) partition_bytes: Vec<u8>,
+}
+
+/// How the plan's base relates to the table as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BaseFate {
+    /// It is the current snapshot or an ancestor: everything since was added on top.
+    Ancestor,
+    /// It was expired, so history does not tell.
+    Expired,
+    /// It is there, but no ancestor any more: somebody went back behind it.
+    RolledBack,
+}
+
+fn fate_of_base(metadata: &TableMetadata, base: &BaseState) -> BaseFate {
+    let mut next = metadata.current_snapshot_id();
+    // A damaged chain could be a ring.
+    let mut visited = HashSet::new();
+    while let Some(id) = next {
+        if id == base.snapshot_id.get() {
+            return BaseFate::Ancestor;
+        }
+        match metadata.snapshot_by_id(id) {
+            Some(snapshot) if visited.insert(id) => next = snapshot.parent_snapshot_id(),
+            _ => return BaseFate::Expired,
+        }
+    }
+    BaseFate::RolledBack
+}
+
+/// What one try works on.
+#[derive(Debug)]
+pub(super) struct Validation<'a> {
+    pub(super) storage: &'a Arc<dyn Storage>,
+    pub(super) loaded: &'a LoadedTable,
+    pub(super) base: &'a BaseState,
+    pub(super) live: &'a LiveTable,
+}
+
+/// Groups that may be committed, and those that may not: index and reason.
+pub(super) type Sorted = (Vec<Accepted>, Vec<(u32, String)>);
+
+impl Validation<'_> {
+    /// Sorts the groups. `checked` remembers outputs that were found in storage, from one attempt to the next.
+    ///
+    /// Fails only where the table or storage can't be read, not where a group is wrong.
+    pub(super) async fn sort(
+        &self,
+        groups: &[FinishedGroup],
+        checked: &mut HashSet<String>,
+    ) -> Result<Sorted, TableError> {
+        let fate = fate_of_base(&self.loaded.metadata, self.base);
+        let before = self.live.survivors(&HashSet::new());
+        let mut taken = Taken::default();
+        let mut accepted = Vec::new();
+        let mut failed = Vec::new();
+        for group in groups {
+            match self.check(group, fate, &before, &mut taken) {
+                Ok(group) => accepted.push(group),
+                Err(reason) => failed.push((group.index, reason)),
+            }
+        }
+        let missing = self.missing_outputs(&accepted, checked).await?;
+        let late = self.late_deletes(groups, &accepted).await;
+        let mut kept = Vec::with_capacity(accepted.len());
+        for group in accepted {
+            match missing.get(&group.index).or_else(|| late.get(&group.index)) {
+                Some(reason) => failed.push((group.index, reason.clone())),
+                None => kept.push(group),
+            }
+        }
+        failed.sort_by_key(|(index, _)| *index);
+        Ok((kept, failed))
+    }
+
+    /// All that can be said of one group without asking storage.
+    fn check(
+        &self,
+        finished: &FinishedGroup,
+        fate: BaseFate,
+        before: &Survivors,
+        taken: &mut Taken,
+    ) -> Result<Accepted, String> {
+        let group = &finished.group;
+        if fate == BaseFate::RolledBack {
+            return Err("the table was rolled back behind the snapshot that was planned on".into());
+        }
+        if fate == BaseFate::Expired && !self.deletes_are_live(finished) {
+            return Err(format!(
+                "snapshot {} that was planned on has expired, and a delete file that was applied is gone: \
+                 what became of it can't be told",
+                self.base.snapshot_id
+            ));
+        }
+        let metadata = &self.loaded.metadata;
+        if metadata.partition_spec_by_id(group.spec_id.get()).is_none() {
+            return Err(format!(
+                "the table has no partition spec {} any more",
+                group.spec_id
+            ));
+        }
+        if metadata.schema_by_id(self.base.schema_id.get()).is_none() {
+            return Err(format!(
+                "the table has no schema {} any more",
+                self.base.schema_id
+            ));
+        }
+        let inputs = self.inputs(finished, before, taken)?;
+        let Some(first) = inputs.first().copied() else {
+            return Err("it has no inputs".into());
+        };
+        let entry = self.live.entry(first);
+        let partition = entry.file.partition.clone();
+        for place in &inputs {
+            if self.live.entry(*place).file.partition != partition {
+                return Err("its inputs lie in several partitions".into());
+            }
+        }
+        let header = &self.live.manifest(first.manifest).header;
+        let partition_bytes = partition_of(header, &entry.file.raw)
+            .map_err(|AvroError(message)| message)?
+            .to_vec();
+        let outputs = outputs(finished, before, taken)?;
+        self.check_counts(finished, &inputs, &outputs)?;
+        taken
+            .inputs
+            .extend(group.inputs.iter().map(|input| input.path.clone()));
+        taken
+            .outputs
+            .extend(outputs.iter().map(|output| output.file_path.clone()));
+        Ok(Accepted {
+            index: finished.index,
+            outputs,
+            inputs,
+            partition,
+            partition_bytes,
+        })
+    }
+
+    fn deletes_are_live(&self, finished: &FinishedGroup) -> bool {
+        let live: HashSet<_> = self
+            .live
+            .deletes
+            .iter()
+            .map(|place| self.live.entry(*place).file.identity())
+            .collect();
+        applied(finished).all(|identity| live.contains(&identity))
+    }
+
+    /// The live entries of a group's inputs: each where the plan saw it, unchanged.
+    fn inputs(
+        &self,
+        finished: &FinishedGroup,
+        before: &Survivors,
+        taken: &Taken,
+    ) -> Result<Vec<Place>, String> {
+        let group = &finished.group;
+        let mut places = Vec::with_capacity(group.inputs.len());
+        let mut own = HashSet::new();
+        for input in &group.inputs {
+            let path = &input.path;
+            if !own.insert(path) || taken.inputs.contains(path) {
+                return Err(format!("{path} is to be replaced twice"));
+            }
+            let place = match self.live.inputs.get(path).map(Vec::as_slice) {
+                Some([place]) => *place,
+                Some(_) => return Err(format!("the table lists {path} more than once")),
+                None => {
+                    let outputs = &finished.result.data_files;
+                    let is_in = outputs.iter().any(|file| {
+                        let path = file.get("file_path").and_then(serde_json::Value::as_str);
+                        path.is_some_and(|path| before.has_path(path))
+                    });
+                    return Err(if is_in {
+                        format!("{path} is replaced already, by this group")
+                    } else {
+                        format!("{path} is not in the table any more: another writer removed it")
+                    });
+                }
+            };
+            let Entry {
+                sequence_number,
+                file,
+                ..
+            } = self.live.entry(place);
+            if file.partition.spec_id != group.spec_id.get() {
+                return Err(format!("{path} has another partition spec than planned"));
+            }
+            let seen = (*sequence_number, file.rows, file.size);
+            if seen
+                != (
+                    input.sequence_number.get(),
+                    input.rows.get(),
+                    input.size.get(),
+                )
+            {
+                return Err(format!(
+                    "{path} is another file now than the one that was read"
+                ));
+            }
+            places.push(place);
+        }
+        Ok(places)
+    }
+
+    /// Rows out = rows in − rows deleted, and null counts likewise.
+    fn check_counts(
+        &self,
+        finished: &FinishedGroup,
+        inputs: &[Place],
+        outputs: &[OutputFile],
+    ) -> Result<(), String> {
+        let result = &finished.result;
+        let live = inputs
+            .iter()
+            .map(|place| Rows(self.live.entry(*place).file.rows));
+        let rows_in: Rows = live.sum();
+        if rows_in != result.rows_in {
+            return Err(format!(
+                "{} rows were read where the table has {rows_in}: refused",
+                result.rows_in
+            ));
+        }
+        let written: i128 = outputs
+            .iter()
+            .map(|output| i128::from(output.record_count))
+            .sum();
+        if written != i128::from(result.rows_out.get()) {
+            return Err(format!(
+                "the new files have {written} rows where {} were written: refused",
+                result.rows_out
+            ));
+        }
+        let expected = result.rows_in.get().checked_sub(result.rows_deleted.get());
+        if expected != Some(result.rows_out.get()) {
+            return Err(format!(
+                "{} rows in and {} deleted do not make {} rows out: refused",
+                result.rows_in, result.rows_deleted, result.rows_out
+            ));
+        }
+        if result.rows_deleted == Rows::ZERO {
+            return self.check_nulls(inputs, outputs);
+        }
+        if finished.group.deletes.is_empty() {
+            return Err(format!(
+                "{} rows were left out though no delete file applies: refused",
+                result.rows_deleted
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where no row was deleted, each column has as many nulls as before. Only columns at the top are compared: writers
+    /// disagree about whether a field of a struct that is null itself counts.
+    fn check_nulls(&self, inputs: &[Place], outputs: &[OutputFile]) -> Result<(), String> {
+        let Some(schema) = self.loaded.metadata.schema_by_id(self.base.schema_id.get()) else {
+            return Ok(());
+        };
+        let top = schema.as_struct().fields().iter();
+        let mut nulls: HashMap<i32, i64> = top
+            .filter(|field| field.field_type.is_primitive())
+            .map(|field| (field.id, 0))
+            .collect();
+        let mut count = |counts: &HashMap<i32, i64>, sign: i64| {
+            nulls.retain(|column, sum| match counts.get(column) {
+                Some(count) => {
+                    *sum += sign * count;
+                    true
+                }
+                None => false,
+            });
+        };
+        for place in inputs {
+            let shape = &self.live.manifest(place.manifest).header.file_shape;
+            let counts = null_value_counts(shape, &self.live.entry(*place).file)
+                .map_err(|AvroError(message)| message)?;
+            count(&counts.unwrap_or_default(), 1);
+        }
+        for output in outputs {
+            let counts = output.null_value_counts.iter().flatten();
+            count(&counts.map(|count| (count.key, count.value)).collect(), -1);
+        }
+        match nulls.into_iter().filter(|(_, sum)| *sum != 0).min() {
+            Some((column, sum)) => Err(format!(
+                "the new files have {} nulls {} in column {} than the old ones: refused",
+                sum.abs(),
+                if sum < 0 { "more" } else { "fewer" },
+                schema
+                    .field_by_id(column)
+                    .map_or(column.to_string(), |field| field.name.clone()),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Groups with an output that is not in storage as it claims to be.
+    async fn missing_outputs(
+        &self,
+        accepted: &[Accepted],
+        checked: &mut HashSet<String>,
+    ) -> Result<HashMap<u32, String>, TableError> {
+        let outputs = accepted.iter().flat_map(|group| {
+            let index = group.index;
+            group.outputs.iter().map(move |output| (index, output))
+        });
+        let unchecked: Vec<_> = outputs
+            .filter(|(_, output)| !checked.contains(&output.file_path))
+            .collect();
+        let mut answers = stream::iter(unchecked.into_iter().map(|(index, output)| async move {
+            (index, output, self.storage.info(&output.file_path).await)
+        }))
+        .buffered(CONCURRENT_CHECKS);
+        let mut missing = HashMap::new();
+        while let Some((index, output, answer)) = answers.next().await {
+            let path = &output.file_path;
+            match answer {
+                Ok(info) if i64::try_from(info.size.get()) == Ok(output.file_size_in_bytes) => {
+                    checked.insert(path.clone());
+                }
+                Ok(info) => {
+                    let claimed = output.file_size_in_bytes;
+                    let message = format!(
+                        "{path} has {} bytes, not {claimed}: refused",
+                        info.size.get()
+                    );
+                    missing.entry(index).or_insert(message);
+                }
+                Err(error) if error.kind == StorageErrorKind::NotFound => {
+                    let message = format!("its new file {path} does not exist");
+                    missing.entry(index).or_insert(message);
+                }
+                Err(source) => {
+                    return Err(TableError::Storage {
+                        table: self.loaded.table.clone(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Groups on whose inputs rows were deleted after the plan, in a way that the outputs would bring back.
+    ///
+    /// Equality deletes that came later apply to the outputs just as they did to the inputs, since these are committed
+    /// at the starting sequence number; position deletes and vectors name files that will be gone.
+    async fn late_deletes(
+        &self,
+        groups: &[FinishedGroup],
+        accepted: &[Accepted],
+    ) -> HashMap<u32, String> {
+        let start = self.base.starting_sequence_number.get();
+        let by_index: HashMap<u32, &FinishedGroup> =
+            groups.iter().map(|group| (group.index, group)).collect();
+        let mut by_path = HashMap::new();
+        for group in accepted {
+            for place in &group.inputs {
+                by_path.insert(self.live.entry(*place).file.path.as_str(), group);
+            }
+        }
+        let mut hit: HashMap<u32, String> = HashMap::new();
+        let mut undecided = Vec::new();
+        for place in &self.live.deletes {
+            let delete = self.live.entry(*place);
+            // Data sequence numbers can be set by hand, as a merge of delete files does: the file's own number says
+            // when it came.
+            let came_later = delete.sequence_number.max(delete.file_sequence_number) > start;
+            if !came_later {
+                continue;
+            }
+            let file = &delete.file;
+            if file.content == FileContent::EqualityDeletes {
+                if delete.sequence_number <= start {
+                    for group in accepted.iter().filter(|g| self.equality_hits(g, delete)) {
+                        hit.entry(group.index).or_insert_with(|| backdated(file));
+                    }
+                }
+            } else if let Some(path) = &file.referenced_data_file {
+                if let Some(group) = by_path.get(path.as_str()) {
+                    hit.entry(group.index).or_insert_with(|| late(file, path));
+                }
+            } else {
+                let candidates: Vec<&Accepted> = accepted
+                    .iter()
+                    .filter(|group| self.may_name_input(group, *place))
+                    .collect();
+                if !candidates.is_empty() {
+                    undecided.push((file, candidates));
+                }
+            }
+        }
+        let mut reads = stream::iter(undecided.into_iter().map(|(file, candidates)| async move {
+            (
+                file,
+                candidates,
+                named_paths(self.storage.as_ref(), file).await,
+            )
+        }))
+        .buffered(CONCURRENT_CHECKS);
+        while let Some((file, candidates, paths)) = reads.next().await {
+            for group in candidates {
+                let mut inputs = by_index[&group.index].group.inputs.iter();
+                match &paths {
+                    Ok(paths) => {
+                        if let Some(input) = inputs.find(|input| paths.contains(&input.path)) {
+                            hit.entry(group.index)
+                                .or_insert_with(|| late(file, &input.path));
+                        }
+                    }
+                    Err(error) => {
+                        hit.entry(group.index).or_insert_with(|| {
+                            format!(
+                                "{} came after the plan and may delete rows of its inputs; it can't be read: {error}",
+                                file.path
+                            )
+                        });
+                    }
+                }
+            }
+        }
+        hit
+    }
+
+    fn equality_hits(&self, group: &Accepted, delete: &Entry) -> bool {
+        let is_older =
+            |place: &Place| self.live.entry(*place).sequence_number < delete.sequence_number;
+        let reaches = delete.file.partition == group.partition
+            || is_global(&self.loaded.metadata, delete.file.partition.spec_id);
+        reaches && group.inputs.iter().any(is_older)
+    }
+
+    /// By partition and by the bounds of the paths that it names.
+    fn may_name_input(&self, group: &Accepted, delete: Place) -> bool {
+        let file = &self.live.entry(delete).file;
+        if file.partition != group.partition {
+            return false;
+        }
+        let shape = &self.live.manifest(delete.manifest).header.file_shape;
+        let Ok(Some((lower, upper))) = bounds(shape, file, FILE_PATH_ID) else {
+            return true;
+        };
+        group.inputs.iter().any(|place| {
+            let path = self.live.entry(*place).file.path.as_bytes();
+            // An upper bound may be cut short without being rounded up, by writers that know no better.
+            lower.as_slice() <= path && (path <= upper.as_slice() || path.starts_with(&upper))
+        })
+    }
+}
+
+/// Whether equality deletes of this spec apply to every partition (specification, *Scan Planning*).
+pub(super) fn is_global(metadata: &TableMetadata, spec_id: i32) -> bool {
+    metadata
+        .partition_spec_by_id(spec_id)
+        .is_some_and(|spec| spec.is_unpartitioned())
+}
+
+/// The delete files that were applied to a group: path, and offset for vectors.
+fn applied(finished: &FinishedGroup) -> impl Iterator<Item = (&str, Option<i64>)> {
+    let used: BTreeSet<u32> = finished
+        .group
+        .inputs
+        .iter()
+        .flat_map(|input| input.deletes.iter().copied())
+        .collect();
+    let deletes = finished.group.deletes.iter().zip(0u32..);
+    deletes
+        .filter(move |(_, index)| used.contains(index))
+        .map(|(delete, _)| {
+            let offset = match delete.content {
+                DeleteContent::Vector { offset, .. } => i64::try_from(offset).ok(),
+                _ => None,
+            };
+            (delete.path.as_str(), offset)
+        })
+}
+
+fn late(file: &TrackedFile, path: &str) -> String {
+    format!(
+        "{} deletes rows of {path} and came after the plan",
+        file.path
+    )
+}
+
+fn backdated(file: &TrackedFile) -> String {
+    format!(
+        "{} deletes rows of its inputs and came after the plan with an earlier sequence number",
+        file.path
+    )
+}
+
+/// Paths that groups accepted so far remove and add.
+#[derive(Debug, Default)]
+struct Taken {
+    inputs: HashSet<String>,
+    outputs: HashSet<String>,
+}
+
+fn outputs(
+    finished: &FinishedGroup,
+    before: &Survivors,
+    taken: &Taken,
+) -> Result<Vec<OutputFile>, String> {
+    let mut outputs = Vec::with_capacity(finished.result.data_files.len());
+    let mut own = HashSet::new();
+    for json in &finished.result.data_files {
+        let output: OutputFile = serde_json::from_value(json.clone())
+            .map_err(|error| format!("a new file's description can't be read: {error}"))?;
+        let path = &output.file_path;
+        if output.content != 0 {
+            return Err(format!("its new file {path} is no data file"));
+        }
+        if output.record_count < 0 || output.file_size_in_bytes < 0 {
+            return Err(format!("its new file {path} has a negative count"));
+        }
+        if before.has_path(path) {
+            return Err(format!("its new file {path} is in the table already"));
+        }
+        if !own.insert(path.clone()) || taken.outputs.contains(path) {
+            return Err(format!("its new file {path} is to be added twice"));
+        }
+        outputs.push(output);
+    }
+    Ok(outputs)
+}
