@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -81,7 +82,7 @@ impl Committer<'_> {
         let ambient = &self.context.ambient;
         let inputs = self.groups.iter().flat_map(|group| &group.group.inputs);
         let inputs: HashSet<String> = inputs.map(|input| input.path.clone()).collect();
-        let storage = self.context.storage.clone();
+        let storage = Arc::clone(&self.context.storage);
         let mut reader = Reader::new(storage, inputs);
         let mut checked = HashSet::new();
         let began = ambient.clock.monotonic();

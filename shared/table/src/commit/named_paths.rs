@@ -206,10 +206,10 @@ fn avro_paths(content: &[u8]) -> Result<HashSet<String>, UnknownPaths> {
         for _ in 0..*count {
             let mut path = None;
             cursor.record(&shape, |field, bytes| {
-                if field.id == Some(FILE_PATH_ID) {
-                    if let Scalar::Bytes(bytes) = Cursor::new(bytes).scalar(&field.shape)? {
-                        path = std::str::from_utf8(bytes).ok().map(str::to_owned);
-                    }
+                if field.id == Some(FILE_PATH_ID)
+                    && let Scalar::Bytes(bytes) = Cursor::new(bytes).scalar(&field.shape)?
+                {
+                    path = std::str::from_utf8(bytes).ok().map(str::to_owned);
                 }
                 Ok(())
             })?;

@@ -159,16 +159,18 @@ impl Ingredients<'_> {
         })
     }
 
-    /// Now, but never before what the table has seen: clocks differ between writers.
+    /// Now, but after all that the table has seen: clocks differ between writers, and a time of its own lets the
+    /// metadata file of this commit be found in the log later.
     fn timestamp(&self) -> i64 {
         let metadata = &self.loaded.metadata;
         let snapshots = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms());
         let log = metadata.history().iter().map(|entry| entry.timestamp_ms);
         snapshots
             .chain(log)
-            .chain([metadata.last_updated_ms(), self.ambient.now().get()])
+            .chain([metadata.last_updated_ms()])
             .max()
-            .unwrap_or(0)
+            .map_or(0, |last| last.saturating_add(1))
+            .max(self.ambient.now().get())
     }
 
     fn change(&self, snapshot: Snapshot) -> Result<TableChange, TableError> {
@@ -226,7 +228,7 @@ impl Ingredients<'_> {
                 let schema = own_schema
                     .clone()
                     .filter(|_| self.binds_to_output_schema(header.spec_id));
-                let part = parts.of(header, schema);
+                let part = parts.of(header, schema, true);
                 part.extend(group.outputs.iter().map(|file| NewEntry::Added {
                     file,
                     partition: &group.partition_bytes,
@@ -242,7 +244,7 @@ impl Ingredients<'_> {
         for (manifest, entries) in &gone {
             let manifest = self.live.manifest(*manifest);
             let from = &manifest.header;
-            let part = parts.of(from, None);
+            let part = parts.of(from, None, false);
             for (index, entry) in manifest.entries.iter().enumerate() {
                 part.push(if entries.contains(&index) {
                     NewEntry::Deleted { entry, from }
@@ -331,6 +333,8 @@ struct Parts<'a> {
 /// What entries must share to stand in one manifest.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Kind {
+    /// New files stand apart from tombstones, so that the manifest lives longer.
+    is_new: bool,
     content: Content,
     spec_id: i32,
     schema: Vec<u8>,
@@ -344,12 +348,14 @@ impl<'a> Parts<'a> {
         &mut self,
         header: &'a ManifestHeader,
         schema: Option<(Vec<u8>, i32)>,
+        is_new: bool,
     ) -> &mut Vec<NewEntry<'a>> {
         let (text, id) = match &schema {
             Some((text, id)) => (text, Some(id.to_string().into_bytes())),
             None => (&header.schema, header.schema_id.clone()),
         };
         let kind = Kind {
+            is_new,
             content: header.content,
             spec_id: header.spec_id,
             schema: text.clone(),

@@ -123,7 +123,7 @@ impl Validation<'_> {
     ) -> Result<Accepted, String> {
         let group = &finished.group;
         if fate == BaseFate::RolledBack {
-            return Err("the table was rolled back behind the snapshot that was planned on".into());
+            return Err("the table was rolled back or replaced: it does not build on the planned snapshot any more".into());
         }
         if fate == BaseFate::Expired && !self.deletes_are_live(finished) {
             return Err(format!(

@@ -397,12 +397,12 @@ pub(crate) fn transcode(bytes: &[u8], from: &Shape, to: &Shape, out: &mut Vec<u8
         let branch = cursor.branch(branches)?;
         return transcode(cursor.rest, branch, to, out);
     }
-    if let Shape::Union(branches) = to {
-        if let Some(index) = branches.iter().position(|branch| from.reads_as(branch)) {
-            put_long(index as i64, out);
-            out.extend_from_slice(bytes);
-            return Ok(());
-        }
+    if let Shape::Union(branches) = to
+        && let Some(index) = branches.iter().position(|branch| from.reads_as(branch))
+    {
+        put_long(index as i64, out);
+        out.extend_from_slice(bytes);
+        return Ok(());
     }
     broken("a value has another type than the specification gives it")
 }

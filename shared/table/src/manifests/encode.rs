@@ -330,12 +330,20 @@ fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>
             Some(103) => put_long(file.record_count, out),
             Some(104) => put_long(file.file_size_in_bytes, out),
             Some(105) => put_long(BLOCK_SIZE, out),
-            Some(108) => put_metrics(&file.column_sizes, put_count, out),
-            Some(109) => put_metrics(&file.value_counts, put_count, out),
-            Some(110) => put_metrics(&file.null_value_counts, put_count, out),
-            Some(137) => put_metrics(&file.nan_value_counts, put_count, out),
-            Some(125) => put_metrics(&file.lower_bounds, put_bound, out),
-            Some(128) => put_metrics(&file.upper_bounds, put_bound, out),
+            Some(108) => put_metrics(&file.column_sizes, |count, out| put_long(*count, out), out),
+            Some(109) => put_metrics(&file.value_counts, |count, out| put_long(*count, out), out),
+            Some(110) => put_metrics(
+                &file.null_value_counts,
+                |count, out| put_long(*count, out),
+                out,
+            ),
+            Some(137) => put_metrics(
+                &file.nan_value_counts,
+                |count, out| put_long(*count, out),
+                out,
+            ),
+            Some(125) => put_metrics(&file.lower_bounds, |bound, out| put_bytes(bound, out), out),
+            Some(128) => put_metrics(&file.upper_bounds, |bound, out| put_bytes(bound, out), out),
             Some(131) => match &file.key_metadata {
                 Some(key) => {
                     put_long(1, out);
@@ -369,14 +377,6 @@ fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>
         }
     }
     Ok(())
-}
-
-fn put_count(value: &i64, out: &mut Vec<u8>) {
-    put_long(*value, out);
-}
-
-fn put_bound(value: &Vec<u8>, out: &mut Vec<u8>) {
-    put_bytes(value, out);
 }
 
 fn put_metrics<T>(
