@@ -1,5 +1,26 @@
 //! The engine: a file group in, data files out. Knows nothing of commits.
+//!
+//! Reading (`read`, `project`, `convert`, `constants`), deletes (`deletes`) and writing (`write`) are apart; `group` puts
+//! the first two together, `rewrite` and `hash` do something with the rows. Everything streams: what is held at a time
+//! is bounded by [`RewriteContext::memory_cap`], and what can't be done within it is refused with a reason.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod constants;
+mod convert;
+mod deletes;
+mod failure;
+mod group;
+mod hash;
+mod memory;
+mod project;
+mod read;
+mod rewrite;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use hash::RowsHash;
 
 use std::sync::{
     Arc,
@@ -8,7 +29,8 @@ use std::sync::{
 
 use iceberg::spec::TableMetadata;
 use icepress_model::{
-    Attempt, Bytes, GroupResult, GroupTask, RewriteFailure, Rows, ambient::Ambient,
+    Attempt, Bytes, Group, GroupResult, GroupTask, RewriteFailure, Rows, SchemaId, TableId,
+    ambient::Ambient,
 };
 use icepress_storage::Storage;
 
@@ -54,10 +76,36 @@ impl Progress {
 /// `metadata` is the table at the task's base state. On failure the files written so far are aborted where they were
 /// not finished; finished ones carry process, task and attempt in their names and count for nothing.
 pub async fn rewrite_group(
-    _context: &RewriteContext,
-    _metadata: &TableMetadata,
-    _task: &GroupTask,
-    _attempt: Attempt,
+    context: &RewriteContext,
+    metadata: &TableMetadata,
+    task: &GroupTask,
+    attempt: Attempt,
 ) -> Result<GroupResult, RewriteFailure> {
-    std::future::pending().await
+    rewrite::rewrite(context, metadata, task, attempt)
+        .await
+        .map_err(|failure| of_table(&task.table, failure))
+}
+
+/// Reads all live rows of `groups` under the schema `schema_id`, through the same reader as a rewrite and with the same
+/// deletes applied, and returns their number and an order-free hash. Two snapshots that hold the same rows, in whatever
+/// files, have the same hash under the same schema.
+///
+/// Of each group only spec, partition, inputs and deletes are looked at.
+pub async fn hash_rows(
+    context: &RewriteContext,
+    metadata: &TableMetadata,
+    table: &TableId,
+    schema_id: SchemaId,
+    groups: &[Group],
+) -> Result<RowsHash, RewriteFailure> {
+    hash::hash(context, metadata, schema_id, groups)
+        .await
+        .map_err(|failure| of_table(table, failure))
+}
+
+fn of_table(table: &TableId, failure: RewriteFailure) -> RewriteFailure {
+    RewriteFailure {
+        kind: failure.kind,
+        message: format!("table {table}: {}", failure.message),
+    }
 }

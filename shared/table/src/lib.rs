@@ -15,5 +15,6 @@ pub use commit::{
 };
 pub use error::TableError;
 pub use partition::{
-    PartitionError, partition_from_json, partition_name, partition_to_json, partition_type,
+    PartitionError, partition_from_json, partition_name, partition_path, partition_to_json,
+    partition_type,
 };

@@ -153,6 +153,31 @@ pub fn partition_name(
     parts.join("/")
 }
 
+/// The partition as folders of a path: what [`partition_name`] says, with names and values escaped as Iceberg's Java
+/// writer escapes them (`URLEncoder`), so that no value can add a folder.
+pub fn partition_path(
+    spec: &PartitionSpec,
+    partition_type: &StructType,
+    partition: &Struct,
+) -> String {
+    let parts: Vec<String> = spec
+        .fields()
+        .iter()
+        .zip(partition_type.fields())
+        .zip(partition.iter())
+        .map(|((field, typed), value)| {
+            let value =
+                value.and_then(|literal| human(field.transform, literal, &typed.field_type));
+            format!(
+                "{}={}",
+                text::escape(&field.name),
+                text::escape(value.as_deref().unwrap_or("null"))
+            )
+        })
+        .collect();
+    parts.join("/")
+}
+
 fn misfit(field: &str, value: &impl std::fmt::Debug, field_type: &Type) -> PartitionError {
     PartitionError(format!(
         "partition field {field}: {value:?} is no value of type {field_type}"

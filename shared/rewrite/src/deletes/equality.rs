@@ -1,0 +1,354 @@
+//! Equality deletes as a hash anti-join: a row goes where its key was deleted at a greater sequence number.
+//!
+//! Each delete file is read once a group. Keys that do not fit their share of memory are applied in several passes:
+//! what has been read so far is compared with the key columns of all inputs, the positions found are kept as bitmaps
+//! (small, however many keys there are), and the set starts again empty.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use iceberg::spec::{NestedFieldRef, StructType, TableMetadata, Type};
+use icepress_model::{DeleteContent, DeleteFile, Group};
+
+use super::{
+    key_set::KeySet,
+    keys::{KeyColumns, KeyField},
+    position::{DeletedPositions, source},
+};
+use crate::{
+    failure::{Result, corrupt, over_memory},
+    memory::Shares,
+    project::Constants,
+    read::{Batch, Batches, Reading, Scan, SourceFile},
+};
+
+/// The equality deletes of a group, by kind of key.
+#[derive(Debug)]
+pub(crate) struct EqualityDeletes {
+    joins: Vec<Join>,
+    /// Columns to read in addition to the table's current ones.
+    pub(crate) extra: Vec<NestedFieldRef>,
+    /// How many passes over key columns were needed because keys did not fit.
+    pub(crate) passes: u64,
+}
+
+/// All deletes by the same key columns.
+#[derive(Debug)]
+struct Join {
+    /// Key columns among the current columns, followed by the extra ones.
+    in_data: KeyColumns,
+    /// Whether any of these deletes is listed for an input, by input.
+    applies: Vec<bool>,
+    keys: KeySet,
+}
+
+/// What equality deletes are loaded from and applied to, should several passes be needed.
+#[derive(Debug)]
+pub(crate) struct Tables<'a> {
+    pub(crate) metadata: &'a TableMetadata,
+    pub(crate) current: &'a StructType,
+    pub(crate) group: &'a Group,
+    pub(crate) shares: Shares,
+}
+
+impl EqualityDeletes {
+    /// Finds the key columns of a group's deletes, without reading a file.
+    pub(crate) fn prepare(tables: &Tables<'_>) -> Result<(Self, Vec<KeyFiles>)> {
+        let group = tables.group;
+        let mut kinds: BTreeMap<Vec<i32>, Vec<u32>> = BTreeMap::new();
+        for (index, delete) in (0u32..).zip(&group.deletes) {
+            if let DeleteContent::Equality { field_ids } = &delete.content {
+                let mut ids = field_ids.clone();
+                ids.sort_unstable();
+                ids.dedup();
+                kinds.entry(ids).or_default().push(index);
+            }
+        }
+        let mut deletes = Self {
+            joins: Vec::new(),
+            extra: Vec::new(),
+            passes: 0,
+        };
+        let mut files = Vec::new();
+        for (ids, indices) in kinds {
+            let fields = ids
+                .iter()
+                .map(|id| KeyField::find(tables.metadata, tables.current, *id))
+                .collect::<Result<Vec<_>>>()?;
+            let applies: Vec<bool> = group
+                .inputs
+                .iter()
+                .map(|input| indices.iter().any(|index| input.deletes.contains(index)))
+                .collect();
+            if !applies.contains(&true) {
+                continue;
+            }
+            let types: Vec<Type> = fields.iter().map(|field| field.key_type.clone()).collect();
+            let paths = fields
+                .iter()
+                .map(|field| deletes.place(field, tables.current))
+                .collect();
+            deletes.joins.push(Join {
+                in_data: KeyColumns::new(paths, &types)?,
+                applies,
+                keys: KeySet::default(),
+            });
+            files.push(KeyFiles::new(&fields, &types, indices)?);
+        }
+        Ok((deletes, files))
+    }
+
+    /// Where a key column is among the columns read of a data file.
+    fn place(&mut self, field: &KeyField, current: &StructType) -> Vec<usize> {
+        match &field.current {
+            Some(way) => way.clone(),
+            None => {
+                let top = current.fields().len() + self.extra.len();
+                self.extra.push(Arc::clone(&field.alone));
+                std::iter::once(top).chain(below(&field.alone)).collect()
+            }
+        }
+    }
+
+    /// Reads the deletes. Whatever does not fit is applied to the inputs at once, and marked in `positions`.
+    pub(crate) async fn load(
+        &mut self,
+        tables: &Tables<'_>,
+        files: Vec<KeyFiles>,
+        data: &Arc<Reading>,
+        positions: &mut DeletedPositions,
+    ) -> Result<()> {
+        for (kind, key_files) in files.iter().enumerate() {
+            let deletes: Vec<&DeleteFile> = key_files
+                .indices
+                .iter()
+                .map(|index| &tables.group.deletes[*index as usize])
+                .collect();
+            let reading = Reading {
+                storage: Arc::clone(&data.storage),
+                mapping: data.mapping.clone(),
+                targets: key_files.targets.clone(),
+                constants: Constants::new(),
+            };
+            let sources = deletes.iter().map(|delete| source(delete)).collect();
+            let mut scan = Scan::new(Arc::new(reading), sources, tables.shares);
+            while let Some(piece) = scan.next().await? {
+                let delete = deletes[piece.file];
+                if let Some(id) = piece.opened.projection.absent.first() {
+                    return Err(corrupt(
+                        &delete.path,
+                        format_args!("an equality delete file lacks its key column with id {id}"),
+                    ));
+                }
+                let mut batches = Batches::new(piece, tables.shares.batch)?;
+                while let Some(batch) = batches.next()? {
+                    self.insert(kind, key_files, delete, &batch)?;
+                    if self.memory() > tables.shares.keys {
+                        self.spill(tables, data, positions).await?;
+                    }
+                    scan.look_ahead()?;
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        kind: usize,
+        files: &KeyFiles,
+        delete: &DeleteFile,
+        batch: &Batch,
+    ) -> Result<()> {
+        let keys = files
+            .columns
+            .encode(&batch.columns)
+            .map_err(|error| corrupt(&delete.path, error))?;
+        let set = &mut self.joins[kind].keys;
+        for key in &keys {
+            if !set.insert(key.data(), delete.sequence_number.get()) {
+                return Err(over_memory(format!(
+                    "{} has too many equality deletes, or too long ones, to be held",
+                    delete.path
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> u64 {
+        self.joins.iter().map(|join| join.keys.memory()).sum()
+    }
+
+    /// Compares the key columns of all inputs with what has been read so far, marks the rows found, and forgets the
+    /// keys.
+    async fn spill(
+        &mut self,
+        tables: &Tables<'_>,
+        data: &Arc<Reading>,
+        positions: &mut DeletedPositions,
+    ) -> Result<()> {
+        self.passes += 1;
+        let inputs: Vec<usize> = (0..tables.group.inputs.len())
+            .filter(|input| {
+                self.joins
+                    .iter()
+                    .any(|join| join.applies[*input] && !join.keys.is_empty())
+            })
+            .collect();
+        let reading = self.key_reading(tables, data);
+        let sources = inputs
+            .iter()
+            .map(|input| input_source(tables.group, *input))
+            .collect();
+        let mut scan = Scan::new(Arc::new(reading), sources, tables.shares);
+        while let Some(piece) = scan.next().await? {
+            let input = inputs[piece.file];
+            let sequence = tables.group.inputs[input].sequence_number.get();
+            let path = &tables.group.inputs[input].path;
+            let mut batches = Batches::new(piece, tables.shares.batch)?;
+            while let Some(batch) = batches.next()? {
+                let mut kept = vec![true; batch.rows];
+                self.hide(input, sequence, path, &batch, &mut kept)?;
+                for (row, kept) in kept.iter().enumerate() {
+                    if !kept {
+                        positions.mark(input, batch.first_row + row as u64);
+                    }
+                }
+                scan.look_ahead()?;
+                tokio::task::yield_now().await;
+            }
+            positions.check(&tables.shares)?;
+        }
+        for join in &mut self.joins {
+            join.keys = KeySet::default();
+        }
+        Ok(())
+    }
+
+    /// What to read of the inputs to see their keys: every column that is no part of a key is asked for as a column
+    /// that no file has, so that the places of the others stay what they are.
+    fn key_reading(&self, tables: &Tables<'_>, data: &Arc<Reading>) -> Reading {
+        let current = tables.current.fields().len();
+        let needed = |index: usize| {
+            index >= current
+                || self
+                    .joins
+                    .iter()
+                    .any(|join| join.in_data.top_columns().any(|top| top == index))
+        };
+        let targets = data
+            .targets
+            .iter()
+            .enumerate()
+            .map(|(index, target)| {
+                if needed(index) {
+                    Arc::clone(target)
+                } else {
+                    unread_column()
+                }
+            })
+            .collect();
+        Reading {
+            storage: Arc::clone(&data.storage),
+            mapping: data.mapping.clone(),
+            targets,
+            constants: data.constants.clone(),
+        }
+    }
+
+    /// Whether no key is left to compare with.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.joins.iter().all(|join| join.keys.is_empty())
+    }
+
+    /// Clears `kept` for each row of a batch of an input whose key was deleted after `sequence`.
+    pub(crate) fn hide(
+        &self,
+        input: usize,
+        sequence: i64,
+        path: &str,
+        batch: &Batch,
+        kept: &mut [bool],
+    ) -> Result<()> {
+        for join in &self.joins {
+            if !join.applies[input] || join.keys.is_empty() {
+                continue;
+            }
+            let keys = join
+                .in_data
+                .encode(&batch.columns)
+                .map_err(|error| corrupt(path, error))?;
+            for (key, kept) in keys.iter().zip(kept.iter_mut()) {
+                if *kept
+                    && join
+                        .keys
+                        .deleted_at(key.data())
+                        .is_some_and(|deleted| deleted > sequence)
+                {
+                    *kept = false;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The delete files by one kind of key, and what to read of them.
+#[derive(Debug)]
+pub(crate) struct KeyFiles {
+    indices: Vec<u32>,
+    targets: Vec<NestedFieldRef>,
+    columns: KeyColumns,
+}
+
+impl KeyFiles {
+    fn new(fields: &[KeyField], types: &[Type], indices: Vec<u32>) -> Result<Self> {
+        let targets: Vec<NestedFieldRef> = fields
+            .iter()
+            .map(|field| Arc::clone(&field.alone))
+            .collect();
+        let paths = targets
+            .iter()
+            .enumerate()
+            .map(|(top, target)| std::iter::once(top).chain(below(target)).collect())
+            .collect();
+        Ok(Self {
+            indices,
+            targets,
+            columns: KeyColumns::new(paths, types)?,
+        })
+    }
+}
+
+/// The rest of the way in a field that holds nothing but a key column.
+fn below(alone: &NestedFieldRef) -> Vec<usize> {
+    match alone.field_type.as_ref() {
+        Type::Struct(fields) => fields
+            .fields()
+            .iter()
+            .flat_map(|field| std::iter::once(0).chain(below(field)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A column that no file has: ids of columns begin with 1.
+fn unread_column() -> NestedFieldRef {
+    use iceberg::spec::{NestedField, PrimitiveType};
+    Arc::new(NestedField::optional(
+        -1,
+        "unread",
+        Type::Primitive(PrimitiveType::Boolean),
+    ))
+}
+
+/// An input as something to read.
+pub(crate) fn input_source(group: &Group, input: usize) -> SourceFile {
+    let file = &group.inputs[input];
+    SourceFile {
+        path: file.path.clone(),
+        size: file.size.get(),
+        rows: file.rows.get(),
+    }
+}

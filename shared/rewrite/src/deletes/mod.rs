@@ -1,0 +1,13 @@
+//! Deleted rows of a group, by our own reader: by position, by vector, by key.
+
+mod equality;
+mod key_set;
+mod keys;
+mod position;
+mod vector;
+
+pub(crate) use equality::{EqualityDeletes, Tables, input_source};
+pub(crate) use position::DeletedPositions;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Deleted rows by position: position delete files and deletion vectors, as one bitmap for each input.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_array::{Array, cast::AsArray, types::Int64Type};
+use iceberg::spec::{NestedField, PrimitiveType, Type};
+use icepress_model::{Bytes, DeleteContent, DeleteFile, Group};
+use icepress_storage::Storage;
+use roaring::RoaringTreemap;
+
+use super::vector::decode_vector;
+use crate::{
+    failure::{Result, corrupt, from_read, over_memory},
+    memory::Shares,
+    read::{Batches, Reading, Scan, SourceFile},
+};
+
+/// Field id of a position delete's file path (specification, *Reserved Field IDs*).
+const PATH_ID: i32 = 2_147_483_546;
+/// Field id of a position delete's row position.
+const POSITION_ID: i32 = 2_147_483_545;
+
+/// The deleted positions of each input that has any.
+#[derive(Debug, Default)]
+pub(crate) struct DeletedPositions {
+    by_input: HashMap<usize, RoaringTreemap>,
+}
+
+impl DeletedPositions {
+    /// The deleted positions of an input.
+    pub(crate) fn of(&self, input: usize) -> Option<&RoaringTreemap> {
+        self.by_input.get(&input)
+    }
+
+    /// Marks one row of an input.
+    pub(crate) fn mark(&mut self, input: usize, position: u64) {
+        self.by_input.entry(input).or_default().insert(position);
+    }
+
+    /// Fails where the bitmaps have outgrown their share.
+    pub(crate) fn check(&self, shares: &Shares) -> Result<()> {
+        let held: usize = self
+            .by_input
+            .values()
+            .map(RoaringTreemap::serialized_size)
+            .sum();
+        if held as u64 <= shares.positions {
+            return Ok(());
+        }
+        Err(over_memory(format!(
+            "the positions of the group's deleted rows take {}, more than the {} that a cap of {} leaves for them: \
+             give the optimizer more memory, or let groups be smaller",
+            Bytes(held as u64),
+            Bytes(shares.positions),
+            Bytes(shares.cap),
+        )))
+    }
+
+    /// Reads the position delete files and vectors of a group, each once.
+    pub(crate) async fn load(
+        storage: &Arc<dyn Storage>,
+        group: &Group,
+        shares: &Shares,
+    ) -> Result<Self> {
+        let mut deleted = Self::default();
+        let mut files = Vec::new();
+        for (index, delete) in (0u32..).zip(&group.deletes) {
+            let inputs: Vec<usize> = (0..group.inputs.len())
+                .filter(|input| group.inputs[*input].deletes.contains(&index))
+                .collect();
+            match delete.content {
+                _ if inputs.is_empty() => {}
+                DeleteContent::Equality { .. } => {}
+                DeleteContent::Position => files.push((delete, inputs)),
+                DeleteContent::Vector { offset, length } => {
+                    let end = offset.saturating_add(length);
+                    deleted
+                        .load_vector(storage, group, delete, offset..end, &inputs)
+                        .await?;
+                    deleted.check(shares)?;
+                }
+            }
+        }
+        deleted.load_files(storage, group, &files, shares).await?;
+        Ok(deleted)
+    }
+
+    async fn load_vector(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        group: &Group,
+        delete: &DeleteFile,
+        range: std::ops::Range<u64>,
+        inputs: &[usize],
+    ) -> Result<()> {
+        let blob = storage
+            .read_range(&delete.path, range)
+            .await
+            .map_err(|error| from_read(&error, &delete.path))?;
+        let positions = decode_vector(&blob).map_err(|what| corrupt(&delete.path, what))?;
+        if positions.len() != delete.rows.get() {
+            return Err(corrupt(
+                &delete.path,
+                format_args!(
+                    "a deletion vector marks {} rows, and the manifest says {}",
+                    positions.len(),
+                    delete.rows
+                ),
+            ));
+        }
+        for input in inputs {
+            let path = &group.inputs[*input].path;
+            if delete
+                .referenced_data_file
+                .as_ref()
+                .is_some_and(|referenced| referenced != path)
+            {
+                return Err(corrupt(
+                    &delete.path,
+                    format_args!("a deletion vector of another file was attached to {path}"),
+                ));
+            }
+            *self.by_input.entry(*input).or_default() |= &positions;
+        }
+        Ok(())
+    }
+
+    async fn load_files(
+        &mut self,
+        storage: &Arc<dyn Storage>,
+        group: &Group,
+        files: &[(&DeleteFile, Vec<usize>)],
+        shares: &Shares,
+    ) -> Result<()> {
+        let column = |id, name: &str, primitive| {
+            Arc::new(NestedField::required(id, name, Type::Primitive(primitive)))
+        };
+        let reading = Reading {
+            storage: Arc::clone(storage),
+            mapping: Some(position_names()),
+            targets: vec![
+                column(PATH_ID, "file_path", PrimitiveType::String),
+                column(POSITION_ID, "pos", PrimitiveType::Long),
+            ],
+            constants: HashMap::new(),
+        };
+        let sources = files.iter().map(|(delete, _)| source(delete)).collect();
+        let mut scan = Scan::new(Arc::new(reading), sources, *shares);
+        while let Some(piece) = scan.next().await? {
+            let (delete, inputs) = &files[piece.file];
+            let by_path: HashMap<&str, usize> = inputs
+                .iter()
+                .map(|input| (group.inputs[*input].path.as_str(), *input))
+                .collect();
+            let mut batches = Batches::new(piece, shares.batch)?;
+            while let Some(batch) = batches.next()? {
+                let [paths, positions] = batch.columns.as_slice() else {
+                    return Err(corrupt(
+                        &delete.path,
+                        "its columns are not path and position",
+                    ));
+                };
+                if paths.null_count() + positions.null_count() > 0 {
+                    return Err(corrupt(&delete.path, "a position delete holds NULL"));
+                }
+                let paths = paths.as_string::<i32>();
+                let positions = positions.as_primitive::<Int64Type>().values();
+                self.mark_batch(&delete.path, &by_path, paths, positions)?;
+                scan.look_ahead()?;
+                tokio::task::yield_now().await;
+            }
+            self.check(shares)?;
+        }
+        Ok(())
+    }
+
+    /// Marks what a batch says of the group's inputs. Paths come sorted: runs of one path are looked up once.
+    fn mark_batch(
+        &mut self,
+        delete_path: &str,
+        by_path: &HashMap<&str, usize>,
+        paths: &arrow_array::StringArray,
+        positions: &[i64],
+    ) -> Result<()> {
+        let mut row = 0;
+        while row < positions.len() {
+            let path = paths.value(row);
+            let end = (row..positions.len())
+                .find(|other| paths.value(*other) != path)
+                .unwrap_or(positions.len());
+            if let Some(input) = by_path.get(path) {
+                let bitmap = self.by_input.entry(*input).or_default();
+                for position in &positions[row..end] {
+                    let position = u64::try_from(*position)
+                        .map_err(|_| corrupt(delete_path, "a position is negative"))?;
+                    bitmap.insert(position);
+                }
+            }
+            row = end;
+        }
+        Ok(())
+    }
+}
+
+/// Position delete files of writers that gave their columns no ids still have the specification's names.
+fn position_names() -> iceberg::spec::NameMapping {
+    let named = |id, name: &str| {
+        iceberg::spec::MappedField::new(Some(id), vec![name.to_owned()], Vec::new())
+    };
+    iceberg::spec::NameMapping::new(vec![named(PATH_ID, "file_path"), named(POSITION_ID, "pos")])
+}
+
+/// A delete file as something to read.
+pub(super) fn source(delete: &DeleteFile) -> SourceFile {
+    SourceFile {
+        path: delete.path.clone(),
+        size: delete.size.get(),
+        rows: delete.rows.get(),
+    }
+}

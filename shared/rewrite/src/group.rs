@@ -1,0 +1,285 @@
+//! One group through the engine: its deletes, then its inputs in order, batch by batch.
+//!
+//! The rewrite and the hash of rows read in exactly the same way; only what they do with the rows differs.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray};
+use arrow_select::filter::FilterBuilder;
+use iceberg::spec::{NameMapping, Schema, SchemaRef, Struct, TableMetadata, Type};
+use icepress_model::{Bytes, Group, Rows, SchemaId};
+use icepress_table::{partition_from_json, partition_type};
+
+use crate::{
+    RewriteContext,
+    constants::partition_constants,
+    deletes::{DeletedPositions, EqualityDeletes, Tables, input_source},
+    failure::{Result, corrupt, unsupported},
+    memory::Shares,
+    read::{Batch, Batches, Reading, Scan},
+};
+
+/// Rows of one batch that are left once deletes are applied.
+#[derive(Debug)]
+pub(crate) struct LiveRows {
+    /// The table's columns.
+    pub(crate) columns: Vec<ArrayRef>,
+    /// How many rows.
+    pub(crate) rows: usize,
+    /// Input bytes still to be read after this batch, about.
+    pub(crate) left: u64,
+}
+
+/// What was read of a group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct GroupCounts {
+    pub(crate) rows_in: u64,
+    pub(crate) rows_deleted: u64,
+    pub(crate) row_groups: u64,
+}
+
+/// A group whose deletes are loaded, ready to be read.
+pub(crate) struct GroupReader<'a> {
+    context: &'a RewriteContext,
+    group: &'a Group,
+    shares: Shares,
+    /// How many of the columns read are the table's; the others are keys only.
+    columns: usize,
+    positions: DeletedPositions,
+    equality: EqualityDeletes,
+    scan: Scan,
+    batches: Option<Batches>,
+    counts: GroupCounts,
+    /// Rows read of each input.
+    rows_of: Vec<u64>,
+    bytes_done: u64,
+}
+
+/// The schema with an id.
+pub(crate) fn schema_of(metadata: &TableMetadata, id: SchemaId) -> Result<SchemaRef> {
+    metadata
+        .schema_by_id(id.get())
+        .cloned()
+        .ok_or_else(|| unsupported(format!("the table has no schema with id {id}")))
+}
+
+/// The partition of a group as values.
+pub(crate) fn partition_of(metadata: &TableMetadata, group: &Group) -> Result<Struct> {
+    partition_type(metadata, group.spec_id)
+        .and_then(|types| partition_from_json(&group.partition, &types))
+        .map_err(unsupported)
+}
+
+impl<'a> GroupReader<'a> {
+    /// Loads the deletes of a group whose rows are to be read under `schema`.
+    pub(crate) async fn open(
+        context: &'a RewriteContext,
+        metadata: &TableMetadata,
+        schema: &Schema,
+        group: &'a Group,
+    ) -> Result<Self> {
+        let shares = Shares::of(context.memory_cap);
+        let current = schema.as_struct();
+        let tables = Tables {
+            metadata,
+            current,
+            group,
+            shares,
+        };
+        let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
+        let mut targets = current.fields().to_vec();
+        targets.extend(equality.extra.iter().cloned());
+        let partition = partition_of(metadata, group)?;
+        let types: Vec<Type> = partition_type(metadata, group.spec_id)
+            .map_err(unsupported)?
+            .fields()
+            .iter()
+            .map(|field| Type::clone(&field.field_type))
+            .collect();
+        let spec = metadata
+            .partition_spec_by_id(group.spec_id.get())
+            .ok_or_else(|| {
+                unsupported(format!(
+                    "the table has no partition spec with id {}",
+                    group.spec_id
+                ))
+            })?;
+        let constants = partition_constants(spec, &types, &partition, |id| type_of(&targets, id))?;
+        let reading = Arc::new(Reading {
+            storage: Arc::clone(&context.storage),
+            mapping: name_mapping(metadata)?,
+            targets,
+            constants,
+        });
+        let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
+        equality
+            .load(&tables, key_files, &reading, &mut positions)
+            .await?;
+        if equality.passes > 0 {
+            tracing::info!(
+                passes = equality.passes,
+                "the equality deletes of a group did not fit its memory and were applied in several passes"
+            );
+        }
+        let sources = (0..group.inputs.len())
+            .map(|input| input_source(group, input))
+            .collect();
+        Ok(Self {
+            context,
+            group,
+            shares,
+            columns: current.fields().len(),
+            positions,
+            equality,
+            scan: Scan::new(reading, sources, shares),
+            batches: None,
+            counts: GroupCounts::default(),
+            rows_of: vec![0; group.inputs.len()],
+            bytes_done: 0,
+        })
+    }
+
+    /// The next rows, in the inputs' order; `None` at the end, once every input gave the rows that its manifest has.
+    pub(crate) async fn next(&mut self) -> Result<Option<LiveRows>> {
+        loop {
+            if self.batches.is_none() {
+                let Some(piece) = self.scan.next().await? else {
+                    self.check_rows()?;
+                    return Ok(None);
+                };
+                self.batches = Some(Batches::new(piece, self.shares.batch)?);
+            }
+            let Some(batches) = &mut self.batches else {
+                continue;
+            };
+            let input = batches.file();
+            let Some(batch) = batches.next()? else {
+                let bytes = batches.file_bytes();
+                self.bytes_done += bytes;
+                self.context.progress.add(Rows::ZERO, Bytes(bytes));
+                self.batches = None;
+                continue;
+            };
+            self.scan.look_ahead()?;
+            self.rows_of[input] += batch.rows as u64;
+            self.counts.rows_in += batch.rows as u64;
+            self.context
+                .progress
+                .add(Rows(batch.rows as u64), Bytes::ZERO);
+            let done = self.bytes_done + batches.file_bytes_done();
+            let live = self.live_rows(input, batch, done)?;
+            // Lets what has arrived from storage be taken in.
+            tokio::task::yield_now().await;
+            if live.rows > 0 {
+                return Ok(Some(live));
+            }
+        }
+    }
+
+    fn live_rows(&mut self, input: usize, batch: Batch, done: u64) -> Result<LiveRows> {
+        let left = self.group.input_bytes().get().saturating_sub(done);
+        let kept = self.kept(input, &batch)?;
+        let rows = batch.rows;
+        let mut columns = batch.columns;
+        columns.truncate(self.columns);
+        let Some(kept) = kept else {
+            return Ok(LiveRows {
+                columns,
+                rows,
+                left,
+            });
+        };
+        let kept = BooleanArray::from(kept);
+        let live = kept.true_count();
+        self.counts.rows_deleted += (rows - live) as u64;
+        let path = &self.group.inputs[input].path;
+        let predicate = FilterBuilder::new(&kept).optimize().build();
+        let columns = columns
+            .iter()
+            .map(|column| predicate.filter(column))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| corrupt(path, error))?;
+        Ok(LiveRows {
+            columns,
+            rows: live,
+            left,
+        })
+    }
+
+    /// Which rows of a batch stay; `None` where all do.
+    fn kept(&self, input: usize, batch: &Batch) -> Result<Option<Vec<bool>>> {
+        let mut kept: Option<Vec<bool>> = None;
+        let end = batch.first_row + batch.rows as u64;
+        if let Some(bitmap) = self.positions.of(input) {
+            let mut positions = bitmap.iter();
+            positions.advance_to(batch.first_row);
+            for position in positions.take_while(|position| *position < end) {
+                let kept = kept.get_or_insert_with(|| vec![true; batch.rows]);
+                kept[(position - batch.first_row) as usize] = false;
+            }
+        }
+        if self.equality.is_empty() {
+            return Ok(kept);
+        }
+        let mut kept = kept.unwrap_or_else(|| vec![true; batch.rows]);
+        let file = &self.group.inputs[input];
+        let sequence = file.sequence_number.get();
+        self.equality
+            .hide(input, sequence, &file.path, batch, &mut kept)?;
+        Ok(kept.contains(&false).then_some(kept))
+    }
+
+    fn check_rows(&mut self) -> Result<()> {
+        self.counts.row_groups = self.scan.row_groups_seen();
+        for (input, rows) in self.group.inputs.iter().zip(&self.rows_of) {
+            if input.rows.get() != *rows {
+                return Err(corrupt(
+                    &input.path,
+                    format_args!(
+                        "{rows} rows were read, and the manifest says {}",
+                        input.rows
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read; complete once [`Self::next`] has returned `None`.
+    pub(crate) fn counts(&self) -> GroupCounts {
+        self.counts
+    }
+
+    /// The memory's shares.
+    pub(crate) fn shares(&self) -> Shares {
+        self.shares
+    }
+}
+
+/// The type of a field at any depth outside lists and maps.
+fn type_of(fields: &[iceberg::spec::NestedFieldRef], id: i32) -> Option<Type> {
+    fields.iter().find_map(|field| {
+        if field.id == id {
+            return Some(Type::clone(&field.field_type));
+        }
+        match field.field_type.as_ref() {
+            Type::Struct(below) => type_of(below.fields(), id),
+            _ => None,
+        }
+    })
+}
+
+fn name_mapping(metadata: &TableMetadata) -> Result<Option<NameMapping>> {
+    const KEY: &str = "schema.name-mapping.default";
+    metadata
+        .properties()
+        .get(KEY)
+        .map(|json| {
+            serde_json::from_str(json).map_err(|error| {
+                unsupported(format!(
+                    "the table property {KEY} is no name mapping: {error}"
+                ))
+            })
+        })
+        .transpose()
+}

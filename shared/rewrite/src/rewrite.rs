@@ -1,0 +1,99 @@
+//! The rewrite of one group.
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use iceberg::spec::{TableMetadata, serialize_data_file_to_json};
+use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, RewriteFailure, Rows};
+use icepress_table::{partition_path, partition_type};
+use std::sync::Arc;
+
+use crate::{
+    RewriteContext,
+    failure::{Result, corrupt, unsupported},
+    group::{GroupCounts, GroupReader, partition_of, schema_of},
+    write::{Output, OutputContext, Written},
+};
+
+/// See [`crate::rewrite_group`].
+pub(crate) async fn rewrite(
+    context: &RewriteContext,
+    metadata: &TableMetadata,
+    task: &GroupTask,
+    attempt: Attempt,
+) -> Result<GroupResult> {
+    let schema = schema_of(metadata, task.base.schema_id)?;
+    let group = &task.group;
+    let partition = partition_of(metadata, group)?;
+    let partition_type = partition_type(metadata, group.spec_id).map_err(unsupported)?;
+    let spec = metadata
+        .partition_spec_by_id(group.spec_id.get())
+        .ok_or_else(|| {
+            unsupported(format!(
+                "the table has no partition spec with id {}",
+                group.spec_id
+            ))
+        })?;
+    let mut reader = GroupReader::open(context, metadata, &schema, group).await?;
+    let mut output = Output::new(OutputContext {
+        storage: Arc::clone(&context.storage),
+        metadata,
+        schema: Arc::clone(&schema),
+        task,
+        attempt,
+        partition_path: partition_path(spec, &partition_type, &partition),
+        partition,
+        shares: reader.shares(),
+    })?;
+    if let Err(failure) = copy(&mut reader, &mut output, group.input_bytes()).await {
+        output.abort().await;
+        return Err(failure);
+    }
+    let counts = reader.counts();
+    let written = output.finish().await?;
+    check(&counts, &written)?;
+    let data_files = written
+        .files
+        .into_iter()
+        .map(|file| {
+            serialize_data_file_to_json(file, &partition_type, metadata.format_version())
+                .map_err(unsupported)
+                .and_then(|json| serde_json::from_str(&json).map_err(unsupported))
+        })
+        .collect::<Result<_>>()?;
+    Ok(GroupResult {
+        data_files,
+        rows_in: Rows(counts.rows_in),
+        rows_deleted: Rows(counts.rows_deleted),
+        rows_out: Rows(written.rows),
+        bytes_out: Bytes(written.bytes),
+        row_groups_in: counts.row_groups,
+        row_groups_out: written.row_groups,
+    })
+}
+
+async fn copy(reader: &mut GroupReader<'_>, output: &mut Output, all: Bytes) -> Result<()> {
+    while let Some(live) = reader.next().await? {
+        let options = RecordBatchOptions::new().with_row_count(Some(live.rows));
+        let batch = RecordBatch::try_new_with_options(
+            Arc::clone(output.arrow_schema()),
+            live.columns,
+            &options,
+        )
+        .map_err(|error| corrupt("an input", error))?;
+        output.write(&batch, (live.left, all.get())).await?;
+    }
+    Ok(())
+}
+
+/// Rows out = rows in - rows deleted, always.
+fn check(counts: &GroupCounts, written: &Written) -> Result<()> {
+    if counts.rows_in == counts.rows_deleted + written.rows {
+        return Ok(());
+    }
+    Err(RewriteFailure {
+        kind: icepress_model::RewriteFailureKind::Transient,
+        message: format!(
+            "{} rows were read, {} of them deleted, and {} written: nothing of this is used",
+            counts.rows_in, counts.rows_deleted, written.rows
+        ),
+    })
+}

@@ -1,0 +1,298 @@
+//! One output file: batches in, encoded columns of the open row group in memory, finished row groups to storage.
+//!
+//! Works column by column below Parquet's own `ArrowWriter`, so that a finished row group goes to storage one column at
+//! a time instead of being held twice.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{Field, SchemaRef};
+use bytes::{Bytes, BytesMut};
+use icepress_storage::ObjectWriter;
+use parquet::{
+    arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
+    errors::ParquetError,
+    file::{metadata::ParquetMetaData, writer::SerializedFileWriter},
+    schema::types::TypePtr,
+};
+
+use super::properties::ParquetSettings;
+use crate::failure::{Result, from_write, unsupported};
+
+/// What is handed to storage at once.
+const CHUNK: usize = 1 << 20;
+
+/// The place where encoded bytes wait for storage.
+#[derive(Debug, Clone, Default)]
+struct Sink(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    full: Vec<Bytes>,
+    open: BytesMut,
+}
+
+impl Sink {
+    fn with<T>(&self, act: impl FnOnce(&mut Waiting) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_full(&self) -> Vec<Bytes> {
+        self.with(|waiting| std::mem::take(&mut waiting.full))
+    }
+
+    fn take_all(&self) -> Vec<Bytes> {
+        self.with(|waiting| {
+            let mut all = std::mem::take(&mut waiting.full);
+            let rest = waiting.open.split().freeze();
+            if !rest.is_empty() {
+                all.push(rest);
+            }
+            all
+        })
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.with(|waiting| {
+            waiting.open.extend_from_slice(bytes);
+            if waiting.open.len() >= CHUNK {
+                let full = waiting.open.split().freeze();
+                waiting.full.push(full);
+            }
+        });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file being written.
+pub(crate) struct Encoder {
+    path: String,
+    schema: SchemaRef,
+    settings: ParquetSettings,
+    file: SerializedFileWriter<Sink>,
+    factory: ArrowRowGroupWriterFactory,
+    sink: Sink,
+    storage: Box<dyn ObjectWriter>,
+    columns: Vec<ArrowColumnWriter>,
+    /// Rows in the open row group.
+    open_rows: u64,
+    rows: u64,
+    /// Encoded bytes that the open row group may hold before it is ended early.
+    most_held: u64,
+}
+
+/// A file that is in storage.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// Its location.
+    pub(crate) path: String,
+    /// Its size as storage has it.
+    pub(crate) size: u64,
+    /// Its footer.
+    pub(crate) metadata: ParquetMetaData,
+}
+
+impl Encoder {
+    /// Begins a file.
+    pub(crate) fn new(
+        path: String,
+        storage: Box<dyn ObjectWriter>,
+        schema: SchemaRef,
+        parquet_schema: TypePtr,
+        settings: ParquetSettings,
+        most_held: u64,
+    ) -> Result<Self> {
+        let sink = Sink::default();
+        let file =
+            SerializedFileWriter::new(sink.clone(), parquet_schema, Arc::clone(&settings.writer))
+                .map_err(|error| encode_error(&path, &error))?;
+        let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(&schema));
+        Ok(Self {
+            path,
+            schema,
+            settings,
+            file,
+            factory,
+            sink,
+            storage,
+            columns: Vec::new(),
+            open_rows: 0,
+            rows: 0,
+            most_held,
+        })
+    }
+
+    /// Encoded bytes so far: those of finished row groups, and about what the open one will take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.bytes_written() as u64 + self.open_bytes()
+    }
+
+    /// Rows so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn open_bytes(&self) -> u64 {
+        self.columns
+            .iter()
+            .map(|column| column.get_estimated_total_bytes() as u64)
+            .sum()
+    }
+
+    fn held_bytes(&self) -> u64 {
+        self.columns
+            .iter()
+            .map(|column| column.memory_size() as u64)
+            .sum()
+    }
+
+    /// Adds rows; ends the row group where it has grown to its size.
+    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let room = self.settings.row_group_rows - self.open_rows;
+            let left = batch.num_rows() - start;
+            let rows = usize::try_from(room).map_or(left, |room| room.min(left));
+            if rows == batch.num_rows() {
+                self.encode(batch)?;
+            } else {
+                self.encode(&batch.slice(start, rows))?;
+            }
+            start += rows;
+            let full = self.open_rows >= self.settings.row_group_rows
+                || self.open_bytes() >= self.settings.row_group_bytes
+                || self.held_bytes() >= self.most_held;
+            if full {
+                self.end_row_group().await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+        let failed = |error| encode_error(&self.path, &error);
+        if self.columns.is_empty() {
+            let index = self.file.flushed_row_groups().len();
+            self.columns = self.factory.create_column_writers(index).map_err(failed)?;
+        }
+        let mut columns = self.columns.iter_mut();
+        for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
+            encode_column(field, array, &mut columns).map_err(failed)?;
+        }
+        self.open_rows += batch.num_rows() as u64;
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    /// Ends the open row group and hands it to storage.
+    async fn end_row_group(&mut self) -> Result<()> {
+        if self.open_rows == 0 {
+            return Ok(());
+        }
+        let failed = |error| encode_error(&self.path, &error);
+        let columns = std::mem::take(&mut self.columns);
+        self.open_rows = 0;
+        let mut row_group = self.file.next_row_group().map_err(failed)?;
+        for column in columns {
+            let chunk = column.close().map_err(failed)?;
+            chunk.append_to_row_group(&mut row_group).map_err(failed)?;
+            send(self.storage.as_mut(), self.sink.take_full()).await?;
+        }
+        row_group.close().map_err(failed)?;
+        send(self.storage.as_mut(), self.sink.take_full()).await
+    }
+
+    /// Ends the file. What could not be finished is taken back.
+    pub(crate) async fn finish(mut self) -> Result<Encoded> {
+        let ended = match self.end_row_group().await {
+            Ok(()) => self
+                .file
+                .finish()
+                .map_err(|error| encode_error(&self.path, &error)),
+            Err(failure) => Err(failure),
+        };
+        let sent = match ended {
+            Ok(metadata) => send(self.storage.as_mut(), self.sink.take_all())
+                .await
+                .map(|()| metadata),
+            Err(failure) => Err(failure),
+        };
+        let metadata = match sent {
+            Ok(metadata) => metadata,
+            Err(failure) => {
+                abort(&self.path, self.storage).await;
+                return Err(failure);
+            }
+        };
+        let written = self.file.bytes_written() as u64;
+        let size = self
+            .storage
+            .finish()
+            .await
+            .map_err(|error| from_write(&error))?
+            .get();
+        if size != written {
+            return Err(icepress_model::RewriteFailure {
+                kind: icepress_model::RewriteFailureKind::Transient,
+                message: format!(
+                    "{} has {size} bytes where {written} were written",
+                    self.path
+                ),
+            });
+        }
+        Ok(Encoded {
+            path: self.path,
+            size,
+            metadata,
+        })
+    }
+
+    /// Takes back what was written.
+    pub(crate) async fn abort(self) {
+        abort(&self.path, self.storage).await;
+    }
+}
+
+/// Encodes a column, which may have several leaves.
+fn encode_column<'a>(
+    field: &Field,
+    array: &ArrayRef,
+    writers: &mut impl Iterator<Item = &'a mut ArrowColumnWriter>,
+) -> std::result::Result<(), ParquetError> {
+    for leaf in compute_leaves(field, array)? {
+        let writer = writers
+            .next()
+            .ok_or_else(|| ParquetError::General("a column has no writer".to_owned()))?;
+        writer.write(&leaf)?;
+    }
+    Ok(())
+}
+
+async fn send(storage: &mut dyn ObjectWriter, chunks: Vec<Bytes>) -> Result<()> {
+    for chunk in chunks {
+        storage
+            .write(chunk)
+            .await
+            .map_err(|error| from_write(&error))?;
+    }
+    Ok(())
+}
+
+async fn abort(path: &str, storage: Box<dyn ObjectWriter>) {
+    if let Err(error) = storage.abort().await {
+        tracing::warn!(path, %error, "an unfinished file could not be taken back");
+    }
+}
+
+fn encode_error(path: &str, error: &ParquetError) -> icepress_model::RewriteFailure {
+    unsupported(format!("{path} could not be encoded: {error}"))
+}

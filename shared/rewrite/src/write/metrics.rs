@@ -1,0 +1,270 @@
+//! A finished file as the entry that a manifest gets: counts, sizes, bounds, split offsets.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use arrow_array::{
+    Array, ArrayRef,
+    cast::AsArray,
+    types::{Float32Type, Float64Type},
+};
+use arrow_schema::DataType;
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, NestedFieldRef, PrimitiveType,
+    Schema, Struct, Type,
+};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+
+use super::{
+    bounds::Bounds,
+    encoder::Encoded,
+    modes::{MetricsMode, MetricsModes},
+};
+use crate::failure::{Result, unsupported};
+
+/// How many NaNs each floating-point column holds, lists and maps left out.
+#[derive(Debug, Clone)]
+pub(crate) struct NanCounts {
+    columns: Arc<Vec<(i32, Vec<usize>)>>,
+    counts: Vec<u64>,
+}
+
+impl NanCounts {
+    /// None so far, for columns of `fields`.
+    pub(crate) fn new(fields: &[NestedFieldRef]) -> Self {
+        let mut columns = Vec::new();
+        floats(fields, &mut Vec::new(), &mut columns);
+        Self {
+            counts: vec![0; columns.len()],
+            columns: Arc::new(columns),
+        }
+    }
+
+    /// Begins again.
+    pub(crate) fn clear(&mut self) {
+        self.counts.fill(0);
+    }
+
+    /// Counts in a batch.
+    pub(crate) fn add(&mut self, columns: &[ArrayRef]) {
+        for ((_, path), count) in self.columns.iter().zip(&mut self.counts) {
+            let Some((first, below)) = path.split_first() else {
+                continue;
+            };
+            let mut array = &columns[*first];
+            for index in below {
+                array = array.as_struct().column(*index);
+            }
+            *count += nans(array);
+        }
+    }
+
+    fn of(&self, id: i32) -> Option<u64> {
+        let index = self.columns.iter().position(|(column, _)| *column == id)?;
+        Some(self.counts[index])
+    }
+}
+
+/// Floating-point columns below `fields` that are in no list or map, with their ways.
+fn floats(fields: &[NestedFieldRef], way: &mut Vec<usize>, found: &mut Vec<(i32, Vec<usize>)>) {
+    for (index, field) in fields.iter().enumerate() {
+        way.push(index);
+        match field.field_type.as_ref() {
+            Type::Primitive(PrimitiveType::Float | PrimitiveType::Double) => {
+                found.push((field.id, way.clone()));
+            }
+            Type::Struct(children) => floats(children.fields(), way, found),
+            _ => {}
+        }
+        way.pop();
+    }
+}
+
+/// How many values are NaN. What lies under a NULL is no value.
+fn nans(array: &ArrayRef) -> u64 {
+    let count = match array.data_type() {
+        DataType::Float32 => {
+            let floats = array.as_primitive::<Float32Type>();
+            if floats.null_count() == 0 {
+                floats
+                    .values()
+                    .iter()
+                    .filter(|value| value.is_nan())
+                    .count()
+            } else {
+                floats
+                    .iter()
+                    .flatten()
+                    .filter(|value| value.is_nan())
+                    .count()
+            }
+        }
+        DataType::Float64 => {
+            let floats = array.as_primitive::<Float64Type>();
+            if floats.null_count() == 0 {
+                floats
+                    .values()
+                    .iter()
+                    .filter(|value| value.is_nan())
+                    .count()
+            } else {
+                floats
+                    .iter()
+                    .flatten()
+                    .filter(|value| value.is_nan())
+                    .count()
+            }
+        }
+        _ => 0,
+    };
+    count as u64
+}
+
+/// What the entries of all files of a group share.
+#[derive(Debug)]
+pub(crate) struct EntryMaker {
+    /// Primitive columns by id, and whether they lie in a list or map.
+    columns: HashMap<i32, PrimitiveType>,
+    repeated: HashSet<i32>,
+    modes: MetricsModes,
+    spec_id: i32,
+    partition: Struct,
+}
+
+impl EntryMaker {
+    /// Entries of files of `schema` in a partition.
+    pub(crate) fn new(
+        schema: &Schema,
+        modes: MetricsModes,
+        spec_id: i32,
+        partition: Struct,
+    ) -> Self {
+        let mut maker = Self {
+            columns: HashMap::new(),
+            repeated: HashSet::new(),
+            modes,
+            spec_id,
+            partition,
+        };
+        for field in schema.as_struct().fields() {
+            maker.collect(field, false);
+        }
+        maker
+    }
+
+    fn collect(&mut self, field: &NestedFieldRef, repeated: bool) {
+        match field.field_type.as_ref() {
+            Type::Primitive(primitive) => {
+                self.columns.insert(field.id, primitive.clone());
+                if repeated {
+                    self.repeated.insert(field.id);
+                }
+            }
+            Type::Struct(children) => {
+                for child in children.fields() {
+                    self.collect(child, repeated);
+                }
+            }
+            Type::List(list) => self.collect(&list.element_field, true),
+            Type::Map(map) => {
+                self.collect(&map.key_field, true);
+                self.collect(&map.value_field, true);
+            }
+        }
+    }
+
+    /// The entry of a file. It has no sort order: rows of several files one after the other are in none.
+    pub(crate) fn entry(&self, file: &Encoded, rows: u64, nans: &NanCounts) -> Result<DataFile> {
+        let metadata = &file.metadata;
+        let mut builder = DataFileBuilder::default();
+        builder
+            .content(DataContentType::Data)
+            .file_path(file.path.clone())
+            .file_format(DataFileFormat::Parquet)
+            .partition(self.partition.clone())
+            .partition_spec_id(self.spec_id)
+            .record_count(rows)
+            .file_size_in_bytes(file.size)
+            .split_offsets(Some(split_offsets(metadata)));
+        let mut sizes = HashMap::new();
+        let mut values = HashMap::new();
+        let mut nulls = HashMap::new();
+        let mut nan_counts = HashMap::new();
+        let mut lower = HashMap::new();
+        let mut upper = HashMap::new();
+        for leaf in 0..metadata.file_metadata().schema_descr().num_columns() {
+            let column = metadata.file_metadata().schema_descr().column(leaf);
+            let id = column.self_type().get_basic_info().id();
+            let Some(primitive) = self.columns.get(&id) else {
+                continue;
+            };
+            let chunks = || metadata.row_groups().iter().map(|group| group.column(leaf));
+            sizes.insert(id, sum(chunks(), ColumnChunkMetaData::compressed_size));
+            let mode = self.modes.of_column(id);
+            if mode == MetricsMode::None {
+                continue;
+            }
+            values.insert(id, sum(chunks(), ColumnChunkMetaData::num_values));
+            let null_counts: Option<Vec<u64>> = chunks()
+                .map(|chunk| {
+                    if column.max_def_level() == 0 {
+                        return Some(0);
+                    }
+                    chunk.statistics().and_then(|stats| stats.null_count_opt())
+                })
+                .collect();
+            if let Some(counts) = &null_counts {
+                nulls.insert(id, counts.iter().sum());
+            }
+            let nan_count = nans.of(id);
+            if let Some(count) = nan_count {
+                nan_counts.insert(id, count);
+            }
+            if self.repeated.contains(&id) {
+                continue;
+            }
+            let mut bounds = Bounds::new(primitive.clone());
+            for (group, chunk) in chunks().enumerate() {
+                let null_count = null_counts.as_ref().map_or(0, |counts| counts[group]);
+                let present = chunk.num_values().unsigned_abs() - null_count;
+                // A row group of nothing but NaN has no statistics, and needs none if there is only one.
+                let all_nan = metadata.num_row_groups() == 1 && nan_count == Some(present);
+                bounds.add(chunk.statistics(), if all_nan { 0 } else { present });
+            }
+            let (low, high) = bounds.finish(mode);
+            lower.extend(low.map(|low| (id, low)));
+            upper.extend(high.map(|high| (id, high)));
+        }
+        builder
+            .column_sizes(sizes)
+            .value_counts(values)
+            .null_value_counts(nulls)
+            .nan_value_counts(nan_counts)
+            .lower_bounds(lower)
+            .upper_bounds(upper)
+            .build()
+            .map_err(|error| unsupported(format!("{} has no manifest entry: {error}", file.path)))
+    }
+}
+
+fn sum<'a>(
+    chunks: impl Iterator<Item = &'a ColumnChunkMetaData>,
+    amount: impl Fn(&ColumnChunkMetaData) -> i64,
+) -> u64 {
+    chunks.map(|chunk| amount(chunk).unsigned_abs()).sum()
+}
+
+/// Where each row group begins: at its first column's dictionary, or at its first page.
+fn split_offsets(metadata: &ParquetMetaData) -> Vec<i64> {
+    metadata
+        .row_groups()
+        .iter()
+        .filter(|group| group.num_columns() > 0)
+        .map(|group| i64::try_from(group.column(0).byte_range().0).unwrap_or(i64::MAX))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Parquet out: files of the group's target size, as the table's properties say, with the entries for their manifests.
+
+mod bounds;
+mod encoder;
+mod location;
+mod metrics;
+mod modes;
+mod properties;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Schema as ArrowSchema, SchemaRef};
+use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef, Struct, TableMetadata};
+use icepress_model::{Attempt, GroupTask};
+use icepress_storage::{Storage, WriteOptions};
+use parquet::schema::types::{SchemaDescriptor, TypePtr};
+
+use crate::{
+    failure::{Result, from_write, unsupported},
+    memory::Shares,
+    schema::{arrow_fields, parquet_schema},
+};
+use encoder::Encoder;
+use location::Locations;
+use metrics::{EntryMaker, NanCounts};
+use modes::MetricsModes;
+use properties::{ParquetSettings, parquet_settings};
+
+/// What may be left over for a file to take it in instead of leaving it as a small file of its own: a quarter of the
+/// target. Still far below the size at which a file counts as too large.
+const LEFT_OVER_DIVISOR: u64 = 4;
+
+/// What a group's files are written with.
+#[derive(Debug)]
+pub(crate) struct OutputContext<'a> {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) metadata: &'a TableMetadata,
+    pub(crate) schema: TableSchemaRef,
+    pub(crate) task: &'a GroupTask,
+    pub(crate) attempt: Attempt,
+    pub(crate) partition: Struct,
+    pub(crate) partition_path: String,
+    pub(crate) shares: Shares,
+}
+
+/// Writes rows into files of the target size.
+pub(crate) struct Output {
+    storage: Arc<dyn Storage>,
+    options: WriteOptions,
+    arrow_schema: SchemaRef,
+    parquet_schema: TypePtr,
+    settings: ParquetSettings,
+    locations: Locations,
+    entries: EntryMaker,
+    target: u64,
+    most_held: u64,
+    open: Option<Encoder>,
+    nans: NanCounts,
+    finished: Vec<DataFile>,
+    row_groups: u64,
+    bytes: u64,
+    rows: u64,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) files: Vec<DataFile>,
+    pub(crate) row_groups: u64,
+    pub(crate) bytes: u64,
+    pub(crate) rows: u64,
+}
+
+impl Output {
+    /// Prepares for rows of `context.schema`. Nothing is written before the first row comes.
+    pub(crate) fn new(context: OutputContext<'_>) -> Result<Self> {
+        let fields = context.schema.as_struct().fields();
+        let parquet_schema = parquet_schema(fields)?;
+        let properties = context.metadata.properties();
+        let settings = parquet_settings(
+            properties,
+            &context.schema,
+            &SchemaDescriptor::new(Arc::clone(&parquet_schema)),
+        )?;
+        let modes = MetricsModes::of(context.metadata, &context.schema);
+        Ok(Self {
+            storage: context.storage,
+            options: WriteOptions {
+                storage_class: properties.get("s3.write.storage-class").cloned(),
+            },
+            arrow_schema: Arc::new(ArrowSchema::new(arrow_fields(fields)?)),
+            parquet_schema,
+            settings,
+            locations: Locations::new(
+                context.metadata,
+                context.task,
+                context.attempt,
+                context.partition_path,
+            )?,
+            entries: EntryMaker::new(
+                &context.schema,
+                modes,
+                context.task.group.spec_id.get(),
+                context.partition,
+            ),
+            target: context.task.group.target_file_size.get().max(1),
+            most_held: context.shares.row_group,
+            open: None,
+            nans: NanCounts::new(fields),
+            finished: Vec::new(),
+            row_groups: 0,
+            bytes: 0,
+            rows: 0,
+        })
+    }
+
+    /// The Arrow schema that batches must have.
+    pub(crate) fn arrow_schema(&self) -> &SchemaRef {
+        &self.arrow_schema
+    }
+
+    /// Adds rows. `left` tells how large a part of all input, by bytes, comes after them, as (left, all): the last
+    /// file takes in a small rest.
+    pub(crate) async fn write(&mut self, batch: &RecordBatch, left: (u64, u64)) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let encoder = match &mut self.open {
+            Some(encoder) => encoder,
+            None => {
+                let path = self.locations.next()?;
+                let storage = self
+                    .storage
+                    .writer(&path, &self.options)
+                    .await
+                    .map_err(|error| from_write(&error))?;
+                self.open.insert(Encoder::new(
+                    path,
+                    storage,
+                    Arc::clone(&self.arrow_schema),
+                    Arc::clone(&self.parquet_schema),
+                    self.settings.clone(),
+                    self.most_held,
+                )?)
+            }
+        };
+        self.nans.add(batch.columns());
+        encoder.write(batch).await?;
+        self.rows += batch.num_rows() as u64;
+        let bytes = encoder.bytes();
+        if bytes >= self.target && !self.rest_fits(bytes, left) {
+            self.roll().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether what is still to come is so little that the open file should take it in.
+    fn rest_fits(&self, open: u64, (left, all): (u64, u64)) -> bool {
+        let done = u128::from(all.saturating_sub(left).max(1));
+        let written = u128::from(self.bytes + open);
+        let rest = written * u128::from(left) / done;
+        let allowed = self.target + self.target / LEFT_OVER_DIVISOR;
+        u128::from(open) + rest <= u128::from(allowed)
+    }
+
+    async fn roll(&mut self) -> Result<()> {
+        let Some(encoder) = self.open.take() else {
+            return Ok(());
+        };
+        let rows = encoder.rows();
+        let file = encoder.finish().await?;
+        let footer_rows = file.metadata.file_metadata().num_rows().unsigned_abs();
+        if footer_rows != rows {
+            return Err(unsupported(format!(
+                "{} was written with {footer_rows} rows instead of {rows}",
+                file.path
+            )));
+        }
+        self.row_groups += file.metadata.num_row_groups() as u64;
+        self.bytes += file.size;
+        self.finished
+            .push(self.entries.entry(&file, rows, &self.nans)?);
+        self.nans.clear();
+        Ok(())
+    }
+
+    /// Ends the last file.
+    pub(crate) async fn finish(mut self) -> Result<Written> {
+        self.roll().await?;
+        Ok(Written {
+            files: self.finished,
+            row_groups: self.row_groups,
+            bytes: self.bytes,
+            rows: self.rows,
+        })
+    }
+
+    /// Takes back the file that is open.
+    pub(crate) async fn abort(self) {
+        if let Some(encoder) = self.open {
+            encoder.abort().await;
+        }
+    }
+}
