@@ -36,6 +36,8 @@ pub(crate) struct GroupCounts {
     pub(crate) rows_in: u64,
     pub(crate) rows_deleted: u64,
     pub(crate) row_groups: u64,
+    /// Passes over key columns that equality deletes took because they did not fit.
+    pub(crate) passes: u64,
 }
 
 /// A group whose deletes are loaded, ready to be read.
@@ -115,12 +117,6 @@ impl<'a> GroupReader<'a> {
         equality
             .load(&tables, key_files, &reading, &mut positions)
             .await?;
-        if equality.passes > 0 {
-            tracing::info!(
-                passes = equality.passes,
-                "the equality deletes of a group did not fit its memory and were applied in several passes"
-            );
-        }
         let sources = (0..group.inputs.len())
             .map(|input| input_source(group, input))
             .collect();
@@ -130,10 +126,13 @@ impl<'a> GroupReader<'a> {
             shares,
             columns: current.fields().len(),
             positions,
+            counts: GroupCounts {
+                passes: equality.passes,
+                ..GroupCounts::default()
+            },
             equality,
             scan: Scan::new(reading, sources, shares),
             batches: None,
-            counts: GroupCounts::default(),
             rows_of: vec![0; group.inputs.len()],
             bytes_done: 0,
         })

@@ -48,6 +48,14 @@ pub(crate) async fn rewrite(
         return Err(failure);
     }
     let counts = reader.counts();
+    if counts.passes > 0 {
+        tracing::info!(
+            table = %task.table,
+            group = task.index,
+            passes = counts.passes,
+            "equality deletes did not fit the memory cap and were applied in several passes"
+        );
+    }
     let written = output.finish().await?;
     check(&counts, &written)?;
     let data_files = written

@@ -1,1 +1,8 @@
+//! The engine as a whole, on real Parquet files in a temporary folder, compared row by row with plain models.
 
+mod deletes;
+mod evolution;
+mod failures;
+mod output;
+mod shapes;
+mod support;
