@@ -1,6 +1,9 @@
 //! Which metrics a table wants of which column: `write.metadata.metrics.*`, as Iceberg's `MetricsConfig` reads them.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use iceberg::spec::{NestedFieldRef, Schema, TableMetadata, Type};
 
@@ -104,8 +107,10 @@ fn first_leaves(fields: &[NestedFieldRef], most: usize) -> Option<HashSet<i32>> 
                     ids.insert(field.id);
                 }
                 Type::Struct(children) => below.extend(children.fields().iter().cloned()),
-                Type::List(list) => below.push(list.element_field.clone()),
-                Type::Map(map) => below.extend([map.key_field.clone(), map.value_field.clone()]),
+                Type::List(list) => below.push(Arc::clone(&list.element_field)),
+                Type::Map(map) => {
+                    below.extend([Arc::clone(&map.key_field), Arc::clone(&map.value_field)])
+                }
             }
         }
         level = below;
