@@ -11,7 +11,8 @@ mod manifests;
 mod partition;
 
 pub use commit::{
-    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, commit_groups,
+    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, PROCESS_ID,
+    commit_groups,
 };
 pub use error::TableError;
 pub use partition::{

@@ -14,7 +14,7 @@ mod schema;
 use std::sync::Arc;
 
 use bytes::Bytes as Buffer;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
 use icepress_model::TableId;
 use icepress_storage::Storage;
 use serde_json::Value;
@@ -197,14 +197,17 @@ pub(crate) async fn read_manifests<T>(
     files: &[ManifestFile],
     digest: impl Fn(usize, Manifest) -> T,
 ) -> Result<Vec<T>, TableError> {
-    let digest = &digest;
-    futures::stream::iter(files.iter().enumerate().map(|(place, file)| async move {
-        let manifest = read_manifest(storage.as_ref(), table, file).await?;
-        Ok::<_, TableError>(digest(place, manifest))
-    }))
-    .buffered(CONCURRENT_READS)
-    .try_collect()
-    .await
+    // Boxed one by one: else the compiler can't tell that the whole may move between threads.
+    let mut requests = Vec::with_capacity(files.len());
+    for (place, file) in files.iter().enumerate() {
+        let read = read_manifest(storage.as_ref(), table, file);
+        requests.push(read.map_ok(move |manifest| (place, manifest)).boxed());
+    }
+    futures::stream::iter(requests)
+        .buffered(CONCURRENT_READS)
+        .map_ok(|(place, manifest)| digest(place, manifest))
+        .try_collect()
+        .await
 }
 
 async fn fetch(

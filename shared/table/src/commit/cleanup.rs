@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use iceberg::spec::TableMetadata;
 use icepress_storage::Storage;
 
@@ -45,11 +45,13 @@ pub(super) async fn unneeded_deletes(
             Verdict::Read => to_read.push(*place),
         }
     }
-    let mut reads = stream::iter(to_read.into_iter().map(|place| async move {
-        let file = &live.entry(place).file;
-        (place, named_paths(storage.as_ref(), file).await)
-    }))
-    .buffered(CONCURRENT_READS);
+    // Boxed one by one: else the compiler can't tell that the whole may move between threads.
+    let mut requests = Vec::with_capacity(to_read.len());
+    for place in to_read {
+        let read = named_paths(storage.as_ref(), &live.entry(place).file);
+        requests.push(read.map(move |paths| (place, paths)).boxed());
+    }
+    let mut reads = stream::iter(requests).buffered(CONCURRENT_READS);
     while let Some((place, paths)) = reads.next().await {
         match paths {
             Ok(paths) if !paths.iter().any(|path| survivors.has_path(path)) => {

@@ -21,6 +21,7 @@ use icepress_storage::Storage;
 use thiserror::Error;
 
 use self::committer::Committer;
+pub use self::summary::PROCESS_ID;
 use crate::TableError;
 
 /// What a commit works with.
@@ -124,22 +125,24 @@ pub enum CommitFailure {
 ///
 /// Safe to call again for the same process after any failure or crash: a snapshot whose summary names the process is
 /// found and returned instead of committing twice.
-pub async fn commit_groups(
-    context: &CommitContext,
-    table: &TableId,
-    process: &ProcessId,
-    base: &BaseState,
+pub fn commit_groups<'a>(
+    context: &'a CommitContext,
+    table: &'a TableId,
+    process: &'a ProcessId,
+    base: &'a BaseState,
     groups: Vec<FinishedGroup>,
-) -> Result<CommitOutcome, CommitFailure> {
-    Committer {
-        context,
-        table,
-        process,
-        base,
-        groups: &groups,
+) -> impl Future<Output = Result<CommitOutcome, CommitFailure>> + Send + 'a {
+    async move {
+        Committer {
+            context,
+            table,
+            process,
+            base,
+            groups: &groups,
+        }
+        .run()
+        .await
     }
-    .run()
-    .await
 }
 
 #[cfg(test)]

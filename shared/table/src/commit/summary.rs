@@ -7,8 +7,9 @@ use icepress_model::ProcessId;
 use super::live::Totals;
 use crate::manifests::{FileContent, OutputFile, PartitionKey, TrackedFile};
 
-/// Which process made a snapshot: how a commit whose answer was lost is found again.
-pub(super) const PROCESS_ID: &str = "icepress.process-id";
+/// The property of a snapshot's summary that says which process of Icepress made it: how a commit whose answer was
+/// lost is found again.
+pub const PROCESS_ID: &str = "icepress.process-id";
 /// Which of the process's groups are in it, as `0-4,7`.
 pub(super) const GROUPS: &str = "icepress.groups";
 /// The version of Icepress that made it.

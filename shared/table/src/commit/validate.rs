@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use iceberg::spec::TableMetadata;
 use icepress_catalog::LoadedTable;
 use icepress_model::{BaseState, DeleteContent, Rows};
@@ -346,10 +346,12 @@ impl Validation<'_> {
         let unchecked: Vec<_> = outputs
             .filter(|(_, output)| !checked.contains(&output.file_path))
             .collect();
-        let mut answers = stream::iter(unchecked.into_iter().map(|(index, output)| async move {
-            (index, output, self.storage.info(&output.file_path).await)
-        }))
-        .buffered(CONCURRENT_CHECKS);
+        let mut requests = Vec::with_capacity(unchecked.len());
+        for (index, output) in unchecked {
+            let info = self.storage.info(&output.file_path);
+            requests.push(info.map(move |answer| (index, output, answer)));
+        }
+        let mut answers = stream::iter(requests).buffered(CONCURRENT_CHECKS);
         let mut missing = HashMap::new();
         while let Some((index, output, answer)) = answers.next().await {
             let path = &output.file_path;
@@ -429,14 +431,13 @@ impl Validation<'_> {
                 }
             }
         }
-        let mut reads = stream::iter(undecided.into_iter().map(|(file, candidates)| async move {
-            (
-                file,
-                candidates,
-                named_paths(self.storage.as_ref(), file).await,
-            )
-        }))
-        .buffered(CONCURRENT_CHECKS);
+        // Boxed one by one: else the compiler can't tell that the whole may move between threads.
+        let mut requests = Vec::with_capacity(undecided.len());
+        for (file, candidates) in undecided {
+            let read = named_paths(self.storage.as_ref(), file);
+            requests.push(read.map(move |paths| (file, candidates, paths)).boxed());
+        }
+        let mut reads = stream::iter(requests).buffered(CONCURRENT_CHECKS);
         while let Some((file, candidates, paths)) = reads.next().await {
             for group in candidates {
                 let mut inputs = by_index[&group.index].group.inputs.iter();
