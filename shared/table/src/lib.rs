@@ -5,10 +5,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod append;
+mod avro;
 mod commit;
 mod error;
 mod manifests;
 mod partition;
+pub mod scan;
 
 pub use commit::{
     CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, PROCESS_ID,

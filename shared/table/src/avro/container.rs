@@ -1,0 +1,191 @@
+//! Avro's object container files: a header with the writer's schema, and blocks of values, each compressed alone.
+
+use std::{collections::HashMap, io::Read};
+
+use super::{AvroError, AvroType, Cursor};
+
+const MAGIC: [u8; 4] = *b"Obj\x01";
+const SYNC_LENGTH: usize = 16;
+/// What one block may grow to. Writers end a block after 16 KB to a few MB; some write a whole manifest as one.
+const MAX_BLOCK_BYTES: usize = 256 << 20;
+
+/// An Avro file in memory, its header read.
+pub(crate) struct Container<'a> {
+    metadata: HashMap<&'a str, &'a [u8]>,
+    schema: AvroType,
+    codec: Codec,
+    sync: [u8; SYNC_LENGTH],
+    blocks: Cursor<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Codec {
+    Null,
+    Deflate,
+    Snappy,
+    Zstandard,
+}
+
+impl<'a> Container<'a> {
+    /// Reads the header.
+    pub(crate) fn open(file: &'a [u8]) -> Result<Self, AvroError> {
+        let mut cursor = Cursor::new(file);
+        if cursor.array::<4>().ok() != Some(MAGIC) {
+            return Err(AvroError::corrupt("it is no Avro file"));
+        }
+        let mut metadata = HashMap::new();
+        cursor.items(|cursor| {
+            metadata.insert(cursor.string()?, cursor.bytes()?);
+            Ok(())
+        })?;
+        let sync = cursor.array()?;
+        let codec = match metadata.get("avro.codec").copied() {
+            None | Some(b"null") => Codec::Null,
+            Some(b"deflate") => Codec::Deflate,
+            Some(b"snappy") => Codec::Snappy,
+            Some(b"zstandard") => Codec::Zstandard,
+            Some(other) => {
+                return Err(AvroError::Unsupported(format!(
+                    "it is compressed with {}, of which only null, deflate, snappy and zstandard can be read",
+                    String::from_utf8_lossy(other)
+                )));
+            }
+        };
+        let schema = metadata
+            .get("avro.schema")
+            .ok_or_else(|| AvroError::corrupt("its header has no Avro schema"))?;
+        Ok(Self {
+            schema: AvroType::parse(schema)?,
+            metadata,
+            codec,
+            sync,
+            blocks: cursor,
+        })
+    }
+
+    /// The writer's schema.
+    pub(crate) fn schema(&self) -> &AvroType {
+        &self.schema
+    }
+
+    /// A value of the header, where it is text.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&'a str> {
+        std::str::from_utf8(self.metadata.get(key)?).ok()
+    }
+
+    /// Calls `read` for each value, in the file's order, with the cursor before it; `read` must step over all of it.
+    pub(crate) fn for_each(
+        mut self,
+        mut read: impl FnMut(&mut Cursor<'_>) -> Result<(), AvroError>,
+    ) -> Result<(), AvroError> {
+        let mut decompressed = Vec::new();
+        while !self.blocks.is_empty() {
+            let count = self.blocks.varint()?;
+            let block = self.blocks.bytes()?;
+            if self.blocks.array()? != self.sync {
+                return Err(AvroError::corrupt(
+                    "a block does not end with the sync marker",
+                ));
+            }
+            let values = match self.codec {
+                Codec::Null => block,
+                codec => {
+                    decompressed.clear();
+                    decompress(codec, block, &mut decompressed)?;
+                    decompressed.as_slice()
+                }
+            };
+            // A value takes a byte at least: manifests hold no empty records.
+            let count = u64::try_from(count)
+                .ok()
+                .filter(|count| *count <= values.len() as u64)
+                .ok_or_else(|| {
+                    AvroError::corrupt(format!("{count} values in {} bytes", values.len()))
+                })?;
+            let mut cursor = Cursor::new(values);
+            for _ in 0..count {
+                read(&mut cursor)?;
+            }
+            if !cursor.is_empty() {
+                return Err(AvroError::corrupt(format!(
+                    "{} bytes after the last value of a block",
+                    cursor.rest().len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends what is in `block` to `output`.
+fn decompress(codec: Codec, block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
+    match codec {
+        Codec::Null => {
+            output.extend_from_slice(block);
+            Ok(())
+        }
+        Codec::Deflate => inflate(block, output),
+        Codec::Snappy => unsnap(block, output),
+        Codec::Zstandard => {
+            let failed =
+                |error| AvroError::corrupt(format!("a zstandard block can't be read: {error}"));
+            let decoder = zstd::Decoder::new(block).map_err(failed)?;
+            let limit = MAX_BLOCK_BYTES as u64 + 1;
+            let read = decoder.take(limit).read_to_end(output).map_err(failed)?;
+            check_size(read)
+        }
+    }
+}
+
+fn inflate(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
+    let mut inflater = flate2::Decompress::new(false);
+    output.reserve(block.len().saturating_mul(4).min(MAX_BLOCK_BYTES));
+    loop {
+        let read = usize::try_from(inflater.total_in()).unwrap_or(usize::MAX);
+        let input = block.get(read..).unwrap_or_default();
+        let status = inflater
+            .decompress_vec(input, output, flate2::FlushDecompress::Finish)
+            .map_err(|error| {
+                AvroError::corrupt(format!("a deflate block can't be read: {error}"))
+            })?;
+        check_size(output.len())?;
+        match status {
+            flate2::Status::StreamEnd => return Ok(()),
+            _ if output.len() == output.capacity() => output.reserve(output.len().max(1 << 16)),
+            _ => return Err(AvroError::corrupt("a deflate block is cut short")),
+        }
+    }
+}
+
+/// Avro's snappy blocks end with the CRC-32 of what they hold, big-endian.
+fn unsnap(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
+    let failed = |error| AvroError::corrupt(format!("a snappy block can't be read: {error}"));
+    let (compressed, checksum) = block
+        .split_last_chunk::<4>()
+        .ok_or_else(|| AvroError::corrupt("a snappy block is cut short"))?;
+    let length = snap::raw::decompress_len(compressed).map_err(failed)?;
+    check_size(length)?;
+    // Three bytes copy at most 64: what claims more is not worth the memory.
+    if length > compressed.len().saturating_mul(32) {
+        return Err(AvroError::corrupt(
+            "a snappy block claims an impossible size",
+        ));
+    }
+    output.resize(length, 0);
+    snap::raw::Decoder::new()
+        .decompress(compressed, output)
+        .map_err(failed)?;
+    if crc32fast::hash(output) != u32::from_be_bytes(*checksum) {
+        return Err(AvroError::corrupt("a snappy block has the wrong checksum"));
+    }
+    Ok(())
+}
+
+fn check_size(size: usize) -> Result<(), AvroError> {
+    if size > MAX_BLOCK_BYTES {
+        return Err(AvroError::corrupt(format!(
+            "a block is larger than {MAX_BLOCK_BYTES} bytes when decompressed"
+        )));
+    }
+    Ok(())
+}
