@@ -163,11 +163,17 @@ pub enum LeftAloneReason {
     },
     /// The plan was full: the partition's turn comes with the next one.
     PlanFull,
-    /// The files are of a format that can't be rewritten.
+    /// The files, or delete files that apply to them, are of a format that can't be rewritten.
     UnsupportedFormat {
         /// `avro` or `orc`.
         format: String,
     },
+    /// The files, or delete files that apply to them, are encrypted.
+    Encrypted,
+    /// The table is of format version 3: a rewrite would have to keep the id of each row.
+    RowLineage,
+    /// The table's property `icepress.enabled` is `false`.
+    Disabled,
 }
 
 /// Files of one partition and spec that a plan does not touch, and why.

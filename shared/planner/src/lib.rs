@@ -1,2 +1,39 @@
-//! Plans: health, grouping, and why or why not. Knows nothing of AWS.
+//! Plans: which files of a table to rewrite together, why, and why the rest is left alone.
+//!
+//! A plan is made of what the manifests say and of nothing else: no data file is opened, because on S3
+//! Intelligent-Tiering even a look at a footer moves the whole object back to the dear tier. Knows nothing of AWS.
+//!
+//! # Which files
+//! As Iceberg's `rewrite_data_files` has it, a file is a candidate when it is smaller than 0.75 × or larger than
+//! 1.8 × the target. Candidates are packed in the table's own order, partition by partition and spec by spec, so that
+//! neighbours stay neighbours, and a group is kept when it is worth it: enough files, more than a target file of
+//! content, or a file that is too large.
+//!
+//! # Deletes
+//! Iceberg's defaults leave delete files alone for ever (a threshold of 2,147,483,647 files, a ratio of 0.3), and so
+//! readers merge them for ever. Here a file with deletes is a candidate when any of these holds, and its group is then
+//! kept whatever its size:
+//! * at least a tenth of its rows is deleted (`icepress.delete-ratio-threshold`), as far as manifests can tell;
+//! * two or more delete files apply to it (`icepress.delete-file-threshold`): each is one more thing to open;
+//! * it is smaller than an eighth of the target: reading it with its delete file costs about what rewriting it costs;
+//! * its partition is rewritten anyhow. Without this, one healthy file would keep a delete file alive that all its
+//!   neighbours have got rid of, since a delete file goes only when nothing needs it.
+//!
+//! So a table whose deletes are spread over small files, or that many deletes have hit, ends with none; a large file
+//! with one delete file that hides a few rows is left alone until that is worth rewriting it.
+//!
+//! # The fixed point
+//! The plan that follows a run is empty. What a group writes is of the target size but for one last file, which alone
+//! is no group; the last files of several groups of one partition are merged by a second plan, for which
+//! [`icepress_model::TablePlan::follow_up`] asks.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod deletes;
+mod groups;
+mod health;
+mod options;
+mod partition;
+mod plan;
+
+pub use options::{InvalidProperty, PlanOptions};
+pub use plan::{PlanError, plan_table, refusal};

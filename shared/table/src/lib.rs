@@ -7,6 +7,7 @@
 pub mod append;
 mod avro;
 mod commit;
+pub mod delete_index;
 mod error;
 mod manifests;
 mod partition;

@@ -232,11 +232,3 @@ impl SnapshotScan {
             + self.delete_files.capacity() * size_of::<DeleteFileEntry>()
     }
 }
-#[cfg(test)]
-fn assert_send<'a>(
-    storage: &'a dyn icepress_storage::Storage,
-    metadata: &'a iceberg::spec::TableMetadata,
-    table: &'a TableId,
-) -> impl Send + 'a {
-    open_snapshot(storage, table, metadata)
-}

@@ -1,0 +1,85 @@
+//! Packing candidates into groups, in the table's own order, and judging which groups are worth it.
+
+use icepress_model::GroupReason;
+
+use crate::PlanOptions;
+
+/// How many pairs of a data file and a delete file one group may have: a table of many small commits has every data
+/// file under hundreds of equality deletes, and each pair is written down.
+const MAX_GROUP_PAIRS: u64 = 1 << 20;
+
+/// A data file that might be rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Its index in the scan.
+    pub(crate) file: u32,
+    pub(crate) size: u64,
+    /// How many delete files apply to it.
+    pub(crate) deletes: u64,
+    /// Whether its deletes alone make it worth rewriting.
+    pub(crate) for_deletes: bool,
+}
+
+/// Candidates of one partition to be rewritten together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PackedGroup {
+    pub(crate) files: Vec<u32>,
+    pub(crate) bytes: u64,
+    pub(crate) pairs: u64,
+    pub(crate) reason: GroupReason,
+}
+
+/// Packs candidates one after the other, each group as full as it may get, and keeps the groups that are worth it.
+///
+/// Neighbours stay together: a writer that works along time or key leaves files that don't overlap, and mixing them
+/// would make every reader of one range open them all.
+pub(crate) fn pack(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGroup> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    while start < candidates.len() {
+        let mut end = start;
+        let (mut bytes, mut pairs) = (0u64, 0u64);
+        while let Some(candidate) = candidates.get(end) {
+            let fits = bytes + candidate.size <= options.group_bytes()
+                && pairs + candidate.deletes <= MAX_GROUP_PAIRS
+                && ((end - start) as u64) < options.max_group_files;
+            // A file that is too large for any group gets one of its own.
+            if !fits && end > start {
+                break;
+            }
+            bytes += candidate.size;
+            pairs += candidate.deletes;
+            end += 1;
+        }
+        let members = &candidates[start..end];
+        if let Some(reason) = reason(members, bytes, options) {
+            groups.push(PackedGroup {
+                files: members.iter().map(|candidate| candidate.file).collect(),
+                bytes,
+                pairs,
+                reason,
+            });
+        }
+        start = end;
+    }
+    groups
+}
+
+/// Why a group is worth rewriting; `None` where it is not.
+fn reason(members: &[Candidate], bytes: u64, options: &PlanOptions) -> Option<GroupReason> {
+    let several = members.len() > 1;
+    let too_large = |candidate: &Candidate| candidate.size > options.max_file_size();
+    if options.force {
+        Some(GroupReason::Forced)
+    } else if members.iter().any(|candidate| candidate.for_deletes) {
+        Some(GroupReason::Deletes)
+    } else if several && members.len() as u64 >= options.min_input_files {
+        Some(GroupReason::EnoughFiles)
+    } else if members.iter().any(too_large) {
+        Some(GroupReason::TooLarge)
+    } else if several && bytes > options.target().get() {
+        Some(GroupReason::EnoughContent)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,187 @@
+//! What can be set about plans: defaults, and a table's own properties.
+
+use std::{collections::HashMap, str::FromStr};
+
+use icepress_model::{Bytes, TableId};
+use thiserror::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// Iceberg's `write.target-file-size-bytes` where a table does not set it.
+const DEFAULT_TARGET: Bytes = Bytes::mebibytes(512);
+
+/// How to plan. Each option can be overridden by the table property named with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanOptions {
+    /// `icepress.enabled`: whether the table is maintained at all. Default `true`.
+    pub enabled: bool,
+    /// `icepress.target-file-size-bytes`, else the table's `write.target-file-size-bytes`, else 512 MiB.
+    pub target_file_size: Option<Bytes>,
+    /// `icepress.min-input-files`: how many candidates are worth rewriting, whatever their size. Default 5, at
+    /// least 2: one file rewritten alone would be a candidate again.
+    pub min_input_files: u64,
+    /// `icepress.delete-ratio-threshold`: from which share of deleted rows on a file is rewritten. Default 0.1.
+    pub delete_ratio_threshold: f64,
+    /// `icepress.delete-file-threshold`: from how many delete files on a file is rewritten. Default 2.
+    pub delete_file_threshold: u64,
+    /// `icepress.max-group-bytes`: the most bytes of input in a group, so that a function can end it in its time.
+    /// Default 5 GiB. Twice the target is allowed in any case: smaller groups could not make whole files.
+    pub max_group_bytes: Bytes,
+    /// `icepress.max-group-files`: the most data files in a group. Default 5,000.
+    pub max_group_files: u64,
+    /// `icepress.max-plan-bytes`: the most bytes of input in a plan. Default 256 GiB. One group is allowed in any
+    /// case.
+    pub max_plan_bytes: Bytes,
+    /// `icepress.max-plan-files`: the most data files in a plan. Default 50,000. One group is allowed in any case.
+    pub max_plan_files: u64,
+    /// Whether a person asked for all files to be rewritten. No table property.
+    pub force: bool,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            target_file_size: None,
+            min_input_files: 5,
+            delete_ratio_threshold: 0.1,
+            delete_file_threshold: 2,
+            max_group_bytes: Bytes::mebibytes(5 << 10),
+            max_group_files: 5_000,
+            max_plan_bytes: Bytes::mebibytes(256 << 10),
+            max_plan_files: 50_000,
+            force: false,
+        }
+    }
+}
+
+/// A table property that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("table {table}: the property {property} is '{value}', but must be {shape}")]
+pub struct InvalidProperty {
+    /// The table.
+    pub table: TableId,
+    /// The property.
+    pub property: String,
+    /// What it is set to.
+    pub value: String,
+    /// What it must look like.
+    pub shape: String,
+}
+
+impl PlanOptions {
+    /// These options with what the table's own properties say in their place.
+    pub fn for_table(
+        &self,
+        table: &TableId,
+        properties: &HashMap<String, String>,
+    ) -> Result<Self, InvalidProperty> {
+        let read = Properties { table, properties };
+        let bytes = |property: &str, default: Bytes| {
+            let bytes = read.number(property, BYTES, at_least_one)?;
+            Ok(bytes.map_or(default, Bytes))
+        };
+        let target = match read.number("icepress.target-file-size-bytes", BYTES, at_least_one)? {
+            None if self.target_file_size.is_some() => self.target_file_size.map(Bytes::get),
+            None => read.number("write.target-file-size-bytes", BYTES, at_least_one)?,
+            own => own,
+        };
+        let min_input_files = read
+            .number("icepress.min-input-files", "a number, 2 or more", |files| {
+                *files >= 2
+            })?
+            .unwrap_or(self.min_input_files);
+        let shape =
+            format!("a number, at least icepress.min-input-files, which is {min_input_files}");
+        let max_group_files = read
+            .number("icepress.max-group-files", &shape, |files| {
+                *files >= min_input_files
+            })?
+            .unwrap_or(self.max_group_files.max(min_input_files));
+        Ok(Self {
+            enabled: read
+                .number("icepress.enabled", "true or false", |_: &bool| true)?
+                .unwrap_or(self.enabled),
+            target_file_size: target.map(Bytes),
+            min_input_files,
+            delete_ratio_threshold: read
+                .number(
+                    "icepress.delete-ratio-threshold",
+                    "a number above 0, up to 1",
+                    |ratio: &f64| *ratio > 0.0 && *ratio <= 1.0,
+                )?
+                .unwrap_or(self.delete_ratio_threshold),
+            delete_file_threshold: read
+                .number("icepress.delete-file-threshold", COUNT, at_least_one)?
+                .unwrap_or(self.delete_file_threshold),
+            max_group_bytes: bytes("icepress.max-group-bytes", self.max_group_bytes)?,
+            max_group_files,
+            max_plan_bytes: bytes("icepress.max-plan-bytes", self.max_plan_bytes)?,
+            max_plan_files: read
+                .number("icepress.max-plan-files", COUNT, at_least_one)?
+                .unwrap_or(self.max_plan_files),
+            force: self.force,
+        })
+    }
+
+    /// The size that output files shall have.
+    pub fn target(&self) -> Bytes {
+        self.target_file_size.unwrap_or(DEFAULT_TARGET)
+    }
+
+    /// Below this a file is too small: 0.75 × the target.
+    pub(crate) fn min_file_size(&self) -> u64 {
+        (self.target().get() as f64 * 0.75) as u64
+    }
+
+    /// Above this a file is too large: 1.8 × the target.
+    pub(crate) fn max_file_size(&self) -> u64 {
+        (self.target().get() as f64 * 1.8) as u64
+    }
+
+    /// Up to this a file with deletes is rewritten for any of them: an eighth of the target.
+    pub(crate) fn cheap_file_size(&self) -> u64 {
+        self.target().get() / 8
+    }
+
+    /// The most bytes of a group.
+    pub(crate) fn group_bytes(&self) -> u64 {
+        let least = self.target().get().saturating_mul(2);
+        self.max_group_bytes.get().max(least)
+    }
+}
+
+const BYTES: &str = "a number of bytes, 1 or more";
+const COUNT: &str = "a number, 1 or more";
+
+fn at_least_one(number: &u64) -> bool {
+    *number >= 1
+}
+
+struct Properties<'a> {
+    table: &'a TableId,
+    properties: &'a HashMap<String, String>,
+}
+
+impl Properties<'_> {
+    fn number<T: FromStr>(
+        &self,
+        property: &str,
+        shape: &str,
+        allowed: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, InvalidProperty> {
+        let Some(value) = self.properties.get(property) else {
+            return Ok(None);
+        };
+        match value.trim().parse().ok().filter(allowed) {
+            Some(number) => Ok(Some(number)),
+            None => Err(InvalidProperty {
+                table: self.table.clone(),
+                property: property.to_owned(),
+                value: value.clone(),
+                shape: shape.to_owned(),
+            }),
+        }
+    }
+}

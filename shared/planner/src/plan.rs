@@ -1,0 +1,329 @@
+//! The plan of one table.
+
+use std::collections::HashMap;
+
+use iceberg::spec::{FormatVersion, StructType, TableMetadata};
+use icepress_model::{
+    BaseState, Bytes, Group, InputFile, LeftAlone, LeftAloneReason, MetadataLocation, PlanTotals,
+    SchemaId, SequenceNumber, SpecId, TableId, TablePlan,
+};
+use icepress_table::{
+    PartitionError,
+    delete_index::{DeleteIndex, DuplicateVector},
+    partition_name, partition_to_json, partition_type,
+    scan::SnapshotScan,
+};
+use thiserror::Error;
+
+use crate::{
+    InvalidProperty, PlanOptions,
+    deletes::DeletedShares,
+    groups::PackedGroup,
+    health::table_health,
+    partition::{Context, PartitionView, Unreadable, look_at, readable_delete},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How many pairs of a data file and a delete file a whole plan may have: each is written down.
+const MAX_PLAN_PAIRS: u64 = 4 << 20;
+
+/// A table that can't be planned.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// One of its properties can't be used.
+    #[error(transparent)]
+    Property(#[from] InvalidProperty),
+    /// Its files contradict each other.
+    #[error("table {table}: {source}")]
+    Vectors {
+        /// The table.
+        table: TableId,
+        /// How.
+        #[source]
+        source: DuplicateVector,
+    },
+    /// A partition does not fit its spec.
+    #[error("table {table}: {source}")]
+    Partition {
+        /// The table.
+        table: TableId,
+        /// How.
+        #[source]
+        source: PartitionError,
+    },
+}
+
+/// Whether the table is left alone as a whole, which can be known without reading its manifests.
+pub fn refusal(
+    table: &TableId,
+    metadata: &TableMetadata,
+    options: &PlanOptions,
+) -> Result<Option<LeftAloneReason>, InvalidProperty> {
+    let options = options.for_table(table, metadata.properties())?;
+    Ok(if !options.enabled {
+        Some(LeftAloneReason::Disabled)
+    } else if metadata.format_version() == FormatVersion::V3 {
+        Some(LeftAloneReason::RowLineage)
+    } else {
+        None
+    })
+}
+
+/// What to rewrite of the table that `scan` has the files of, as `metadata` at `location` describes it.
+///
+/// The table's properties override `options`. Every data file is an input of one group, or is left alone for a reason
+/// that is given; no file is ever in two groups, and none in part. Where the plan would be larger than the options
+/// allow, the worst partitions come first.
+pub fn plan_table(
+    scan: &SnapshotScan,
+    metadata: &TableMetadata,
+    location: &MetadataLocation,
+    options: &PlanOptions,
+) -> Result<TablePlan, PlanError> {
+    let table = scan.table();
+    let refused = refusal(table, metadata, options)?;
+    let options = options.for_table(table, metadata.properties())?;
+    let index = DeleteIndex::of_scan(scan).map_err(|source| PlanError::Vectors {
+        table: table.clone(),
+        source,
+    })?;
+    let files_of = files_by_partition(scan);
+    let shares = DeletedShares::new(scan, &index, &files_of);
+    let context = Context {
+        scan,
+        options: &options,
+        index: &index,
+        shares: &shares,
+        all_deletes_readable: scan
+            .delete_files()
+            .iter()
+            .all(|delete| readable_delete(delete.format, delete.encrypted)),
+    };
+    let mut views: Vec<PartitionView> = files_of
+        .iter()
+        .zip(0..)
+        .filter(|(files, _)| !files.is_empty())
+        .map(|(files, number)| look_at(&context, number, files))
+        .collect();
+    let facts: Vec<_> = views.iter().map(|view| view.facts).collect();
+    let health = table_health(&facts, options.target().get());
+    let totals = totals(scan, views.len());
+
+    if refused.is_some() {
+        for view in &mut views {
+            let grouped = std::mem::take(&mut view.groups);
+            view.rest_files += count_files(&grouped);
+            view.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
+        }
+    }
+    let cut = views.iter().any(|view| view.groups.len() > 1);
+    let left_out = cap(&mut views, &options);
+    let names = Names {
+        scan,
+        metadata,
+        types: HashMap::new(),
+    };
+    let written = write(names, &context, &views, &left_out, refused.as_ref());
+    let (groups, left_alone) = written.map_err(|source| PlanError::Partition {
+        table: table.clone(),
+        source,
+    })?;
+    Ok(TablePlan {
+        base: scan.snapshot().map(|snapshot| BaseState {
+            metadata_location: location.clone(),
+            snapshot_id: snapshot.snapshot_id,
+            starting_sequence_number: if metadata.format_version() == FormatVersion::V1 {
+                SequenceNumber(0)
+            } else {
+                snapshot.sequence_number
+            },
+            schema_id: SchemaId(metadata.current_schema_id()),
+        }),
+        follow_up: cut || !left_out.is_empty(),
+        groups,
+        left_alone,
+        health,
+        totals,
+    })
+}
+
+/// The data files of each partition, by index, in the table's order.
+fn files_by_partition(scan: &SnapshotScan) -> Vec<Vec<u32>> {
+    let mut files_of = vec![Vec::new(); scan.partitions().len()];
+    for (file, index) in scan.data_files().iter().zip(0..) {
+        files_of[file.partition as usize].push(index);
+    }
+    files_of
+}
+
+fn totals(scan: &SnapshotScan, partitions: usize) -> PlanTotals {
+    let (data, deletes) = (scan.data_files(), scan.delete_files());
+    PlanTotals {
+        data_files: data.len() as u64,
+        data_bytes: data.iter().map(|file| file.size).sum(),
+        rows: data.iter().map(|file| file.rows).sum(),
+        delete_files: deletes.len() as u64,
+        delete_bytes: deletes.iter().map(|file| file.size).sum(),
+        partitions: partitions as u64,
+    }
+}
+
+fn count_files(groups: &[PackedGroup]) -> u64 {
+    groups.iter().map(|group| group.files.len() as u64).sum()
+}
+
+/// Takes groups out until the plan is as small as it must be; the groups of the worst partitions stay. Returns files
+/// and bytes taken out, by partition number.
+fn cap(views: &mut [PartitionView], options: &PlanOptions) -> HashMap<u32, (u64, u64)> {
+    let mut worst_first: Vec<usize> = (0..views.len()).collect();
+    // The sort is stable: of two that are as bad, the one that comes first in the table.
+    worst_first.sort_by(|left, right| views[*left].score.total_cmp(&views[*right].score));
+    let mut left_out = HashMap::new();
+    let (mut bytes, mut files, mut pairs) = (0u64, 0u64, 0u64);
+    let mut full = false;
+    for view in worst_first {
+        let view = &mut views[view];
+        let mut kept = 0;
+        for group in &view.groups {
+            let is_first = files == 0;
+            bytes += group.bytes;
+            files += group.files.len() as u64;
+            pairs += group.pairs;
+            let fits = bytes <= options.max_plan_bytes.get()
+                && files <= options.max_plan_files
+                && pairs <= MAX_PLAN_PAIRS;
+            full = full || !(fits || is_first);
+            if full {
+                break;
+            }
+            kept += 1;
+        }
+        let taken_out = view.groups.split_off(kept);
+        if !taken_out.is_empty() {
+            let bytes = taken_out.iter().map(|group| group.bytes).sum();
+            left_out.insert(view.number, (count_files(&taken_out), bytes));
+        }
+    }
+    left_out
+}
+
+/// Partitions' types, each looked up once.
+struct Names<'a> {
+    scan: &'a SnapshotScan,
+    metadata: &'a TableMetadata,
+    types: HashMap<SpecId, StructType>,
+}
+
+impl Names<'_> {
+    /// Spec, JSON and name of a partition.
+    fn of(&mut self, number: u32) -> Result<(SpecId, serde_json::Value, String), PartitionError> {
+        let partition = &self.scan.partitions()[number as usize];
+        let spec_id = partition.spec_id;
+        let typed = match self.types.entry(spec_id) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(unknown) => {
+                unknown.insert(partition_type(self.metadata, spec_id)?)
+            }
+        };
+        let json = partition_to_json(&partition.value, typed)?;
+        let spec = self.metadata.partition_spec_by_id(spec_id.get());
+        let name = spec.map(|spec| partition_name(spec, typed, &partition.value));
+        Ok((spec_id, json, name.unwrap_or_default()))
+    }
+}
+
+type Written = (Vec<Group>, Vec<LeftAlone>);
+
+fn write(
+    mut names: Names<'_>,
+    context: &Context<'_>,
+    views: &[PartitionView],
+    left_out: &HashMap<u32, (u64, u64)>,
+    refused: Option<&LeftAloneReason>,
+) -> Result<Written, PartitionError> {
+    let mut groups = Vec::new();
+    let mut left_alone = Vec::new();
+    for view in views {
+        let (spec_id, partition, partition_name) = names.of(view.number)?;
+        for packed in &view.groups {
+            groups.push(write_group(
+                context,
+                packed,
+                Group {
+                    spec_id,
+                    partition: partition.clone(),
+                    partition_name: partition_name.clone(),
+                    reason: packed.reason.clone(),
+                    inputs: Vec::with_capacity(packed.files.len()),
+                    deletes: Vec::new(),
+                    target_file_size: context.options.target(),
+                },
+            ));
+        }
+        let mut leave = |files: u64, bytes: u64, reason: LeftAloneReason| {
+            if files > 0 {
+                left_alone.push(LeftAlone {
+                    spec_id,
+                    partition_name: partition_name.clone(),
+                    files,
+                    bytes: Bytes(bytes),
+                    reason: refused.cloned().unwrap_or(reason),
+                });
+            }
+        };
+        if let Some((files, bytes)) = left_out.get(&view.number) {
+            leave(*files, *bytes, LeftAloneReason::PlanFull);
+        }
+        let reason = match view.rest_candidates {
+            0 => LeftAloneReason::Healthy,
+            candidates => LeftAloneReason::TooFewFiles {
+                candidates,
+                needed: context.options.min_input_files,
+            },
+        };
+        leave(view.rest_files, view.rest_bytes, reason);
+        for (unreadable, (files, bytes)) in &view.unreadable {
+            let reason = match unreadable {
+                Unreadable::Encrypted => LeftAloneReason::Encrypted,
+                Unreadable::Format(format) => LeftAloneReason::UnsupportedFormat {
+                    format: (*format).to_owned(),
+                },
+            };
+            leave(*files, *bytes, reason);
+        }
+    }
+    Ok((groups, left_alone))
+}
+
+/// Fills in a group's files and the delete files that apply to any of them.
+fn write_group(context: &Context<'_>, packed: &PackedGroup, mut group: Group) -> Group {
+    let scan = context.scan;
+    let mut place_of: HashMap<u32, u32> = HashMap::new();
+    for file in &packed.files {
+        let entry = &scan.data_files()[*file as usize];
+        let path = scan.path_of(entry);
+        let matches = context
+            .index
+            .for_file(&path, entry.partition, entry.sequence_number);
+        let deletes = matches
+            .numbers()
+            .map(|number| {
+                *place_of.entry(number).or_insert_with(|| {
+                    let delete = &scan.delete_files()[number as usize];
+                    group.deletes.push(scan.delete_file(delete));
+                    (group.deletes.len() - 1) as u32
+                })
+            })
+            .collect();
+        group.inputs.push(InputFile {
+            path,
+            size: entry.size,
+            rows: entry.rows,
+            sequence_number: entry.sequence_number,
+            deletes,
+        });
+    }
+    group
+}

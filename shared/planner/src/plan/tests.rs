@@ -1,0 +1,5 @@
+//! Plans cover every file once, end at a fixed point, and get rid of deletes.
+
+mod fixed_point;
+mod rules;
+mod world;
