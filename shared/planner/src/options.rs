@@ -61,7 +61,7 @@ impl Default for PlanOptions {
 #[error("table {table}: the property {property} is '{value}', but must be {shape}")]
 pub struct InvalidProperty {
     /// The table.
-    pub table: TableId,
+    pub table: Box<TableId>,
     /// The property.
     pub property: String,
     /// What it is set to.
@@ -177,7 +177,7 @@ impl Properties<'_> {
         match value.trim().parse().ok().filter(allowed) {
             Some(number) => Ok(Some(number)),
             None => Err(InvalidProperty {
-                table: self.table.clone(),
+                table: Box::new(self.table.clone()),
                 property: property.to_owned(),
                 value: value.clone(),
                 shape: shape.to_owned(),
