@@ -41,8 +41,10 @@ use writer::S3Writer;
 const ATTEMPTS: u32 = 8;
 /// Tries where the SDK does not try again by itself.
 const OWN_ATTEMPTS: u32 = 4;
-/// The longest wait before the second of our own tries; doubles from try to try.
+/// The longest wait before the second try; doubles from try to try.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest wait before any try.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Requests of one call for several ranges that run at a time.
 const RANGES_AT_A_TIME: usize = 8;
 /// Under this name an object's metadata says which conditional write made it.
@@ -77,7 +79,12 @@ impl S3Storage {
             .or_else(|| has_endpoint.then(|| "us-east-1".to_owned()));
         let mut builder = Builder::from(shared)
             .force_path_style(options.path_style.unwrap_or(has_endpoint))
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(FIRST_BACKOFF)
+                    .with_max_backoff(LONGEST_BACKOFF),
+            )
             .interceptor(counter.clone());
         builder.set_region(region.clone().map(Region::new));
         if let Some(endpoint) = &options.endpoint {

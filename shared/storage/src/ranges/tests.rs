@@ -30,6 +30,7 @@ fn near_ranges_are_joined_and_far_ones_are_not() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn every_range_is_found_again(starts in prop::collection::vec((0u64..6_000_000, 0u64..50_000), 0..12)) {
         let ranges: Vec<_> = starts.iter().map(|(start, length)| *start..start + length).collect();

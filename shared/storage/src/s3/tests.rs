@@ -1,1 +1,296 @@
+use std::sync::Arc;
 
+use aws_config::BehaviorVersion;
+use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, Region},
+    types::StorageClass,
+};
+use bytes::Bytes as Buffer;
+use icepress_model::{Bytes, ambient::Ambient};
+
+use super::{S3Options, S3Storage};
+use crate::{
+    AwsEnvironment, PutMode, Storage, StorageErrorKind, StorageRouter, WriteOptions,
+    conformance::{
+        self,
+        emulator::{Emulator, EmulatorKind},
+    },
+};
+
+/// An emulator with one bucket, and a plain client to look behind the adapter's back.
+struct S3Bench {
+    emulator: Emulator,
+    client: Client,
+    aws: AwsEnvironment,
+}
+
+impl S3Bench {
+    async fn start(kind: EmulatorKind) -> Option<Self> {
+        let emulator = Emulator::start(kind)?;
+        let config = emulator.config().await;
+        let client = Client::from_conf(Builder::from(&config).force_path_style(true).build());
+        client.create_bucket().bucket("lake").send().await.unwrap();
+        Some(Self {
+            aws: emulator.environment().await,
+            emulator,
+            client,
+        })
+    }
+
+    async fn storage(&self, options: S3Options) -> S3Storage {
+        S3Storage::connect(&self.aws, options, Ambient::system()).await
+    }
+
+    async fn class(&self, key: &str) -> Option<StorageClass> {
+        let head = self
+            .client
+            .head_object()
+            .bucket("lake")
+            .key(key)
+            .send()
+            .await
+            .unwrap();
+        head.storage_class().cloned()
+    }
+}
+
+/// Parts as small as S3 takes them.
+fn small_parts() -> S3Options {
+    S3Options {
+        part_size: Bytes::mebibytes(5),
+        parts_in_memory: 3,
+        ..S3Options::default()
+    }
+}
+
+async fn conforms(kind: EmulatorKind) {
+    let Some(bench) = S3Bench::start(kind).await else {
+        return;
+    };
+    let storage = bench.storage(small_parts()).await;
+    conformance::check_all(Arc::new(storage), "s3://lake/a/").await;
+    let router = StorageRouter::new(bench.aws.clone(), small_parts(), Ambient::system());
+    conformance::check_all(Arc::new(router), "s3a://lake/b/").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_storage_conforms_on_moto() {
+    conforms(EmulatorKind::Moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s3_storage_conforms_on_ministack() {
+    conforms(EmulatorKind::MiniStack).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_has_its_storage_class_and_is_counted() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let storage = bench.storage(small_parts()).await;
+    let own = WriteOptions {
+        storage_class: Some("STANDARD_IA".to_owned()),
+    };
+    let content = Buffer::from(vec![7; 12 << 20]);
+    for (prefix, options) in [("default", WriteOptions::default()), ("own", own)] {
+        let class = match prefix {
+            "own" => StorageClass::StandardIa,
+            _ => StorageClass::IntelligentTiering,
+        };
+        let small = Buffer::from_static(b"x");
+        let put = storage
+            .put(
+                &format!("s3://lake/{prefix}/put"),
+                small.clone(),
+                PutMode::CreateOnly,
+                &options,
+            )
+            .await;
+        put.unwrap();
+        assert_eq!(
+            bench.class(&format!("{prefix}/put")).await,
+            Some(class.clone())
+        );
+        for (name, content) in [("small", small), ("large", content.clone())] {
+            let mut writer = storage
+                .writer(&format!("s3://lake/{prefix}/{name}"), &options)
+                .await
+                .unwrap();
+            writer.write(content).await.unwrap();
+            writer.finish().await.unwrap();
+            assert_eq!(
+                bench.class(&format!("{prefix}/{name}")).await,
+                Some(class.clone()),
+                "{prefix} {name}"
+            );
+        }
+    }
+    let counts = storage.requests();
+    // Each round: one put, one small object, and beginning and end of the large one with its three parts.
+    assert_eq!((counts.put, counts.part), (8, 6));
+    assert_eq!(
+        (counts.get, counts.head, counts.list, counts.delete),
+        (0, 0, 0, 0)
+    );
+
+    // Two near ranges are one request, a far one another.
+    let far = 10 << 20;
+    storage
+        .read_ranges("s3://lake/own/large", &[0..10, far..far + 10, 100..110])
+        .await
+        .unwrap();
+    storage.info("s3://lake/own/large").await.unwrap();
+    storage.list("s3://lake/own/", None).await.unwrap();
+    storage.delete(&["s3://lake/own/large".to_owned()]).await;
+    let counts = storage.requests();
+    assert_eq!(
+        (counts.get, counts.head, counts.list, counts.delete),
+        (2, 1, 1, 1)
+    );
+
+    let plain = bench
+        .storage(S3Options {
+            storage_class: None,
+            ..small_parts()
+        })
+        .await;
+    let options = WriteOptions::default();
+    plain
+        .put(
+            "s3://lake/plain",
+            Buffer::new(),
+            PutMode::Overwrite,
+            &options,
+        )
+        .await
+        .unwrap();
+    assert!(matches!(
+        bench.class("plain").await,
+        None | Some(StorageClass::Standard)
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archived_object_is_told_apart() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let storage = bench.storage(S3Options::default()).await;
+    let glacier = WriteOptions {
+        storage_class: Some("GLACIER".to_owned()),
+    };
+    let location = "s3://lake/cold.parquet";
+    storage
+        .put(
+            location,
+            Buffer::from_static(b"cold"),
+            PutMode::Overwrite,
+            &glacier,
+        )
+        .await
+        .unwrap();
+    assert!(storage.info(location).await.unwrap().archived);
+    for error in [
+        storage.read(location).await.unwrap_err(),
+        storage.read_range(location, 0..2).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, StorageErrorKind::Archived, "{error}");
+        assert!(error.to_string().contains(location), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_aborted_upload_leaves_no_parts() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let storage = bench.storage(small_parts()).await;
+    let uploads = || async {
+        let open = bench
+            .client
+            .list_multipart_uploads()
+            .bucket("lake")
+            .send()
+            .await
+            .unwrap();
+        open.uploads().len()
+    };
+    let mut writer = storage
+        .writer("s3://lake/aborted", &WriteOptions::default())
+        .await
+        .unwrap();
+    writer.write(Buffer::from(vec![1; 11 << 20])).await.unwrap();
+    assert_eq!(uploads().await, 1);
+    writer.abort().await.unwrap();
+    assert_eq!(uploads().await, 0);
+    assert!(storage.info("s3://lake/aborted").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_bucket_and_a_missing_server_are_told() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let storage = bench.storage(S3Options::default()).await;
+    let options = WriteOptions::default();
+    for error in [
+        storage.read("s3://no-such-bucket/k").await.unwrap_err(),
+        storage
+            .list("s3://no-such-bucket/", None)
+            .await
+            .unwrap_err(),
+        storage
+            .put(
+                "s3://no-such-bucket/k",
+                Buffer::new(),
+                PutMode::Overwrite,
+                &options,
+            )
+            .await
+            .unwrap_err(),
+    ] {
+        assert_eq!(error.kind, StorageErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("no-such-bucket"), "{error}");
+    }
+    let outcomes = storage.delete(&["s3://no-such-bucket/k".to_owned()]).await;
+    assert!(outcomes[0].result.is_err());
+
+    drop(bench.emulator);
+    let error = storage.info("s3://lake/x").await.unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::Other, "{error}");
+    assert!(error.to_string().contains("s3://lake/x"), "{error}");
+}
+
+/// A chain that finds nothing.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        let error = CredentialsError::not_loaded("no provider in the chain had any");
+        future::ProvideCredentials::ready(Err(error))
+    }
+}
+
+#[tokio::test]
+async fn no_credentials_are_said_to_be_missing() {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(NoCredentials)
+        .endpoint_url("http://127.0.0.1:9")
+        .load()
+        .await;
+    let aws = AwsEnvironment::from_config(config);
+    let storage = S3Storage::connect(&aws, S3Options::default(), Ambient::system()).await;
+    let message = storage.read("s3://lake/x").await.unwrap_err().to_string();
+    assert!(
+        message.contains("no provider in the chain had any"),
+        "{message}"
+    );
+}
