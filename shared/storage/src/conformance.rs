@@ -12,6 +12,7 @@ use icepress_model::Bytes;
 use crate::{PutMode, Storage, StorageErrorKind, WriteOptions};
 
 pub mod emulator;
+pub mod proxy;
 
 /// Runs the whole suite.
 pub async fn check_all(storage: Arc<dyn Storage>, folder: &str) {

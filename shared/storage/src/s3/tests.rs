@@ -16,6 +16,7 @@ use crate::{
     conformance::{
         self,
         emulator::{Emulator, EmulatorKind},
+        proxy::{Mishap, Proxy},
     },
 };
 
@@ -293,4 +294,163 @@ async fn no_credentials_are_said_to_be_missing() {
         message.contains("no provider in the chain had any"),
         "{message}"
     );
+}
+
+/// A storage that reaches the emulator through a proxy.
+async fn through(bench: &S3Bench, proxy: &Proxy) -> S3Storage {
+    let options = S3Options {
+        endpoint: Some(proxy.endpoint().to_owned()),
+        ..small_parts()
+    };
+    bench.storage(options).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conditional_write_whose_answer_was_lost_is_still_ours() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let storage = through(&bench, &proxy).await;
+    let options = WriteOptions::default();
+    let content = Buffer::from_static(b"mine");
+
+    proxy.plan("PUT /lake/lost", 1, Mishap::AnswerLost);
+    storage
+        .put(
+            "s3://lake/lost",
+            content.clone(),
+            PutMode::CreateOnly,
+            &options,
+        )
+        .await
+        .unwrap();
+    assert_eq!(proxy.seen("PUT /lake/lost"), 2);
+
+    // Somebody else's object of the same content is not taken for ours.
+    storage
+        .put(
+            "s3://lake/theirs",
+            content.clone(),
+            PutMode::CreateOnly,
+            &options,
+        )
+        .await
+        .unwrap();
+    let error = storage
+        .put("s3://lake/theirs", content, PutMode::CreateOnly, &options)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::AlreadyExists, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_an_upload_whose_answer_was_lost_is_found_done() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let storage = through(&bench, &proxy).await;
+    proxy.plan("POST /lake/large?uploadId", 1, Mishap::AnswerLost);
+    proxy.plan("PUT /lake/large", 1, Mishap::AnswerLost);
+    let mut writer = storage
+        .writer("s3://lake/large", &WriteOptions::default())
+        .await
+        .unwrap();
+    writer.write(Buffer::from(vec![3; 11 << 20])).await.unwrap();
+    assert_eq!(writer.finish().await.unwrap(), Bytes(11 << 20));
+    assert_eq!(
+        storage.read("s3://lake/large").await.unwrap(),
+        vec![3; 11 << 20]
+    );
+    assert!(
+        storage.requests().part > 3,
+        "the lost part was sent again, and counted"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_is_tried_again_and_refusals_are_told() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let storage = through(&bench, &proxy).await;
+    let error =
+        |code: &str| format!("<Error><Code>{code}</Code><Message>said so</Message></Error>");
+    let slow_down = Mishap::AnsweredInstead(503, error("SlowDown"));
+    let options = WriteOptions::default();
+    proxy.plan("PUT /lake/x", 3, slow_down.clone());
+    storage
+        .put(
+            "s3://lake/x",
+            Buffer::from_static(b"x"),
+            PutMode::Overwrite,
+            &options,
+        )
+        .await
+        .unwrap();
+    proxy.plan("GET /lake/x", 3, slow_down.clone());
+    assert_eq!(storage.read("s3://lake/x").await.unwrap(), &b"x"[..]);
+    assert_eq!((storage.requests().put, storage.requests().get), (4, 4));
+    proxy.plan("GET /lake/busy", 100, slow_down);
+    let failed = storage.read("s3://lake/busy").await.unwrap_err();
+    assert_eq!(failed.kind, StorageErrorKind::Throttled, "{failed}");
+
+    proxy.plan(
+        "GET /lake/x",
+        1,
+        Mishap::AnsweredInstead(403, error("AccessDenied")),
+    );
+    let failed = storage.read("s3://lake/x").await.unwrap_err();
+    assert_eq!(failed.kind, StorageErrorKind::PermissionDenied, "{failed}");
+    assert!(
+        failed.to_string().contains("said so") && failed.to_string().contains("s3://lake/x"),
+        "{failed}"
+    );
+
+    let moved = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>the region 'us-east-1' is wrong; \
+                 expecting 'eu-central-1'</Message></Error>";
+    proxy.plan(
+        "GET /lake/x",
+        1,
+        Mishap::AnsweredInstead(400, moved.to_owned()),
+    );
+    let failed = storage.read("s3://lake/x").await.unwrap_err();
+    assert!(
+        failed
+            .to_string()
+            .contains("set client.region (or AWS_REGION) to eu-central-1"),
+        "{failed}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_batch_only_what_failed_is_reported() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let storage = through(&bench, &proxy).await;
+    let locations: Vec<String> = ["a", "b", "c"].map(|key| format!("s3://lake/{key}")).into();
+    let partly = |code: &str| {
+        let body = format!(
+            "<DeleteResult><Error><Key>b</Key><Code>{code}</Code><Message>no</Message></Error></DeleteResult>"
+        );
+        Mishap::AnsweredInstead(200, body)
+    };
+    proxy.plan("POST /lake", 1, partly("AccessDenied"));
+    let outcomes = storage.delete(&locations).await;
+    assert!(outcomes[0].result.is_ok() && outcomes[2].result.is_ok());
+    let error = outcomes[1].result.as_ref().unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::PermissionDenied, "{error}");
+    assert!(error.to_string().contains("s3://lake/b"), "{error}");
+
+    proxy.plan("POST /lake", 2, partly("InternalError"));
+    let outcomes = storage.delete(&locations).await;
+    assert!(
+        outcomes.iter().all(|outcome| outcome.result.is_ok()),
+        "{outcomes:?}"
+    );
+    assert_eq!(storage.requests().delete, 4);
 }

@@ -1,0 +1,187 @@
+//! A proxy between a client and an emulator that loses or replaces answers: what networks and services do to a request
+//! after it took effect, and what no emulator does by itself.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// What happens to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mishap {
+    /// It is carried out, and the connection breaks before the answer.
+    AnswerLost,
+    /// It is carried out, and answered with this status and body all the same.
+    AnsweredAfterwards(u16, String),
+    /// It never arrives; the answer is this status and body.
+    AnsweredInstead(u16, String),
+}
+
+/// Requests that have a mishap: those whose head (request line and headers) contains the text, so many times.
+#[derive(Debug)]
+struct Plan {
+    text: String,
+    times: usize,
+    mishap: Mishap,
+}
+
+/// A running proxy; ends when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    endpoint: String,
+    plans: Arc<Mutex<Vec<Plan>>>,
+    heads: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts one before `target`, an endpoint like `http://127.0.0.1:5000`.
+    pub async fn start(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has free ports");
+        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let target = target.trim_start_matches("http://").to_owned();
+        let plans = Arc::new(Mutex::new(Vec::new()));
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (shared_plans, shared_heads) = (Arc::clone(&plans), Arc::clone(&heads));
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (plans, heads) = (Arc::clone(&shared_plans), Arc::clone(&shared_heads));
+                let target = target.clone();
+                // A connection that breaks is the client's to notice.
+                tokio::spawn(async move { serve(client, &target, &plans, &heads).await.ok() });
+            }
+        });
+        Self {
+            endpoint,
+            plans,
+            heads,
+            task,
+        }
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The next `times` requests whose head contains `text` have this mishap.
+    pub fn plan(&self, text: &str, times: usize, mishap: Mishap) {
+        self.plans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Plan {
+                text: text.to_owned(),
+                times,
+                mishap,
+            });
+    }
+
+    /// How many requests whose head contains `text` came so far.
+    pub fn seen(&self, text: &str) -> usize {
+        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        heads.iter().filter(|head| head.contains(text)).count()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One request, then the connection is closed.
+async fn serve(
+    mut client: TcpStream,
+    target: &str,
+    plans: &Mutex<Vec<Plan>>,
+    heads: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    let mut request = Vec::new();
+    let head_end = loop {
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+        if let Some(position) = request.windows(4).position(|window| window == b"\r\n\r\n") {
+            break position + 4;
+        }
+    };
+    let head = String::from_utf8_lossy(&request[..head_end]).into_owned();
+    let length = header(&head, "content-length")
+        .and_then(|length| length.parse().ok())
+        .unwrap_or(0);
+    if header(&head, "expect").is_some() {
+        client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+    }
+    while request.len() < head_end + length {
+        if client.read_buf(&mut request).await? == 0 {
+            return Ok(());
+        }
+    }
+    heads
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(head.clone());
+    let mishap = take(plans, &head);
+    if let Some(Mishap::AnsweredInstead(status, body)) = &mishap {
+        return answer(&mut client, *status, body).await;
+    }
+
+    let mut server = TcpStream::connect(target).await?;
+    let closing = head
+        .trim_end()
+        .lines()
+        .filter(|line| {
+            !line.to_lowercase().starts_with("connection:")
+                && !line.to_lowercase().starts_with("expect:")
+        })
+        .chain(["Connection: close", "", ""])
+        .collect::<Vec<_>>()
+        .join("\r\n");
+    server.write_all(closing.as_bytes()).await?;
+    server.write_all(&request[head_end..]).await?;
+    let mut response = Vec::new();
+    server.read_to_end(&mut response).await?;
+    match mishap {
+        Some(Mishap::AnswerLost) => Ok(()),
+        Some(Mishap::AnsweredAfterwards(status, body)) => answer(&mut client, status, &body).await,
+        Some(Mishap::AnsweredInstead(..)) | None => {
+            client.write_all(&response).await?;
+            client.shutdown().await
+        }
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn take(plans: &Mutex<Vec<Plan>>, head: &str) -> Option<Mishap> {
+    let mut plans = plans.lock().unwrap_or_else(PoisonError::into_inner);
+    let plan = plans
+        .iter_mut()
+        .find(|plan| plan.times > 0 && head.contains(&plan.text))?;
+    plan.times -= 1;
+    Some(plan.mishap.clone())
+}
+
+async fn answer(client: &mut TcpStream, status: u16, body: &str) -> std::io::Result<()> {
+    let kind = if body.starts_with('{') {
+        "application/x-amz-json-1.1"
+    } else {
+        "application/xml"
+    };
+    let text = format!(
+        "HTTP/1.1 {status} Mishap\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    client.write_all(text.as_bytes()).await?;
+    client.shutdown().await
+}
