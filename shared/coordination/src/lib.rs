@@ -6,6 +6,9 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod dynamo;
+#[cfg(test)]
+mod emulator;
 mod encoding;
 mod error;
 pub mod invariants;
@@ -13,9 +16,13 @@ mod key;
 mod queue;
 mod rows;
 mod sqlite;
+mod sqs;
 mod store;
 mod transition;
 
+pub use dynamo::{
+    DEFAULT_RETENTION, DynamoRequest, DynamoRequests, DynamoStore, create_state_table,
+};
 pub use error::CoordinationError;
 pub use queue::{Received, TaskMessage, TaskQueue};
 pub use rows::{
@@ -23,4 +30,5 @@ pub use rows::{
     TableRow, TaskRow, TaskState,
 };
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
+pub use sqs::SqsQueue;
 pub use store::{ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome, StateStore};

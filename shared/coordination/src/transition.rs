@@ -49,6 +49,29 @@ pub(crate) fn take_lease(
     Some(after)
 }
 
+/// The bucket held until `now + ttl`.
+pub(crate) fn renew_lease(
+    before: &BucketRow,
+    lease: &Lease,
+    now: TimestampMs,
+    ttl: Duration,
+) -> Result<BucketRow> {
+    if !is_newest(before, lease) {
+        return Err(lost_lease(lease));
+    }
+    let after = BucketRow {
+        expires_at: now + ttl,
+        ..before.clone()
+    };
+    invariants::assert_bucket_step(before, &after);
+    Ok(after)
+}
+
+/// Whether the bucket is held under this lease.
+pub(crate) fn is_newest(row: &BucketRow, lease: &Lease) -> bool {
+    row.epoch == lease.epoch && row.owner.as_ref() == Some(&lease.owner)
+}
+
 /// The bucket let go; `None` where this lease was let go already.
 pub(crate) fn release_lease(
     before: &BucketRow,

@@ -99,9 +99,7 @@ impl SqliteStore {
         lease: &Lease,
     ) -> Result<BucketRow> {
         match self.read_bucket(on, lease.bucket).await? {
-            Some(row) if row.epoch == lease.epoch && row.owner.as_ref() == Some(&lease.owner) => {
-                Ok(row)
-            }
+            Some(row) if transition::is_newest(&row, lease) => Ok(row),
             _ => Err(transition::lost_lease(lease)),
         }
     }

@@ -149,12 +149,12 @@ impl StateStore for SqliteStore {
 
     async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease> {
         let mut transaction = self.file.begin().await?;
-        let mut row = self.leased(&mut transaction, lease).await?;
-        row.expires_at = now + ttl;
-        self.write_bucket(&mut transaction, &row).await?;
+        let before = self.leased(&mut transaction, lease).await?;
+        let after = transition::renew_lease(&before, lease, now, ttl)?;
+        self.write_bucket(&mut transaction, &after).await?;
         self.file.commit(transaction).await?;
         Ok(Lease {
-            expires_at: row.expires_at,
+            expires_at: after.expires_at,
             ..lease.clone()
         })
     }

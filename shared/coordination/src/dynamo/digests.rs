@@ -1,0 +1,196 @@
+//! Digests in DynamoDB: chunks below the row limit, and a head that says which chunks count.
+//!
+//! A new digest is written as chunks of a new version; then the head is swapped to it, under the lease; then the old
+//! chunks go. A reader that finds chunks of the head's version missing met a swap, and reads again.
+
+use aws_sdk_dynamodb::{
+    primitives::Blob,
+    types::{AttributeValue, DeleteRequest, Put, PutRequest, TransactWriteItem, WriteRequest},
+};
+use icepress_model::DatabaseId;
+
+use super::{
+    DynamoRequest, DynamoStore, Result,
+    item::{CHUNK_PREFIX, Item, Key, digest_of, number, text},
+    requests::unreadable,
+};
+use crate::{
+    Digest, Lease,
+    encoding::{self, Fields as _},
+    transition,
+};
+
+/// Bytes of a chunk: a row may have 400 KB in all.
+const CHUNK: usize = 256 * 1024;
+
+/// The `sk` of a chunk. Versions of older epochs sort before those of newer ones.
+fn chunk_key(database: &DatabaseId, version: &str, index: usize) -> Key {
+    Key {
+        pk: digest_of(database),
+        sk: format!("{CHUNK_PREFIX}{version}#{index:06}"),
+    }
+}
+
+/// The digest in the rows of a database; `None` where chunks are missing.
+fn assemble(database: &DatabaseId, rows: &[Item]) -> Result<Option<Digest>> {
+    let head_key = Key::digest_head(database);
+    let Some(head) = rows
+        .iter()
+        .find(|row| Key::of(row).as_ref() == Some(&head_key))
+    else {
+        return Ok(Some(Digest::default()));
+    };
+    let field = |name| {
+        let value = head.number(name).transpose();
+        let value = value.unwrap_or_else(|| Err(format!("'{name}' is missing")));
+        let value = value
+            .and_then(|value| usize::try_from(value).map_err(|_| format!("'{name}' is negative")));
+        value.map_err(|message| unreadable(&head_key, message))
+    };
+    let (chunks, bytes) = (field("chunks")?, field("bytes")?);
+    let version = head
+        .text("version")
+        .map_err(|message| unreadable(&head_key, message))?
+        .unwrap_or_default();
+    let mut digest = Vec::with_capacity(bytes);
+    for index in 0..chunks {
+        let key = chunk_key(database, &version, index);
+        let Some(chunk) = rows.iter().find(|row| Key::of(row).as_ref() == Some(&key)) else {
+            return Ok(None);
+        };
+        match chunk.get("digest") {
+            Some(AttributeValue::B(part)) => digest.extend_from_slice(part.as_ref()),
+            _ => return Err(unreadable(&key, "'digest' is missing".to_owned())),
+        }
+    }
+    if digest.len() != bytes {
+        let message = format!("its chunks have {} bytes instead of {bytes}", digest.len());
+        return Err(unreadable(&head_key, message));
+    }
+    Ok(Some(Digest(digest)))
+}
+
+impl DynamoStore {
+    pub(super) async fn read_digest(&self, database: &DatabaseId) -> Result<Digest> {
+        let mut race = self.race(format!("the digest of {database} could not be read"));
+        loop {
+            let rows = self.query(&digest_of(database), "").await?;
+            if let Some(digest) = assemble(database, &rows)? {
+                return Ok(digest);
+            }
+            race.lost().await?;
+        }
+    }
+
+    pub(super) async fn write_digest(
+        &self,
+        lease: &Lease,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()> {
+        let version = format!("{:020}#{}", lease.epoch.get(), self.ambient.uuid().simple());
+        let chunks = digest.0.chunks(CHUNK).enumerate().map(|(index, part)| {
+            let mut item = chunk_key(database, &version, index).item();
+            item.insert("digest".to_owned(), AttributeValue::B(Blob::new(part)));
+            let put = PutRequest::builder()
+                .set_item(Some(item))
+                .build()
+                .expect("its item is set");
+            WriteRequest::builder().put_request(put).build()
+        });
+        let chunks: Vec<WriteRequest> = chunks.collect();
+        let count = chunks.len();
+        self.batch_write(chunks).await?;
+        let actions = vec![
+            self.check_lease(lease),
+            self.head_action(lease, database, &version, count, digest.0.len()),
+        ];
+        let what = format!("the digest of {database} could not be written");
+        if self.transact(&what, actions).await?.is_err() {
+            self.remove_chunks(lease, database, |key| key.contains(&version))
+                .await?;
+            return Err(transition::lost_lease(lease));
+        }
+        self.remove_chunks(lease, database, |key| !key.contains(&version))
+            .await
+    }
+
+    fn head_action(
+        &self,
+        lease: &Lease,
+        database: &DatabaseId,
+        version: &str,
+        chunks: usize,
+        bytes: usize,
+    ) -> TransactWriteItem {
+        let count = |value| number(i64::try_from(value).unwrap_or(i64::MAX));
+        let epoch = number(encoding::signed(lease.epoch.get()));
+        let mut head = Key::digest_head(database).item();
+        head.insert("version".to_owned(), text(version));
+        head.insert("chunks".to_owned(), count(chunks));
+        head.insert("bytes".to_owned(), count(bytes));
+        head.insert("epoch".to_owned(), epoch.clone());
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(head))
+            .condition_expression("attribute_not_exists(#pk) OR #epoch <= :epoch")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_names("#epoch", "epoch")
+            .expression_attribute_values(":epoch", epoch)
+            .build()
+            .expect("table and item are set");
+        TransactWriteItem::builder().put(put).build()
+    }
+
+    /// Removes chunks that the caller picks, of this lease's epoch and of older ones: a newer owner's may be about to
+    /// count.
+    async fn remove_chunks(
+        &self,
+        lease: &Lease,
+        database: &DatabaseId,
+        picked: impl Fn(&str) -> bool,
+    ) -> Result<()> {
+        let mut doomed = Vec::new();
+        let mut from = None;
+        loop {
+            self.requests.add(DynamoRequest::Query);
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
+                .projection_expression("#pk, #sk")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_names("#sk", "sk")
+                .expression_attribute_values(":pk", text(digest_of(database)))
+                .expression_attribute_values(":first", text(CHUNK_PREFIX))
+                .expression_attribute_values(
+                    ":last",
+                    text(format!("{CHUNK_PREFIX}{:020}#~", lease.epoch.get())),
+                )
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| self.failed("digest chunks could not be listed", error))?;
+            let keys = page.items.unwrap_or_default();
+            doomed.extend(
+                keys.iter()
+                    .filter_map(Key::of)
+                    .filter(|key| picked(&key.sk)),
+            );
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                break;
+            }
+        }
+        let deletes = doomed.iter().map(|key| {
+            let delete = DeleteRequest::builder()
+                .set_key(Some(key.item()))
+                .build()
+                .expect("its key is set");
+            WriteRequest::builder().delete_request(delete).build()
+        });
+        self.batch_write(deletes.collect()).await
+    }
+}

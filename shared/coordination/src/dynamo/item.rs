@@ -1,0 +1,151 @@
+//! Rows as DynamoDB has them: keys, and attributes by the names of `encoding`.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use icepress_model::{BucketId, DatabaseId, ProcessId, TableId, TaskId, TimestampMs};
+
+use crate::{
+    encoding::{Column, Columns, Fields},
+    key,
+};
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// Buckets of one `pk`: few enough that a fleet's leases spread over several, many enough that one page has them all.
+const BUCKETS_TOGETHER: u32 = 64;
+
+/// The primary key of a row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) pk: String,
+    pub(super) sk: String,
+}
+
+impl Key {
+    pub(super) fn bucket(bucket: BucketId) -> Self {
+        Self {
+            pk: buckets_together(bucket.0 / BUCKETS_TOGETHER),
+            sk: format!("{:010}", bucket.0),
+        }
+    }
+
+    pub(super) fn table(bucket: BucketId, table: &TableId) -> Self {
+        Self {
+            pk: tables_of(bucket),
+            sk: key::of_table(table),
+        }
+    }
+
+    pub(super) fn digest_head(database: &DatabaseId) -> Self {
+        Self {
+            pk: digest_of(database),
+            sk: "head".to_owned(),
+        }
+    }
+
+    pub(super) fn process(process: &ProcessId) -> Self {
+        Self {
+            pk: process_rows(process),
+            sk: "process".to_owned(),
+        }
+    }
+
+    pub(super) fn task(task: &TaskId) -> Self {
+        Self {
+            pk: process_rows(&task.process),
+            sk: format!("{TASK_PREFIX}{:010}", task.index),
+        }
+    }
+
+    pub(super) fn history(table: &TableId, created_at: TimestampMs, process: &ProcessId) -> Self {
+        Self {
+            pk: history_of(table),
+            sk: format!("{:020}#{process}", created_at.get().max(0)),
+        }
+    }
+
+    pub(super) fn item(&self) -> Item {
+        HashMap::from([
+            ("pk".to_owned(), text(&self.pk)),
+            ("sk".to_owned(), text(&self.sk)),
+        ])
+    }
+
+    pub(super) fn of(item: &Item) -> Option<Self> {
+        Some(Self {
+            pk: item.get("pk")?.as_s().ok()?.clone(),
+            sk: item.get("sk")?.as_s().ok()?.clone(),
+        })
+    }
+}
+
+pub(super) const TASK_PREFIX: &str = "task#";
+pub(super) const CHUNK_PREFIX: &str = "chunk#";
+
+/// The `pk`s of the first `count` buckets.
+pub(super) fn all_buckets(count: u32) -> impl Iterator<Item = String> {
+    (0..count.div_ceil(BUCKETS_TOGETHER)).map(buckets_together)
+}
+
+fn buckets_together(number: u32) -> String {
+    format!("buckets#{number}")
+}
+
+pub(super) fn tables_of(bucket: BucketId) -> String {
+    format!("tables#{bucket}")
+}
+
+pub(super) fn digest_of(database: &DatabaseId) -> String {
+    format!("digest#{}", key::of_database(database))
+}
+
+pub(super) fn process_rows(process: &ProcessId) -> String {
+    format!("process#{process}")
+}
+
+pub(super) fn history_of(table: &TableId) -> String {
+    format!("history#{}", key::of_table(table))
+}
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl Into<i64>) -> AttributeValue {
+    AttributeValue::N(value.into().to_string())
+}
+
+/// The item of a row, key included.
+pub(super) fn item_of(key: &Key, columns: &Columns) -> Item {
+    let mut item = key.item();
+    for (name, value) in &columns.0 {
+        let value = match value {
+            Column::Text(value) => text(value),
+            Column::Number(value) => number(*value),
+        };
+        item.insert((*name).to_owned(), value);
+    }
+    item
+}
+
+impl Fields for Item {
+    fn text(&self, name: &'static str) -> Result<Option<String>, String> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(value)) => Ok(Some(value.clone())),
+            Some(other) => Err(format!("'{name}' is {other:?}, which is no text")),
+        }
+    }
+
+    fn number(&self, name: &'static str) -> Result<Option<i64>, String> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(value)) => value
+                .parse()
+                .map(Some)
+                .map_err(|_| format!("'{name}' is {value}, which is no whole number")),
+            Some(other) => Err(format!("'{name}' is {other:?}, which is no number")),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Bucket leases in DynamoDB.
+
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use icepress_model::{BucketCount, BucketId, TimestampMs, WorkerId};
+
+use super::{
+    DynamoStore, Result,
+    item::{Item, Key, all_buckets, item_of},
+    requests::Stored,
+};
+use crate::{
+    BucketRow, Lease,
+    encoding::{self, Columns, Fields as _},
+    transition,
+};
+
+fn encode(row: &BucketRow) -> Item {
+    let columns = Columns::default()
+        .number("bucket", row.bucket.0)
+        .text_if("owner", row.owner.as_ref().map(WorkerId::as_str))
+        .number("epoch", encoding::signed(row.epoch.get()))
+        .number("expires_at", row.expires_at.get())
+        .number("last_swept_at", row.last_swept_at.get());
+    item_of(&Key::bucket(row.bucket), &columns)
+}
+
+impl DynamoStore {
+    pub(super) async fn list_buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
+        let pages = all_buckets(count.0.get()).map(|pk| async move { self.query(&pk, "").await });
+        let mut rows: Vec<Option<BucketRow>> = count
+            .all()
+            .map(|bucket| Some(BucketRow::never_leased(bucket)))
+            .collect();
+        for item in try_join_all(pages).await?.into_iter().flatten() {
+            // The key says which bucket it is, whatever else can't be read.
+            let number = item.text("sk").ok().flatten();
+            let number = number.and_then(|number| number.parse::<u32>().ok());
+            let Some(bucket) = number.filter(|number| *number < count.0.get()) else {
+                continue;
+            };
+            rows[bucket as usize] = match encoding::decode_bucket(BucketId(bucket), &item) {
+                Ok(row) => Some(row),
+                Err(message) => {
+                    tracing::error!(bucket, message, "left out an unreadable bucket");
+                    None
+                }
+            };
+        }
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    async fn read_bucket(&self, bucket: BucketId) -> Result<Stored<BucketRow>> {
+        let stored = self
+            .get_stored(&Key::bucket(bucket), |item| {
+                encoding::decode_bucket(bucket, item)
+            })
+            .await?;
+        Ok(Stored {
+            row: stored
+                .row
+                .unwrap_or_else(|| BucketRow::never_leased(bucket)),
+            rev: stored.rev,
+            ttl: stored.ttl,
+        })
+    }
+
+    pub(super) async fn take(
+        &self,
+        bucket: BucketId,
+        owner: &WorkerId,
+        now: TimestampMs,
+        ttl: Duration,
+        guard: Duration,
+    ) -> Result<Option<Lease>> {
+        let mut race = self.race(format!("bucket {bucket} could not be taken"));
+        loop {
+            let before = self.read_bucket(bucket).await?;
+            let Some(after) = transition::take_lease(&before.row, owner, now, ttl, guard) else {
+                return Ok(None);
+            };
+            if self.put(encode(&after), before.rev).await? {
+                return Ok(Some(Lease {
+                    bucket,
+                    owner: owner.clone(),
+                    epoch: after.epoch,
+                    expires_at: after.expires_at,
+                }));
+            }
+            race.lost().await?;
+        }
+    }
+
+    pub(super) async fn renew(
+        &self,
+        lease: &Lease,
+        now: TimestampMs,
+        ttl: Duration,
+    ) -> Result<Lease> {
+        let mut race = self.race(format!("bucket {} could not be renewed", lease.bucket));
+        loop {
+            let before = self.read_bucket(lease.bucket).await?;
+            let after = transition::renew_lease(&before.row, lease, now, ttl)?;
+            if self.put(encode(&after), before.rev).await? {
+                return Ok(Lease {
+                    expires_at: after.expires_at,
+                    ..lease.clone()
+                });
+            }
+            race.lost().await?;
+        }
+    }
+
+    pub(super) async fn release(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
+        let mut race = self.race(format!("bucket {} could not be let go", lease.bucket));
+        loop {
+            let before = self.read_bucket(lease.bucket).await?;
+            let Some(after) = transition::release_lease(&before.row, lease, swept_at)? else {
+                return Ok(());
+            };
+            if self.put(encode(&after), before.rev).await? {
+                return Ok(());
+            }
+            race.lost().await?;
+        }
+    }
+}

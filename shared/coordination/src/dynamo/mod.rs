@@ -1,0 +1,84 @@
+//! The state store in one DynamoDB table.
+//!
+//! | row | `pk` | `sk` |
+//! |---|---|---|
+//! | bucket | `buckets#` number / 64 | its number, ten digits |
+//! | table | `tables#` bucket | `catalog/namespace/table` |
+//! | digest, its head and its chunks | `digest#catalog/namespace` | `head`, `chunk#` epoch `#` version `#` number |
+//! | process | `process#` id | `process` |
+//! | task | `process#` id | `task#` index, ten digits |
+//! | which processes a table had | `history#catalog/namespace/table` | time, twenty digits, `#` id |
+//!
+//! Tables that fall due carry `due_bucket` and `due_at`, the keys of the index `due`; no other row does, so that asking
+//! what is due reads nothing else. The index lags behind: what it says is read again from the table before it counts.
+//!
+//! Every row has a number `rev` that each write raises and compares, so that a write is `transition`'s function of the
+//! very row that was read, or does not happen. A write that was sent twice because its answer got lost is recognised
+//! by its `token`, or by DynamoDB itself in transactions.
+//!
+//! Rows carry `ttl` where they may go: digest chunks never, processes and tasks a retention after their start, or for
+//! a process after its end. So tasks of a process that never came to be go too.
+
+mod counters;
+mod digests;
+mod item;
+mod leases;
+mod processes;
+mod requests;
+mod setup;
+mod store;
+mod tables;
+mod tasks;
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_dynamodb::Client;
+use icepress_model::ambient::Ambient;
+
+pub use counters::{DynamoRequest, DynamoRequests};
+pub use setup::create_state_table;
+
+use crate::CoordinationError;
+
+type Result<T> = std::result::Result<T, CoordinationError>;
+
+/// How long ended processes and their tasks are kept by default.
+pub const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Leases, digests, tables, processes and tasks, in one DynamoDB table.
+#[derive(Debug, Clone)]
+pub struct DynamoStore {
+    client: Client,
+    table: String,
+    ambient: Ambient,
+    retention: Duration,
+    requests: Arc<DynamoRequests>,
+}
+
+impl DynamoStore {
+    /// The store in the table of that name, which [`create_state_table`] or `infra/` made. The client's own retries
+    /// answer throttling; nothing is sent before the first operation.
+    pub fn new(client: Client, table: impl Into<String>, ambient: Ambient) -> Self {
+        Self {
+            client,
+            table: table.into(),
+            ambient,
+            retention: DEFAULT_RETENTION,
+            requests: Arc::new(DynamoRequests::default()),
+        }
+    }
+
+    /// The same with another retention than [`DEFAULT_RETENTION`].
+    pub fn with_retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// How many requests of each kind this store sent so far, its clones' included.
+    pub fn requests(&self) -> &DynamoRequests {
+        &self.requests
+    }
+}
+
+#[cfg(test)]
+mod tests;

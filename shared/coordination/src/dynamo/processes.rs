@@ -1,0 +1,222 @@
+//! Processes in DynamoDB.
+
+use aws_sdk_dynamodb::types::{Put, PutRequest, TransactWriteItem, WriteRequest};
+use icepress_model::{MetadataLocation, ProcessId, ProcessOutcome, TableId, TimestampMs, WorkerId};
+
+use super::{
+    DynamoRequest, DynamoStore, Result,
+    item::{Item, Key, history_of, item_of, number, text},
+    requests::Stored,
+    tables, tasks,
+};
+use crate::{
+    CommitClaim, Lease, NewProcess, NewTask, ProcessRow, StartOutcome, TableRow,
+    encoding::{self, Fields as _},
+    transition,
+};
+
+fn encode(row: &ProcessRow, ttl: Option<i64>) -> Item {
+    let mut item = item_of(&Key::process(&row.process), &encoding::encode_process(row));
+    if let Some(ttl) = ttl {
+        item.insert("ttl".to_owned(), number(ttl));
+    }
+    item
+}
+
+impl DynamoStore {
+    /// When a row may go that is kept for the retention from `since`, in seconds since 1970.
+    fn ttl_after(&self, since: TimestampMs) -> i64 {
+        (since + self.retention).get() / 1_000
+    }
+
+    pub(super) async fn read_process(
+        &self,
+        process: &ProcessId,
+    ) -> Result<Stored<Option<ProcessRow>>> {
+        self.get_stored(&Key::process(process), encoding::decode_process)
+            .await
+    }
+
+    pub(super) async fn begin_process(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        process: &NewProcess,
+        tasks: &[NewTask],
+    ) -> Result<StartOutcome> {
+        let what = format!("a process of {} could not be started", process.table);
+        let mut race = self.race(what.clone());
+        let ttl = self.ttl_after(process.created_at);
+        let row = transition::new_process(lease, process, tasks);
+        let mut tasks_written = false;
+        loop {
+            let table = self
+                .read_table_to_plan(lease.bucket, &process.table)
+                .await?;
+            let active = table
+                .row
+                .as_ref()
+                .and_then(|row| row.active_process.clone());
+            if let Some(active) = active {
+                let check = vec![self.check_lease(lease)];
+                return match self.transact(&what, check).await? {
+                    Err(_) => Err(transition::lost_lease(lease)),
+                    Ok(()) if active == process.process => Ok(StartOutcome::Started),
+                    Ok(()) => Ok(StartOutcome::AlreadyActive(active)),
+                };
+            }
+            let started = transition::start(table.row.as_ref(), lease, seen, process)?;
+            if !tasks_written {
+                self.write_new_tasks(&row, tasks, ttl).await?;
+                tasks_written = true;
+            }
+            let actions = vec![
+                self.check_lease(lease),
+                self.put_action(tables::encode(&started), table.rev),
+                self.put_action(encode(&row, Some(ttl)), 0),
+                self.history_action(process, ttl),
+            ];
+            match self.transact(&what, actions).await? {
+                Ok(()) => return Ok(StartOutcome::Started),
+                Err(cancelled) if cancelled.failed(0) => return Err(transition::lost_lease(lease)),
+                Err(_) => race.lost().await?,
+            }
+        }
+    }
+
+    async fn write_new_tasks(&self, row: &ProcessRow, tasks: &[NewTask], ttl: i64) -> Result<()> {
+        let puts = transition::new_tasks(row, tasks).into_iter().map(|task| {
+            let mut item = tasks::encode(&task, Some(ttl));
+            item.insert("rev".to_owned(), number(1));
+            let put = PutRequest::builder()
+                .set_item(Some(item))
+                .build()
+                .expect("its item is set");
+            WriteRequest::builder().put_request(put).build()
+        });
+        self.batch_write(puts.collect()).await
+    }
+
+    /// A line in the table's history, which says only that there was this process.
+    fn history_action(&self, process: &NewProcess, ttl: i64) -> TransactWriteItem {
+        let key = Key::history(&process.table, process.created_at, &process.process);
+        let mut item = key.item();
+        item.insert("process".to_owned(), text(process.process.as_str()));
+        item.insert("ttl".to_owned(), number(ttl));
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .build()
+            .expect("table and item are set");
+        TransactWriteItem::builder().put(put).build()
+    }
+
+    pub(super) async fn list_processes(
+        &self,
+        table: &TableId,
+        limit: usize,
+    ) -> Result<Vec<ProcessRow>> {
+        let mut processes = Vec::new();
+        let mut from = None;
+        while processes.len() < limit {
+            let wanted = (limit - processes.len()).min(100);
+            self.requests.add(DynamoRequest::Query);
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .scan_index_forward(false)
+                .limit(i32::try_from(wanted).unwrap_or(100))
+                .key_condition_expression("#pk = :pk")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_values(":pk", text(history_of(table)))
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| self.failed("processes could not be listed", error))?;
+            let lines = page.items.unwrap_or_default();
+            let ids = lines
+                .iter()
+                .filter_map(|line| line.text("process").ok().flatten());
+            let keys: Vec<Key> = ids.map(|id| Key::process(&ProcessId(id))).collect();
+            let rows = self.batch_get(&keys).await?;
+            for key in keys {
+                let row = rows.iter().find(|row| Key::of(row).as_ref() == Some(&key));
+                // Its time may be over although the line is still there.
+                let Some(row) = row else { continue };
+                match encoding::decode_process(row) {
+                    Ok(process) => processes.push(process),
+                    Err(message) => {
+                        tracing::error!(%table, message, "left out an unreadable process");
+                    }
+                }
+            }
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(processes)
+    }
+
+    pub(super) async fn claim_process(
+        &self,
+        process: &ProcessId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<Option<CommitClaim>> {
+        let mut race = self.race(format!("the commit of {process} could not be claimed"));
+        loop {
+            let before = self.read_process(process).await?;
+            let claimed = before
+                .row
+                .as_ref()
+                .and_then(|row| transition::claim_commit(row, worker, now, deadline));
+            let Some(claimed) = claimed else {
+                return Ok(None);
+            };
+            if self.put(encode(&claimed, before.ttl), before.rev).await? {
+                return Ok(Some(CommitClaim {
+                    claim: claimed.commit_claims,
+                    process: claimed,
+                }));
+            }
+            race.lost().await?;
+        }
+    }
+
+    pub(super) async fn finish_process(
+        &self,
+        claim: &CommitClaim,
+        outcome: &ProcessOutcome,
+        committed_location: Option<&MetadataLocation>,
+        next_due_at: Option<TimestampMs>,
+        failures: u32,
+    ) -> Result<()> {
+        let id = &claim.process.process;
+        let what = format!("process {id} could not be ended");
+        let mut race = self.race(what.clone());
+        loop {
+            let before = self.read_process(id).await?;
+            let ended = transition::end(before.row.as_ref(), id, claim.claim, outcome)?;
+            let Some(ended) = ended else {
+                return Ok(());
+            };
+            let ttl = self.ttl_after(self.ambient.now());
+            let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
+            let table = self.read_table(ended.bucket, &ended.table).await?;
+            let freed = table.row.as_ref().and_then(|row| {
+                transition::free(row, id, committed_location, next_due_at, failures)
+            });
+            if let Some(freed) = freed {
+                actions.push(self.put_action(tables::encode(&freed), table.rev));
+            }
+            match self.transact(&what, actions).await? {
+                Ok(()) => return Ok(()),
+                Err(_) => race.lost().await?,
+            }
+        }
+    }
+}

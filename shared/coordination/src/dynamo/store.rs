@@ -1,0 +1,188 @@
+//! The port, each operation handed to the file that has it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use icepress_model::{
+    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
+    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+};
+
+use super::{DynamoStore, Result};
+use crate::{
+    BucketRow, ClaimOutcome, CommitClaim, Conclusion, Digest, Lease, MarkOutcome, NewProcess,
+    NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore, TableRow, TaskRow,
+};
+
+#[async_trait]
+impl StateStore for DynamoStore {
+    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
+        self.list_buckets(count).await
+    }
+
+    async fn take_lease(
+        &self,
+        bucket: BucketId,
+        owner: &WorkerId,
+        now: TimestampMs,
+        ttl: Duration,
+        guard: Duration,
+    ) -> Result<Option<Lease>> {
+        self.take(bucket, owner, now, ttl, guard).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease> {
+        self.renew(lease, now, ttl).await
+    }
+
+    async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
+        self.release(lease, swept_at).await
+    }
+
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
+        self.read_digest(database).await
+    }
+
+    async fn put_digest(
+        &self,
+        lease: &Lease,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()> {
+        self.write_digest(lease, database, digest).await
+    }
+
+    async fn mark_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        location: &MetadataLocation,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome> {
+        self.mark(bucket, table, Some(location), due_at).await
+    }
+
+    async fn force_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        due_at: TimestampMs,
+    ) -> Result<()> {
+        self.mark(bucket, table, None, due_at).await?;
+        Ok(())
+    }
+
+    async fn due_tables(
+        &self,
+        bucket: BucketId,
+        now: TimestampMs,
+        limit: usize,
+    ) -> Result<Vec<Result<TableRow>>> {
+        self.list_due(bucket, now, limit).await
+    }
+
+    async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
+        self.earliest_due(bucket).await
+    }
+
+    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
+        Ok(self.read_table(bucket, table).await?.row)
+    }
+
+    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
+        self.list_tables(bucket).await
+    }
+
+    async fn conclude(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        conclusion: &Conclusion,
+    ) -> Result<()> {
+        self.write_conclusion(lease, seen, conclusion).await
+    }
+
+    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<bool> {
+        self.remove_table(lease, table).await
+    }
+
+    async fn start_process(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        process: &NewProcess,
+        tasks: &[NewTask],
+    ) -> Result<StartOutcome> {
+        self.begin_process(lease, seen, process, tasks).await
+    }
+
+    async fn process(&self, process: &ProcessId) -> Result<Option<ProcessRow>> {
+        Ok(self.read_process(process).await?.row)
+    }
+
+    async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>> {
+        self.list_processes(table, limit).await
+    }
+
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
+        self.list_tasks(process).await
+    }
+
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
+        self.write_sent(task, now).await
+    }
+
+    async fn claim_task(
+        &self,
+        task: &TaskId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<ClaimOutcome> {
+        self.claim(task, worker, now, deadline).await
+    }
+
+    async fn extend_claim(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        deadline: TimestampMs,
+    ) -> Result<()> {
+        self.extend(task, attempt, deadline).await
+    }
+
+    async fn report_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        result: std::result::Result<Payload, RewriteFailure>,
+    ) -> Result<ReportOutcome> {
+        self.report(task, attempt, &result).await
+    }
+
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+        self.give_back(task, attempt).await
+    }
+
+    async fn claim_commit(
+        &self,
+        process: &ProcessId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<Option<CommitClaim>> {
+        self.claim_process(process, worker, now, deadline).await
+    }
+
+    async fn end_process(
+        &self,
+        claim: &CommitClaim,
+        outcome: &ProcessOutcome,
+        committed_location: Option<&MetadataLocation>,
+        next_due_at: Option<TimestampMs>,
+        failures: u32,
+    ) -> Result<()> {
+        self.finish_process(claim, outcome, committed_location, next_due_at, failures)
+            .await
+    }
+}

@@ -1,0 +1,231 @@
+//! Table state in DynamoDB.
+
+use std::collections::HashMap;
+
+use icepress_model::{BucketId, MetadataLocation, TableId, TimestampMs};
+
+use super::{
+    DynamoRequest, DynamoStore, Result,
+    item::{Item, Key, item_of, number, tables_of, text},
+    requests::{Stored, unreadable},
+};
+use crate::{
+    Conclusion, Lease, MarkOutcome, TableRow,
+    encoding::{self, Fields as _},
+    transition,
+};
+
+/// The index of tables that fall due.
+pub(super) const DUE_INDEX: &str = "due";
+
+/// The most rows that `BatchGetItem` takes.
+const BATCH: i32 = 100;
+
+pub(super) fn encode(row: &TableRow) -> Item {
+    let key = Key::table(row.bucket, &row.table);
+    let mut item = item_of(&key, &encoding::encode_table(row));
+    if row.due_at.is_some() {
+        item.insert("due_bucket".to_owned(), text(row.bucket.to_string()));
+    }
+    item
+}
+
+fn decode(item: &Item) -> Result<TableRow> {
+    encoding::decode_table(item).map_err(|message| {
+        let key = Key::of(item).unwrap_or_else(|| Key {
+            pk: "a table".to_owned(),
+            sk: String::new(),
+        });
+        unreadable(&key, message)
+    })
+}
+
+impl DynamoStore {
+    pub(super) async fn read_table(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+    ) -> Result<Stored<Option<TableRow>>> {
+        self.get_stored(&Key::table(bucket, table), encoding::decode_table)
+            .await
+    }
+
+    /// The table's row, without a process whose own row is gone.
+    pub(super) async fn read_table_to_plan(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+    ) -> Result<Stored<Option<TableRow>>> {
+        let mut stored = self.read_table(bucket, table).await?;
+        if let Some(row) = &stored.row
+            && let Some(process) = &row.active_process
+            && self.get(&Key::process(process)).await?.is_none()
+        {
+            stored.row = Some(transition::without_lost_process(row));
+        }
+        Ok(stored)
+    }
+
+    pub(super) async fn mark(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        location: Option<&MetadataLocation>,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome> {
+        let mut race = self.race(format!("{table} could not be marked"));
+        loop {
+            let before = self.read_table(bucket, table).await?;
+            let marked = transition::mark(before.row.as_ref(), bucket, table, location, due_at);
+            let Some(marked) = marked else {
+                return Ok(MarkOutcome::AlreadyKnown);
+            };
+            if self.put(encode(&marked), before.rev).await? {
+                return Ok(MarkOutcome::Marked);
+            }
+            race.lost().await?;
+        }
+    }
+
+    pub(super) async fn list_due(
+        &self,
+        bucket: BucketId,
+        now: TimestampMs,
+        limit: usize,
+    ) -> Result<Vec<Result<TableRow>>> {
+        let mut due: Vec<(i64, Result<TableRow>)> = Vec::new();
+        let mut readable = 0;
+        let mut from = None;
+        while readable < limit {
+            let page = self.due_page(bucket, Some(now), BATCH, from).await?;
+            let keys: Vec<Key> = page.items.iter().filter_map(Key::of).collect();
+            let rows = self.batch_get(&keys).await?;
+            let mut rows: HashMap<Key, Item> = rows
+                .into_iter()
+                .filter_map(|row| Some((Key::of(&row)?, row)))
+                .collect();
+            for key in keys {
+                // The index lags: what is not due any more is left out.
+                let Some(row) = rows.remove(&key) else {
+                    continue;
+                };
+                let due_at = row.number("due_at").ok().flatten();
+                let Some(due_at) = due_at.filter(|due_at| *due_at <= now.get()) else {
+                    continue;
+                };
+                let table = decode(&row);
+                readable += usize::from(table.is_ok());
+                due.push((due_at, table));
+                if readable == limit {
+                    break;
+                }
+            }
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        due.sort_by_key(|(due_at, _)| *due_at);
+        Ok(due.into_iter().map(|(_, table)| table).collect())
+    }
+
+    pub(super) async fn earliest_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
+        let first = self.due_page(bucket, None, 1, None).await?;
+        let due_at = first.items.first().map(|item| item.number("due_at"));
+        Ok(due_at
+            .and_then(|due_at| due_at.ok().flatten())
+            .map(TimestampMs))
+    }
+
+    async fn due_page(
+        &self,
+        bucket: BucketId,
+        until: Option<TimestampMs>,
+        limit: i32,
+        from: Option<Item>,
+    ) -> Result<DuePage> {
+        self.requests.add(DynamoRequest::Query);
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .limit(limit)
+            .expression_attribute_names("#bucket", "due_bucket")
+            .expression_attribute_values(":bucket", text(bucket.to_string()))
+            .set_exclusive_start_key(from);
+        let query = match until {
+            None => query.key_condition_expression("#bucket = :bucket"),
+            Some(until) => query
+                .key_condition_expression("#bucket = :bucket AND #due <= :until")
+                .expression_attribute_names("#due", "due_at")
+                .expression_attribute_values(":until", number(until.get())),
+        };
+        let page = query
+            .send()
+            .await
+            .map_err(|error| self.failed("due tables could not be listed", error))?;
+        Ok(DuePage {
+            items: page.items.unwrap_or_default(),
+            next: page.last_evaluated_key.filter(|key| !key.is_empty()),
+        })
+    }
+
+    pub(super) async fn list_tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
+        let rows = self.query(&tables_of(bucket), "").await?;
+        Ok(rows.iter().map(decode).collect())
+    }
+
+    pub(super) async fn write_conclusion(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        conclusion: &Conclusion,
+    ) -> Result<()> {
+        let what = format!("the conclusion about {} could not be written", seen.table);
+        let mut race = self.race(what.clone());
+        loop {
+            let before = self.read_table_to_plan(lease.bucket, &seen.table).await?;
+            let after = transition::conclude(before.row.as_ref(), lease, seen, conclusion)?;
+            let actions = vec![
+                self.check_lease(lease),
+                self.put_action(encode(&after), before.rev),
+            ];
+            match self.transact(&what, actions).await? {
+                Ok(()) => return Ok(()),
+                Err(cancelled) if cancelled.failed(0) => return Err(transition::lost_lease(lease)),
+                Err(_) => race.lost().await?,
+            }
+        }
+    }
+
+    pub(super) async fn remove_table(&self, lease: &Lease, table: &TableId) -> Result<bool> {
+        let what = format!("the row of {table} could not be removed");
+        let mut race = self.race(what.clone());
+        loop {
+            let before = self.read_table_to_plan(lease.bucket, table).await?;
+            let mut actions = vec![self.check_lease(lease)];
+            if let Some(row) = &before.row {
+                // Whether the lease stands is asked first: an old owner learns nothing else.
+                if row.epoch <= lease.epoch && row.active_process.is_some() {
+                    return match self.transact(&what, actions).await? {
+                        Ok(()) => Ok(false),
+                        Err(_) => Err(transition::lost_lease(lease)),
+                    };
+                }
+                transition::may_forget(row, lease)?;
+                actions.push(self.delete_action(&Key::table(lease.bucket, table), before.rev));
+            }
+            match self.transact(&what, actions).await? {
+                Ok(()) => return Ok(true),
+                Err(cancelled) if cancelled.failed(0) => return Err(transition::lost_lease(lease)),
+                Err(_) => race.lost().await?,
+            }
+        }
+    }
+}
+
+struct DuePage {
+    items: Vec<Item>,
+    next: Option<Item>,
+}
