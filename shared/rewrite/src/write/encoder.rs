@@ -131,9 +131,9 @@ impl Encoder {
         })
     }
 
-    /// Encoded bytes so far: those of finished row groups, and about what the open one will take.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.file.bytes_written() as u64 + self.open_bytes()
+    /// Bytes of the finished row groups.
+    pub(crate) fn finished_bytes(&self) -> u64 {
+        self.file.bytes_written() as u64
     }
 
     /// Rows so far.
@@ -141,7 +141,8 @@ impl Encoder {
         self.rows
     }
 
-    fn open_bytes(&self) -> u64 {
+    /// At most what the open row group will take: its open pages count before compression.
+    pub(crate) fn open_bytes(&self) -> u64 {
         self.columns
             .iter()
             .map(|column| column.get_estimated_total_bytes() as u64)
@@ -194,7 +195,7 @@ impl Encoder {
     }
 
     /// Ends the open row group and hands it to storage.
-    async fn end_row_group(&mut self) -> Result<()> {
+    pub(crate) async fn end_row_group(&mut self) -> Result<()> {
         if self.open_rows == 0 {
             return Ok(());
         }

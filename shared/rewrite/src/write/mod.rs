@@ -31,6 +31,11 @@ use properties::{ParquetSettings, parquet_settings};
 /// target. Still far below the size at which a file counts as too large.
 const LEFT_OVER_DIVISOR: u64 = 4;
 
+/// A file or row group may be too large by one part in so many.
+const STEPS: u64 = 16;
+/// Rows that are always written together.
+const SMALLEST_STEP: usize = 128;
+
 /// What a group's files are written with.
 #[derive(Debug)]
 pub(crate) struct OutputContext<'a> {
@@ -54,6 +59,8 @@ pub(crate) struct Output {
     locations: Locations,
     entries: EntryMaker,
     target: u64,
+    /// What an ended row group has of the bytes that it was estimated at.
+    compression: f64,
     most_held: u64,
     open: Option<Encoder>,
     nans: NanCounts,
@@ -105,6 +112,7 @@ impl Output {
                 context.partition,
             ),
             target: context.task.group.target_file_size.get().max(1),
+            compression: 1.0,
             most_held: context.shares.row_group,
             open: None,
             nans: NanCounts::new(fields),
@@ -120,9 +128,25 @@ impl Output {
         &self.arrow_schema
     }
 
-    /// Adds rows. `left` tells how large a part of all input, by bytes, comes after them, as (left, all): the last
+    /// Adds rows, in steps small enough for files and row groups to end near their sizes. `left` tells how large a part of all input, by bytes, comes after them, as (left, all): the last
     /// file takes in a small rest.
     pub(crate) async fn write(&mut self, batch: &RecordBatch, left: (u64, u64)) -> Result<()> {
+        let width = (batch.get_array_memory_size() / batch.num_rows().max(1)).max(1) as u64;
+        let size = self.target.min(self.settings.row_group_bytes);
+        let step = usize::try_from(size / STEPS / width)
+            .unwrap_or(usize::MAX)
+            .max(SMALLEST_STEP);
+        if batch.num_rows() <= step {
+            return self.write_step(batch, left).await;
+        }
+        for start in (0..batch.num_rows()).step_by(step) {
+            let rows = step.min(batch.num_rows() - start);
+            self.write_step(&batch.slice(start, rows), left).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_step(&mut self, batch: &RecordBatch, left: (u64, u64)) -> Result<()> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
@@ -148,8 +172,20 @@ impl Output {
         self.nans.add(batch.columns());
         encoder.write(batch).await?;
         self.rows += batch.num_rows() as u64;
-        let bytes = encoder.bytes();
-        if bytes >= self.target && !self.rest_fits(bytes, left) {
+        let (finished, open) = (encoder.finished_bytes(), encoder.open_bytes());
+        let bytes = finished + (open as f64 * self.compression) as u64;
+        if bytes < self.target || self.rest_fits(bytes, left) {
+            return Ok(());
+        }
+        // How large the open row group really is shows once it is ended. Only the first file can be caught out: from
+        // then on the estimate knows.
+        let Some(encoder) = &mut self.open else {
+            return Ok(());
+        };
+        encoder.end_row_group().await?;
+        let ended = encoder.finished_bytes() - finished;
+        self.compression = (ended as f64 / open.max(1) as f64).clamp(0.01, 2.0);
+        if encoder.finished_bytes() >= self.target / 10 * 9 {
             self.roll().await?;
         }
         Ok(())
