@@ -6,8 +6,9 @@ use super::{AvroError, AvroType, Cursor};
 
 const MAGIC: [u8; 4] = *b"Obj\x01";
 const SYNC_LENGTH: usize = 16;
-/// What one block may grow to. Writers end a block after 16 KB to a few MB; some write a whole manifest as one.
-const MAX_BLOCK_BYTES: usize = 256 << 20;
+/// What one block may grow to. Writers end a block after 16 KB to a few MB; some write a whole manifest as one. Tests
+/// reach the limit with less.
+const MAX_BLOCK_BYTES: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
 
 /// An Avro file in memory, its header read.
 pub(crate) struct Container<'a> {

@@ -43,6 +43,11 @@ pub async fn open_snapshot(
         table: table.clone(),
         message,
     };
+    if snapshot.encryption_key_id().is_some() {
+        return Err(unsupported(
+            "its manifest list is encrypted, which Icepress can't read".to_owned(),
+        ));
+    }
     let list_location = snapshot.manifest_list();
     if list_location.is_empty() {
         return Err(unsupported(
