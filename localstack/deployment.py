@@ -13,8 +13,8 @@ from children import Children, Failure
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TERRAFORM_MISSING = (
-    "terraform is not there: install 1.5.7 or newer (https://developer.hashicorp.com/terraform/install; "
-    "OpenTofu works as well: ICEPRESS_TERRAFORM=tofu)"
+    "terraform is not there: install 1.5.7 or newer (https://developer.hashicorp.com/terraform/install), "
+    "or name its path in ICEPRESS_TERRAFORM"
 )
 
 

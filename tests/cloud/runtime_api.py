@@ -190,11 +190,12 @@ def scheduled_event() -> dict:
 class Mapping:
     """What Lambda's event source mapping does for one queue: batch size 1, partial batch responses honoured.
 
-    With `retry_at_once` a failed message is made visible again at once, in place of waiting for its visibility timeout.
+    `timeout_seconds` stands in for the function's, `retry_after` for what is left of a failed message's visibility timeout.
     """
 
-    def __init__(self, sqs, queue_url: str, function: Function, retry_at_once: bool = False):
-        self.sqs, self.queue_url, self.function, self.retry_at_once = sqs, queue_url, function, retry_at_once
+    def __init__(self, sqs, queue_url: str, function: Function, timeout_seconds: float | None = None, retry_after: int | None = None):
+        self.sqs, self.queue_url, self.function = sqs, queue_url, function
+        self.timeout_seconds, self.retry_after = timeout_seconds, retry_after
         self.arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.handled = 0
         self.refused: list[str] = []
@@ -227,15 +228,16 @@ class Mapping:
             ]
         }
         try:
-            answer = self.function.invoke(event) or {}
+            answer = self.function.invoke(event, self.timeout_seconds) or {}
             failed = {failure["itemIdentifier"] for failure in answer.get("batchItemFailures", [])}
             refusal = message["MessageId"] if message["MessageId"] in failed else None
         except FunctionError as error:
             refusal = str(error)
         if refusal is not None:
             self.refused.append(refusal)
-            if self.retry_at_once:
-                self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+            if self.retry_after is not None:
+                handle = message["ReceiptHandle"]
+                self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=handle, VisibilityTimeout=self.retry_after)
             return True
         self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
         self.handled += 1

@@ -1,6 +1,7 @@
 """The same flow on moto, the second opinion: infra/ applied to it, and the two binaries driven over Lambda's Runtime API."""
 
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import threading
 import pytest
 import runtime_api
 import seed
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import EqualTo
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -121,12 +124,79 @@ def test_duplicate_of_a_finished_task_is_acknowledged_and_changes_nothing(stack)
         assert again.metadata_location == done.metadata_location
 
 
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0])
+def test_an_optimizer_killed_at_work_is_succeeded_and_no_row_is_lost_or_doubled(stack, seconds):
+    name = f"killed_{int(seconds * 100)}"
+    before = seed.make(stack.endpoint, name)
+    with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:
+        scheduler.invoke(runtime_api.scheduled_event())
+        assert stack.waiting(stack.queues) > 0
+        # A task is its worker's until the worker's deadline; what is left of the visibility timeout is longer than that, as deployed.
+        mappings = [runtime_api.Mapping(stack.sqs, url, optimizer, timeout_seconds=20, retry_after=22) for url in stack.queues]
+        optimizer.start()
+        killer = threading.Timer(seconds, optimizer.process.kill)
+        killer.start()
+        while stack.waiting(stack.queues) > 0:
+            for mapping in mappings:
+                mapping.poll()
+        killer.cancel()
+        # Whatever the killed one had finished and not committed, the next tick commits.
+        scheduler.invoke(runtime_api.scheduled_event())
+        while stack.waiting(stack.queues) > 0:
+            for mapping in mappings:
+                mapping.poll()
+    after = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, name)))
+    assert (after.rows, after.fingerprint) == (before.rows, before.fingerprint)
+    assert after.operation == "replace"
+    assert after.data_files == seed.DAYS
+    assert stack.waiting(stack.dead) == 0
+
+
+def test_a_writer_beside_it_loses_nothing(stack):
+    """PyIceberg appends and deletes from a thread of its own while ticks and tasks run."""
+    seed.make(stack.endpoint, "shared", commits=10)
+    written, deleted, stop = set(range(3000)), set(), threading.Event()
+
+    def write():
+        table, generator, next_id = seed.catalog(stack.endpoint).load_table((seed.DATABASE, "shared")), random.Random(7), 1_000_000
+        while not stop.is_set():
+            victim = generator.randrange(3000)
+            for change, effect in (
+                (lambda: table.append(seed.batch(generator, next_id, 30)), lambda: written.update(range(next_id, next_id + 30))),
+                (lambda: table.delete(EqualTo("id", victim)), lambda: deleted.add(victim)),
+            ):
+                table.refresh()
+                try:
+                    change()
+                except (CommitFailedException, ValidationException):
+                    continue  # it lost to a rewrite and changed nothing
+                effect()
+            next_id += 30
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:
+            replaced = 0
+            for _ in range(6):
+                scheduler.invoke(runtime_api.scheduled_event())
+                stack.drain(optimizer)
+                table = seed.catalog(stack.endpoint).load_table((seed.DATABASE, "shared"))
+                replaced = sum(snapshot.summary.operation.value == "replace" for snapshot in table.snapshots())
+    finally:
+        stop.set()
+        writer.join()
+    rows = seed.catalog(stack.endpoint).load_table((seed.DATABASE, "shared")).scan(selected_fields=("id",)).to_arrow()["id"].to_pylist()
+    assert sorted(rows) == sorted(written - deleted)
+    assert replaced > 0, "compaction never won against the writer"
+
+
 def test_a_message_that_is_no_task_ends_in_the_dead_letter_queue_alone(stack):
     url = stack.queues[0]
     dead = url + "-dlq"
     stack.sqs.send_message(QueueUrl=url, MessageBody='{"not": "a task"}')
     with stack.function("icepress-optimizer") as optimizer:
-        mapping = runtime_api.Mapping(stack.sqs, url, optimizer, retry_at_once=True)
+        mapping = runtime_api.Mapping(stack.sqs, url, optimizer, retry_after=0)
         while mapping.poll():
             assert len(mapping.refused) <= 4, "four receives are the most"
         assert optimizer.process.poll() is None, "one bad message must not end the function"
