@@ -8,6 +8,7 @@ pub mod config;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+pub mod lock;
 pub mod metadata;
 mod sql;
 

@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinHandle,
 };
 
 /// What happens to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Mishap {
+    /// It arrives when the test says so, and goes on as usual.
+    HeldUp(Arc<Notify>),
     /// It is carried out, and the connection breaks before the answer.
     AnswerLost,
     /// It is carried out, and answered with this status and body all the same.
@@ -33,7 +36,7 @@ struct Plan {
 pub struct Proxy {
     endpoint: String,
     plans: Arc<Mutex<Vec<Plan>>>,
-    heads: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<(String, String)>>>,
     task: JoinHandle<()>,
 }
 
@@ -46,20 +49,20 @@ impl Proxy {
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
         let target = target.trim_start_matches("http://").to_owned();
         let plans = Arc::new(Mutex::new(Vec::new()));
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let (shared_plans, shared_heads) = (Arc::clone(&plans), Arc::clone(&heads));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (shared_plans, shared_requests) = (Arc::clone(&plans), Arc::clone(&requests));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (plans, heads) = (Arc::clone(&shared_plans), Arc::clone(&shared_heads));
+                let (plans, requests) = (Arc::clone(&shared_plans), Arc::clone(&shared_requests));
                 let target = target.clone();
                 // A connection that breaks is the client's to notice.
-                tokio::spawn(async move { serve(client, &target, &plans, &heads).await.ok() });
+                tokio::spawn(async move { serve(client, &target, &plans, &requests).await.ok() });
             }
         });
         Self {
             endpoint,
             plans,
-            heads,
+            requests,
             task,
         }
     }
@@ -83,8 +86,14 @@ impl Proxy {
 
     /// How many requests whose head contains `text` came so far.
     pub fn seen(&self, text: &str) -> usize {
-        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        heads.iter().filter(|head| head.contains(text)).count()
+        self.bodies(text).len()
+    }
+
+    /// The bodies of the requests whose head contains `text`, so far.
+    pub fn bodies(&self, text: &str) -> Vec<String> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = requests.iter().filter(|(head, _)| head.contains(text));
+        wanted.map(|(_, body)| body.clone()).collect()
     }
 }
 
@@ -99,7 +108,7 @@ async fn serve(
     mut client: TcpStream,
     target: &str,
     plans: &Mutex<Vec<Plan>>,
-    heads: &Mutex<Vec<String>>,
+    requests: &Mutex<Vec<(String, String)>>,
 ) -> std::io::Result<()> {
     let mut request = Vec::new();
     let head_end = loop {
@@ -122,15 +131,19 @@ async fn serve(
             return Ok(());
         }
     }
-    heads
+    let body = String::from_utf8_lossy(&request[head_end..]).into_owned();
+    requests
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push(head.clone());
+        .push((head.clone(), body));
     let mishap = take(plans, &head);
     if let Some(Mishap::AnsweredInstead(status, body)) = &mishap {
         return answer(&mut client, *status, body).await;
     }
 
+    if let Some(Mishap::HeldUp(gate)) = &mishap {
+        gate.notified().await;
+    }
     let mut server = TcpStream::connect(target).await?;
     let closing = head
         .trim_end()
@@ -149,7 +162,7 @@ async fn serve(
     match mishap {
         Some(Mishap::AnswerLost) => Ok(()),
         Some(Mishap::AnsweredAfterwards(status, body)) => answer(&mut client, status, &body).await,
-        Some(Mishap::AnsweredInstead(..)) | None => {
+        Some(Mishap::AnsweredInstead(..) | Mishap::HeldUp(_)) | None => {
             client.write_all(&response).await?;
             client.shutdown().await
         }

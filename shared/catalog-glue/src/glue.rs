@@ -1,0 +1,268 @@
+//! The catalog: configuration, listings, loading; the commit is in `swap`.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_glue::{
+    Client,
+    config::{Builder, Region, retry::RetryConfig},
+    types::Table,
+};
+use icepress_catalog::{
+    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
+    TablePage,
+    config::{CatalogProperties, ConfigurationError},
+    lock::{CommitLock, LockError, LockOptions},
+    metadata::{discard_staged, read_metadata, stage_metadata},
+};
+use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
+use icepress_storage::{AwsEnvironment, Storage};
+
+use crate::{
+    entry,
+    errors::{Failure, FailureKind},
+    swap::Swap,
+};
+
+/// Tables in a page of a listing: the most that Glue gives.
+const PAGE: i32 = 100;
+/// Tries of one request by the SDK. `UpdateTable` is tried by `swap` instead.
+const ATTEMPTS: u32 = 6;
+/// The longest wait before the second try; doubles from try to try.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+
+/// A Glue Data Catalog.
+#[derive(Debug)]
+pub struct GlueCatalog {
+    name: CatalogName,
+    pub(crate) client: Client,
+    /// The account whose catalog it is; `None` for the caller's own.
+    pub(crate) catalog_id: Option<String>,
+    lock: Option<CommitLock>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) ambient: Ambient,
+}
+
+impl GlueCatalog {
+    /// The catalog that the properties name (`glue.id`, `glue.endpoint`, `glue.region`, `client.region`, `lock-impl`), with
+    /// the credentials of `aws`. Sends nothing.
+    pub async fn connect(
+        properties: &CatalogProperties,
+        aws: &AwsEnvironment,
+        storage: Arc<dyn Storage>,
+        ambient: Ambient,
+    ) -> Result<Self, ConfigurationError> {
+        let lock = match LockOptions::from_properties(properties)? {
+            None => None,
+            Some(options) => {
+                Some(CommitLock::connect(options, properties, aws, ambient.clone()).await)
+            }
+        };
+        let mut builder = Builder::from(aws.config().await).retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(FIRST_BACKOFF),
+        );
+        if let Some(endpoint) = properties.get("glue.endpoint") {
+            builder = builder.endpoint_url(endpoint);
+        }
+        if let Some(region) = properties.first(&["glue.region", "client.region"]) {
+            builder = builder.region(Region::new(region));
+        }
+        Ok(Self {
+            name: properties.name().clone(),
+            client: Client::from_conf(builder.build()),
+            catalog_id: properties.first(&["glue.id", "glue.catalog-id"]),
+            lock,
+            storage,
+            ambient,
+        })
+    }
+
+    /// The entry of a table as Glue has it.
+    pub(crate) async fn entry(&self, table: &TableId) -> Result<Table, CatalogError> {
+        let database = database_name(&table.namespace)
+            .ok_or_else(|| CatalogError::NoSuchTable(table.clone()))?;
+        let answer = self
+            .client
+            .get_table()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(database)
+            .name(&table.name)
+            .send()
+            .await
+            .map_err(|error| match Failure::of(&error) {
+                Failure {
+                    kind: FailureKind::NotFound,
+                    ..
+                } => CatalogError::NoSuchTable(table.clone()),
+                failure => failure.into_catalog_error(&self.name),
+            })?;
+        answer
+            .table
+            .ok_or_else(|| CatalogError::NoSuchTable(table.clone()))
+    }
+}
+
+/// Glue's databases have one level.
+pub(crate) fn database_name(namespace: &Namespace) -> Option<&str> {
+    match namespace.0.as_slice() {
+        [name] => Some(name),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Catalog for GlueCatalog {
+    fn name(&self) -> &CatalogName {
+        &self.name
+    }
+
+    async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
+        let mut namespaces = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self
+                .client
+                .get_databases()
+                .set_catalog_id(self.catalog_id.clone())
+                .set_next_token(next)
+                .send()
+                .await
+                .map_err(|error| Failure::of(&error).into_catalog_error(&self.name))?;
+            namespaces.extend(
+                page.database_list
+                    .into_iter()
+                    .map(|database| Namespace(vec![database.name])),
+            );
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(namespaces);
+            }
+        }
+    }
+
+    async fn list_tables(
+        &self,
+        database: &DatabaseId,
+        next: Option<&str>,
+    ) -> Result<TablePage, CatalogError> {
+        let Some(name) = database_name(&database.namespace) else {
+            return Ok(TablePage::default());
+        };
+        let page = self
+            .client
+            .get_tables()
+            .set_catalog_id(self.catalog_id.clone())
+            .database_name(name)
+            .max_results(PAGE)
+            .set_next_token(next.map(str::to_owned))
+            .send()
+            .await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                return match Failure::of(&error) {
+                    // The database was dropped.
+                    Failure {
+                        kind: FailureKind::NotFound,
+                        ..
+                    } => Ok(TablePage::default()),
+                    failure => Err(failure.into_catalog_error(&self.name)),
+                };
+            }
+        };
+        let tables = page.table_list.unwrap_or_default();
+        Ok(TablePage {
+            next: page.next_token.filter(|token| !token.is_empty()),
+            tables: tables
+                .into_iter()
+                .filter_map(|table| {
+                    let metadata_location = entry::metadata_location(&table)?;
+                    Some(ListedTable {
+                        table: TableId {
+                            catalog: self.name.clone(),
+                            namespace: database.namespace.clone(),
+                            name: table.name,
+                        },
+                        metadata_location: Some(metadata_location),
+                    })
+                })
+                .collect(),
+        })
+    }
+
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        let entry = self.entry(table).await?;
+        let metadata_location = entry::metadata_location(&entry)
+            .ok_or_else(|| CatalogError::NotIceberg(table.clone()))?;
+        let metadata = read_metadata(&*self.storage, table, &metadata_location).await?;
+        Ok(LoadedTable {
+            table: table.clone(),
+            metadata_location,
+            metadata: Arc::new(metadata),
+            // The commit asks for the entry once more, to take what others changed in it meanwhile along.
+            token: CommitToken::default(),
+        })
+    }
+
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        change: TableChange,
+    ) -> Result<LoadedTable, CommitError> {
+        // Everything that takes time comes before the lock.
+        let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
+        let swap = Swap {
+            catalog: self,
+            base,
+            staged: &staged,
+        };
+        let swapped = match &self.lock {
+            None => swap.run(None).await,
+            Some(lock) => {
+                match lock
+                    .acquire(&base.table.name_in_catalog(), staged.location.as_str())
+                    .await
+                {
+                    Ok(held) => {
+                        let swapped = swap.run(Some(&held)).await;
+                        held.release().await;
+                        swapped
+                    }
+                    Err(error) => Err(CommitError::Refused(not_locked(&self.name, &error))),
+                }
+            }
+        };
+        match swapped {
+            Ok(()) => Ok(LoadedTable {
+                table: base.table.clone(),
+                metadata_location: staged.location,
+                metadata: staged.metadata,
+                token: CommitToken::default(),
+            }),
+            Err(error) => {
+                if !matches!(error, CommitError::OutcomeUnknown { .. }) {
+                    discard_staged(&*self.storage, &staged).await;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn not_locked(name: &CatalogName, error: &LockError) -> CatalogError {
+    let catalog = name.to_string();
+    let message = error.to_string();
+    match error {
+        LockError::Refused { .. } => CatalogError::PermissionDenied { catalog, message },
+        LockError::TimedOut { .. } | LockError::Unavailable { .. } => CatalogError::Unavailable {
+            catalog,
+            message,
+            source: None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,582 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use aws_sdk_glue::{
+    Client,
+    types::{Column, DatabaseInput, SerDeInfo, StorageDescriptor, TableInput},
+};
+use iceberg::{TableCreation, TableUpdate, spec::Schema};
+use icepress_catalog::{
+    Catalog, CatalogError, CommitError, LoadedTable, TableChange,
+    config::CatalogProperties,
+    conformance::{self, Bench as _},
+    metadata::stage_new_table,
+};
+use icepress_model::{CatalogName, MetadataLocation, Namespace, TableId, ambient::Ambient};
+use icepress_storage::{
+    LocalStorage, Storage,
+    conformance::{
+        emulator::{Emulator, EmulatorKind},
+        proxy::{Mishap, Proxy},
+    },
+};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use super::GlueCatalog;
+
+const DATABASE: &str = "conformance";
+
+/// An emulated Glue with one database, whose tables lie in a local folder.
+struct GlueBench {
+    emulator: Emulator,
+    client: Client,
+    catalog: Arc<GlueCatalog>,
+    folder: TempDir,
+}
+
+impl GlueBench {
+    async fn start(kind: EmulatorKind, properties: &[(&str, &str)]) -> Option<Self> {
+        let emulator = Emulator::start(kind)?;
+        let client = Client::new(&emulator.config().await);
+        let input = DatabaseInput::builder().name(DATABASE).build().unwrap();
+        client
+            .create_database()
+            .database_input(input)
+            .send()
+            .await
+            .unwrap();
+        let catalog = connect(&emulator, properties).await;
+        Some(Self {
+            emulator,
+            client,
+            catalog,
+            folder: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    /// The table's metadata and parameters as another client would write them.
+    async fn update(
+        &self,
+        table: &TableId,
+        change: impl FnOnce(&mut std::collections::HashMap<String, String>),
+    ) {
+        let entry = self
+            .client
+            .get_table()
+            .database_name(DATABASE)
+            .name(&table.name)
+            .send()
+            .await
+            .unwrap();
+        let entry = entry.table.unwrap();
+        let mut parameters = entry.parameters.unwrap();
+        change(&mut parameters);
+        let input = TableInput::builder()
+            .name(&table.name)
+            .set_storage_descriptor(entry.storage_descriptor)
+            .set_parameters(Some(parameters))
+            .build()
+            .unwrap();
+        self.client
+            .update_table()
+            .database_name(DATABASE)
+            .table_input(input)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn new_table(&self, name: &str) -> LoadedTable {
+        let table = TableId {
+            catalog: CatalogName::from("glue"),
+            namespace: Namespace::from_dotted(DATABASE),
+            name: name.to_owned(),
+        };
+        let creation = TableCreation::builder()
+            .name(name.to_owned())
+            .location(format!("{}/{name}", self.warehouse()))
+            .schema(Schema::builder().build().unwrap())
+            .build();
+        let staged = stage_new_table(&LocalStorage::new(), &Ambient::system(), &table, creation)
+            .await
+            .unwrap();
+        self.register(&table, &staged.location).await;
+        self.catalog.load(&table).await.unwrap()
+    }
+
+    fn metadata_files(&self, name: &str) -> usize {
+        std::fs::read_dir(self.folder.path().join(name).join("metadata"))
+            .unwrap()
+            .count()
+    }
+}
+
+async fn connect(emulator: &Emulator, properties: &[(&str, &str)]) -> Arc<GlueCatalog> {
+    let properties = properties
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let properties = CatalogProperties::of(CatalogName::from("glue"), properties);
+    let storage = Arc::new(LocalStorage::new());
+    let aws = emulator.environment().await;
+    Arc::new(
+        GlueCatalog::connect(&properties, &aws, storage, Ambient::system())
+            .await
+            .unwrap(),
+    )
+}
+
+fn change(key: &str) -> TableChange {
+    TableChange {
+        requirements: Vec::new(),
+        updates: vec![TableUpdate::SetProperties {
+            updates: [(key.to_owned(), "x".to_owned())].into(),
+        }],
+    }
+}
+
+#[async_trait]
+impl conformance::Bench for GlueBench {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::clone(&self.catalog) as Arc<dyn Catalog>
+    }
+
+    fn storage(&self) -> Arc<dyn Storage> {
+        Arc::new(LocalStorage::new())
+    }
+
+    fn warehouse(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
+    async fn register(&self, table: &TableId, location: &MetadataLocation) {
+        let column = |name: &str| {
+            Column::builder()
+                .name(name)
+                .r#type("bigint")
+                .comment("by another client")
+                .parameters("iceberg.field.id", "1")
+                .build()
+                .unwrap()
+        };
+        let descriptor = StorageDescriptor::builder()
+            .columns(column("id"))
+            .location("/not/what/iceberg/says")
+            .input_format("theirs")
+            .serde_info(
+                SerDeInfo::builder()
+                    .name("serde")
+                    .parameters("k", "v")
+                    .build(),
+            )
+            .parameters("CrawlerSchemaSerializerVersion", "1.0")
+            .build();
+        let input = TableInput::builder()
+            .name(&table.name)
+            .description("said by hand")
+            .owner("somebody")
+            .retention(7)
+            .table_type("EXTERNAL_TABLE")
+            .storage_descriptor(descriptor)
+            .partition_keys(column("day"))
+            .parameters("table_type", "ICEBERG")
+            .parameters("metadata_location", location.as_str())
+            .parameters("theirs", "kept")
+            .parameters("comment", "ü")
+            .build()
+            .unwrap();
+        self.client
+            .create_table()
+            .database_name(DATABASE)
+            .table_input(input)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn point_to(&self, table: &TableId, location: &MetadataLocation) {
+        self.update(table, |parameters| {
+            parameters.insert("metadata_location".to_owned(), location.to_string());
+        })
+        .await;
+    }
+
+    async fn drop_table(&self, table: &TableId) {
+        self.client
+            .delete_table()
+            .database_name(DATABASE)
+            .name(&table.name)
+            .send()
+            .await
+            .unwrap();
+    }
+
+    async fn add_others(&self, _namespace: &Namespace) -> Vec<String> {
+        for (name, kind) in [("hive", None), ("hudi", Some("HUDI"))] {
+            let mut input = TableInput::builder()
+                .name(name)
+                .parameters("metadata_location", "/nowhere");
+            if let Some(kind) = kind {
+                input = input.parameters("table_type", kind);
+            }
+            let input = input.build().unwrap();
+            self.client
+                .create_table()
+                .database_name(DATABASE)
+                .table_input(input)
+                .send()
+                .await
+                .unwrap();
+        }
+        vec!["hive".to_owned(), "hudi".to_owned()]
+    }
+
+    async fn entry(&self, table: &TableId) -> (String, Option<String>) {
+        let entry = self
+            .client
+            .get_table()
+            .database_name(DATABASE)
+            .name(&table.name)
+            .send()
+            .await
+            .unwrap();
+        let entry = entry.table.unwrap();
+        let mut parameters: BTreeMap<String, String> =
+            entry.parameters.unwrap().into_iter().collect();
+        parameters.remove("metadata_location");
+        let previous = parameters.remove("previous_metadata_location");
+        let foreign = format!(
+            "{:?} {:?} {} {:?} {:?} {:?} {parameters:?}",
+            entry.description,
+            entry.owner,
+            entry.retention,
+            entry.table_type,
+            entry.storage_descriptor,
+            entry.partition_keys,
+        );
+        (foreign, previous)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_glue_catalog_conforms_on_moto() {
+    if let Some(bench) = GlueBench::start(EmulatorKind::Moto, &[]).await {
+        conformance::check_all(&bench).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_glue_catalog_conforms_on_ministack() {
+    if let Some(bench) = GlueBench::start(EmulatorKind::MiniStack, &[]).await {
+        conformance::check_all(&bench).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_glue_catalog_conforms_under_a_lock() {
+    let lock = [
+        (
+            "lock-impl",
+            "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
+        ),
+        ("lock.table", "locks"),
+    ];
+    let Some(bench) = GlueBench::start(EmulatorKind::MiniStack, &lock).await else {
+        return;
+    };
+    let locks = aws_sdk_dynamodb::Client::new(&bench.emulator.config().await);
+    let base = bench.new_table("early").await;
+    let error = bench.catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("locks") && error.to_string().contains("entityId"),
+        "{error}"
+    );
+    assert_eq!(bench.metadata_files("early"), 1);
+
+    let key = KeySchemaElement::builder()
+        .attribute_name("entityId")
+        .key_type(KeyType::Hash);
+    let kind = AttributeDefinition::builder()
+        .attribute_name("entityId")
+        .attribute_type(ScalarAttributeType::S);
+    locks
+        .create_table()
+        .table_name("locks")
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key.build().unwrap())
+        .attribute_definitions(kind.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    conformance::check_all(&bench).await;
+    let left = locks.scan().table_name("locks").send().await.unwrap();
+    assert_eq!(left.count(), 0, "every lock was released");
+}
+
+/// A catalog behind a proxy, and a fresh table in it.
+async fn behind_a_proxy(name: &str) -> Option<(GlueBench, Proxy, Arc<GlueCatalog>, LoadedTable)> {
+    let bench = GlueBench::start(EmulatorKind::Moto, &[]).await?;
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let catalog = connect(&bench.emulator, &[("glue.endpoint", proxy.endpoint())]).await;
+    let base = bench.new_table(name).await;
+    Some((bench, proxy, catalog, base))
+}
+
+const UPDATE: &str = "AWSGlue.UpdateTable";
+
+fn json_error(code: &str) -> String {
+    format!("{{\"__type\":\"{code}\",\"Message\":\"said so\"}}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c25_a_commit_whose_answer_was_lost_is_found() {
+    let Some((bench, proxy, catalog, base)) = behind_a_proxy("lost").await else {
+        return;
+    };
+    let mut last = base;
+    for mishap in [
+        Mishap::AnswerLost,
+        Mishap::AnsweredAfterwards(500, json_error("InternalServiceException")),
+        Mishap::AnsweredAfterwards(400, json_error("OperationTimeoutException")),
+    ] {
+        proxy.plan(UPDATE, 1, mishap);
+        let committed = catalog.commit(&last, change("lost")).await.unwrap();
+        let now = bench.catalog.load(&last.table).await.unwrap();
+        assert_eq!(now.metadata_location, committed.metadata_location);
+        last = committed;
+    }
+    assert_eq!(proxy.seen(UPDATE), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c25_an_outcome_that_nobody_knows_deletes_nothing() {
+    let Some((bench, proxy, catalog, base)) = behind_a_proxy("unknown").await else {
+        return;
+    };
+    proxy.plan(
+        UPDATE,
+        100,
+        Mishap::AnsweredInstead(500, json_error("InternalServiceException")),
+    );
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(
+        matches!(error, CommitError::OutcomeUnknown { .. }),
+        "{error}"
+    );
+    assert_eq!(
+        bench.metadata_files("unknown"),
+        2,
+        "the file stays: a table may point to it yet"
+    );
+
+    // Nothing can be read either.
+    proxy.plan("AWSGlue.GetTable", 100, Mishap::AnswerLost);
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CommitError::Refused(CatalogError::Unavailable { .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        bench.metadata_files("unknown"),
+        2,
+        "before the swap nothing is unknown"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_race_lost_after_an_unknown_try_is_told_from_a_commit_that_is_in() {
+    let Some((bench, proxy, catalog, base)) = behind_a_proxy("race").await else {
+        return;
+    };
+    let table = base.table.clone();
+    let staged = bench.catalog.commit(&base, change("theirs")).await.unwrap();
+    bench.point_to(&table, &base.metadata_location).await;
+    let commit = |base: &LoadedTable| {
+        let (catalog, base) = (Arc::clone(&catalog), base.clone());
+        tokio::spawn(async move { catalog.commit(&base, change("ours")).await })
+    };
+
+    // The first try never arrives; before the second one does, somebody else commits on the same base.
+    let gate = Arc::new(Notify::new());
+    proxy.plan(
+        UPDATE,
+        1,
+        Mishap::AnsweredInstead(500, json_error("InternalServiceException")),
+    );
+    proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
+    let ours = commit(&base);
+    while proxy.seen(UPDATE) < 2 {
+        tokio::task::yield_now().await;
+    }
+    bench.point_to(&table, &staged.metadata_location).await;
+    gate.notify_one();
+    let error = ours.await.unwrap().unwrap_err();
+    assert!(matches!(error, CommitError::Conflict(_)), "{error}");
+    assert_eq!(
+        bench.metadata_files("race"),
+        2,
+        "ours is taken away: base and theirs remain"
+    );
+
+    // Ours gets in although its answer is lost, and somebody builds upon it before we look.
+    proxy.plan(UPDATE, 1, Mishap::AnswerLost);
+    proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
+    let theirs = bench.catalog.load(&table).await.unwrap();
+    let ours = commit(&theirs);
+    while proxy.seen(UPDATE) < 4 {
+        tokio::task::yield_now().await;
+    }
+    let now = bench.catalog.load(&table).await.unwrap();
+    assert!(now.metadata.properties().contains_key("ours"));
+    bench
+        .catalog
+        .commit(&now, change("theirs-2"))
+        .await
+        .unwrap();
+    gate.notify_one();
+    let ours = ours.await.unwrap().unwrap();
+    assert_eq!(ours.metadata_location, now.metadata_location);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_and_busy_moments_are_told_apart() {
+    let Some((bench, proxy, catalog, base)) = behind_a_proxy("refused").await else {
+        return;
+    };
+    proxy.plan(
+        UPDATE,
+        1,
+        Mishap::AnsweredInstead(400, json_error("AccessDeniedException")),
+    );
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            CommitError::Refused(CatalogError::PermissionDenied { .. })
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains("said so"), "{error}");
+    proxy.plan(
+        UPDATE,
+        1,
+        Mishap::AnsweredInstead(400, json_error("EntityNotFoundException")),
+    );
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(matches!(error, CommitError::NoSuchTable(_)), "{error}");
+    proxy.plan(
+        UPDATE,
+        1,
+        Mishap::AnsweredInstead(400, json_error("ConcurrentModificationException")),
+    );
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(matches!(error, CommitError::Conflict(_)), "{error}");
+    proxy.plan(
+        UPDATE,
+        100,
+        Mishap::AnsweredInstead(400, json_error("ThrottlingException")),
+    );
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CommitError::Refused(CatalogError::Unavailable { .. })
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        bench.metadata_files("refused"),
+        1,
+        "what certainly failed is taken away"
+    );
+
+    proxy.plan(
+        "AWSGlue.GetTable",
+        1,
+        Mishap::AnsweredInstead(400, json_error("AccessDeniedException")),
+    );
+    let error = catalog.load(&base.table).await.unwrap_err();
+    assert!(
+        matches!(error, CatalogError::PermissionDenied { .. }),
+        "{error}"
+    );
+    proxy.plan(
+        "AWSGlue.GetTable",
+        2,
+        Mishap::AnsweredInstead(400, json_error("ThrottlingException")),
+    );
+    catalog.load(&base.table).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c43_every_update_carries_version_and_skips_the_archive() {
+    let Some((_bench, proxy, catalog, base)) = behind_a_proxy("c43").await else {
+        return;
+    };
+    let mut base = base;
+    for _ in 0..3 {
+        base = catalog.commit(&base, change("a")).await.unwrap();
+    }
+    let bodies = proxy.bodies(UPDATE);
+    assert_eq!(bodies.len(), 3);
+    for body in bodies {
+        let json: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(json["SkipArchive"], true);
+        assert!(json["VersionId"].is_string(), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_follows_glue_s_pages() {
+    // Neither emulator pages GetTables, so two pages are made up.
+    let Some((_bench, proxy, catalog, base)) = behind_a_proxy("pages").await else {
+        return;
+    };
+    let page = |name: &str, next: &str| {
+        let table = format!(
+            r#"{{"Name":"{name}","Parameters":{{"table_type":"iceberg","metadata_location":"/{name}"}}}}"#
+        );
+        Mishap::AnsweredInstead(
+            200,
+            format!(r#"{{"TableList":[{table},{{"Name":"hive"}}],"NextToken":"{next}"}}"#),
+        )
+    };
+    proxy.plan("AWSGlue.GetTables", 1, page("a", "more"));
+    proxy.plan("AWSGlue.GetTables", 1, page("b", ""));
+    let database = base.table.database();
+    let first = catalog.list_tables(&database, None).await.unwrap();
+    assert_eq!(first.next.as_deref(), Some("more"));
+    assert_eq!(first.tables.len(), 1);
+    let second = catalog
+        .list_tables(&database, first.next.as_deref())
+        .await
+        .unwrap();
+    assert_eq!(second.next, None);
+    assert_eq!(second.tables[0].table.name, "b");
+    assert_eq!(
+        second.tables[0]
+            .metadata_location
+            .as_ref()
+            .unwrap()
+            .as_str(),
+        "/b"
+    );
+    let sent: serde_json::Value =
+        serde_json::from_str(&proxy.bodies("AWSGlue.GetTables")[1]).unwrap();
+    assert_eq!(sent["NextToken"], "more");
+
+    let two_levels = TableId {
+        namespace: Namespace::from_dotted("a.b"),
+        ..base.table
+    };
+    assert!(matches!(
+        catalog.load(&two_levels).await.unwrap_err(),
+        CatalogError::NoSuchTable(_)
+    ));
+}

@@ -1,0 +1,362 @@
+//! The commit lock: the row that Iceberg's Java `DynamoDbLockManager` keeps, so that its users and we exclude each other.
+//!
+//! Where a Java writer has a lock manager it sends Glue's `UpdateTable` *without* a version, so only this lock keeps it
+//! from overwriting us. It is taken in addition to the comparison in the catalog, never instead.
+//!
+//! The row: `entityId` (the key; `database.table`), `ownerId` (the new metadata location), `version` (a new UUID at every
+//! write) and `leaseDurationMs`. Nothing else may stand in it, since Java's writes replace it whole; and no wall clock is
+//! involved: a holder is dead when its `version` stood still for its own lease, by the waiter's clock. A Java waiter
+//! sleeps the lease that it finds, even if the lock is released a moment later, so ours is short. We hold the lock for less
+//! than half of it, and so need no heartbeat.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    Client,
+    config::{Builder, Region},
+    error::{ProvideErrorMetadata, SdkError},
+    types::AttributeValue,
+};
+use icepress_model::ambient::Ambient;
+use icepress_storage::AwsEnvironment;
+use thiserror::Error;
+
+use crate::config::{CatalogProperties, ConfigurationError};
+
+/// Java's class of this lock, the value of `lock-impl`.
+const JAVA_CLASS: &str = "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager";
+/// The lease that we write, unless a shorter one is configured: a Java waiter sleeps it in full.
+const LEASE: Duration = Duration::from_secs(4);
+/// The shortest lease: half of it must suffice for a commit.
+const SHORTEST_LEASE: Duration = Duration::from_secs(3);
+/// The longest.
+const LONGEST_LEASE: Duration = Duration::from_secs(5);
+/// Waits between looks at a lock that is held, at most.
+const LONGEST_POLL: Duration = Duration::from_secs(1);
+
+const ENTITY: &str = "entityId";
+const OWNER: &str = "ownerId";
+const VERSION: &str = "version";
+const LEASE_MS: &str = "leaseDurationMs";
+
+/// How the lock is taken. The properties are Iceberg's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockOptions {
+    /// The DynamoDB table (`lock.table`).
+    pub table: String,
+    /// How long to try (`lock.acquire-timeout-ms`).
+    pub acquire_timeout: Duration,
+    /// What is written as the lease (`lock.heartbeat-timeout-ms`, kept between 3 and 5 s).
+    pub lease: Duration,
+}
+
+impl LockOptions {
+    /// The lock of a catalog, `None` where it has none. A lock manager that we can't be compatible with is an error: going
+    /// on without it would be unsafe.
+    pub fn from_properties(
+        properties: &CatalogProperties,
+    ) -> Result<Option<Self>, ConfigurationError> {
+        match properties.get("lock-impl") {
+            None => return Ok(None),
+            Some(JAVA_CLASS) => {}
+            Some(other) => {
+                let message = format!("is '{other}': only {JAVA_CLASS} is known");
+                return Err(properties.wrong("lock-impl", message));
+            }
+        }
+        let lease = properties
+            .milliseconds("lock.heartbeat-timeout-ms")?
+            .unwrap_or(LEASE);
+        Ok(Some(Self {
+            table: properties
+                .required("lock.table", "a DynamoDB table's name")?
+                .to_owned(),
+            acquire_timeout: properties
+                .milliseconds("lock.acquire-timeout-ms")?
+                .unwrap_or(Duration::from_secs(180)),
+            lease: lease.clamp(SHORTEST_LEASE, LONGEST_LEASE),
+        }))
+    }
+}
+
+/// A lock that could not be taken. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Others held it all the time.
+    #[error("the commit lock of {entity} was held by others for {} s", .waited.as_secs())]
+    TimedOut {
+        /// What was to be locked.
+        entity: String,
+        /// For how long it was tried.
+        waited: Duration,
+    },
+    /// Access was refused.
+    #[error("the lock table {table} can't be used: {message}")]
+    Refused {
+        /// The DynamoDB table.
+        table: String,
+        /// What DynamoDB said, and what to do.
+        message: String,
+    },
+    /// DynamoDB failed or could not be reached.
+    #[error("the lock table {table}: {message}")]
+    Unavailable {
+        /// The DynamoDB table.
+        table: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// A lock table.
+#[derive(Debug, Clone)]
+pub struct CommitLock {
+    client: Client,
+    options: LockOptions,
+    ambient: Ambient,
+}
+
+/// A lock that is held. It must be released; one that isn't is free for others after its lease.
+#[derive(Debug)]
+#[must_use = "a lock that is not released keeps others waiting"]
+pub struct HeldLock<'a> {
+    lock: &'a CommitLock,
+    entity: String,
+    owner: String,
+    /// On the monotonic clock, before the row was written.
+    since: Duration,
+}
+
+/// A row that somebody else wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Holder {
+    owner: String,
+    version: String,
+    lease: Duration,
+}
+
+impl CommitLock {
+    /// The lock table of a catalog, at the endpoint and region that its properties name, else where `aws` says.
+    pub async fn connect(
+        options: LockOptions,
+        properties: &CatalogProperties,
+        aws: &AwsEnvironment,
+        ambient: Ambient,
+    ) -> Self {
+        let mut builder = Builder::from(aws.config().await);
+        if let Some(endpoint) = properties.get("dynamodb.endpoint") {
+            builder = builder.endpoint_url(endpoint);
+        }
+        if let Some(region) = properties.first(&["dynamodb.region", "client.region"]) {
+            builder = builder.region(Region::new(region));
+        }
+        Self {
+            client: Client::from_conf(builder.build()),
+            options,
+            ambient,
+        }
+    }
+
+    /// Takes the lock of `entity` for `owner`, a name that is used for one commit only. Waits while others hold it.
+    pub async fn acquire(&self, entity: &str, owner: &str) -> Result<HeldLock<'_>, LockError> {
+        let started = self.ambient.clock.monotonic();
+        // The holder that was seen last, and since when its version stands still.
+        let mut seen: Option<(Holder, Duration)> = None;
+        // When we wrote last.
+        let mut written = started;
+        loop {
+            let asked = self.ambient.clock.monotonic();
+            let holder = self.holder(entity).await?;
+            let answered = self.ambient.clock.monotonic();
+            let taken_over = match &holder {
+                None => Some(None),
+                // A write whose answer was lost.
+                Some(holder) if holder.owner == owner => {
+                    return Ok(self.held(entity, owner, written));
+                }
+                Some(holder) => match &seen {
+                    Some((known, since)) if known == holder => (asked.saturating_sub(*since)
+                        >= holder.lease)
+                        .then_some(Some(holder.version.as_str())),
+                    _ => {
+                        seen = Some((holder.clone(), answered));
+                        None
+                    }
+                },
+            };
+            if let Some(version) = taken_over {
+                written = self.ambient.clock.monotonic();
+                if self.put(entity, owner, version).await? {
+                    return Ok(self.held(entity, owner, written));
+                }
+            }
+            let waited = self.ambient.clock.monotonic().saturating_sub(started);
+            if waited >= self.options.acquire_timeout {
+                return Err(LockError::TimedOut {
+                    entity: entity.to_owned(),
+                    waited,
+                });
+            }
+            let longest = LONGEST_POLL.min(self.options.acquire_timeout.saturating_sub(waited));
+            self.ambient
+                .clock
+                .sleep(longest / 4 + self.ambient.jitter(longest * 3 / 4))
+                .await;
+        }
+    }
+
+    fn held(&self, entity: &str, owner: &str, since: Duration) -> HeldLock<'_> {
+        HeldLock {
+            lock: self,
+            entity: entity.to_owned(),
+            owner: owner.to_owned(),
+            since,
+        }
+    }
+
+    async fn holder(&self, entity: &str) -> Result<Option<Holder>, LockError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.options.table)
+            .key(ENTITY, AttributeValue::S(entity.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| self.failed(&error))?;
+        let Some(row) = answer.item else {
+            return Ok(None);
+        };
+        let text = |name: &str| row.get(name).and_then(|value| value.as_s().ok()).cloned();
+        let lease = row
+            .get(LEASE_MS)
+            .and_then(|value| value.as_n().ok())
+            .and_then(|digits| digits.parse().ok())
+            .map(Duration::from_millis);
+        match (text(OWNER), text(VERSION), lease) {
+            (Some(owner), Some(version), Some(lease)) => Ok(Some(Holder {
+                owner,
+                version,
+                lease,
+            })),
+            _ => Err(LockError::Refused {
+                table: self.options.table.clone(),
+                message: format!("the row of {entity} is no lock: is it the right table?"),
+            }),
+        }
+    }
+
+    /// Writes the row: a free one, or over the holder's `version`. `false` where somebody else was faster.
+    async fn put(
+        &self,
+        entity: &str,
+        owner: &str,
+        version: Option<&str>,
+    ) -> Result<bool, LockError> {
+        let lease = self.options.lease.as_millis().to_string();
+        let row = HashMap::from([
+            (ENTITY.to_owned(), AttributeValue::S(entity.to_owned())),
+            (OWNER.to_owned(), AttributeValue::S(owner.to_owned())),
+            (
+                VERSION.to_owned(),
+                AttributeValue::S(self.ambient.uuid().to_string()),
+            ),
+            (LEASE_MS.to_owned(), AttributeValue::N(lease)),
+        ]);
+        let mut put = self
+            .client
+            .put_item()
+            .table_name(&self.options.table)
+            .set_item(Some(row));
+        put = match version {
+            None => put.condition_expression("attribute_not_exists(entityId)"),
+            Some(version) => put
+                .condition_expression("entityId = :e AND version = :v")
+                .expression_attribute_values(":e", AttributeValue::S(entity.to_owned()))
+                .expression_attribute_values(":v", AttributeValue::S(version.to_owned())),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_condition(&error) => Ok(false),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn failed<E, R>(&self, error: &SdkError<E, R>) -> LockError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let table = self.options.table.clone();
+        let said = error
+            .message()
+            .map_or_else(|| error.to_string(), str::to_owned);
+        match error.code() {
+            Some("ResourceNotFoundException") => LockError::Refused {
+                table,
+                message: "there is no such table: make it with the hash key entityId (a string)"
+                    .to_owned(),
+            },
+            Some("AccessDeniedException") => LockError::Refused {
+                table,
+                message: format!(
+                    "access was refused ({said}): GetItem, PutItem and DeleteItem are needed"
+                ),
+            },
+            _ => LockError::Unavailable {
+                table,
+                message: said,
+            },
+        }
+    }
+}
+
+fn is_condition<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> bool {
+    error.code() == Some("ConditionalCheckFailedException")
+}
+
+impl HeldLock<'_> {
+    /// How much longer the table may be changed: half of the lease, from before it was written. The rest is for an
+    /// answer that is slow to come.
+    pub fn time_left(&self) -> Duration {
+        let held = self
+            .lock
+            .ambient
+            .clock
+            .monotonic()
+            .saturating_sub(self.since);
+        (self.lock.options.lease / 2).saturating_sub(held)
+    }
+
+    /// Gives the lock back. Failing to only costs others the rest of the lease.
+    pub async fn release(self) {
+        let deleted = self
+            .lock
+            .client
+            .delete_item()
+            .table_name(&self.lock.options.table)
+            .key(ENTITY, AttributeValue::S(self.entity.clone()))
+            .condition_expression("entityId = :e AND ownerId = :o")
+            .expression_attribute_values(":e", AttributeValue::S(self.entity.clone()))
+            .expression_attribute_values(":o", AttributeValue::S(self.owner.clone()))
+            .send()
+            .await;
+        match deleted {
+            Ok(_) => {}
+            // The second try after a lost answer, or the lease was over and somebody took the lock.
+            Err(error) if is_condition(&error) => {
+                tracing::debug!(
+                    entity = self.entity,
+                    "the commit lock was gone before it was released"
+                );
+            }
+            Err(error) => {
+                let error = self.lock.failed(&error);
+                tracing::warn!(entity = self.entity, %error, "the commit lock could not be released");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
