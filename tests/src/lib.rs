@@ -1,1 +1,15 @@
-//! placeholder
+//! What tests across crates share: a laboratory with a real catalog, real files, and faults on demand.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture that fails should fail the test at once"
+)]
+
+mod clock;
+mod faults;
+mod lab;
+mod rows;
+
+pub use clock::ShiftedClock;
+pub use faults::{CatalogFault, FaultyCatalog};
+pub use lab::{Events, Lab, settings_for_tests};
+pub use rows::{Row, read_table_rows, write_rows};

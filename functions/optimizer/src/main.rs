@@ -1,1 +1,27 @@
-fn main() {}
+//! The optimizer function: fed by the task queues, it rewrites groups of files and commits what is complete.
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use icepress_model::ambient::Ambient;
+use icepress_service::{LogObserver, open};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+mod batch;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    open::start_logging();
+    let environment = open::CloudEnvironment::read(&open::variables())?;
+    let context = open::cloud(environment, Ambient::system(), LogObserver).await?;
+    run(service_fn(|event: LambdaEvent<SqsEvent>| {
+        let context = &context;
+        async move {
+            let deadline = open::deadline_of(context, event.context.deadline);
+            let response = batch::handle(context, event.payload, deadline).await;
+            Ok::<SqsBatchResponse, Error>(response)
+        }
+    }))
+    .await
+}

@@ -1,1 +1,27 @@
-fn main() {}
+//! The scheduler function: woken by a schedule, it sees which tables changed, plans, and queues tasks.
+
+use icepress_model::ambient::Ambient;
+use icepress_service::{LogObserver, open, tick};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::{Value, json};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    open::start_logging();
+    let environment = open::CloudEnvironment::read(&open::variables())?;
+    let context = open::cloud(environment, Ambient::system(), LogObserver).await?;
+    run(service_fn(|event: LambdaEvent<Value>| {
+        let context = &context;
+        async move {
+            let deadline = open::deadline_of(context, event.context.deadline);
+            let report = tick(context, deadline).await?;
+            Ok::<Value, Error>(json!({
+                "swept": report.swept,
+                "held_by_others": report.held_by_others,
+                "unfinished": report.unfinished,
+                "not_begun": report.not_begun,
+            }))
+        }
+    }))
+    .await
+}

@@ -24,6 +24,16 @@ pub struct GroupResult {
     pub row_groups_out: u64,
 }
 
+impl GroupResult {
+    /// Where the new data files lie.
+    pub fn data_file_paths(&self) -> Vec<String> {
+        self.data_files
+            .iter()
+            .filter_map(|file| file.get("file_path")?.as_str().map(str::to_owned))
+            .collect()
+    }
+}
+
 /// A group that could not be rewritten: what failed, on which file, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 #[error("{message}")]

@@ -1,5 +1,7 @@
 //! Plans: which files of a table are to be rewritten together, and why the others are not.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -174,6 +176,29 @@ pub enum LeftAloneReason {
     RowLineage,
     /// The table's property `icepress.enabled` is `false`.
     Disabled,
+}
+
+impl fmt::Display for LeftAloneReason {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Healthy => f.write_str("every file has a good size and few deletes"),
+            Self::TooFewFiles { candidates, needed } => write!(
+                f,
+                "{candidates} of the files are small, and {needed} would be worth a rewrite"
+            ),
+            Self::PlanFull => f.write_str("the plan was full: its turn comes with the next one"),
+            Self::UnsupportedFormat { format } => {
+                write!(f, "its files are {format}, and only Parquet is rewritten")
+            }
+            Self::Encrypted => f.write_str("its files are encrypted"),
+            Self::RowLineage => f.write_str(
+                "the table is of format version 3: a rewrite would have to keep the id of each row, \
+                 which is not done yet",
+            ),
+            Self::Disabled => f.write_str("the table's property icepress.enabled is false"),
+        }
+    }
 }
 
 /// Files of one partition and spec that a plan does not touch, and why.

@@ -125,6 +125,10 @@ pub enum CommitFailure {
 ///
 /// Safe to call again for the same process after any failure or crash: a snapshot whose summary names the process is
 /// found and returned instead of committing twice.
+#[allow(
+    clippy::manual_async_fn,
+    reason = "so the compiler sees here that a commit may move between threads"
+)]
 pub fn commit_groups<'a>(
     context: &'a CommitContext,
     table: &'a TableId,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use icepress_model::{Bytes, DeleteContent, DeleteFile, Rows, SequenceNumber, SnapshotId, TableId};
 
 pub use builder::{NewDataFile, NewDeleteFile, ScanBuilder, ScanDefect};
-pub use open::open_snapshot;
+pub use open::{open_snapshot, open_snapshot_at};
 pub use partitions::PartitionEntry;
 
 use paths::{PathRef, Paths};

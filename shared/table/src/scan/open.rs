@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes as Buffer;
 use futures::{StreamExt as _, stream};
-use iceberg::spec::{ManifestContentType, StructType, TableMetadata};
+use iceberg::spec::{ManifestContentType, Snapshot, StructType, TableMetadata};
 use icepress_model::{Bytes, Rows, SequenceNumber, SnapshotId, SpecId, TableId};
 use icepress_storage::Storage;
 
@@ -36,9 +36,19 @@ pub async fn open_snapshot(
     table: &TableId,
     metadata: &TableMetadata,
 ) -> Result<SnapshotScan, TableError> {
-    let Some(snapshot) = metadata.current_snapshot() else {
-        return Ok(SnapshotScan::empty(table.clone()));
-    };
+    match metadata.current_snapshot() {
+        Some(snapshot) => open_snapshot_at(storage, table, metadata, snapshot).await,
+        None => Ok(SnapshotScan::empty(table.clone())),
+    }
+}
+
+/// Reads the files of a snapshot of `metadata`, as [`open_snapshot`] does those of the current one.
+pub async fn open_snapshot_at(
+    storage: &dyn Storage,
+    table: &TableId,
+    metadata: &TableMetadata,
+    snapshot: &Snapshot,
+) -> Result<SnapshotScan, TableError> {
     let unsupported = |message: String| TableError::Unsupported {
         table: table.clone(),
         message,

@@ -1,0 +1,78 @@
+//! A batch of messages, each answered for itself: only what was not done comes back.
+
+use std::{sync::Arc, time::Duration};
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use icepress_coordination::{Received, TaskMessage};
+use icepress_service::{Context, Deadline, Handled, Settings, handle as handle_task};
+
+/// Handles the batch's messages one after another.
+pub(crate) async fn handle(
+    context: &Context,
+    event: SqsEvent,
+    deadline: Deadline,
+) -> SqsBatchResponse {
+    let context = with_invocation_limit(context, deadline);
+    let mut response = SqsBatchResponse::default();
+    for message in event.records {
+        if !is_done(&context, &message, deadline).await {
+            response.add_failure(message.message_id.unwrap_or_default());
+        }
+    }
+    response
+}
+
+/// What the invocation has at its begin is what any invocation has: a group that needs more never fits.
+fn with_invocation_limit(context: &Context, deadline: Deadline) -> Context {
+    let settings = Settings {
+        invocation_limit: deadline.left(&context.ambient),
+        ..(*context.settings).clone()
+    };
+    Context {
+        settings: Arc::new(settings),
+        ..context.clone()
+    }
+}
+
+async fn is_done(context: &Context, message: &SqsMessage, deadline: Deadline) -> bool {
+    let id = message.message_id.as_deref().unwrap_or("without an id");
+    let body = message.body.as_deref().unwrap_or_default();
+    let task = match TaskMessage::from_body(body) {
+        Ok(task) => task,
+        Err(error) => {
+            tracing::error!(id, %error, "a message is no task; it goes to the dead-letter queue");
+            return false;
+        }
+    };
+    match handle_task(context, &task, deadline).await {
+        Ok(Handled::Done) => true,
+        Ok(Handled::Again(rest)) => {
+            tracing::info!(id, task = %task.task, ?rest, "not now");
+            come_back_after(context, message, task, rest).await;
+            false
+        }
+        Err(error) => {
+            tracing::error!(id, task = %task.task, %error, "not done");
+            false
+        }
+    }
+}
+
+/// Brings a message back after `rest`. Without this it would rest for the queue's whole visibility timeout, which is
+/// as long as a function may work.
+async fn come_back_after(
+    context: &Context,
+    message: &SqsMessage,
+    task: TaskMessage,
+    rest: Duration,
+) {
+    let received = Received {
+        bucket: context.bucket_of(&task.table),
+        message: task,
+        receipt: message.receipt_handle.clone().unwrap_or_default(),
+        receive_count: 1,
+    };
+    if let Err(error) = context.queue.change_visibility(&received, rest).await {
+        tracing::warn!(%error, "a message rests for its queue's whole visibility timeout");
+    }
+}

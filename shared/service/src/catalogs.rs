@@ -1,0 +1,51 @@
+//! The catalogs at hand, by name, each with the storage of its tables.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use icepress_catalog::{Catalog, CatalogError};
+use icepress_model::CatalogName;
+use icepress_storage::Storage;
+
+/// A catalog, and where its tables' files lie: an endpoint and a region of its own, perhaps.
+#[derive(Debug, Clone)]
+pub struct OpenCatalog {
+    /// The catalog.
+    pub catalog: Arc<dyn Catalog>,
+    /// Its tables' files.
+    pub storage: Arc<dyn Storage>,
+}
+
+/// Every catalog that was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogs(BTreeMap<CatalogName, OpenCatalog>);
+
+impl Catalogs {
+    /// The catalogs of a list, each under its own name.
+    pub fn new(catalogs: impl IntoIterator<Item = OpenCatalog>) -> Self {
+        Self(
+            catalogs
+                .into_iter()
+                .map(|open| (open.catalog.name().clone(), open))
+                .collect(),
+        )
+    }
+
+    /// The catalog of that name, or an error that lists those there are.
+    pub fn get(&self, name: &CatalogName) -> Result<&OpenCatalog, CatalogError> {
+        self.0.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.0.keys().map(CatalogName::as_str).collect();
+            CatalogError::Configuration {
+                catalog: name.to_string(),
+                message: format!(
+                    "no catalog of that name is configured; there are: {}",
+                    known.join(", ")
+                ),
+            }
+        })
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &OpenCatalog> {
+        self.0.values()
+    }
+}

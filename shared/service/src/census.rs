@@ -1,0 +1,170 @@
+//! Seeing change: a database is listed and compared with what was seen last (protocols.md, section 2).
+//!
+//! Marks come first, then the digest: a crash between the two repeats marks and loses none. A listing that fails half
+//! way changes no digest and removes nothing.
+
+mod digest;
+
+use futures::future::join_all;
+use icepress_catalog::CatalogError;
+use icepress_coordination::{CoordinationError, Lease, MarkOutcome};
+use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
+use thiserror::Error;
+
+use crate::{Context, Event};
+use digest::{Seen, SeenTables};
+
+/// Marks written at once.
+const MARKS_AT_ONCE: usize = 16;
+
+/// A census that could not be completed.
+#[derive(Debug, Error)]
+pub(crate) enum CensusError {
+    /// The catalog failed: this database is listed again at the next tick.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The state store failed, or the lease is another's by now.
+    #[error(transparent)]
+    Coordination(#[from] CoordinationError),
+}
+
+/// The databases of all catalogs, each with its bucket. A catalog that can't be asked is reported and skipped: its
+/// digests stay as they are.
+pub(crate) async fn databases(context: &Context) -> Vec<(BucketId, DatabaseId)> {
+    let mut databases = Vec::new();
+    for open in context.catalogs.iter() {
+        let catalog = &open.catalog;
+        match catalog.list_namespaces().await {
+            Ok(namespaces) => databases.extend(namespaces.into_iter().map(|namespace| {
+                let database = DatabaseId {
+                    catalog: catalog.name().clone(),
+                    namespace,
+                };
+                (context.bucket_of_database(&database), database)
+            })),
+            Err(error) => context.tell(Event::ListingFailed {
+                database: catalog.name().to_string(),
+                message: error.to_string(),
+            }),
+        }
+    }
+    databases
+}
+
+/// Lists one database, marks what is new or moved as due, and remembers what it saw.
+pub(crate) async fn take(
+    context: &Context,
+    lease: &Lease,
+    database: &DatabaseId,
+) -> Result<(), CensusError> {
+    let listed = list(context, database).await?;
+    let last_seen = SeenTables::decode(&context.store.digest(database).await?);
+    let now = context.ambient.now();
+
+    let mut changed = Vec::new();
+    let mut seen = SeenTables::default();
+    for (table, location) in listed {
+        let entry = Seen::new(&table, &location);
+        if last_seen.contains(&entry) {
+            context.tell(Event::TableUnchanged {
+                table: table.clone(),
+            });
+        } else {
+            changed.push((table, location));
+        }
+        seen.insert(entry);
+    }
+    let tables = seen.len();
+
+    for some in changed.chunks(MARKS_AT_ONCE) {
+        let marks = some
+            .iter()
+            .map(|(table, location)| mark(context, table, location, now));
+        for outcome in join_all(marks).await {
+            outcome?;
+        }
+    }
+
+    let gone = seen.carry_over_missing(&last_seen);
+    if !gone.is_empty() {
+        mark_gone(context, database, &gone).await?;
+    }
+    if seen != last_seen {
+        context
+            .store
+            .put_digest(lease, database, &seen.encode())
+            .await?;
+    }
+    context.tell(Event::DatabaseListed {
+        database: database.to_string(),
+        tables,
+        changed: changed.len() as u64,
+    });
+    Ok(())
+}
+
+async fn mark(
+    context: &Context,
+    table: &TableId,
+    location: &MetadataLocation,
+    now: TimestampMs,
+) -> Result<(), CoordinationError> {
+    let bucket = context.bucket_of(table);
+    let outcome = context.store.mark_due(bucket, table, location, now).await?;
+    if outcome == MarkOutcome::AlreadyKnown {
+        context.tell(Event::TableUnchanged {
+            table: table.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// All Iceberg tables of a database with their state. Where the listing does not carry it, the table is loaded; one
+/// that can't be is reported and left out of this census alone: its old entry in the digest is lost, so that it
+/// counts as changed when it can be read again.
+async fn list(
+    context: &Context,
+    database: &DatabaseId,
+) -> Result<Vec<(TableId, MetadataLocation)>, CatalogError> {
+    let catalog = &context.catalogs.get(&database.catalog)?.catalog;
+    let mut tables = Vec::new();
+    let mut next: Option<String> = None;
+    loop {
+        let page = catalog.list_tables(database, next.as_deref()).await?;
+        for listed in page.tables {
+            match listed.metadata_location {
+                Some(location) => tables.push((listed.table, location)),
+                None => match catalog.load(&listed.table).await {
+                    Ok(loaded) => tables.push((listed.table, loaded.metadata_location)),
+                    Err(error) => context.tell(Event::TableFailed {
+                        table: listed.table,
+                        message: error.to_string(),
+                    }),
+                },
+            }
+        }
+        match page.next {
+            Some(token) => next = Some(token),
+            None => return Ok(tables),
+        }
+    }
+}
+
+/// Lets the owners of tables that two complete listings lacked look at them: they forget what is really gone.
+async fn mark_gone(
+    context: &Context,
+    database: &DatabaseId,
+    gone: &[u64],
+) -> Result<(), CoordinationError> {
+    let now = context.ambient.now();
+    for bucket in context.settings.buckets.all() {
+        for row in context.store.tables(bucket).await? {
+            // An unreadable row is reported by the sweep of its bucket.
+            let Ok(row) = row else { continue };
+            if row.table.database() == *database && gone.contains(&digest::name_hash(&row.table)) {
+                context.store.force_due(bucket, &row.table, now).await?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! The record of what a census saw: 16 bytes a table.
+
+use std::collections::BTreeMap;
+
+use icepress_coordination::Digest;
+use icepress_model::{MetadataLocation, TableId};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Stands in for the hash of a location where a table was missing from the last listing, for the first time.
+const MISSING_ONCE: u64 = 0;
+
+/// One table in one state, as two hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    name: u64,
+    location: u64,
+}
+
+impl Seen {
+    pub(super) fn new(table: &TableId, location: &MetadataLocation) -> Self {
+        Self {
+            name: name_hash(table),
+            location: xxh3_64(location.as_str().as_bytes()).max(MISSING_ONCE + 1),
+        }
+    }
+}
+
+/// The hash of a table's name within its database.
+pub(super) fn name_hash(table: &TableId) -> u64 {
+    xxh3_64(table.name.as_bytes())
+}
+
+/// All tables of one database, as a census saw them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SeenTables(BTreeMap<u64, u64>);
+
+impl SeenTables {
+    /// Reads a digest. Bytes that are no whole entry are dropped: their tables count as changed, which is harmless.
+    pub(super) fn decode(digest: &Digest) -> Self {
+        let (entries, _rest) = digest.0.as_chunks::<16>();
+        Self(
+            entries
+                .iter()
+                .map(|entry| {
+                    let (name, location) = entry.split_at(8);
+                    (number(name), number(location))
+                })
+                .collect(),
+        )
+    }
+
+    pub(super) fn encode(&self) -> Digest {
+        let mut bytes = Vec::with_capacity(self.0.len() * 16);
+        for (name, location) in &self.0 {
+            bytes.extend_from_slice(&name.to_le_bytes());
+            bytes.extend_from_slice(&location.to_le_bytes());
+        }
+        Digest(bytes)
+    }
+
+    pub(super) fn contains(&self, seen: &Seen) -> bool {
+        self.0.get(&seen.name) == Some(&seen.location)
+    }
+
+    pub(super) fn insert(&mut self, seen: Seen) {
+        self.0.insert(seen.name, seen.location);
+    }
+
+    /// Tables that are there.
+    pub(super) fn len(&self) -> u64 {
+        self.0
+            .values()
+            .filter(|hash| **hash != MISSING_ONCE)
+            .count() as u64
+    }
+
+    /// Takes over tables that `last` had and this listing lacks, as missing once. Those that were missing once
+    /// already are gone: their names' hashes are returned (case B05).
+    pub(super) fn carry_over_missing(&mut self, last: &Self) -> Vec<u64> {
+        let mut gone = Vec::new();
+        for (name, location) in &last.0 {
+            if self.0.contains_key(name) {
+                continue;
+            }
+            if *location == MISSING_ONCE {
+                gone.push(*name);
+            } else {
+                self.0.insert(*name, MISSING_ONCE);
+            }
+        }
+        gone
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! When work has to end.
+
+use std::time::Duration;
+
+use icepress_model::ambient::Ambient;
+
+/// A point on the monotonic clock by which an invocation must be over; or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline(Option<Duration>);
+
+impl Deadline {
+    /// There is no end.
+    pub const NONE: Self = Self(None);
+
+    /// The end is so far from now.
+    pub fn after(ambient: &Ambient, duration: Duration) -> Self {
+        Self(Some(ambient.clock.monotonic() + duration))
+    }
+
+    /// This deadline, so much earlier.
+    pub fn earlier_by(self, margin: Duration) -> Self {
+        Self(self.0.map(|end| end.saturating_sub(margin)))
+    }
+
+    /// What is left; `None` where there is no end.
+    pub fn left(self, ambient: &Ambient) -> Option<Duration> {
+        self.0
+            .map(|end| end.saturating_sub(ambient.clock.monotonic()))
+    }
+
+    /// Whether `needed` still fits.
+    pub fn allows(self, ambient: &Ambient, needed: Duration) -> bool {
+        self.left(ambient).is_none_or(|left| left >= needed)
+    }
+
+    /// Returns when the deadline has come; never where there is none.
+    pub async fn passed(self, ambient: &Ambient) {
+        match self.left(ambient) {
+            Some(left) => ambient.clock.sleep(left).await,
+            None => std::future::pending().await,
+        }
+    }
+}

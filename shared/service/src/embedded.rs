@@ -1,0 +1,210 @@
+//! Scheduler and optimizers in one process: what a laptop runs.
+
+mod report;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use icepress_coordination::{CoordinationError, Received};
+use icepress_model::BucketId;
+
+use crate::{Context, Deadline, Event, Handled, handle, tick};
+pub(crate) use report::Collector;
+pub use report::{RunReport, TableOutcome, TableReport};
+
+/// A wish to end: work in hand is finished, nothing new is begun.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks for the end.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the end was asked for.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The wait while others, or claims that must run out first, hold what is left to do.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Works until nothing is due any more, with so many optimizers at once.
+pub async fn run_once(
+    context: &Context,
+    optimizers: usize,
+    stop: &Stop,
+) -> Result<RunReport, CoordinationError> {
+    let (context, collector) = Collector::beside(context);
+    loop {
+        let ticked = tick(&context, Deadline::NONE).await?;
+        optimize_all(&context, optimizers, stop).await?;
+        if stop.requested() {
+            break;
+        }
+        match outstanding(&context, ticked.held_by_others > 0).await? {
+            Outstanding::Nothing => break,
+            Outstanding::Now => {}
+            Outstanding::Later => context.ambient.clock.sleep(PATIENCE).await,
+        }
+    }
+    Ok(collector.report(&context).await)
+}
+
+/// Works for ever, or until asked to stop: a round, then a rest of `interval`.
+pub async fn run(
+    context: &Context,
+    optimizers: usize,
+    interval: Duration,
+    stop: &Stop,
+) -> Result<(), CoordinationError> {
+    const GLANCE: Duration = Duration::from_millis(250);
+    while !stop.requested() {
+        let round = async {
+            tick(context, Deadline::NONE).await?;
+            optimize_all(context, optimizers, stop).await
+        };
+        if let Err(error) = round.await {
+            context.tell(Event::Notice {
+                message: format!("this round failed, the next begins in {interval:?}: {error}"),
+            });
+        }
+        let until = context.ambient.clock.monotonic() + interval;
+        while !stop.requested() && context.ambient.clock.monotonic() < until {
+            context.ambient.clock.sleep(GLANCE).await;
+        }
+    }
+    Ok(())
+}
+
+enum Outstanding {
+    /// Nothing is due, and no process is under way.
+    Nothing,
+    /// Something is due now.
+    Now,
+    /// A process is under way whose claims must run out first, or is in the hands of others.
+    Later,
+}
+
+async fn outstanding(
+    context: &Context,
+    held_by_others: bool,
+) -> Result<Outstanding, CoordinationError> {
+    let now = context.ambient.now();
+    let mut under_way = false;
+    for bucket in context.settings.buckets.all() {
+        if let Some(due_at) = context.store.next_due(bucket).await?
+            && due_at <= now
+            && !held_by_others
+        {
+            return Ok(Outstanding::Now);
+        }
+        let rows = context.store.tables(bucket).await?;
+        under_way |= rows
+            .iter()
+            .flatten()
+            .any(|row| row.active_process.is_some());
+    }
+    Ok(if under_way || held_by_others {
+        Outstanding::Later
+    } else {
+        Outstanding::Nothing
+    })
+}
+
+/// Empties the queues with so many optimizers at once.
+pub(crate) async fn optimize_all(
+    context: &Context,
+    optimizers: usize,
+    stop: &Stop,
+) -> Result<(), CoordinationError> {
+    let mut working = tokio::task::JoinSet::new();
+    for first in 0..optimizers.max(1) {
+        let context = context.clone();
+        let stop = stop.clone();
+        working.spawn(async move { optimize_until_empty(&context, first, &stop).await });
+    }
+    while let Some(joined) = working.join_next().await {
+        match joined {
+            Ok(result) => result?,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+    Ok(())
+}
+
+/// One optimizer: goes round the queues, from one of its own, until a whole round brings nothing.
+async fn optimize_until_empty(
+    context: &Context,
+    first: usize,
+    stop: &Stop,
+) -> Result<(), CoordinationError> {
+    let buckets: Vec<BucketId> = context.settings.buckets.all().collect();
+    let mut empty_in_a_row = 0;
+    let mut next = first % buckets.len();
+    while empty_in_a_row < buckets.len() && !stop.requested() {
+        let visibility = context.settings.claim_ttl;
+        let received = context
+            .queue
+            .receive(buckets[next], 1, Duration::ZERO, visibility)
+            .await?;
+        match received.into_iter().next() {
+            Some(received) => {
+                empty_in_a_row = 0;
+                handle_received(context, &received).await?;
+            }
+            None => {
+                empty_in_a_row += 1;
+                next = (next + 1) % buckets.len();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Handles a message while keeping it out of others' sight.
+async fn handle_received(context: &Context, received: &Received) -> Result<(), CoordinationError> {
+    let handling = handle(context, &received.message, Deadline::NONE);
+    tokio::pin!(handling);
+    let kept = keep_invisible(context, received);
+    tokio::pin!(kept);
+    let handled = tokio::select! {
+        biased;
+        handled = &mut handling => handled,
+        never = &mut kept => match never {},
+    };
+    match handled {
+        Ok(Handled::Done) => context.queue.delete(received).await,
+        Ok(Handled::Again(rest)) => context.queue.change_visibility(received, rest).await,
+        // Another attempt has taken over: its message is its own.
+        Err(CoordinationError::Fenced(reason)) => {
+            context.tell(Event::Notice {
+                message: format!(
+                    "task {} went to another worker: {reason}",
+                    received.message.task
+                ),
+            });
+            context.queue.delete(received).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn keep_invisible(context: &Context, received: &Received) -> std::convert::Infallible {
+    let visibility = context.settings.claim_ttl;
+    loop {
+        context.ambient.clock.sleep(visibility / 3).await;
+        if let Err(error) = context.queue.change_visibility(received, visibility).await {
+            context.tell(Event::Notice {
+                message: format!("a message could not be kept invisible: {error}"),
+            });
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a run came to, table by table.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId};
+use serde::Serialize;
+
+use crate::{Context, Event, Observer, evaluate};
+
+/// What became of a table in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableOutcome {
+    /// Files were rewritten.
+    Compacted,
+    /// There was nothing to do.
+    Unchanged,
+    /// It is left alone for a reason that only a person can change.
+    Refused,
+    /// Something failed; what could be done was done.
+    Failed,
+}
+
+/// One table in a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct TableReport {
+    /// The table.
+    #[serde(serialize_with = "as_text")]
+    pub table: TableId,
+    /// What became of it.
+    pub outcome: TableOutcome,
+    /// Why it was refused or failed, one line.
+    pub reason: Option<String>,
+    /// Groups rewritten and committed or not.
+    pub groups: u64,
+    /// Row groups read.
+    pub row_groups_in: u64,
+    /// Row groups written.
+    pub row_groups_out: u64,
+    /// Live data files before.
+    pub files_before: Option<u64>,
+    /// Live data files after.
+    pub files_after: Option<u64>,
+    /// Bytes of live data files before.
+    pub bytes_before: Option<Bytes>,
+    /// Bytes of live data files after.
+    pub bytes_after: Option<Bytes>,
+    /// Live delete files before.
+    pub delete_files_before: Option<u64>,
+    /// Live delete files after.
+    pub delete_files_after: Option<u64>,
+    /// Health before, 0 to 100.
+    pub health_before: Option<f64>,
+    /// Health after, 0 to 100.
+    pub health_after: Option<f64>,
+}
+
+fn as_text<S: serde::Serializer>(table: &TableId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(table)
+}
+
+/// A run.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunReport {
+    /// Tables, by name.
+    pub tables: Vec<TableReport>,
+    /// What failed without belonging to one table: a database that could not be listed, say.
+    pub errors: Vec<String>,
+    /// Tables compacted.
+    pub compacted: u64,
+    /// Tables failed, and other errors.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    before: Option<(PlanTotals, f64)>,
+    groups: u64,
+    row_groups_in: u64,
+    row_groups_out: u64,
+    committed: bool,
+    refused: Option<String>,
+    failed: Option<String>,
+}
+
+/// Gathers a run's events into a report, passing each on.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    next: Arc<dyn Observer>,
+    tables: Mutex<BTreeMap<TableId, Seen>>,
+    errors: Mutex<Vec<String>>,
+}
+
+impl Collector {
+    /// A context whose events go to its own observer and to the collector returned.
+    pub(crate) fn beside(context: &Context) -> (Context, Arc<Self>) {
+        let collector = Arc::new(Self {
+            next: Arc::clone(&context.observer),
+            tables: Mutex::default(),
+            errors: Mutex::default(),
+        });
+        let context = Context {
+            observer: Arc::clone(&collector) as Arc<dyn Observer>,
+            ..context.clone()
+        };
+        (context, collector)
+    }
+
+    /// The report: tables that changed are looked at once more, for how they are now.
+    pub(crate) async fn report(&self, context: &Context) -> RunReport {
+        let seen = std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
+        let errors =
+            std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tables = Vec::with_capacity(seen.len());
+        for (table, seen) in seen {
+            tables.push(report_of(context, table, seen).await);
+        }
+        let count = |outcome| {
+            tables
+                .iter()
+                .filter(|table| table.outcome == outcome)
+                .count() as u64
+        };
+        RunReport {
+            compacted: count(TableOutcome::Compacted),
+            failed: count(TableOutcome::Failed) + errors.len() as u64,
+            tables,
+            errors,
+        }
+    }
+
+    fn note(&self, table: &TableId, change: impl FnOnce(&mut Seen)) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        change(tables.entry(table.clone()).or_default());
+    }
+}
+
+async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport {
+    let after = if seen.committed {
+        evaluate::evaluate(context, &table)
+            .await
+            .ok()
+            .map(|(_, plan)| (plan.totals, plan.health.score))
+    } else {
+        seen.before
+    };
+    let (outcome, reason) = match (seen.failed, seen.refused) {
+        (Some(failed), _) => (TableOutcome::Failed, Some(failed)),
+        (None, Some(refused)) => (TableOutcome::Refused, Some(refused)),
+        (None, None) if seen.committed => (TableOutcome::Compacted, None),
+        (None, None) => (TableOutcome::Unchanged, None),
+    };
+    TableReport {
+        table,
+        outcome,
+        reason,
+        groups: seen.groups,
+        row_groups_in: seen.row_groups_in,
+        row_groups_out: seen.row_groups_out,
+        files_before: seen.before.map(|(totals, _)| totals.data_files),
+        files_after: after.map(|(totals, _)| totals.data_files),
+        bytes_before: seen.before.map(|(totals, _)| totals.data_bytes),
+        bytes_after: after.map(|(totals, _)| totals.data_bytes),
+        delete_files_before: seen.before.map(|(totals, _)| totals.delete_files),
+        delete_files_after: after.map(|(totals, _)| totals.delete_files),
+        health_before: seen.before.map(|(_, health)| health),
+        health_after: after.map(|(_, health)| health),
+    }
+}
+
+impl Observer for Collector {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::TableUnchanged { table } => self.note(table, |_| {}),
+            Event::Planned { table, plan, .. } => self.note(table, |seen| {
+                seen.before.get_or_insert((plan.totals, plan.health.score));
+            }),
+            Event::Refused { table, reason } => {
+                self.note(table, |seen| seen.refused = Some(reason.clone()));
+            }
+            Event::TableFailed { table, message } => {
+                self.note(table, |seen| seen.failed = Some(message.clone()));
+            }
+            Event::GroupFinished {
+                table,
+                result: Ok(result),
+                ..
+            } => self.note(table, |seen| {
+                seen.groups += 1;
+                seen.row_groups_in += result.row_groups_in;
+                seen.row_groups_out += result.row_groups_out;
+            }),
+            Event::ProcessEnded { table, outcome, .. } => {
+                self.note(table, |seen| note_end(seen, outcome));
+            }
+            Event::ListingFailed { database, message } => self
+                .errors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(format!("{database}: {message}")),
+            Event::GroupFinished { result: Err(_), .. }
+            | Event::DatabaseListed { .. }
+            | Event::GroupStarted { .. }
+            | Event::Notice { .. } => {}
+        }
+        self.next.observe(event);
+    }
+}
+
+fn note_end(seen: &mut Seen, outcome: &ProcessOutcome) {
+    match outcome {
+        ProcessOutcome::Committed { .. } => seen.committed = true,
+        ProcessOutcome::PartlyCommitted { failures, .. } => {
+            seen.committed = true;
+            seen.failed = failures.first().cloned();
+        }
+        ProcessOutcome::Failed { failures } => seen.failed = failures.first().cloned(),
+        ProcessOutcome::Abandoned { reason } => seen.failed = Some(reason.clone()),
+    }
+}

@@ -1,0 +1,111 @@
+//! Looking at one table: load it, read its manifests, plan.
+
+use iceberg::spec::{SnapshotRef, TableMetadata};
+use icepress_catalog::{CatalogError, LoadedTable};
+use icepress_model::{
+    Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, TableId, TablePlan,
+};
+use icepress_planner::{PlanError, PlanOptions, plan_table};
+use icepress_table::{TableError, open_snapshot, open_snapshot_at};
+use serde_json::json;
+use thiserror::Error;
+
+use crate::Context;
+
+/// A table that could not be looked at.
+#[derive(Debug, Error)]
+pub enum EvaluateError {
+    /// Its catalog failed, or has no such table.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// Its manifests can't be read, or we don't maintain such tables.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// No plan could be made: a property has a wrong value, say.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A plan could be made, but not be kept.
+    #[error("{0}")]
+    NotKept(String),
+}
+
+/// Loads a table and makes a plan with the settings' options.
+pub(crate) async fn evaluate(
+    context: &Context,
+    table: &TableId,
+) -> Result<(LoadedTable, TablePlan), EvaluateError> {
+    evaluate_with(context, table, &context.settings.plan).await
+}
+
+/// Loads a table and makes a plan with options of one's own.
+pub(crate) async fn evaluate_with(
+    context: &Context,
+    table: &TableId,
+    options: &PlanOptions,
+) -> Result<(LoadedTable, TablePlan), EvaluateError> {
+    let open = context.catalog_of(table)?;
+    let loaded = open.catalog.load(table).await?;
+    let scan = open_snapshot(&*open.storage, table, &loaded.metadata).await?;
+    let plan = plan_table(&scan, &loaded.metadata, &loaded.metadata_location, options)?;
+    Ok((loaded, plan))
+}
+
+/// All data files of a snapshot with the deletes that apply to them, in groups.
+pub(crate) async fn all_files(
+    context: &Context,
+    table: &TableId,
+    metadata: &TableMetadata,
+    location: &MetadataLocation,
+    snapshot: &SnapshotRef,
+) -> Result<Vec<Group>, EvaluateError> {
+    let open = context.catalog_of(table)?;
+    let scan = open_snapshot_at(&*open.storage, table, metadata, snapshot).await?;
+    let options = PlanOptions {
+        force: true,
+        max_plan_bytes: Bytes(u64::MAX),
+        max_plan_files: u64::MAX,
+        ..PlanOptions::default()
+    };
+    let plan = plan_table(&scan, metadata, location, &options)?;
+    Ok(plan.groups)
+}
+
+/// Why a plan leaves the whole table alone until a person changes something, if it does.
+pub(crate) fn refusal(plan: &TablePlan) -> Option<String> {
+    let whole_table = |reason: &LeftAloneReason| {
+        matches!(
+            reason,
+            LeftAloneReason::Disabled | LeftAloneReason::RowLineage
+        )
+    };
+    if !plan.groups.is_empty() {
+        return None;
+    }
+    let refused = plan
+        .left_alone
+        .iter()
+        .find(|left| whole_table(&left.reason));
+    refused.map(|left| left.reason.to_string())
+}
+
+/// Partitions named in a table's row; the rest are counted. The whole list is what `explain` shows.
+const NAMED_PARTITIONS: usize = 20;
+
+/// What the planner concluded, as the JSON that stands in the table's row.
+pub(crate) fn conclusion_of_plan(plan: &TablePlan) -> String {
+    let named: &[LeftAlone] = &plan.left_alone[..plan.left_alone.len().min(NAMED_PARTITIONS)];
+    json!({
+        "groups": plan.groups.len(),
+        "health": plan.health,
+        "totals": plan.totals,
+        "left-alone": named,
+        "left-alone-partitions": plan.left_alone.len(),
+        "follow-up": plan.follow_up,
+    })
+    .to_string()
+}
+
+/// A failure, as the JSON that stands in the table's row.
+pub(crate) fn conclusion_of_failure(message: &str) -> String {
+    json!({ "failure": message }).to_string()
+}

@@ -1,0 +1,328 @@
+//! The end of a process: its finished groups are committed, and its table is freed.
+
+use std::sync::Arc;
+
+use icepress_catalog::CatalogError;
+use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
+use icepress_model::{
+    GroupResult, GroupTask, MetadataLocation, ProcessId, ProcessOutcome, TimestampMs,
+};
+use icepress_storage::Storage;
+use icepress_table::{CommitContext, CommitFailure, CommitOutcome, FinishedGroup, commit_groups};
+
+use crate::{Context, Deadline, Event, header::ProcessHeader, payload};
+
+/// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
+///
+/// Called by the optimizer that reports the last task, and by every sweep that finds a process at zero: whoever gets
+/// the claim does it, and [`commit_groups`] finds a commit that an earlier claim made.
+pub(crate) async fn commit_process(
+    context: &Context,
+    process: &ProcessId,
+    deadline: Deadline,
+) -> Result<(), CoordinationError> {
+    if !deadline.allows(&context.ambient, context.settings.deadline_margin / 2) {
+        return Ok(());
+    }
+    let now = context.ambient.now();
+    let until = now + context.settings.commit_ttl;
+    let claim = context
+        .store
+        .claim_commit(process, &context.settings.worker, now, until)
+        .await?;
+    match claim {
+        Some(claim) => commit_claimed(context, &claim).await,
+        None => Ok(()),
+    }
+}
+
+async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), CoordinationError> {
+    let header: ProcessHeader = match serde_json::from_str(&claim.process.header) {
+        Ok(header) => header,
+        Err(error) => {
+            let reason = format!("the process's row can't be understood: {error}");
+            return end(context, claim, Ending::failed(vec![reason], 0)).await;
+        }
+    };
+    let tasks = context.store.tasks(&claim.process.process).await?;
+    let gathered = gather(context, tasks).await;
+    if let Some(message) = gathered.unreadable {
+        return postpone(context, claim, &header, &message).await;
+    }
+    if gathered.finished.is_empty() {
+        return end(
+            context,
+            claim,
+            Ending::failed(gathered.failures, header.failures),
+        )
+        .await;
+    }
+
+    let open = match context.catalog_of(&claim.process.table) {
+        Ok(open) => open.clone(),
+        Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
+    };
+    let commit = CommitContext {
+        catalog: open.catalog,
+        storage: Arc::clone(&open.storage),
+        ambient: context.ambient.clone(),
+        policy: context.settings.commit,
+    };
+    let written: Vec<(u32, Vec<String>)> = gathered
+        .finished
+        .iter()
+        .map(|finished| (finished.index, finished.result.data_file_paths()))
+        .collect();
+    let committed = commit_groups(
+        &commit,
+        &claim.process.table,
+        &claim.process.process,
+        &header.base,
+        gathered.finished,
+    )
+    .await;
+    match committed {
+        Ok(outcome) => {
+            let lost = written
+                .into_iter()
+                .filter(|(index, _)| !outcome.committed.contains(index));
+            let lost = lost.flat_map(|(_, paths)| paths).collect();
+            clean_up(context, &open.storage, lost).await;
+            let ending = Ending::committed(outcome, gathered.failures, &header);
+            end(context, claim, ending).await
+        }
+        Err(failure) => {
+            let certain = matches!(
+                failure,
+                CommitFailure::NothingLeft { .. }
+                    | CommitFailure::RaceLost { .. }
+                    | CommitFailure::TableGone(_)
+            );
+            if certain {
+                let paths = written.into_iter().flat_map(|(_, paths)| paths).collect();
+                clean_up(context, &open.storage, paths).await;
+            }
+            settle_failure(context, claim, &header, gathered.failures, failure).await
+        }
+    }
+}
+
+/// What the tasks came to.
+struct Gathered {
+    finished: Vec<FinishedGroup>,
+    failures: Vec<String>,
+    /// A plan or result that could not be read now: nothing may be committed or given up yet.
+    unreadable: Option<String>,
+}
+
+async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
+    let mut gathered = Gathered {
+        finished: Vec::new(),
+        failures: Vec::new(),
+        unreadable: None,
+    };
+    for task in tasks {
+        let result = match &task.state {
+            TaskState::Done(result) => result,
+            TaskState::Failed(failure) => {
+                gathered.failures.push(failure.message.clone());
+                continue;
+            }
+            TaskState::Queued | TaskState::Running { .. } => {
+                gathered.unreadable = Some(format!("task {} is still open", task.task));
+                continue;
+            }
+        };
+        let group: Result<GroupTask, _> = payload::fetch(context, &task.payload).await;
+        let result: Result<GroupResult, _> = payload::fetch(context, result).await;
+        match (group, result) {
+            (Ok(group), Ok(result)) => gathered.finished.push(FinishedGroup {
+                index: task.task.index,
+                group: group.group,
+                result,
+            }),
+            (Err(error), _) | (_, Err(error)) => {
+                gathered.unreadable = Some(format!("task {}: {error}", task.task));
+            }
+        }
+    }
+    gathered
+}
+
+async fn settle_failure(
+    context: &Context,
+    claim: &CommitClaim,
+    header: &ProcessHeader,
+    mut failures: Vec<String>,
+    failure: CommitFailure,
+) -> Result<(), CoordinationError> {
+    let message = failure.to_string();
+    match failure {
+        CommitFailure::TableGone(_) => {
+            let ending = Ending {
+                outcome: ProcessOutcome::Abandoned { reason: message },
+                committed: None,
+                next: Next::WhenChanged,
+                failures: 0,
+                removed_delete_files: 0,
+            };
+            end(context, claim, ending).await
+        }
+        CommitFailure::OutcomeUnknown { .. }
+        | CommitFailure::Catalog(CatalogError::Unavailable { .. })
+        | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
+            postpone(context, claim, header, &message).await
+        }
+        CommitFailure::NothingLeft { reasons, .. } => {
+            failures.extend(reasons);
+            end(context, claim, Ending::failed(failures, header.failures)).await
+        }
+        CommitFailure::RaceLost { .. } | CommitFailure::Catalog(_) | CommitFailure::Table(_) => {
+            failures.push(message);
+            end(context, claim, Ending::failed(failures, header.failures)).await
+        }
+    }
+}
+
+/// Leaves the process as it is: the claim ends by itself, the next check tries again. After too many claims the
+/// process fails; its files stay, since it is not known that no snapshot refers to them.
+async fn postpone(
+    context: &Context,
+    claim: &CommitClaim,
+    header: &ProcessHeader,
+    message: &str,
+) -> Result<(), CoordinationError> {
+    context.tell(Event::Notice {
+        message: format!(
+            "table {}: process {} could not be committed now (try {}): {message}",
+            claim.process.table, claim.process.process, claim.claim
+        ),
+    });
+    if claim.claim < context.settings.commit_claims {
+        return Ok(());
+    }
+    let ending = Ending::failed(vec![message.to_owned()], header.failures);
+    end(context, claim, ending).await
+}
+
+/// When the table is looked at again.
+enum Next {
+    /// When its state changes.
+    WhenChanged,
+    /// At once.
+    Now,
+    /// After a wait that grows with the failures.
+    AfterBackoff,
+}
+
+struct Ending {
+    outcome: ProcessOutcome,
+    committed: Option<MetadataLocation>,
+    next: Next,
+    failures: u32,
+    removed_delete_files: u64,
+}
+
+impl Ending {
+    fn failed(failures: Vec<String>, failures_before: u32) -> Self {
+        Self {
+            outcome: ProcessOutcome::Failed { failures },
+            committed: None,
+            next: Next::AfterBackoff,
+            failures: failures_before.saturating_add(1),
+            removed_delete_files: 0,
+        }
+    }
+
+    fn committed(
+        outcome: CommitOutcome,
+        mut task_failures: Vec<String>,
+        header: &ProcessHeader,
+    ) -> Self {
+        // A group whose files are unreadable would fail again at once; one that lost against a writer, or more work
+        // that the plan left out, is worth another plan now.
+        let unreadable = !task_failures.is_empty();
+        let worth_another = header.follow_up || outcome.rebased || !outcome.failed.is_empty();
+        task_failures.extend(outcome.failed.into_iter().map(|(_, reason)| reason));
+        let next = match (unreadable, worth_another) {
+            (true, _) => Next::AfterBackoff,
+            (false, true) => Next::Now,
+            (false, false) => Next::WhenChanged,
+        };
+        let failures = if unreadable {
+            header.failures.saturating_add(1)
+        } else {
+            0
+        };
+        let committed = outcome.location.clone();
+        let ended = if task_failures.is_empty() {
+            ProcessOutcome::Committed {
+                location: outcome.location,
+                snapshot_id: outcome.snapshot_id,
+            }
+        } else {
+            ProcessOutcome::PartlyCommitted {
+                location: outcome.location,
+                snapshot_id: outcome.snapshot_id,
+                failures: task_failures,
+            }
+        };
+        Self {
+            outcome: ended,
+            committed: Some(committed),
+            next,
+            failures,
+            removed_delete_files: outcome.removed_delete_files,
+        }
+    }
+
+    fn next_due_at(&self, context: &Context) -> Option<TimestampMs> {
+        let now = context.ambient.now();
+        match self.next {
+            Next::WhenChanged => None,
+            Next::Now => Some(now),
+            Next::AfterBackoff => {
+                let wait = context.settings.backoff(self.failures);
+                Some(now + wait + context.ambient.jitter(wait / 4))
+            }
+        }
+    }
+}
+
+async fn end(
+    context: &Context,
+    claim: &CommitClaim,
+    ending: Ending,
+) -> Result<(), CoordinationError> {
+    context
+        .store
+        .end_process(
+            claim,
+            &ending.outcome,
+            ending.committed.as_ref(),
+            ending.next_due_at(context),
+            ending.failures,
+        )
+        .await?;
+    context.tell(Event::ProcessEnded {
+        table: claim.process.table.clone(),
+        process: claim.process.process.clone(),
+        outcome: ending.outcome,
+        removed_delete_files: ending.removed_delete_files,
+    });
+    Ok(())
+}
+
+/// Deletes files that certainly never came into the table (case C28), where that is allowed.
+async fn clean_up(context: &Context, storage: &Arc<dyn Storage>, paths: Vec<String>) {
+    if !context.settings.may_delete || paths.is_empty() {
+        return;
+    }
+    for outcome in storage.delete(&paths).await {
+        if let Err(error) = outcome.result {
+            context.tell(Event::Notice {
+                message: format!("a file of a failed group stays behind: {error}"),
+            });
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What happens, told to whoever wants to know: a progress bar, a log, a report.
+
+use std::{fmt::Debug, sync::Arc};
+
+use icepress_model::{Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan};
+use icepress_rewrite::Progress;
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A census listed a database.
+    DatabaseListed {
+        /// `catalog.namespace`.
+        database: String,
+        /// Tables in it.
+        tables: u64,
+        /// Of those, new or moved since the last census.
+        changed: u64,
+    },
+    /// A census saw a table, and nothing about it changed.
+    TableUnchanged {
+        /// The table.
+        table: TableId,
+    },
+    /// A database could not be listed, or one of its tables not be told about. The others go on.
+    ListingFailed {
+        /// What was listed.
+        database: String,
+        /// One line.
+        message: String,
+    },
+    /// A table was looked at, and a plan made: an empty one where there is nothing to do.
+    Planned {
+        /// The table.
+        table: TableId,
+        /// The plan.
+        plan: Arc<TablePlan>,
+        /// The process that carries it out; `None` for an empty plan.
+        process: Option<ProcessId>,
+    },
+    /// A table is left alone for a reason that only a person can change.
+    Refused {
+        /// The table.
+        table: TableId,
+        /// One line.
+        reason: String,
+    },
+    /// Something about a table failed; it is tried again later.
+    TableFailed {
+        /// The table.
+        table: TableId,
+        /// One line.
+        message: String,
+    },
+    /// The rewrite of a group began.
+    GroupStarted {
+        /// The table.
+        table: TableId,
+        /// The process.
+        process: ProcessId,
+        /// Which group of its plan.
+        index: u32,
+        /// Rows to read.
+        rows: Rows,
+        /// Bytes to read.
+        bytes: Bytes,
+        /// How far it is; grows while it works.
+        progress: Arc<Progress>,
+    },
+    /// The rewrite of a group ended: with its result, or with the reason it failed.
+    GroupFinished {
+        /// The table.
+        table: TableId,
+        /// The process.
+        process: ProcessId,
+        /// Which group of its plan.
+        index: u32,
+        /// What came of it.
+        result: Result<GroupResult, String>,
+    },
+    /// A process ended.
+    ProcessEnded {
+        /// The table.
+        table: TableId,
+        /// The process.
+        process: ProcessId,
+        /// How.
+        outcome: ProcessOutcome,
+        /// Delete files that the commit removed.
+        removed_delete_files: u64,
+    },
+    /// Something unexpected about coordination that costs nobody a row: a lease lost, an unreadable row.
+    Notice {
+        /// One line.
+        message: String,
+    },
+}
+
+/// Somebody who wants to know.
+pub trait Observer: Send + Sync + Debug {
+    /// Called for each event, in the order of things for each table. Must not block.
+    fn observe(&self, event: &Event);
+}
+
+/// Writes events to the log, as functions do.
+#[derive(Debug, Default)]
+pub struct LogObserver;
+
+impl Observer for LogObserver {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::DatabaseListed {
+                database,
+                tables,
+                changed,
+            } => {
+                tracing::info!(%database, tables, changed, "database listed");
+            }
+            Event::TableUnchanged { table } => tracing::debug!(%table, "unchanged"),
+            Event::ListingFailed { database, message } => {
+                tracing::error!(%database, %message, "listing failed");
+            }
+            Event::Planned {
+                table,
+                plan,
+                process,
+            } => tracing::info!(
+                %table,
+                process = process.as_ref().map(ProcessId::as_str),
+                groups = plan.groups.len(),
+                data_files = plan.totals.data_files,
+                delete_files = plan.totals.delete_files,
+                health = plan.health.score,
+                "planned"
+            ),
+            Event::Refused { table, reason } => tracing::warn!(%table, %reason, "left alone"),
+            Event::TableFailed { table, message } => tracing::error!(%table, %message, "failed"),
+            Event::GroupStarted {
+                table,
+                process,
+                index,
+                rows,
+                bytes,
+                ..
+            } => {
+                tracing::info!(%table, %process, index, %rows, bytes = bytes.get(), "group started");
+            }
+            Event::GroupFinished {
+                table,
+                process,
+                index,
+                result,
+            } => match result {
+                Ok(result) => tracing::info!(
+                    %table, %process, index,
+                    rows_in = result.rows_in.get(),
+                    rows_deleted = result.rows_deleted.get(),
+                    files_out = result.data_files.len(),
+                    bytes_out = result.bytes_out.get(),
+                    "group finished"
+                ),
+                Err(message) => tracing::error!(%table, %process, index, %message, "group failed"),
+            },
+            Event::ProcessEnded {
+                table,
+                process,
+                outcome,
+                removed_delete_files,
+            } => {
+                tracing::info!(%table, %process, ?outcome, removed_delete_files, "process ended");
+            }
+            Event::Notice { message } => tracing::warn!(%message, "notice"),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Putting a [`Context`] together: on AWS from a function's environment, on a laptop from a state file and catalogs.
+
+mod environment;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use icepress_catalog::{
+    Catalog, CatalogError, SqlCatalog,
+    config::{CatalogKind, CatalogProperties, ConfigurationError},
+};
+use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
+use icepress_model::{Bytes, CatalogName, WorkerId, ambient::Ambient};
+use icepress_storage::{AwsEnvironment, S3Options, Storage, StorageRouter};
+use thiserror::Error;
+
+use crate::{Catalogs, Context, Deadline, Observer, OpenCatalog, Settings};
+pub use environment::{CloudEnvironment, EnvironmentError};
+
+/// What failed at start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The configuration of a catalog is wrong.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    /// A catalog can't be opened.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The state store or the queues can't be opened.
+    #[error(transparent)]
+    Coordination(#[from] CoordinationError),
+}
+
+/// The environment's variables, read once. Values that are not Unicode are left out.
+pub fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Logs as JSON lines on standard output, as functions do; `RUST_LOG` chooses what.
+pub fn start_logging() {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_current_span(false)
+        .init();
+}
+
+/// The deadline of a Lambda invocation, which comes as milliseconds of the wall clock.
+pub fn deadline_of(context: &Context, deadline_ms: u64) -> Deadline {
+    let now = u64::try_from(context.ambient.now().get()).unwrap_or(0);
+    Deadline::after(
+        &context.ambient,
+        Duration::from_millis(deadline_ms.saturating_sub(now)),
+    )
+}
+
+/// On AWS: DynamoDB, SQS, S3 and the configured catalogs, with credentials of the function's role.
+pub async fn cloud(
+    environment: CloudEnvironment,
+    ambient: Ambient,
+    observer: impl Observer + 'static,
+) -> Result<Context, OpenError> {
+    let aws = AwsEnvironment::new();
+    let worker = WorkerId(format!("function-{}", ambient.uuid().simple()));
+    let mut settings = Settings::cloud(worker, environment.buckets, environment.payload_location);
+    if let Some(memory) = environment.memory_mebibytes {
+        settings.memory_cap = share_for_rewrite(memory);
+    }
+    let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());
+    let store = DynamoStore::new(
+        aws_sdk_dynamodb::Client::new(aws.config().await),
+        environment.state_table,
+        ambient.clone(),
+    );
+    let queue = SqsQueue::new(
+        aws_sdk_sqs::Client::new(aws.config().await),
+        environment.queue_url_template,
+    );
+    let configured: Vec<CatalogProperties> = environment
+        .catalogs
+        .into_iter()
+        .map(|(name, properties)| CatalogProperties::of(CatalogName(name), properties))
+        .collect();
+    let catalogs = open_all(&configured, &aws, &ambient).await?;
+    Ok(Context {
+        ambient,
+        store: Arc::new(store),
+        queue: Arc::new(queue),
+        catalogs,
+        payloads: Arc::new(payloads),
+        settings: Arc::new(settings),
+        observer: Arc::new(observer),
+    })
+}
+
+/// What of a function's memory one group may take: the rest is for the program, the SDKs and the metadata.
+fn share_for_rewrite(memory_mebibytes: u64) -> Bytes {
+    const OTHERS: u64 = 192;
+    Bytes::mebibytes(memory_mebibytes.saturating_sub(OTHERS) * 3 / 4)
+}
+
+/// On one machine: state and queues in one SQLite file.
+pub async fn embedded<'a>(
+    state_file: &Path,
+    configured: impl IntoIterator<Item = &'a CatalogProperties>,
+    settings: Settings,
+    ambient: Ambient,
+    observer: Arc<dyn Observer>,
+) -> Result<Context, OpenError> {
+    let file = SqliteFile::open(state_file, SqliteOptions::default(), ambient.clone()).await?;
+    let aws = AwsEnvironment::new();
+    let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());
+    let catalogs = open_all(configured, &aws, &ambient).await?;
+    Ok(Context {
+        ambient,
+        store: Arc::new(file.store()),
+        queue: Arc::new(file.queue()),
+        catalogs,
+        payloads: Arc::new(payloads),
+        settings: Arc::new(settings),
+        observer,
+    })
+}
+
+async fn open_all<'a>(
+    configured: impl IntoIterator<Item = &'a CatalogProperties>,
+    aws: &AwsEnvironment,
+    ambient: &Ambient,
+) -> Result<Catalogs, OpenError> {
+    let mut open = Vec::new();
+    for properties in configured {
+        open.push(open_catalog(properties, aws, ambient).await?);
+    }
+    Ok(Catalogs::new(open))
+}
+
+/// Opens one catalog by its `type`, with a storage of its own.
+async fn open_catalog(
+    properties: &CatalogProperties,
+    aws: &AwsEnvironment,
+    ambient: &Ambient,
+) -> Result<OpenCatalog, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(StorageRouter::new(
+        aws.clone(),
+        properties.s3_options()?,
+        ambient.clone(),
+    ));
+    let catalog: Arc<dyn Catalog> = match properties.kind()? {
+        CatalogKind::Sql => Arc::new(
+            SqlCatalog::open(
+                properties.name().clone(),
+                properties.required("uri", "sqlite:////data/catalog.db")?,
+                properties.get("catalog-name"),
+                Arc::clone(&storage),
+                ambient.clone(),
+            )
+            .await?,
+        ),
+        CatalogKind::Glue => {
+            return Err(properties
+                .wrong("type", "glue is not there yet".to_owned())
+                .into());
+        }
+    };
+    Ok(OpenCatalog { catalog, storage })
+}

@@ -1,0 +1,116 @@
+//! What a function reads from its environment, once, at start.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use icepress_model::BucketCount;
+use thiserror::Error;
+
+/// A function's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudEnvironment {
+    /// `ICEPRESS_STATE_TABLE`: the DynamoDB table of leases, table state, processes and tasks.
+    pub state_table: String,
+    /// `ICEPRESS_BUCKETS`: how many buckets, and so queues, there are.
+    pub buckets: BucketCount,
+    /// `ICEPRESS_QUEUE_URL_TEMPLATE`: the queues' URL with `{bucket}` for the bucket's number.
+    pub queue_url_template: String,
+    /// `ICEPRESS_PAYLOAD_LOCATION`: where large plans and results go, as `s3://bucket/prefix`.
+    pub payload_location: String,
+    /// `ICEPRESS_CATALOGS`: for each catalog its Iceberg properties.
+    pub catalogs: BTreeMap<String, BTreeMap<String, String>>,
+    /// `ICEPRESS_MEMORY_MB` or else `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, where one is there: the function's memory.
+    pub memory_mebibytes: Option<u64>,
+}
+
+/// A variable that is missing or not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EnvironmentError {
+    /// It is not set.
+    #[error("environment variable {name} is not set: it should be {shape}")]
+    Missing {
+        /// The variable.
+        name: &'static str,
+        /// What it should look like.
+        shape: &'static str,
+    },
+    /// It makes no sense.
+    #[error("environment variable {name} is '{value}': it should be {shape}")]
+    Wrong {
+        /// The variable.
+        name: &'static str,
+        /// What it is.
+        value: String,
+        /// What it should look like.
+        shape: &'static str,
+    },
+}
+
+const STATE_TABLE: (&str, &str) = (
+    "ICEPRESS_STATE_TABLE",
+    "the name of the DynamoDB state table",
+);
+const BUCKETS: (&str, &str) = ("ICEPRESS_BUCKETS", "the number of buckets, 1 or more");
+const QUEUE_URL_TEMPLATE: (&str, &str) = (
+    "ICEPRESS_QUEUE_URL_TEMPLATE",
+    "the queues' URL with {bucket} for the bucket's number",
+);
+const PAYLOAD_LOCATION: (&str, &str) = (
+    "ICEPRESS_PAYLOAD_LOCATION",
+    "where large plans go, as s3://bucket/prefix",
+);
+const CATALOGS: (&str, &str) = (
+    "ICEPRESS_CATALOGS",
+    "a JSON object of catalogs, as {\"glue\":{\"type\":\"glue\"}}",
+);
+const MEMORY: (&str, &str) = ("ICEPRESS_MEMORY_MB", "the function's memory in MiB");
+
+impl CloudEnvironment {
+    /// Reads the variables.
+    pub fn read(variables: &BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
+        let queue_url_template = required(variables, QUEUE_URL_TEMPLATE)?;
+        if !queue_url_template.contains("{bucket}") {
+            return Err(wrong(QUEUE_URL_TEMPLATE, &queue_url_template));
+        }
+        let payload_location = required(variables, PAYLOAD_LOCATION)?;
+        if !payload_location.starts_with("s3://") {
+            return Err(wrong(PAYLOAD_LOCATION, &payload_location));
+        }
+        let buckets = required(variables, BUCKETS)?;
+        let bucket_count: NonZeroU32 = buckets.parse().map_err(|_| wrong(BUCKETS, &buckets))?;
+        let catalogs = required(variables, CATALOGS)?;
+        let memory = variables
+            .get(MEMORY.0)
+            .or_else(|| variables.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
+        Ok(Self {
+            state_table: required(variables, STATE_TABLE)?,
+            buckets: BucketCount(bucket_count),
+            queue_url_template,
+            payload_location,
+            catalogs: serde_json::from_str(&catalogs).map_err(|_| wrong(CATALOGS, &catalogs))?,
+            memory_mebibytes: memory
+                .map(|memory| memory.parse().map_err(|_| wrong(MEMORY, memory)))
+                .transpose()?,
+        })
+    }
+}
+
+fn required(
+    variables: &BTreeMap<String, String>,
+    (name, shape): (&'static str, &'static str),
+) -> Result<String, EnvironmentError> {
+    match variables.get(name) {
+        Some(value) if !value.trim().is_empty() => Ok(value.clone()),
+        _ => Err(EnvironmentError::Missing { name, shape }),
+    }
+}
+
+fn wrong((name, shape): (&'static str, &'static str), value: &str) -> EnvironmentError {
+    EnvironmentError::Wrong {
+        name,
+        value: value.to_owned(),
+        shape,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use super::*;
+
+fn variables(changes: &[(&str, Option<&str>)]) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = [
+        ("ICEPRESS_STATE_TABLE", "icepress-state"),
+        ("ICEPRESS_BUCKETS", "4"),
+        (
+            "ICEPRESS_QUEUE_URL_TEMPLATE",
+            "https://sqs.eu-west-1.amazonaws.com/1/icepress-tasks-{bucket}",
+        ),
+        ("ICEPRESS_PAYLOAD_LOCATION", "s3://icepress-payloads/plans"),
+        ("ICEPRESS_CATALOGS", r#"{"glue":{"type":"glue"}}"#),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    for (name, value) in changes {
+        match value {
+            Some(value) => variables.insert((*name).to_owned(), (*value).to_owned()),
+            None => variables.remove(*name),
+        };
+    }
+    variables
+}
+
+#[test]
+fn a_whole_environment_is_read() {
+    let read = CloudEnvironment::read(&variables(&[(
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        Some("3538"),
+    )]))
+    .unwrap();
+    assert_eq!(read.buckets.0.get(), 4);
+    assert_eq!(read.catalogs["glue"]["type"], "glue");
+    assert_eq!(read.memory_mebibytes, Some(3538));
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named_with_what_it_should_be() {
+    let cases = [
+        ("ICEPRESS_STATE_TABLE", None, "is not set"),
+        ("ICEPRESS_BUCKETS", Some("0"), "1 or more"),
+        (
+            "ICEPRESS_QUEUE_URL_TEMPLATE",
+            Some("https://sqs/q"),
+            "{bucket}",
+        ),
+        (
+            "ICEPRESS_PAYLOAD_LOCATION",
+            Some("/tmp"),
+            "s3://bucket/prefix",
+        ),
+        ("ICEPRESS_CATALOGS", Some("glue"), "JSON object"),
+        ("ICEPRESS_MEMORY_MB", Some("lots"), "MiB"),
+    ];
+    for (name, value, expected) in cases {
+        let error = CloudEnvironment::read(&variables(&[(name, value)]))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(name) && error.contains(expected), "{error}");
+    }
+}

@@ -1,0 +1,268 @@
+//! What an optimizer does with one message: claim the task, rewrite the group, report, and commit the process where
+//! this was its last open task.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use icepress_catalog::{CatalogError, metadata::read_metadata};
+use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
+use icepress_model::{Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TaskId};
+use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
+
+use crate::{Context, Deadline, Event, finish, payload};
+
+/// What to do with the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// Acknowledge it.
+    Done,
+    /// Leave it in the queue; it should come back after so long.
+    Again(Duration),
+}
+
+/// How long a message rests whose task met a passing failure.
+const REST_AFTER_FAILURE: Duration = Duration::from_secs(20);
+
+/// Handles one message. Safe to call for a message that comes twice, late, or out of order.
+///
+/// Boxed: the compiler can't see through so deep a future whether it may move between threads.
+pub fn handle<'a>(
+    context: &'a Context,
+    message: &'a TaskMessage,
+    deadline: Deadline,
+) -> BoxFuture<'a, Result<Handled, CoordinationError>> {
+    handle_message(context, message, deadline).boxed()
+}
+
+async fn handle_message(
+    context: &Context,
+    message: &TaskMessage,
+    deadline: Deadline,
+) -> Result<Handled, CoordinationError> {
+    let now = context.ambient.now();
+    let claim_end = now + context.settings.claim_ttl;
+    let claimed = context
+        .store
+        .claim_task(&message.task, &context.settings.worker, now, claim_end)
+        .await?;
+    let row = match claimed {
+        ClaimOutcome::Claimed(row) => row,
+        ClaimOutcome::Held { until } => return Ok(Handled::Again(until.since(now))),
+        ClaimOutcome::Finished => {
+            // Its reporter may have died between report and commit.
+            finish::commit_process(context, &message.task.process, deadline).await?;
+            return Ok(Handled::Done);
+        }
+        ClaimOutcome::Gone => return Ok(Handled::Done),
+    };
+    match work(context, &row, deadline).await? {
+        Worked::Reported(ReportOutcome::Accepted { open_tasks: 0 }) => {
+            finish::commit_process(context, &message.task.process, deadline).await?;
+            Ok(Handled::Done)
+        }
+        Worked::Reported(_) => Ok(Handled::Done),
+        Worked::GivenBack(rest) => Ok(Handled::Again(rest)),
+    }
+}
+
+enum Worked {
+    Reported(ReportOutcome),
+    GivenBack(Duration),
+}
+
+async fn work(
+    context: &Context,
+    row: &TaskRow,
+    deadline: Deadline,
+) -> Result<Worked, CoordinationError> {
+    let task: GroupTask = match payload::fetch(context, &row.payload).await {
+        Ok(task) => task,
+        Err(error) => {
+            let failure = RewriteFailure {
+                kind: RewriteFailureKind::Transient,
+                message: format!("the plan of task {} can't be read: {error}", row.task),
+            };
+            return settle_failure(context, row, failure).await;
+        }
+    };
+
+    let work_until = deadline.earlier_by(context.settings.deadline_margin);
+    let needed = context
+        .settings
+        .reckoned_time(task.group.input_bytes() + task.group.delete_bytes());
+    if !work_until.allows(&context.ambient, needed) {
+        let never_fits = context
+            .settings
+            .invocation_limit
+            .is_some_and(|limit| needed + context.settings.deadline_margin > limit);
+        if never_fits {
+            let failure = RewriteFailure {
+                kind: RewriteFailureKind::Unsupported,
+                message: format!(
+                    "table {}: a group of {} needs about {} s, more than one invocation lasts: lower \
+                     icepress.max-group-bytes, or run it in a container",
+                    task.table,
+                    task.group.input_bytes(),
+                    needed.as_secs()
+                ),
+            };
+            return settle_failure(context, row, failure).await;
+        }
+        context.store.return_task(&row.task, row.attempt).await?;
+        return Ok(Worked::GivenBack(Duration::ZERO));
+    }
+
+    match rewrite_in_time(context, row, &task, work_until).await? {
+        Some(Ok(result)) => settle_success(context, row, &task, result).await,
+        Some(Err(failure)) => settle_failure_of(context, row, &task, failure).await,
+        None => {
+            let failure = RewriteFailure {
+                kind: RewriteFailureKind::Transient,
+                message: format!(
+                    "table {}: a group of {} was not done when the invocation had to end",
+                    task.table,
+                    task.group.input_bytes()
+                ),
+            };
+            settle_failure_of(context, row, &task, failure).await
+        }
+    }
+}
+
+/// Rewrites while prolonging the claim. `None` where the deadline came first.
+async fn rewrite_in_time(
+    context: &Context,
+    row: &TaskRow,
+    task: &GroupTask,
+    work_until: Deadline,
+) -> Result<Option<Result<GroupResult, RewriteFailure>>, CoordinationError> {
+    let progress = Arc::new(Progress::default());
+    context.tell(Event::GroupStarted {
+        table: task.table.clone(),
+        process: task.process.clone(),
+        index: task.index,
+        rows: task.group.input_rows(),
+        bytes: task.group.input_bytes(),
+        progress: Arc::clone(&progress),
+    });
+    let rewriting = rewrite(context, task, row.attempt, progress);
+    tokio::pin!(rewriting);
+    let too_late = work_until.passed(&context.ambient);
+    tokio::pin!(too_late);
+    let fenced = keep_claim(context, &row.task, row.attempt);
+    tokio::pin!(fenced);
+    tokio::select! {
+        biased;
+        result = &mut rewriting => Ok(Some(result)),
+        error = &mut fenced => Err(error),
+        () = &mut too_late => Ok(None),
+    }
+}
+
+/// Prolongs the claim at a third of its length; returns only when it is lost.
+async fn keep_claim(context: &Context, task: &TaskId, attempt: Attempt) -> CoordinationError {
+    let ttl = context.settings.claim_ttl;
+    loop {
+        context.ambient.clock.sleep(ttl / 3).await;
+        let until = context.ambient.now() + ttl;
+        match context.store.extend_claim(task, attempt, until).await {
+            Ok(()) => {}
+            Err(error @ CoordinationError::Fenced(_)) => return error,
+            // A store that does not answer now may answer before the claim ends; if not, another attempt takes over
+            // and our report is refused.
+            Err(error) => context.tell(Event::Notice {
+                message: format!("the claim on task {task} could not be prolonged: {error}"),
+            }),
+        }
+    }
+}
+
+async fn rewrite(
+    context: &Context,
+    task: &GroupTask,
+    attempt: Attempt,
+    progress: Arc<Progress>,
+) -> Result<GroupResult, RewriteFailure> {
+    let passing = |error: CatalogError| RewriteFailure {
+        kind: RewriteFailureKind::Transient,
+        message: error.to_string(),
+    };
+    let storage = &context.catalog_of(&task.table).map_err(passing)?.storage;
+    let metadata = read_metadata(&**storage, &task.table, &task.base.metadata_location)
+        .await
+        .map_err(passing)?;
+    let engine = RewriteContext {
+        storage: Arc::clone(storage),
+        ambient: context.ambient.clone(),
+        memory_cap: context.settings.memory_cap,
+        progress,
+    };
+    rewrite_group(&engine, &metadata, task, attempt).await
+}
+
+async fn settle_success(
+    context: &Context,
+    row: &TaskRow,
+    task: &GroupTask,
+    result: GroupResult,
+) -> Result<Worked, CoordinationError> {
+    let name = format!(
+        "results/{}-{:05}-{}",
+        row.task.process, row.task.index, row.attempt
+    );
+    let kept = match payload::keep(context, &name, &result).await {
+        Ok(kept) => kept,
+        Err(error) => {
+            let failure = RewriteFailure {
+                kind: RewriteFailureKind::Transient,
+                message: format!("table {}: a result can't be kept: {error}", task.table),
+            };
+            return settle_failure_of(context, row, task, failure).await;
+        }
+    };
+    context.tell(Event::GroupFinished {
+        table: task.table.clone(),
+        process: task.process.clone(),
+        index: task.index,
+        result: Ok(result),
+    });
+    let outcome = context
+        .store
+        .report_task(&row.task, row.attempt, Ok(kept))
+        .await?;
+    Ok(Worked::Reported(outcome))
+}
+
+async fn settle_failure_of(
+    context: &Context,
+    row: &TaskRow,
+    task: &GroupTask,
+    failure: RewriteFailure,
+) -> Result<Worked, CoordinationError> {
+    context.tell(Event::GroupFinished {
+        table: task.table.clone(),
+        process: task.process.clone(),
+        index: task.index,
+        result: Err(failure.message.clone()),
+    });
+    settle_failure(context, row, failure).await
+}
+
+/// A passing failure gives the task back while tries are left; any other ends it.
+async fn settle_failure(
+    context: &Context,
+    row: &TaskRow,
+    failure: RewriteFailure,
+) -> Result<Worked, CoordinationError> {
+    let passing = failure.kind == RewriteFailureKind::Transient;
+    if passing && row.attempt.get() < context.settings.task_attempts {
+        context.store.return_task(&row.task, row.attempt).await?;
+        let rest = context.ambient.jitter(REST_AFTER_FAILURE);
+        return Ok(Worked::GivenBack(rest));
+    }
+    let outcome = context
+        .store
+        .report_task(&row.task, row.attempt, Err(failure))
+        .await?;
+    Ok(Worked::Reported(outcome))
+}

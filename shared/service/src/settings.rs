@@ -1,0 +1,125 @@
+//! What can be tuned about how Icepress works, with the reason for each default.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use icepress_model::{BucketCount, Bytes, WorkerId};
+use icepress_planner::PlanOptions;
+use icepress_table::CommitPolicy;
+
+/// How a scheduler or an optimizer works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who this is, in leases and claims. Unique for each function instance or process.
+    pub worker: WorkerId,
+    /// Shares of all tables.
+    pub buckets: BucketCount,
+    /// How long a bucket's lease lasts without renewal.
+    pub lease_ttl: Duration,
+    /// How long after a lease's end others wait, for clocks that disagree.
+    pub lease_guard: Duration,
+    /// How long a claim on a task lasts without renewal. It is renewed at a third of this while work goes on, so it
+    /// only bounds how long the work of a dead optimizer waits.
+    pub claim_ttl: Duration,
+    /// How long a claim on a commit lasts.
+    pub commit_ttl: Duration,
+    /// When the owner of a bucket looks whether a process got stuck, after its start and again and again.
+    pub check_interval: Duration,
+    /// Tries at one group that may end in a passing failure before the group fails.
+    pub task_attempts: u32,
+    /// Claims of one process's commit before the process fails.
+    pub commit_claims: u32,
+    /// The wait after a table's first failure; doubles with each further one.
+    pub first_backoff: Duration,
+    /// The longest wait after failures. A table is never suspended for good.
+    pub longest_backoff: Duration,
+    /// How many tables of a bucket are evaluated at once.
+    pub evaluations_at_once: usize,
+    /// Due tables taken from the store at a time.
+    pub due_page: usize,
+    /// Plans and results larger than this go to [`Settings::payload_location`].
+    pub payload_limit: Bytes,
+    /// Where large plans and results go; `None` keeps them in the state store whatever their size.
+    pub payload_location: Option<String>,
+    /// How much memory one group's rewrite may take.
+    pub memory_cap: Bytes,
+    /// How long one invocation lasts at the most; `None` where there is no limit.
+    pub invocation_limit: Option<Duration>,
+    /// What is kept free before the invocation's end: reporting and committing take a while.
+    pub deadline_margin: Duration,
+    /// Input bytes a second that a rewrite is reckoned with when it is asked whether a group can end in time.
+    pub reckoned_throughput: Bytes,
+    /// Whether files of a group that certainly failed may be deleted at once. Off in the cloud, where the optimizer's
+    /// role may not delete: there they wait for orphan removal.
+    pub may_delete: bool,
+    /// How plans are made where a table's properties don't say otherwise.
+    pub plan: PlanOptions,
+    /// How hard commits try.
+    pub commit: CommitPolicy,
+}
+
+impl Settings {
+    /// For one process on one machine: clocks agree, so leases are short and the work of a killed run is taken up
+    /// within seconds.
+    pub fn embedded(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            buckets: BucketCount(NonZeroU32::MIN.saturating_add(7)),
+            lease_ttl: Duration::from_secs(20),
+            lease_guard: Duration::from_secs(1),
+            claim_ttl: Duration::from_secs(30),
+            commit_ttl: Duration::from_secs(60),
+            check_interval: Duration::from_secs(30),
+            task_attempts: 3,
+            commit_claims: 5,
+            first_backoff: Duration::from_secs(60),
+            longest_backoff: Duration::from_secs(6 * 3600),
+            evaluations_at_once: 2,
+            due_page: 100,
+            payload_limit: Bytes(64 << 10),
+            payload_location: None,
+            memory_cap: Bytes::mebibytes(512),
+            invocation_limit: None,
+            deadline_margin: Duration::from_secs(5),
+            reckoned_throughput: Bytes::mebibytes(12),
+            may_delete: true,
+            plan: PlanOptions::default(),
+            commit: CommitPolicy::default(),
+        }
+    }
+
+    /// For functions: clocks may disagree, and an invocation has an end.
+    pub fn cloud(worker: WorkerId, buckets: BucketCount, payload_location: String) -> Self {
+        Self {
+            buckets,
+            lease_ttl: Duration::from_secs(120),
+            lease_guard: Duration::from_secs(30),
+            claim_ttl: Duration::from_secs(180),
+            commit_ttl: Duration::from_secs(180),
+            check_interval: Duration::from_secs(300),
+            evaluations_at_once: 4,
+            payload_location: Some(payload_location),
+            memory_cap: Bytes::mebibytes(2048),
+            deadline_margin: Duration::from_secs(20),
+            may_delete: false,
+            ..Self::embedded(worker)
+        }
+    }
+
+    /// The wait after so many failures in a row, before jitter.
+    pub fn backoff(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(20);
+        self.first_backoff
+            .saturating_mul(1 << doublings)
+            .min(self.longest_backoff)
+    }
+
+    /// How long a rewrite of so many input bytes is reckoned to take.
+    pub fn reckoned_time(&self, input: Bytes) -> Duration {
+        const START: Duration = Duration::from_secs(5);
+        let seconds = input.get() as f64 / self.reckoned_throughput.get().max(1) as f64;
+        START + Duration::from_secs_f64(seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! The sweep of a bucket: its due tables are looked at, and what they need is put into the queue.
+
+use std::sync::Arc;
+
+use futures::{FutureExt as _, future::join_all};
+use icepress_catalog::{CatalogError, LoadedTable};
+use icepress_coordination::{
+    Conclusion, CoordinationError, Lease, NewProcess, NewTask, ProcessRow, StartOutcome, TableRow,
+    TaskMessage, TaskRow, TaskState,
+};
+use icepress_model::{GroupTask, ProcessId, TableId, TablePlan, TaskId, TimestampMs};
+use icepress_table::TableError;
+
+use crate::{
+    Context, Deadline, Event,
+    evaluate::{self, EvaluateError},
+    finish,
+    header::ProcessHeader,
+    payload,
+};
+
+/// Looks at every due table of the bucket until none is left or the deadline is near. Says whether it got to the end.
+pub(crate) async fn sweep(
+    context: &Context,
+    lease: &mut Lease,
+    deadline: Deadline,
+) -> Result<bool, CoordinationError> {
+    loop {
+        let now = context.ambient.now();
+        let due = context
+            .store
+            .due_tables(lease.bucket, now, context.settings.due_page)
+            .await?;
+        let mut readable = Vec::with_capacity(due.len());
+        for row in due {
+            match row {
+                Ok(row) => readable.push(row),
+                Err(error) => context.tell(Event::Notice {
+                    message: error.to_string(),
+                }),
+            }
+        }
+        if readable.is_empty() {
+            return Ok(true);
+        }
+        for some in readable.chunks(context.settings.evaluations_at_once) {
+            if !deadline.allows(&context.ambient, context.settings.deadline_margin) {
+                return Ok(false);
+            }
+            *lease = keep_lease(context, lease).await?;
+            let held: &Lease = lease;
+            // Boxed one by one: else the compiler can't tell that the whole may move between threads.
+            let looks = some
+                .iter()
+                .map(|row| look_at(context, held, row, deadline).boxed());
+            for outcome in join_all(looks).await {
+                outcome?;
+            }
+        }
+    }
+}
+
+/// Renews the lease when half of it is over.
+pub(crate) async fn keep_lease(
+    context: &Context,
+    lease: &Lease,
+) -> Result<Lease, CoordinationError> {
+    let now = context.ambient.now();
+    let ttl = context.settings.lease_ttl;
+    if lease.expires_at.since(now) > ttl / 2 {
+        return Ok(lease.clone());
+    }
+    context.store.renew_lease(lease, now, ttl).await
+}
+
+pub(crate) async fn look_at(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    deadline: Deadline,
+) -> Result<(), CoordinationError> {
+    match &row.active_process {
+        Some(process) => look_after(context, lease, row, process, deadline).await,
+        None => evaluate_and_start(context, lease, row).await,
+    }
+}
+
+/// Sees to a process under way: commits it if nobody did, and sends again what seems lost.
+async fn look_after(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    process: &ProcessId,
+    deadline: Deadline,
+) -> Result<(), CoordinationError> {
+    let now = context.ambient.now();
+    if let Some(process_row) = context.store.process(process).await? {
+        if process_row.open_tasks == 0 {
+            finish::commit_process(context, process, deadline).await?;
+            // Ended, it has freed its table; else another's claim is running and the next check decides.
+            let freed = context
+                .store
+                .table(row.bucket, &row.table)
+                .await?
+                .is_none_or(|row| row.active_process.is_none());
+            if freed {
+                return Ok(());
+            }
+        } else {
+            send_again(context, &process_row, now).await?;
+        }
+    }
+    let conclusion = Conclusion {
+        evaluated_location: None,
+        text: row.conclusion.clone().unwrap_or_default(),
+        next_due_at: Some(now + context.settings.check_interval),
+        failures: row.failures,
+    };
+    context.store.conclude(lease, row, &conclusion).await
+}
+
+/// Sends messages again for tasks that nobody works on and whose message is old: it may never have been sent, or
+/// lies in a dead-letter queue. Twice is harmless.
+async fn send_again(
+    context: &Context,
+    process: &ProcessRow,
+    now: TimestampMs,
+) -> Result<(), CoordinationError> {
+    let patience = context.settings.check_interval;
+    let lost: Vec<TaskRow> = context
+        .store
+        .tasks(&process.process)
+        .await?
+        .into_iter()
+        .filter(|task| {
+            let idle = match &task.state {
+                TaskState::Queued => true,
+                TaskState::Running { deadline, .. } => *deadline < now,
+                TaskState::Done(_) | TaskState::Failed(_) => false,
+            };
+            let sent_lately = task.sent_at.is_some_and(|sent| now.since(sent) < patience);
+            idle && !sent_lately
+        })
+        .collect();
+    let ids: Vec<TaskId> = lost.into_iter().map(|task| task.task).collect();
+    send(context, &process.table, process.epoch, &ids).await
+}
+
+async fn evaluate_and_start(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+) -> Result<(), CoordinationError> {
+    match evaluate::evaluate(context, &row.table).await {
+        Ok((loaded, plan)) => start(context, lease, row, &loaded, plan).await,
+        Err(error) => conclude_failure(context, lease, row, error).await,
+    }
+}
+
+async fn conclude_failure(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    error: EvaluateError,
+) -> Result<(), CoordinationError> {
+    let message = error.to_string();
+    match error {
+        EvaluateError::Catalog(CatalogError::NoSuchTable(_)) if row.due_location.is_none() => {
+            // The census forced this look because two complete listings lacked the table.
+            context.store.forget_table(lease, &row.table).await?;
+            return Ok(());
+        }
+        EvaluateError::Catalog(CatalogError::NoSuchTable(_)) => {
+            context.tell(Event::TableFailed {
+                table: row.table.clone(),
+                message: message.clone(),
+            });
+            let conclusion = Conclusion {
+                evaluated_location: row.due_location.clone(),
+                text: evaluate::conclusion_of_failure(&message),
+                next_due_at: None,
+                failures: 0,
+            };
+            return context.store.conclude(lease, row, &conclusion).await;
+        }
+        EvaluateError::Table(TableError::Unsupported { .. })
+        | EvaluateError::Catalog(CatalogError::NotIceberg(_)) => {
+            context.tell(Event::Refused {
+                table: row.table.clone(),
+                reason: message.clone(),
+            });
+            let conclusion = Conclusion {
+                evaluated_location: row.due_location.clone(),
+                text: evaluate::conclusion_of_failure(&message),
+                next_due_at: None,
+                failures: 0,
+            };
+            return context.store.conclude(lease, row, &conclusion).await;
+        }
+        EvaluateError::Catalog(_)
+        | EvaluateError::Table(_)
+        | EvaluateError::Plan(_)
+        | EvaluateError::NotKept(_) => {}
+    }
+    context.tell(Event::TableFailed {
+        table: row.table.clone(),
+        message: message.clone(),
+    });
+    let failures = row.failures.saturating_add(1);
+    let wait = context.settings.backoff(failures);
+    let conclusion = Conclusion {
+        evaluated_location: None,
+        text: evaluate::conclusion_of_failure(&message),
+        next_due_at: Some(context.ambient.now() + wait + context.ambient.jitter(wait / 4)),
+        failures,
+    };
+    context.store.conclude(lease, row, &conclusion).await
+}
+
+/// Writes what was concluded; starts a process and sends its tasks where there is something to do.
+async fn start(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    loaded: &LoadedTable,
+    plan: TablePlan,
+) -> Result<(), CoordinationError> {
+    let now = context.ambient.now();
+    let plan = Arc::new(plan);
+    let conclusion = Conclusion {
+        evaluated_location: Some(loaded.metadata_location.clone()),
+        text: evaluate::conclusion_of_plan(&plan),
+        next_due_at: None,
+        failures: row.failures,
+    };
+    let base = match &plan.base {
+        Some(base) if !plan.groups.is_empty() => base.clone(),
+        _ => {
+            let conclusion = Conclusion {
+                failures: 0,
+                ..conclusion
+            };
+            context.store.conclude(lease, row, &conclusion).await?;
+            if let Some(reason) = evaluate::refusal(&plan) {
+                context.tell(Event::Refused {
+                    table: row.table.clone(),
+                    reason,
+                });
+            }
+            context.tell(Event::Planned {
+                table: row.table.clone(),
+                plan,
+                process: None,
+            });
+            return Ok(());
+        }
+    };
+
+    let process = ProcessId::from_uuid(context.ambient.uuid());
+    let tasks = match tasks_of(context, &row.table, &process, &plan).await {
+        Ok(tasks) => tasks,
+        Err(error) => {
+            let error = EvaluateError::NotKept(format!("the plan can't be kept: {error}"));
+            return conclude_failure(context, lease, row, error).await;
+        }
+    };
+    let header = ProcessHeader {
+        base,
+        follow_up: plan.follow_up,
+        failures: row.failures,
+    };
+    let new_process = NewProcess {
+        process: process.clone(),
+        table: row.table.clone(),
+        created_at: now,
+        header: serde_json::to_string(&header).expect("a header has string keys only"),
+        check_at: now + context.settings.check_interval,
+        conclusion,
+    };
+    let started = context
+        .store
+        .start_process(lease, row, &new_process, &tasks)
+        .await?;
+    if started != StartOutcome::Started {
+        return Ok(());
+    }
+    let ids: Vec<TaskId> = (0..plan.groups.len())
+        .map(|index| TaskId {
+            process: process.clone(),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+        })
+        .collect();
+    context.tell(Event::Planned {
+        table: row.table.clone(),
+        plan,
+        process: Some(process),
+    });
+    send(context, &row.table, lease.epoch, &ids).await
+}
+
+async fn tasks_of(
+    context: &Context,
+    table: &TableId,
+    process: &ProcessId,
+    plan: &TablePlan,
+) -> Result<Vec<NewTask>, payload::PayloadError> {
+    let Some(base) = &plan.base else {
+        return Ok(Vec::new());
+    };
+    let mut tasks = Vec::with_capacity(plan.groups.len());
+    for (index, group) in plan.groups.iter().enumerate() {
+        let task = GroupTask {
+            table: table.clone(),
+            process: process.clone(),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            base: base.clone(),
+            group: group.clone(),
+        };
+        let name = format!("plans/{process}-{index:05}");
+        tasks.push(NewTask {
+            payload: payload::keep(context, &name, &task).await?,
+        });
+    }
+    Ok(tasks)
+}
+
+/// Sends the tasks' messages, noting each that went out. One that did not is sent by a later sweep.
+async fn send(
+    context: &Context,
+    table: &TableId,
+    epoch: icepress_model::Epoch,
+    tasks: &[TaskId],
+) -> Result<(), CoordinationError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let messages: Vec<TaskMessage> = tasks
+        .iter()
+        .map(|task| TaskMessage {
+            task: task.clone(),
+            table: table.clone(),
+            epoch,
+        })
+        .collect();
+    let bucket = context.bucket_of(table);
+    let now = context.ambient.now();
+    let results = context.queue.send(bucket, &messages).await?;
+    for (task, result) in tasks.iter().zip(results) {
+        match result {
+            Ok(()) => context.store.note_sent(task, now).await?,
+            Err(error) => context.tell(Event::Notice {
+                message: format!("task {task} of table {table} was not sent yet: {error}"),
+            }),
+        }
+    }
+    Ok(())
+}

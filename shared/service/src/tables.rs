@@ -1,0 +1,215 @@
+//! What people ask about one table, or have done to it: list, plan, compact, explain, verify.
+
+mod verify;
+
+use icepress_catalog::CatalogError;
+use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
+use icepress_model::{CatalogName, DatabaseId, MetadataLocation, ProcessId, TableId, TablePlan};
+use icepress_planner::PlanOptions;
+use std::{sync::Arc, time::Duration};
+use thiserror::Error;
+
+use crate::{
+    Context, Deadline, EvaluateError, Settings,
+    embedded::{Collector, Stop, TableReport, optimize_all},
+    evaluate, sweep,
+};
+pub use verify::{Verification, VerifyError, verify};
+
+/// What failed.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// The table could not be looked at.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The state store or a queue failed.
+    #[error(transparent)]
+    Coordination(#[from] CoordinationError),
+    /// Another scheduler holds the table's bucket and did not let go in time.
+    #[error("table {0}: its bucket is held by another scheduler; try again later")]
+    BucketHeld(TableId),
+}
+
+impl From<CatalogError> for TableError {
+    fn from(error: CatalogError) -> Self {
+        Self::Evaluate(EvaluateError::Catalog(error))
+    }
+}
+
+/// A table with what is known of it.
+#[derive(Debug, Clone)]
+pub struct KnownTable {
+    /// The table.
+    pub table: TableId,
+    /// Its state, where the catalog's listing says.
+    pub metadata_location: Option<MetadataLocation>,
+    /// What Icepress knows; `None` before it first looked.
+    pub row: Option<TableRow>,
+}
+
+/// All tables of a catalog.
+pub async fn list(context: &Context, catalog: &CatalogName) -> Result<Vec<KnownTable>, TableError> {
+    let catalog = &context.catalogs.get(catalog)?.catalog;
+    let mut known = Vec::new();
+    for namespace in catalog.list_namespaces().await? {
+        let database = DatabaseId {
+            catalog: catalog.name().clone(),
+            namespace,
+        };
+        let mut next: Option<String> = None;
+        loop {
+            let page = catalog.list_tables(&database, next.as_deref()).await?;
+            for listed in page.tables {
+                let bucket = context.bucket_of(&listed.table);
+                let row = context.store.table(bucket, &listed.table).await?;
+                known.push(KnownTable {
+                    table: listed.table,
+                    metadata_location: listed.metadata_location,
+                    row,
+                });
+            }
+            match page.next {
+                Some(token) => next = Some(token),
+                None => break,
+            }
+        }
+    }
+    known.sort_by(|a, b| a.table.cmp(&b.table));
+    Ok(known)
+}
+
+/// The plan that a run would make now. Nothing is written.
+pub async fn plan(context: &Context, table: &TableId) -> Result<TablePlan, EvaluateError> {
+    let (_, plan) = evaluate::evaluate(context, table).await?;
+    Ok(plan)
+}
+
+/// Why a table is as it is.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The plan that a run would make now, with a reason for each partition.
+    pub plan: TablePlan,
+    /// What is known of the table.
+    pub row: Option<TableRow>,
+    /// Its last processes, newest first.
+    pub processes: Vec<ProcessRow>,
+}
+
+/// Processes that an explanation shows.
+const EXPLAINED_PROCESSES: usize = 10;
+
+/// Plan, state and history of a table. Nothing is written.
+pub async fn explain(context: &Context, table: &TableId) -> Result<Explanation, TableError> {
+    let plan = plan(context, table).await?;
+    let bucket = context.bucket_of(table);
+    Ok(Explanation {
+        plan,
+        row: context.store.table(bucket, table).await?,
+        processes: context
+            .store
+            .processes_of(table, EXPLAINED_PROCESSES)
+            .await?,
+    })
+}
+
+/// Compacts one table now, whether it is due or not. With `all_files`, files of a good size are rewritten too.
+pub async fn compact(
+    context: &Context,
+    table: &TableId,
+    all_files: bool,
+    optimizers: usize,
+    stop: &Stop,
+) -> Result<TableReport, TableError> {
+    let (context, collector) = Collector::beside(&with_all_files(context, all_files));
+    // Wrong names and unreadable tables are told at once, before anything is written.
+    evaluate::evaluate(&context, table).await?;
+
+    let bucket = context.bucket_of(table);
+    context
+        .store
+        .force_due(bucket, table, context.ambient.now())
+        .await?;
+    let mut awaited = begin(&context, table).await?;
+    while let Some(process) = awaited {
+        optimize_all(&context, optimizers, stop).await?;
+        if stop.requested() || has_ended(&context, &process).await? {
+            break;
+        }
+        context
+            .ambient
+            .clock
+            .sleep(Duration::from_millis(200))
+            .await;
+        awaited = begin(&context, table).await?.or(Some(process));
+    }
+    let report = collector.report(&context).await;
+    let of_table = report.tables.into_iter().find(|seen| seen.table == *table);
+    of_table.ok_or_else(|| TableError::BucketHeld(table.clone()))
+}
+
+fn with_all_files(context: &Context, all_files: bool) -> Context {
+    let settings = Settings {
+        plan: PlanOptions {
+            force: all_files,
+            ..context.settings.plan.clone()
+        },
+        ..(*context.settings).clone()
+    };
+    Context {
+        settings: Arc::new(settings),
+        ..context.clone()
+    }
+}
+
+/// Under the lease of the table's bucket, looks at the table: starts a process, or looks after the one under way.
+/// Returns that process.
+async fn begin(context: &Context, table: &TableId) -> Result<Option<ProcessId>, TableError> {
+    let lease = wait_for_lease(context, table).await?;
+    let looked = look(context, &lease, table).await;
+    context.store.release_lease(&lease, None).await?;
+    Ok(looked?)
+}
+
+async fn look(
+    context: &Context,
+    lease: &Lease,
+    table: &TableId,
+) -> Result<Option<ProcessId>, CoordinationError> {
+    let bucket = lease.bucket;
+    if let Some(row) = context.store.table(bucket, table).await? {
+        sweep::look_at(context, lease, &row, Deadline::NONE).await?;
+    }
+    let row = context.store.table(bucket, table).await?;
+    Ok(row.and_then(|row| row.active_process))
+}
+
+async fn wait_for_lease(context: &Context, table: &TableId) -> Result<Lease, TableError> {
+    const BETWEEN: Duration = Duration::from_millis(250);
+    let settings = &context.settings;
+    let patience = settings.lease_ttl + settings.lease_guard + BETWEEN;
+    let give_up = context.ambient.clock.monotonic() + patience;
+    loop {
+        let lease = context
+            .store
+            .take_lease(
+                context.bucket_of(table),
+                &settings.worker,
+                context.ambient.now(),
+                settings.lease_ttl,
+                settings.lease_guard,
+            )
+            .await?;
+        if let Some(lease) = lease {
+            return Ok(lease);
+        }
+        if context.ambient.clock.monotonic() > give_up {
+            return Err(TableError::BucketHeld(table.clone()));
+        }
+        context.ambient.clock.sleep(BETWEEN).await;
+    }
+}
+
+async fn has_ended(context: &Context, process: &ProcessId) -> Result<bool, CoordinationError> {
+    let row = context.store.process(process).await?;
+    Ok(row.is_none_or(|row| matches!(row.state, ProcessState::Ended(_))))
+}

@@ -1,0 +1,152 @@
+//! Are the rows the same? Two snapshots of a table compared by count and an order-free hash.
+
+use iceberg::spec::{Operation, SnapshotRef, TableMetadata};
+use icepress_catalog::LoadedTable;
+use icepress_model::{Rows, SchemaId, SnapshotId, TableId};
+use icepress_rewrite::{RewriteContext, hash_rows};
+use icepress_table::PROCESS_ID;
+use std::sync::Arc;
+use thiserror::Error;
+
+use crate::{Context, EvaluateError, evaluate};
+
+/// What failed.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The table could not be looked at.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// There is no rewrite of ours to verify.
+    #[error(
+        "table {0}: no snapshot in its history was made by Icepress; name two with --snapshot and --against"
+    )]
+    NoRewrite(TableId),
+    /// A snapshot is not there (any more).
+    #[error("table {table}: there is no snapshot {snapshot}: it may have been expired")]
+    NoSuchSnapshot {
+        /// The table.
+        table: TableId,
+        /// The snapshot.
+        snapshot: SnapshotId,
+    },
+    /// Rows could not be read.
+    #[error(transparent)]
+    Unreadable(#[from] icepress_model::RewriteFailure),
+}
+
+/// The rows of one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotRows {
+    /// The snapshot.
+    pub snapshot: SnapshotId,
+    /// How many rows a reader sees.
+    pub rows: Rows,
+    /// The sum of their hashes: the same for the same rows in any order.
+    pub hash: u128,
+}
+
+/// Two snapshots side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verification {
+    /// The later: by default the last rewrite's.
+    pub snapshot: SnapshotRows,
+    /// The earlier: by default its parent's.
+    pub against: SnapshotRows,
+}
+
+impl Verification {
+    /// Whether the rows are the same.
+    pub fn same(&self) -> bool {
+        self.snapshot.rows == self.against.rows && self.snapshot.hash == self.against.hash
+    }
+}
+
+/// Compares the rows of `snapshot` (by default the last rewrite's) and `against` (by default its parent's), both read
+/// under the table's current schema with all deletes applied.
+pub async fn verify(
+    context: &Context,
+    table: &TableId,
+    snapshot: Option<SnapshotId>,
+    against: Option<SnapshotId>,
+) -> Result<Verification, VerifyError> {
+    let open = context.catalog_of(table).map_err(EvaluateError::Catalog)?;
+    let loaded = open
+        .catalog
+        .load(table)
+        .await
+        .map_err(EvaluateError::Catalog)?;
+    let later = match snapshot {
+        Some(snapshot) => find(table, &loaded.metadata, snapshot)?,
+        None => {
+            last_rewrite(&loaded.metadata).ok_or_else(|| VerifyError::NoRewrite(table.clone()))?
+        }
+    };
+    let earlier = match against.or(later.parent_snapshot_id().map(SnapshotId)) {
+        Some(against) => find(table, &loaded.metadata, against)?,
+        None => return Err(VerifyError::NoRewrite(table.clone())),
+    };
+    Ok(Verification {
+        snapshot: rows_of(context, &loaded, &later).await?,
+        against: rows_of(context, &loaded, &earlier).await?,
+    })
+}
+
+fn find(
+    table: &TableId,
+    metadata: &TableMetadata,
+    snapshot: SnapshotId,
+) -> Result<SnapshotRef, VerifyError> {
+    metadata
+        .snapshot_by_id(snapshot.get())
+        .cloned()
+        .ok_or_else(|| VerifyError::NoSuchSnapshot {
+            table: table.clone(),
+            snapshot,
+        })
+}
+
+/// The newest snapshot in the current one's history that a process of ours made.
+fn last_rewrite(metadata: &TableMetadata) -> Option<SnapshotRef> {
+    let mut next = metadata.current_snapshot().cloned();
+    while let Some(snapshot) = next {
+        let summary = snapshot.summary();
+        if summary.operation == Operation::Replace
+            && summary.additional_properties.contains_key(PROCESS_ID)
+        {
+            return Some(snapshot);
+        }
+        next = snapshot
+            .parent_snapshot_id()
+            .and_then(|parent| metadata.snapshot_by_id(parent))
+            .cloned();
+    }
+    None
+}
+
+async fn rows_of(
+    context: &Context,
+    loaded: &LoadedTable,
+    snapshot: &SnapshotRef,
+) -> Result<SnapshotRows, VerifyError> {
+    let LoadedTable {
+        table,
+        metadata,
+        metadata_location,
+        ..
+    } = loaded;
+    let open = context.catalog_of(table).map_err(EvaluateError::Catalog)?;
+    let groups = evaluate::all_files(context, table, metadata, metadata_location, snapshot).await?;
+    let engine = RewriteContext {
+        storage: Arc::clone(&open.storage),
+        ambient: context.ambient.clone(),
+        memory_cap: context.settings.memory_cap,
+        progress: Arc::default(),
+    };
+    let schema = SchemaId(metadata.current_schema_id());
+    let total = hash_rows(&engine, metadata, table, schema, &groups).await?;
+    Ok(SnapshotRows {
+        snapshot: SnapshotId(snapshot.snapshot_id()),
+        rows: total.rows,
+        hash: total.hash,
+    })
+}

@@ -1,0 +1,106 @@
+//! A catalog that fails on demand, as networks do.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use icepress_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange, TablePage};
+use icepress_model::{CatalogName, DatabaseId, Namespace, TableId};
+
+/// What happens to one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CatalogFault {
+    /// The request is lost before it takes effect, and nobody knows.
+    LostBefore,
+    /// The answer is lost after the request took effect.
+    LostAfter,
+    /// Another writer is said to have been first.
+    Conflict,
+}
+
+/// Passes everything on to a real catalog, but for the faults that were ordered.
+#[derive(Debug)]
+pub struct FaultyCatalog {
+    inner: Arc<dyn Catalog>,
+    faults: Mutex<VecDeque<CatalogFault>>,
+    listings_fail: Mutex<bool>,
+}
+
+impl FaultyCatalog {
+    /// Around `inner`, without faults.
+    pub fn around(inner: Arc<dyn Catalog>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            faults: Mutex::default(),
+            listings_fail: Mutex::default(),
+        })
+    }
+
+    /// Orders a fault for the next commit that has none yet.
+    pub fn order(&self, fault: CatalogFault) {
+        self.faults.lock().unwrap().push_back(fault);
+    }
+
+    /// Makes every listing of tables fail after its first table, or stop failing.
+    pub fn fail_listings(&self, fail: bool) {
+        *self.listings_fail.lock().unwrap() = fail;
+    }
+}
+
+#[async_trait]
+impl Catalog for FaultyCatalog {
+    fn name(&self) -> &CatalogName {
+        self.inner.name()
+    }
+
+    async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
+        self.inner.list_namespaces().await
+    }
+
+    async fn list_tables(
+        &self,
+        database: &DatabaseId,
+        next: Option<&str>,
+    ) -> Result<TablePage, CatalogError> {
+        let mut page = self.inner.list_tables(database, next).await?;
+        if *self.listings_fail.lock().unwrap() {
+            if next.is_some() {
+                return Err(CatalogError::Unavailable {
+                    catalog: self.name().to_string(),
+                    message: "the listing broke off".to_owned(),
+                    source: None,
+                });
+            }
+            page.tables.truncate(1);
+            page.next = Some("more".to_owned());
+        }
+        Ok(page)
+    }
+
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        self.inner.load(table).await
+    }
+
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        change: TableChange,
+    ) -> Result<LoadedTable, CommitError> {
+        let fault = self.faults.lock().unwrap().pop_front();
+        let unknown = || CommitError::OutcomeUnknown {
+            table: base.table.clone(),
+            message: "the connection broke".to_owned(),
+        };
+        match fault {
+            None => self.inner.commit(base, change).await,
+            Some(CatalogFault::Conflict) => Err(CommitError::Conflict(base.table.clone())),
+            Some(CatalogFault::LostBefore) => Err(unknown()),
+            Some(CatalogFault::LostAfter) => {
+                self.inner.commit(base, change).await?;
+                Err(unknown())
+            }
+        }
+    }
+}

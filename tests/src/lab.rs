@@ -1,0 +1,299 @@
+//! A laboratory: tables in a real SQL catalog on local files, with Icepress beside them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use iceberg::{
+    TableCreation,
+    spec::{
+        DataContentType, DataFileBuilder, DataFileFormat, Literal, NestedField, PrimitiveType,
+        Schema, Struct, Transform, Type, UnboundPartitionSpec,
+    },
+};
+use icepress_catalog::{Catalog, LoadedTable, SqlCatalog, metadata::stage_new_table};
+use icepress_coordination::{SqliteFile, SqliteOptions};
+use icepress_model::{CatalogName, Namespace, SpecId, TableId, WorkerId, ambient::Ambient};
+use icepress_service::{Catalogs, Context, Event, Observer, OpenCatalog, Settings};
+use icepress_storage::{LocalStorage, PutMode, Storage, WriteOptions};
+use icepress_table::{
+    CommitContext, CommitPolicy,
+    append::{AddedFile, append_files},
+    open_snapshot,
+};
+use tempfile::TempDir;
+
+use crate::{FaultyCatalog, Row, ShiftedClock, read_table_rows, write_rows};
+
+/// Settings with waits short enough for tests.
+pub fn settings_for_tests(worker: &str) -> Settings {
+    Settings {
+        commit: CommitPolicy {
+            attempts: 5,
+            first_backoff: Duration::from_millis(2),
+        },
+        ..Settings::embedded(WorkerId::from(worker))
+    }
+}
+
+/// Tables, and all that Icepress needs to keep them.
+#[derive(Debug)]
+pub struct Lab {
+    /// Where everything lies; gone with the laboratory.
+    pub folder: TempDir,
+    /// Time and chance.
+    pub ambient: Ambient,
+    /// The clock to move.
+    pub clock: Arc<ShiftedClock>,
+    /// The files.
+    pub storage: Arc<dyn Storage>,
+    /// The catalog, with faults on demand.
+    pub catalog: Arc<FaultyCatalog>,
+    sql: Arc<SqlCatalog>,
+    state: SqliteFile,
+    events: Arc<Events>,
+}
+
+/// Every event, in order.
+#[derive(Debug, Default)]
+pub struct Events(Mutex<Vec<Event>>);
+
+impl Observer for Events {
+    fn observe(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Lab {
+    /// An empty laboratory.
+    pub async fn new(seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (ambient, clock) = ShiftedClock::ambient(seed);
+        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::new());
+        let uri = format!("sqlite:///{}/catalog.db", folder.path().display());
+        let sql = SqlCatalog::create(
+            CatalogName::from("lab"),
+            &uri,
+            Arc::clone(&storage),
+            ambient.clone(),
+        )
+        .await
+        .unwrap();
+        let sql = Arc::new(sql);
+        let state = SqliteFile::open(
+            &folder.path().join("state.db"),
+            SqliteOptions::default(),
+            ambient.clone(),
+        )
+        .await
+        .unwrap();
+        Self {
+            catalog: FaultyCatalog::around(Arc::clone(&sql) as Arc<dyn Catalog>),
+            folder,
+            ambient,
+            clock,
+            storage,
+            sql,
+            state,
+            events: Arc::default(),
+        }
+    }
+
+    /// One more worker on the same state.
+    pub fn worker(&self, settings: Settings) -> Context {
+        Context {
+            ambient: self.ambient.clone(),
+            store: Arc::new(self.state.store()),
+            queue: Arc::new(self.state.queue()),
+            catalogs: Catalogs::new([OpenCatalog {
+                catalog: Arc::clone(&self.catalog) as Arc<dyn Catalog>,
+                storage: Arc::clone(&self.storage),
+            }]),
+            payloads: Arc::clone(&self.storage),
+            settings: Arc::new(settings),
+            observer: Arc::clone(&self.events) as Arc<dyn Observer>,
+        }
+    }
+
+    /// An Icepress that knows nothing of ours: the same tables, and a state of its own.
+    pub async fn stranger(&self, settings: Settings) -> Context {
+        let file = self
+            .folder
+            .path()
+            .join(format!("state-{}.db", self.ambient.uuid()));
+        let state = SqliteFile::open(&file, SqliteOptions::default(), self.ambient.clone())
+            .await
+            .unwrap();
+        Context {
+            store: Arc::new(state.store()),
+            queue: Arc::new(state.queue()),
+            ..self.worker(settings)
+        }
+    }
+
+    /// What happened since the last call.
+    pub fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.events.0.lock().unwrap())
+    }
+
+    /// The name of a table of the laboratory.
+    pub fn table(name: &str) -> TableId {
+        TableId {
+            catalog: CatalogName::from("lab"),
+            namespace: Namespace::from_dotted("tests"),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Makes an empty table of format version 2, partitioned by `region`.
+    pub async fn create_table(&self, name: &str, properties: &[(&str, &str)]) -> TableId {
+        let table = Self::table(name);
+        let text = |id, name: &str| {
+            NestedField::optional(id, name, Type::Primitive(PrimitiveType::String))
+        };
+        let schema = Schema::builder()
+            .with_fields([
+                NestedField::required(1, "id", Type::Primitive(PrimitiveType::Long)).into(),
+                text(2, "region").into(),
+                text(3, "note").into(),
+            ])
+            .build()
+            .unwrap();
+        let spec = UnboundPartitionSpec::builder()
+            .add_partition_field(2, "region", Transform::Identity)
+            .unwrap()
+            .build();
+        let properties: HashMap<String, String> = properties
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let creation = TableCreation::builder()
+            .name(name.to_owned())
+            .location(format!("{}/{name}", self.folder.path().display()))
+            .schema(schema)
+            .partition_spec(spec)
+            .properties(properties)
+            .build();
+        let staged = stage_new_table(&*self.storage, &self.ambient, &table, creation)
+            .await
+            .unwrap();
+        self.sql.register(&table, &staged.location).await.unwrap();
+        table
+    }
+
+    /// Appends files as a foreign writer does, in one snapshot: each holds rows of one region.
+    pub async fn append(&self, table: &TableId, files: &[Vec<Row>]) -> LoadedTable {
+        let location = self.load(table).await.metadata.location().to_owned();
+        let mut added = Vec::new();
+        for rows in files {
+            let content = write_rows(rows);
+            let path = format!("{location}/data/{}.parquet", self.ambient.uuid());
+            let size = content.len() as u64;
+            self.storage
+                .put(
+                    &path,
+                    content,
+                    PutMode::CreateOnly,
+                    &WriteOptions::default(),
+                )
+                .await
+                .unwrap();
+            let file = DataFileBuilder::default()
+                .content(DataContentType::Data)
+                .file_path(path)
+                .file_format(DataFileFormat::Parquet)
+                .partition(Struct::from_iter([Some(Literal::string(&rows[0].region))]))
+                .record_count(rows.len() as u64)
+                .file_size_in_bytes(size)
+                .partition_spec_id(0)
+                .build()
+                .unwrap();
+            added.push(AddedFile {
+                spec_id: SpecId(0),
+                file,
+            });
+        }
+        append_files(&self.writer(), table, &added).await.unwrap()
+    }
+
+    /// Appends `files` small files of `rows_per_file` rows to each region; ids go on from `first_id`.
+    pub async fn append_numbered(
+        &self,
+        table: &TableId,
+        regions: &[&str],
+        files: i64,
+        rows_per_file: i64,
+        first_id: i64,
+    ) -> LoadedTable {
+        let mut next = first_id;
+        let mut all = Vec::new();
+        for region in regions {
+            for _ in 0..files {
+                all.push(
+                    (next..next + rows_per_file)
+                        .map(|id| Row::numbered(id, region))
+                        .collect(),
+                );
+                next += rows_per_file;
+            }
+        }
+        self.append(table, &all).await
+    }
+
+    fn writer(&self) -> CommitContext {
+        CommitContext {
+            catalog: Arc::clone(&self.sql) as Arc<dyn Catalog>,
+            storage: Arc::clone(&self.storage),
+            ambient: self.ambient.clone(),
+            policy: CommitPolicy::default(),
+        }
+    }
+
+    /// The table as the catalog has it.
+    pub async fn load(&self, table: &TableId) -> LoadedTable {
+        self.sql.load(table).await.unwrap()
+    }
+
+    /// Drops the table from the catalog; its files stay.
+    pub async fn drop_table(&self, table: &TableId) {
+        self.sql.unregister(table).await.unwrap();
+    }
+
+    /// The rows of a table without delete files, by arrow-rs, in order; and its data files.
+    pub async fn rows(&self, table: &TableId) -> (Vec<Row>, Vec<String>) {
+        let loaded = self.load(table).await;
+        let scan = open_snapshot(&*self.storage, table, &loaded.metadata)
+            .await
+            .unwrap();
+        let mut rows = Vec::new();
+        let mut files = Vec::new();
+        for file in scan.data_files() {
+            let path = scan.path_of(file);
+            rows.extend(read_table_rows(self.storage.read(&path).await.unwrap()));
+            files.push(path);
+        }
+        rows.sort();
+        (rows, files)
+    }
+
+    /// Every file below a table's folder, with its size.
+    pub async fn files_on_disk(&self, table: &TableId) -> BTreeMap<String, u64> {
+        let prefix = format!("{}/{}/", self.folder.path().display(), table.name);
+        let mut found = BTreeMap::new();
+        let mut next = None;
+        loop {
+            let page = self.storage.list(&prefix, next.as_deref()).await.unwrap();
+            found.extend(
+                page.objects
+                    .into_iter()
+                    .map(|object| (object.location, object.size.get())),
+            );
+            match page.next {
+                Some(token) => next = Some(token),
+                None => return found,
+            }
+        }
+    }
+}
