@@ -8,6 +8,7 @@ use icepress_catalog::{
     Catalog, CatalogError, SqlCatalog,
     config::{CatalogKind, CatalogProperties, ConfigurationError},
 };
+use icepress_catalog_glue::GlueCatalog;
 use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
 use icepress_model::{Bytes, CatalogName, WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, S3Options, Storage, StorageRouter};
@@ -160,9 +161,9 @@ async fn open_catalog(
             .await?,
         ),
         CatalogKind::Glue => {
-            return Err(properties
-                .wrong("type", "glue is not there yet".to_owned())
-                .into());
+            let connected =
+                GlueCatalog::connect(properties, aws, Arc::clone(&storage), ambient.clone());
+            Arc::new(connected.await?)
         }
     };
     Ok(OpenCatalog { catalog, storage })
