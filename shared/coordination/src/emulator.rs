@@ -1,5 +1,7 @@
 //! For tests: an emulator of AWS on loopback, started by the test and ended with it.
 
+pub(crate) mod proxy;
+
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},

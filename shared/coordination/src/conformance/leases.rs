@@ -178,6 +178,44 @@ pub(super) async fn b07_an_old_epoch_writes_nothing(world: Arc<dyn StoreWorld>) 
     assert_fenced(store.conclude(&forged, &seen, &late).await, "forgery");
 }
 
+pub(super) async fn b05_b08_nothing_is_lost_when_a_bucket_moves(world: Arc<dyn StoreWorld>) {
+    let store = world.store().await;
+    for name in ["a", "b", "c"] {
+        marked(&*store, &table(name), "m1", NOW).await;
+    }
+    let first = lease(&*store, "first").await;
+    let before = store.tables(BUCKET).await.unwrap();
+    let before: Vec<TableRow> = before.into_iter().map(Result::unwrap).collect();
+    // Letting go needs no list of what was held, and neither does taking.
+    store.release_lease(&first, Some(at(1))).await.unwrap();
+    lease(&*store, "second").await;
+    let after = store.tables(BUCKET).await.unwrap();
+    let after: Vec<TableRow> = after.into_iter().map(Result::unwrap).collect();
+    assert_eq!(after, before);
+    assert_eq!(store.due_tables(BUCKET, NOW, 9).await.unwrap().len(), 3);
+}
+
+pub(super) async fn b11_one_unreadable_bucket_hides_no_other(world: Arc<dyn StoreWorld>) {
+    let store = world.store().await;
+    lease(&*store, "a").await;
+    world.damage_bucket(BUCKET).await;
+    let rows = store.buckets(buckets(BUCKET.0 + 2)).await.unwrap();
+    let numbers: Vec<u32> = rows.iter().map(|row| row.bucket.0).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 8]);
+    let taken = store
+        .take_lease(BUCKET, &worker("b"), at(9_999), TTL, GUARD)
+        .await;
+    assert!(
+        matches!(taken, Err(CoordinationError::UnreadableRow { .. })),
+        "{taken:?}"
+    );
+    let other = store
+        .take_lease(BucketId(0), &worker("b"), NOW, TTL, GUARD)
+        .await
+        .unwrap();
+    assert!(other.is_some());
+}
+
 pub(super) async fn of_eight_takers_exactly_one_wins(world: Arc<dyn StoreWorld>) {
     let mut epochs = BTreeSet::new();
     let mut stores = Vec::new();

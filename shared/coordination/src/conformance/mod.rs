@@ -35,6 +35,9 @@ pub trait StoreWorld: Send + Sync + Debug {
 
     /// Makes the row of a table unreadable, as a bug or a person might (case B11).
     async fn damage_table(&self, bucket: BucketId, table: &TableId);
+
+    /// The same with the row of a bucket.
+    async fn damage_bucket(&self, bucket: BucketId);
 }
 
 /// Empty queues whose messages die at the third receive, and time for them.
@@ -65,6 +68,8 @@ macro_rules! store_rules {
             leases::b01_every_lease_ends_after_its_guard,
             leases::b02_only_the_owner_renews,
             leases::b07_an_old_epoch_writes_nothing,
+            leases::b05_b08_nothing_is_lost_when_a_bucket_moves,
+            leases::b11_one_unreadable_bucket_hides_no_other,
             leases::of_eight_takers_exactly_one_wins,
             leases::all_buckets_are_listed_in_order,
             leases::a_digest_of_twenty_thousand_tables_comes_back,

@@ -110,9 +110,11 @@ impl DynamoStore {
             | "MissingAuthenticationTokenException" => configuration(format!(
                 "the credentials are not accepted ({said}): renew them"
             )),
-            "ValidationException" => configuration(format!(
-                "{what}: table '{table}' does not fit this program ({said}): apply infra/ of this version"
-            )),
+            "ValidationException" if said.contains("index") || said.contains("schema") => {
+                configuration(format!(
+                    "{what}: table '{table}' does not fit this program ({said}): apply infra/ of this version"
+                ))
+            }
             _ => CoordinationError::Unavailable {
                 store,
                 message: format!("{what}: {}", DisplayErrorContext(&error)),
@@ -294,13 +296,15 @@ impl DynamoStore {
         actions: Vec<TransactWriteItem>,
     ) -> Result<std::result::Result<(), Cancelled>> {
         let mut race = self.race(what);
+        // One token for all tries: should one have taken effect unheard, the next is told so and does nothing.
+        let token = self.ambient.uuid().to_string();
         loop {
             self.requests.add(DynamoRequest::Transact);
             let outcome = self
                 .client
                 .transact_write_items()
                 .set_transact_items(Some(actions.clone()))
-                .client_request_token(self.ambient.uuid().to_string())
+                .client_request_token(&token)
                 .send()
                 .await;
             let error = match outcome {

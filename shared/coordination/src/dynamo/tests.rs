@@ -19,6 +19,8 @@ use crate::{
     emulator::{Emulator, Kind},
 };
 
+mod faults;
+
 /// A state table of its own.
 #[derive(Debug)]
 struct World {
@@ -42,6 +44,22 @@ impl World {
     }
 }
 
+impl World {
+    async fn damage(&self, key: Key, number: &str) {
+        self.store
+            .client
+            .update_item()
+            .table_name(&self.store.table)
+            .set_key(Some(key.item()))
+            .update_expression("SET #number = :text")
+            .expression_attribute_names("#number", number)
+            .expression_attribute_values(":text", item::text("many"))
+            .send()
+            .await
+            .unwrap();
+    }
+}
+
 #[async_trait]
 impl StoreWorld for World {
     async fn store(&self) -> Arc<dyn StateStore> {
@@ -49,16 +67,11 @@ impl StoreWorld for World {
     }
 
     async fn damage_table(&self, bucket: BucketId, table: &TableId) {
-        self.store
-            .client
-            .update_item()
-            .table_name(&self.store.table)
-            .set_key(Some(Key::table(bucket, table).item()))
-            .update_expression("SET failures = :text")
-            .expression_attribute_values(":text", item::text("many"))
-            .send()
-            .await
-            .unwrap();
+        self.damage(Key::table(bucket, table), "failures").await;
+    }
+
+    async fn damage_bucket(&self, bucket: BucketId) {
+        self.damage(Key::bucket(bucket), "epoch").await;
     }
 }
 
@@ -149,6 +162,28 @@ async fn a_missing_table_is_named(emulator: &Emulator) {
     );
 }
 
+fn new_process(id: &str, of: &str) -> NewProcess {
+    NewProcess {
+        process: id.into(),
+        table: table(of),
+        created_at: NOW,
+        header: "{}".to_owned(),
+        check_at: NOW + MINUTE,
+        conclusion: Conclusion {
+            evaluated_location: None,
+            text: "{}".to_owned(),
+            next_due_at: None,
+            failures: 0,
+        },
+    }
+}
+
+fn new_task(bytes: usize) -> NewTask {
+    NewTask {
+        payload: Payload::Inline("x".repeat(bytes)),
+    }
+}
+
 async fn started(store: &DynamoStore, name: &str, tasks: usize) {
     let lease = store
         .take_lease(BUCKET, &WorkerId::from("w"), NOW, MINUTE, MINUTE)
@@ -157,22 +192,7 @@ async fn started(store: &DynamoStore, name: &str, tasks: usize) {
         .unwrap();
     store.force_due(BUCKET, &table(name), NOW).await.unwrap();
     let seen = store.table(BUCKET, &table(name)).await.unwrap().unwrap();
-    let process = NewProcess {
-        process: name.into(),
-        table: table(name),
-        created_at: NOW,
-        header: "{}".to_owned(),
-        check_at: NOW,
-        conclusion: Conclusion {
-            evaluated_location: None,
-            text: "{}".to_owned(),
-            next_due_at: None,
-            failures: 0,
-        },
-    };
-    let task = NewTask {
-        payload: Payload::Inline("x".repeat(60 * 1_024)),
-    };
+    let (process, task) = (new_process(name, name), new_task(60 * 1_024));
     store
         .start_process(&lease, &seen, &process, &vec![task; tasks])
         .await
@@ -240,22 +260,9 @@ async fn started_again_after_its_process_was_lost(store: &DynamoStore) {
         .unwrap()
         .unwrap();
     let seen = store.table(BUCKET, &table("p1")).await.unwrap().unwrap();
-    let process = |id: &str| NewProcess {
-        process: id.into(),
-        table: table("p1"),
-        created_at: NOW,
-        header: "{}".to_owned(),
-        check_at: NOW + MINUTE,
-        conclusion: Conclusion {
-            evaluated_location: None,
-            text: "{}".to_owned(),
-            next_due_at: None,
-            failures: 0,
-        },
-    };
     let start = async |id: &str| {
         store
-            .start_process(&held, &seen, &process(id), &[])
+            .start_process(&held, &seen, &new_process(id, "p1"), &[])
             .await
             .unwrap()
     };

@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     Conclusion, NewProcess, NewTask, Payload, StateStore, TaskMessage, TaskQueue,
     conformance::{self, MAX_RECEIVES, QueueWorld, StoreWorld},
-    key,
+    invariants, key,
 };
 
 mod model;
@@ -73,6 +73,15 @@ impl StoreWorld for World {
                 .execute(&self.file().await.writer)
                 .await
                 .unwrap();
+        assert_eq!(damaged.rows_affected(), 1);
+    }
+
+    async fn damage_bucket(&self, bucket: BucketId) {
+        let damaged = sqlx::query("UPDATE bucket SET epoch = -1 WHERE bucket = ?")
+            .bind(bucket.0)
+            .execute(&self.file().await.writer)
+            .await
+            .unwrap();
         assert_eq!(damaged.rows_affected(), 1);
     }
 }
@@ -277,6 +286,106 @@ async fn two_processes_share_one_file() {
     );
 }
 
+/// What the child of the next test runs, until it is killed. By itself it does nothing.
+#[tokio::test]
+async fn a_process_that_is_killed() {
+    let Some(path) = std::env::var_os(KILLED_STATE) else {
+        return;
+    };
+    let file = open(Path::new(&path), &Ambient::system()).await.unwrap();
+    let (store, none) = (file.store(), Duration::ZERO);
+    let owner = WorkerId::from("killed");
+    for round in 0.. {
+        // The lease of the one killed before ends by itself, within a millisecond.
+        let lease = loop {
+            let now = file.ambient.now();
+            let taken = store.take_lease(BucketId(0), &owner, now, none, none);
+            if let Some(lease) = taken.await.unwrap() {
+                break lease;
+            }
+        };
+        let table: TableId = format!("lake.sales.t{round}").parse().unwrap();
+        store.force_due(BucketId(0), &table, NOW).await.unwrap();
+        let seen = store.table(BucketId(0), &table).await.unwrap().unwrap();
+        let process = new_process(&format!("p{round}"), &table, NOW);
+        let tasks = vec![new_task(); 40];
+        store
+            .start_process(&lease, &seen, &process, &tasks)
+            .await
+            .unwrap();
+        println!("round {round}");
+    }
+}
+
+const KILLED_STATE: &str = "ICEPRESS_TEST_KILLED_STATE";
+
+#[tokio::test]
+async fn a_killed_process_leaves_whole_rows() {
+    use std::io::{BufRead as _, BufReader};
+    let world = World::new().await;
+    let mut told = 0;
+    for kill_after in [1, 2, 5] {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "sqlite::tests::a_process_that_is_killed"])
+            .args(["--nocapture", "--test-threads", "1"])
+            .env(KILLED_STATE, world.path())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Each child begins where the table names begin: what stands already is started again, or met as active.
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        told += lines
+            .map(|line| line.unwrap())
+            .filter(|line| line.contains("round "))
+            .take(kill_after)
+            .count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(told, 8);
+    let store = world.file().await.store();
+    let mut started = 0;
+    for row in store.tables(BucketId(0)).await.unwrap() {
+        let row = row.unwrap();
+        assert_eq!(invariants::table_row(&row), Ok(()));
+        let processes = store.processes_of(&row.table, 10).await.unwrap();
+        assert_eq!(invariants::one_process(Some(&row), &processes), Ok(()));
+        for process in processes {
+            let tasks = store.tasks(&process.process).await.unwrap();
+            assert_eq!(invariants::open_tasks(&process, &tasks), Ok(()));
+            started += 1;
+        }
+    }
+    assert!(started >= 5, "what was told stands: {started}");
+    let intact: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&world.queue.writer)
+        .await
+        .unwrap();
+    assert_eq!(intact, "ok");
+}
+
+fn new_process(id: &str, table: &TableId, created_at: TimestampMs) -> NewProcess {
+    NewProcess {
+        process: id.into(),
+        table: table.clone(),
+        created_at,
+        header: "{}".to_owned(),
+        check_at: NOW,
+        conclusion: Conclusion {
+            evaluated_location: Some(MetadataLocation::from("m")),
+            text: "{}".to_owned(),
+            next_due_at: None,
+            failures: 0,
+        },
+    }
+}
+
+fn new_task() -> NewTask {
+    NewTask {
+        payload: Payload::Inline("{}".to_owned()),
+    }
+}
+
 // --- what only this adapter does ---
 
 fn message(table: &str, index: u32) -> TaskMessage {
@@ -362,24 +471,9 @@ async fn ended_processes_go_after_the_retention_and_no_others() {
         let table: TableId = format!("lake.sales.{table}").parse().unwrap();
         store.force_due(bucket, &table, NOW).await.unwrap();
         let seen = store.table(bucket, &table).await.unwrap().unwrap();
-        let process = NewProcess {
-            process: name.into(),
-            table,
-            created_at,
-            header: "{}".to_owned(),
-            check_at: NOW,
-            conclusion: Conclusion {
-                evaluated_location: Some(MetadataLocation::from("m")),
-                text: "{}".to_owned(),
-                next_due_at: None,
-                failures: 0,
-            },
-        };
-        let task = NewTask {
-            payload: Payload::Inline("{}".to_owned()),
-        };
+        let process = new_process(name, &table, created_at);
         store
-            .start_process(&lease, &seen, &process, &[task])
+            .start_process(&lease, &seen, &process, &[new_task()])
             .await
             .unwrap();
     };
