@@ -76,6 +76,17 @@ impl SqlCatalog {
         storage: Arc<dyn Storage>,
         ambient: Ambient,
     ) -> Result<Self, CatalogError> {
+        Self::open_waiting(name, uri, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
+    }
+
+    async fn open_waiting(
+        name: CatalogName,
+        uri: &str,
+        name_in_rows: Option<&str>,
+        storage: Arc<dyn Storage>,
+        ambient: Ambient,
+        busy_timeout: Duration,
+    ) -> Result<Self, CatalogError> {
         let configuration = |message| CatalogError::Configuration {
             catalog: name.to_string(),
             message,
@@ -87,7 +98,7 @@ impl SqlCatalog {
                 "there is no file {file}, which uri '{uri}' names"
             )));
         }
-        let pool = connect(&name, &file, false).await?;
+        let pool = connect(&name, &file, false, busy_timeout).await?;
         let failed = |source| Failure::new(source).into_catalog_error(name.as_str());
         let layout = layout(&pool).await.map_err(failed)?.ok_or_else(|| {
             configuration(format!(
@@ -129,7 +140,7 @@ impl SqlCatalog {
                 ))
             })?;
         }
-        let pool = connect(&name, &file, true).await?;
+        let pool = connect(&name, &file, true, BUSY_TIMEOUT).await?;
         for statement in NEW_TABLES {
             sqlx::query(statement)
                 .execute(&pool)
@@ -240,6 +251,12 @@ impl SqlCatalog {
             table: base.table.clone(),
             message,
         };
+        if failure.is_lock() {
+            // Outside a transaction a statement that ends so changed nothing. Another writer was at work: the same as a
+            // lost race, but for its end.
+            discard_staged(&*self.storage, staged).await;
+            return Err(CommitError::Conflict(base.table.clone()));
+        }
         let now = match self.current_location(&base.table).await {
             Ok(location) => location,
             Err(CatalogError::NoSuchTable(table)) => return Err(CommitError::NoSuchTable(table)),
@@ -252,10 +269,6 @@ impl SqlCatalog {
             return Err(unknown(failure.to_string()));
         }
         discard_staged(&*self.storage, staged).await;
-        if failure.is_lock() {
-            // Another writer was at work: the same as a lost race, but for its end.
-            return Err(CommitError::Conflict(base.table.clone()));
-        }
         Err(CommitError::Refused(
             failure.into_catalog_error(self.name.as_str()),
         ))
@@ -395,11 +408,12 @@ async fn connect(
     name: &CatalogName,
     file: &Path,
     create: bool,
+    busy_timeout: Duration,
 ) -> Result<SqlitePool, CatalogError> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(create)
-        .busy_timeout(BUSY_TIMEOUT);
+        .busy_timeout(busy_timeout);
     SqlitePoolOptions::new()
         .max_connections(4)
         .connect_with(options)

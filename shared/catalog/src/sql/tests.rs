@@ -1,10 +1,10 @@
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use icepress_model::{
     CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
 };
-use icepress_storage::{LocalStorage, Storage};
+use icepress_storage::{LocalStorage, Storage, conformance::emulator::python};
 use sqlx::{
     Connection as _, Row as _,
     sqlite::{SqliteConnectOptions, SqliteConnection},
@@ -12,7 +12,10 @@ use sqlx::{
 use tempfile::TempDir;
 
 use super::SqlCatalog;
-use crate::{Catalog, CatalogError, CommitError, conformance};
+use crate::{
+    Catalog, CatalogError, CommitError, LoadedTable, TableChange, conformance,
+    metadata::stage_new_table,
+};
 
 /// A database as one of the clients makes it, and hands of its own on it.
 struct SqlBench {
@@ -271,8 +274,8 @@ async fn what_is_no_catalog_is_told() {
     assert!(message.contains("iceberg_tables"), "{message}");
 }
 
-#[tokio::test]
-async fn a_catalog_that_cannot_be_written_refuses_the_commit_and_keeps_nothing() {
+/// A catalog with one table.
+async fn with_table() -> (SqlBench, LoadedTable) {
     use conformance::Bench as _;
     let bench = SqlBench::new(&[JAVA_V0]).await;
     let table = TableId {
@@ -280,45 +283,173 @@ async fn a_catalog_that_cannot_be_written_refuses_the_commit_and_keeps_nothing()
         namespace: Namespace::from_dotted("ns"),
         name: "t".to_owned(),
     };
-    let schema = iceberg::spec::Schema::builder().build().unwrap();
     let creation = iceberg::TableCreation::builder()
         .name("t".to_owned())
         .location(format!("{}/t", bench.warehouse()))
-        .schema(schema)
+        .schema(iceberg::spec::Schema::builder().build().unwrap())
         .build();
-    let storage = LocalStorage::new();
-    let staged = crate::metadata::stage_new_table(&storage, &Ambient::system(), &table, creation)
+    let staged = stage_new_table(&LocalStorage::new(), &Ambient::system(), &table, creation)
         .await
         .unwrap();
     bench.register(&table, &staged.location).await;
-    let base = bench.catalog.load(&table).await.unwrap();
+    let loaded = bench.catalog.load(&table).await.unwrap();
+    (bench, loaded)
+}
+
+/// How many metadata files the table of [`with_table`] has.
+fn metadata_files(bench: &SqlBench) -> usize {
+    std::fs::read_dir(bench.folder.path().join("warehouse/t/metadata"))
+        .unwrap()
+        .count()
+}
+
+fn no_change() -> TableChange {
+    TableChange {
+        requirements: Vec::new(),
+        updates: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_catalog_that_stays_locked_is_a_lost_race() {
+    let (bench, base) = with_table().await;
+    let file = bench.folder.path().join("catalog.db");
+    let impatient = SqlCatalog::open_waiting(
+        CatalogName::from("c"),
+        &format!("sqlite:///{}", file.display()),
+        None,
+        Arc::new(LocalStorage::new()),
+        Ambient::system(),
+        Duration::from_millis(50),
+    )
+    .await
+    .unwrap();
+    let mut other = connection(&file).await;
+    for lock in ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"] {
+        sqlx::query(lock).execute(&mut other).await.unwrap();
+        let error = impatient.commit(&base, no_change()).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict(_)), "{lock}: {error}");
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    }
+    assert_eq!(metadata_files(&bench), 1);
+    impatient.commit(&base, no_change()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_catalog_that_cannot_be_written_refuses_the_commit_and_keeps_nothing() {
+    let (bench, base) = with_table().await;
     // SQLite refuses every write of this trigger's table, as it does on a full disk, after the statement was sent.
     sqlx::query("CREATE TRIGGER no BEFORE UPDATE ON iceberg_tables BEGIN SELECT RAISE(ABORT, 'refused'); END")
         .execute(&mut bench.database().await)
         .await
         .unwrap();
-    let change = crate::TableChange {
-        requirements: Vec::new(),
-        updates: Vec::new(),
-    };
-    let error = bench
-        .catalog
-        .commit(&base, change.clone())
-        .await
-        .unwrap_err();
+    let error = bench.catalog.commit(&base, no_change()).await.unwrap_err();
     assert!(matches!(error, CommitError::Refused(_)), "{error}");
     assert!(error.to_string().contains("refused"), "{error}");
-    let files = storage
-        .list(&format!("{}/t/metadata/", bench.warehouse()), None)
-        .await
-        .unwrap();
     assert_eq!(
-        files.objects.len(),
+        metadata_files(&bench),
         1,
         "a refused commit's file is taken away"
     );
-    assert_eq!(
-        bench.catalog.load(&table).await.unwrap().metadata_location,
-        base.metadata_location
+    let now = bench.catalog.load(&base.table).await.unwrap();
+    assert_eq!(now.metadata_location, base.metadata_location);
+}
+
+/// What PyIceberg does to its catalog, as a program; prints what it sees at the end.
+const PYICEBERG: &str = r#"
+import sys
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
+folder, step = sys.argv[1:]
+catalog = SqlCatalog("Mine", uri=f"sqlite:///{folder}/py.db", warehouse=f"file://{folder}/a b%20c")
+if step == "make":
+    catalog.create_namespace("outer.inner")
+    catalog.create_namespace("empty")
+    schema = Schema(NestedField(1, "id", LongType()))
+    catalog.create_table("outer.inner.t", schema, properties={"write.metadata.previous-versions-max": "3"})
+elif step == "commit":
+    with catalog.load_table("outer.inner.t").transaction() as transaction:
+        transaction.set_properties(by="pyiceberg")
+table = catalog.load_table("outer.inner.t")
+print(table.metadata_location, table.properties.get("by"), len(table.metadata.metadata_log))
+"#;
+
+fn pyiceberg(python: &Path, folder: &Path, step: &str) -> Vec<String> {
+    let output = std::process::Command::new(python)
+        .args(["-c", PYICEBERG])
+        .arg(folder)
+        .arg(step)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
     );
+    let seen = String::from_utf8(output.stdout).unwrap();
+    // The location comes first and has blanks in it.
+    let mut words: Vec<String> = seen.trim().rsplitn(3, ' ').map(str::to_owned).collect();
+    words.reverse();
+    words
+}
+
+#[tokio::test]
+async fn a_catalog_that_pyiceberg_made_is_used_as_it_is() {
+    let Some(python) = python() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let made = pyiceberg(&python, folder.path(), "make");
+    let catalog = open(&folder.path().join("py.db"), "mine").await.unwrap();
+    let inner = Namespace::from_dotted("outer.inner");
+    assert_eq!(
+        catalog.list_namespaces().await.unwrap(),
+        [Namespace::from_dotted("empty"), inner.clone()]
+    );
+    let database = DatabaseId {
+        catalog: catalog.name().clone(),
+        namespace: inner,
+    };
+    let listed = catalog.list_tables(&database, None).await.unwrap().tables;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        listed[0].metadata_location.as_ref().unwrap().as_str(),
+        made[0]
+    );
+
+    // In turns, each on what the other committed.
+    let table = listed[0].table.clone();
+    for turn in 0..2 {
+        let base = catalog.load(&table).await.unwrap();
+        let updates = vec![iceberg::TableUpdate::SetProperties {
+            updates: [("by".to_owned(), format!("icepress-{turn}"))].into(),
+        }];
+        let change = TableChange {
+            requirements: vec![iceberg::TableRequirement::UuidMatch {
+                uuid: base.metadata.uuid(),
+            }],
+            updates,
+        };
+        let committed = catalog.commit(&base, change.clone()).await.unwrap();
+        let seen = pyiceberg(&python, folder.path(), "look");
+        let length = committed.metadata.metadata_log().len().to_string();
+        assert_eq!(
+            seen,
+            [
+                committed.metadata_location.to_string(),
+                format!("icepress-{turn}"),
+                length
+            ]
+        );
+
+        let seen = pyiceberg(&python, folder.path(), "commit");
+        let loaded = catalog.load(&table).await.unwrap();
+        assert_eq!(
+            seen[..2],
+            [loaded.metadata_location.to_string(), "pyiceberg".to_owned()]
+        );
+        let error = catalog.commit(&committed, change).await.unwrap_err();
+        assert!(matches!(error, CommitError::Conflict(_)), "{error}");
+    }
 }

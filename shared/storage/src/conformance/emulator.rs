@@ -36,21 +36,13 @@ pub struct Emulator {
 impl Emulator {
     /// Starts one. `None`, with a line printed, where there is no Python for it.
     pub fn start(kind: EmulatorKind) -> Option<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let Some(python) = python(&root) else {
-            assert!(
-                variable("CI").is_none(),
-                "there is no Python environment: run tests/venv"
-            );
-            println!("skipped: there is no Python environment for {kind:?}: run tests/venv");
-            return None;
-        };
+        let python = python()?;
         let script = match kind {
             EmulatorKind::Moto => "moto_server.py",
             EmulatorKind::MiniStack => "mini_server.py",
         };
         let mut process = Command::new(python)
-            .arg(root.join("localstack").join(script))
+            .arg(root().join("localstack").join(script))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -103,13 +95,28 @@ impl Drop for Emulator {
     }
 }
 
-/// The environment's interpreter, or the one that `ICEPRESS_PYTHON` names.
-fn python(root: &Path) -> Option<PathBuf> {
-    let made = root.join("target/venv/bin/python");
-    if made.is_file() {
-        return Some(made);
+/// The environment's interpreter, or the one that `ICEPRESS_PYTHON` names. `None`, with a line printed, where there is
+/// neither; where `CI` is set that fails the test.
+pub fn python() -> Option<PathBuf> {
+    let made = root().join("target/venv/bin/python");
+    let python = if made.is_file() {
+        Some(made)
+    } else {
+        variable("ICEPRESS_PYTHON").map(PathBuf::from)
+    };
+    if python.is_none() {
+        assert!(
+            variable("CI").is_none(),
+            "there is no Python environment: run tests/venv"
+        );
+        println!("skipped: there is no Python environment: run tests/venv");
     }
-    variable("ICEPRESS_PYTHON").map(PathBuf::from)
+    python
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 #[allow(
