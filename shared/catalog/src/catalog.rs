@@ -74,8 +74,8 @@ pub trait Catalog: Send + Sync + Debug {
     /// Swaps the table's metadata for `base` with `change` applied, if and only if the catalog still has exactly
     /// `base`. Returns the new state. Everything else in the catalog's entry stays as it is.
     ///
-    /// A catalog that keeps a pointer writes the new metadata file first ,
-    /// and leaves it where the outcome is unknown.
+    /// A catalog that keeps a pointer writes the new metadata file first. It takes the file away again where the commit
+    /// certainly failed (and where it may), and leaves it where the outcome is unknown.
     async fn commit(
         &self,
         base: &LoadedTable,

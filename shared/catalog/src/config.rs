@@ -214,7 +214,7 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
     };
     for (name, (origin, values)) in found.catalogs {
         let name = CatalogName(name);
-        let properties = CatalogProperties::new(name.clone(), origin, values, &sources.environment);
+        let properties = CatalogProperties::new(name.clone(), origin, values);
         configuration.warnings.extend(properties.warnings());
         configuration.catalogs.insert(name, properties);
     }

@@ -141,3 +141,6 @@ impl Storage for StorageRouter {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

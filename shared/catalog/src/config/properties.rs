@@ -36,32 +36,14 @@ pub struct CatalogProperties {
     name: CatalogName,
     origin: String,
     values: Values,
-    /// From the environment: another S3 than AWS.
-    s3_endpoint: Option<String>,
 }
 
 impl CatalogProperties {
-    pub(super) fn new(
-        name: CatalogName,
-        origin: String,
-        values: Values,
-        environment: &BTreeMap<String, String>,
-    ) -> Self {
-        let s3_endpoint = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]
-            .iter()
-            .find_map(|variable| environment.get(*variable))
-            .filter(|_| {
-                environment
-                    .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-                    .map(String::as_str)
-                    != Some("true")
-            })
-            .cloned();
+    pub(super) fn new(name: CatalogName, origin: String, values: Values) -> Self {
         Self {
             name,
             origin,
             values,
-            s3_endpoint,
         }
     }
 
@@ -71,7 +53,6 @@ impl CatalogProperties {
             name,
             origin: "the program".to_owned(),
             values: values.into_iter().collect(),
-            s3_endpoint: None,
         }
     }
 
@@ -165,10 +146,7 @@ impl CatalogProperties {
                 .map(|virtual_host| !virtual_host),
         };
         let mut options = S3Options {
-            endpoint: self
-                .get("s3.endpoint")
-                .map(str::to_owned)
-                .or_else(|| self.s3_endpoint.clone()),
+            endpoint: self.get("s3.endpoint").map(str::to_owned),
             region: self.first(&["s3.region", "client.region"]),
             path_style,
             ..S3Options::default()

@@ -165,25 +165,6 @@ fn icepress_toml_has_dotted_names_and_hides_pyiceberg_s_catalogs() {
 }
 
 #[test]
-fn the_environment_s_endpoint_counts_where_no_file_says_one() {
-    let environment = [
-        ("AWS_ENDPOINT_URL", "http://all"),
-        ("AWS_ENDPOINT_URL_S3", "http://s3"),
-    ];
-    let configuration = loaded("", YAML, &environment);
-    let endpoint = |name: &str| {
-        configuration
-            .catalog(name)
-            .unwrap()
-            .s3_options()
-            .unwrap()
-            .endpoint
-    };
-    assert_eq!(endpoint("lake").as_deref(), Some("http://s3"));
-    assert_eq!(endpoint("prod").as_deref(), Some("http://localhost:9000"));
-}
-
-#[test]
 fn errors_say_where_and_what_it_should_look_like() {
     let message = |toml: &str, yaml: &str| {
         load_configuration(&sources(toml, yaml, &[]))
