@@ -36,4 +36,4 @@ mod partition;
 mod plan;
 
 pub use options::{InvalidProperty, PlanOptions};
-pub use plan::{PlanError, plan_table, refusal};
+pub use plan::{PlanError, group_all, plan_table, refusal};

@@ -85,47 +85,28 @@ pub fn plan_table(
     let table = scan.table();
     let refused = refusal(table, metadata, options)?;
     let options = options.for_table(table, metadata.properties())?;
-    let index = DeleteIndex::of_scan(scan).map_err(|source| PlanError::Vectors {
-        table: table.clone(),
-        source,
-    })?;
-    let files_of = files_by_partition(scan);
-    let shares = DeletedShares::new(scan, &index, &files_of);
-    let context = Context {
-        scan,
-        options: &options,
-        index: &index,
-        shares: &shares,
-        all_deletes_readable: scan
-            .delete_files()
-            .iter()
-            .all(|delete| readable_delete(delete.format, delete.encrypted)),
-    };
-    let mut views: Vec<PartitionView> = files_of
-        .iter()
-        .zip(0..)
-        .filter(|(files, _)| !files.is_empty())
-        .map(|(files, number)| look_at(&context, number, files))
-        .collect();
-    let facts: Vec<_> = views.iter().map(|view| view.facts).collect();
+    let mut view = TableView::new(scan, &options)?;
+    let facts: Vec<_> = view.partitions.iter().map(|view| view.facts).collect();
     let health = table_health(&facts, options.target().get());
-    let totals = totals(scan, views.len());
+    let totals = totals(scan, facts.len());
 
     if refused.is_some() {
-        for view in &mut views {
-            let grouped = std::mem::take(&mut view.groups);
-            view.rest_files += count_files(&grouped);
-            view.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
+        for partition in &mut view.partitions {
+            let grouped = std::mem::take(&mut partition.groups);
+            partition.rest_files += count_files(&grouped);
+            partition.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
         }
     }
-    let cut = views.iter().any(|view| view.groups.len() > 1);
-    let left_out = cap(&mut views, &options);
-    let names = Names {
-        scan,
-        metadata,
-        types: HashMap::new(),
-    };
-    let written = write(names, &context, &views, &left_out, refused.as_ref());
+    let cut = view.partitions.iter().any(|view| view.groups.len() > 1);
+    let left_out = cap(&mut view.partitions, &options);
+    let names = Names::new(scan, metadata);
+    let written = write(
+        names,
+        &view.context(),
+        &view.partitions,
+        &left_out,
+        refused.as_ref(),
+    );
     let (groups, left_alone) = written.map_err(|source| PlanError::Partition {
         table: table.clone(),
         source,
@@ -147,6 +128,82 @@ pub fn plan_table(
         health,
         totals,
     })
+}
+
+/// All data files that can be read, in groups of a bounded size, with the deletes that apply to them; and what can't be
+/// read, with the reason. For whoever wants every row of a snapshot: neither limits nor properties nor the table's
+/// format version leave anything out.
+pub fn group_all(
+    scan: &SnapshotScan,
+    metadata: &TableMetadata,
+) -> Result<(Vec<Group>, Vec<LeftAlone>), PlanError> {
+    let options = PlanOptions {
+        force: true,
+        ..PlanOptions::default()
+    };
+    let view = TableView::new(scan, &options)?;
+    let names = Names::new(scan, metadata);
+    let written = write(
+        names,
+        &view.context(),
+        &view.partitions,
+        &HashMap::new(),
+        None,
+    );
+    written.map_err(|source| PlanError::Partition {
+        table: scan.table().clone(),
+        source,
+    })
+}
+
+/// A table's partitions, looked at one by one.
+struct TableView<'a> {
+    scan: &'a SnapshotScan,
+    options: &'a PlanOptions,
+    index: DeleteIndex,
+    shares: DeletedShares,
+    all_deletes_readable: bool,
+    partitions: Vec<PartitionView>,
+}
+
+impl<'a> TableView<'a> {
+    fn new(scan: &'a SnapshotScan, options: &'a PlanOptions) -> Result<Self, PlanError> {
+        let index = DeleteIndex::of_scan(scan).map_err(|source| PlanError::Vectors {
+            table: scan.table().clone(),
+            source,
+        })?;
+        let files_of = files_by_partition(scan);
+        let shares = DeletedShares::new(scan, &index, &files_of);
+        let all_deletes_readable = scan
+            .delete_files()
+            .iter()
+            .all(|delete| readable_delete(delete.format, delete.encrypted));
+        let mut view = Self {
+            scan,
+            options,
+            index,
+            shares,
+            all_deletes_readable,
+            partitions: Vec::new(),
+        };
+        view.partitions = files_of
+            .iter()
+            .zip(0..)
+            .filter(|(files, _)| !files.is_empty())
+            .map(|(files, number)| look_at(&view.context(), number, files))
+            .collect();
+        Ok(view)
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            scan: self.scan,
+            options: self.options,
+            index: &self.index,
+            shares: &self.shares,
+            all_deletes_readable: self.all_deletes_readable,
+        }
+    }
 }
 
 /// The data files of each partition, by index, in the table's order.
@@ -216,7 +273,15 @@ struct Names<'a> {
     types: HashMap<SpecId, StructType>,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    fn new(scan: &'a SnapshotScan, metadata: &'a TableMetadata) -> Self {
+        Self {
+            scan,
+            metadata,
+            types: HashMap::new(),
+        }
+    }
+
     /// Spec, JSON and name of a partition.
     fn of(&mut self, number: u32) -> Result<(SpecId, serde_json::Value, String), PartitionError> {
         let partition = &self.scan.partitions()[number as usize];

@@ -5,7 +5,7 @@ use icepress_table::scan::{DeleteKind, FileFormat};
 use serde_json::json;
 
 use super::world::{World, equality};
-use crate::plan_table;
+use crate::{group_all, plan_table};
 
 fn reasons(world: &World) -> Vec<GroupReason> {
     let plan = world.plan();
@@ -271,4 +271,21 @@ fn many_small_commits_do_not_make_a_plan_of_unbounded_size() {
     let pairs: usize = inputs.map(|input| input.deletes.len()).sum();
     assert!((1 << 20..=4 << 20).contains(&pairs), "{pairs}");
     assert!(plan.groups.len() > 1 && plan.follow_up);
+}
+
+#[test]
+fn whoever_wants_all_rows_gets_all_files() {
+    let mut world = World::new();
+    world.version = iceberg::spec::FormatVersion::V3;
+    for number in 0..3500 {
+        world.add(number % 3, 1000);
+        world.delete(number % 3, 1, equality(true));
+    }
+    world.data.last_mut().unwrap().format = FileFormat::Orc;
+    let limits = [("enabled", "false"), ("max-plan-files", "1")];
+    let limits = limits.map(|(name, value)| (format!("icepress.{name}"), value.to_owned()));
+    world.properties.extend(limits);
+    let (groups, left_alone) = group_all(&world.scan(), &world.metadata()).unwrap();
+    let files: usize = groups.iter().map(|group| group.inputs.len()).sum();
+    assert_eq!((files, left_alone.len()), (3499, 1));
 }
