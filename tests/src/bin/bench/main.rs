@@ -1,0 +1,27 @@
+//! Benches: `bench NAME` prints one line, the figure beside its baseline in the same run. Not timed tests: nothing
+//! fails because a machine is slow.
+
+mod measure;
+mod plan;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["plan"] => plan::run(),
+        ["plan", role, folder] => plan::run_role(role, folder),
+        _ => {
+            eprintln!("bench: give the name of a bench: plan");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
