@@ -2,10 +2,8 @@
 
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::{CatalogError, LoadedTable};
-use icepress_model::{
-    Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, TableId, TablePlan,
-};
-use icepress_planner::{PlanError, PlanOptions, plan_table};
+use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan};
+use icepress_planner::{PlanError, PlanOptions, group_all, plan_table};
 use icepress_table::{TableError, open_snapshot, open_snapshot_at};
 use serde_json::json;
 use thiserror::Error;
@@ -50,24 +48,26 @@ pub(crate) async fn evaluate_with(
     Ok((loaded, plan))
 }
 
-/// All data files of a snapshot with the deletes that apply to them, in groups.
+/// All data files of a snapshot with the deletes that apply to them, in groups. Fails where some can't be read.
 pub(crate) async fn all_files(
     context: &Context,
     table: &TableId,
     metadata: &TableMetadata,
-    location: &MetadataLocation,
     snapshot: &SnapshotRef,
 ) -> Result<Vec<Group>, EvaluateError> {
     let open = context.catalog_of(table)?;
     let scan = open_snapshot_at(&*open.storage, table, metadata, snapshot).await?;
-    let options = PlanOptions {
-        force: true,
-        max_plan_bytes: Bytes(u64::MAX),
-        max_plan_files: u64::MAX,
-        ..PlanOptions::default()
-    };
-    let plan = plan_table(&scan, metadata, location, &options)?;
-    Ok(plan.groups)
+    let (groups, left_alone) = group_all(&scan, metadata)?;
+    match left_alone.first() {
+        None => Ok(groups),
+        Some(left) => Err(EvaluateError::Table(TableError::Unsupported {
+            table: table.clone(),
+            message: format!(
+                "{} files of partition '{}' can't be read: {}",
+                left.files, left.partition_name, left.reason
+            ),
+        })),
+    }
 }
 
 /// Why a plan leaves the whole table alone until a person changes something, if it does.

@@ -129,13 +129,10 @@ async fn rows_of(
     snapshot: &SnapshotRef,
 ) -> Result<SnapshotRows, VerifyError> {
     let LoadedTable {
-        table,
-        metadata,
-        metadata_location,
-        ..
+        table, metadata, ..
     } = loaded;
     let open = context.catalog_of(table).map_err(EvaluateError::Catalog)?;
-    let groups = evaluate::all_files(context, table, metadata, metadata_location, snapshot).await?;
+    let groups = evaluate::all_files(context, table, metadata, snapshot).await?;
     let engine = RewriteContext {
         storage: Arc::clone(&open.storage),
         ambient: context.ambient.clone(),
