@@ -2,6 +2,9 @@
 
 use icepress_model::Health;
 
+#[cfg(test)]
+mod tests;
+
 /// What the scores need to know of a partition.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct PartitionFacts {

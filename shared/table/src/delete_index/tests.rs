@@ -99,6 +99,26 @@ fn c10_equality_is_strict_and_position_is_not() {
 }
 
 #[test]
+fn c12_all_delete_files_of_one_data_file_are_found() {
+    let number = SequenceNumber(3);
+    let bounds = |lower, upper| Some((path(lower), path(upper)));
+    let index = DeleteIndex::new([
+        (DeleteScope::PositionOfFile(path(5)), number),
+        (DeleteScope::PositionOfFile(path(6)), number),
+        (DeleteScope::PositionInPartition(0, bounds(1, 9)), number),
+        (DeleteScope::PositionInPartition(0, bounds(6, 9)), number),
+        (DeleteScope::PositionInPartition(1, bounds(1, 9)), number),
+        (DeleteScope::PositionOfFile(path(5)), SequenceNumber(4)),
+        (DeleteScope::EqualityEverywhere, number),
+    ])
+    .unwrap();
+    let matches = index.for_file(&path(5), 0, SequenceNumber(2));
+    let mut found: Vec<u32> = matches.numbers().collect();
+    found.sort_unstable();
+    assert_eq!(found, [0, 2, 5, 6]);
+}
+
+#[test]
 fn c15_two_live_vectors_of_one_file_are_refused() {
     let vector = |number: u32| (DeleteScope::VectorOfFile(path(number)), SequenceNumber(1));
     DeleteIndex::new([vector(1), vector(2)]).unwrap();
