@@ -83,11 +83,7 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
                 .shares
                 .of_file(context.scan, number, entry.rows.get(), &matches);
         let positions = matches.ranged.iter().chain(&matches.named);
-        position_deletes.extend(
-            positions
-                .chain(matches.partition_wide)
-                .map(|delete| delete.number),
-        );
+        position_deletes.extend(positions.map(|delete| delete.number));
         let least = oldest.get_or_insert(entry.sequence_number);
         *least = (*least).min(entry.sequence_number);
         let deletes = matches.len() as u64;
@@ -127,11 +123,15 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
     view.rest_bytes = all_bytes - grouped_bytes;
     view.rest_candidates = candidates - grouped_files;
 
-    let records = |number: u32| context.scan.delete_files()[number as usize].rows.get();
-    view.facts.amoro.position_records = position_deletes.into_iter().map(records).sum();
+    // What applies to the oldest file is all of a list that applies to any: no list is gone through file by file.
     if let Some(oldest) = oldest {
+        let records = |number: u32| context.scan.delete_files()[number as usize].rows.get();
         let equality = context.index.equality_for(number, oldest);
         view.facts.amoro.equality_records = equality.map(|delete| records(delete.number)).sum();
+        let partition_wide = context.index.partition_wide_of(number).iter();
+        let applying = partition_wide.filter(|delete| delete.sequence_number >= oldest);
+        position_deletes.extend(applying.map(|delete| delete.number));
+        view.facts.amoro.position_records = position_deletes.into_iter().map(records).sum();
     }
     view.score = partition_score(&view.facts, options.target().get());
     view
