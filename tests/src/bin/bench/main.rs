@@ -1,6 +1,7 @@
 //! Benches: `bench NAME` prints one line, the figure beside its baseline in the same run. Not timed tests: nothing
 //! fails because a machine is slow.
 
+mod binpack;
 mod measure;
 mod plan;
 
@@ -10,10 +11,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
+        ["binpack"] => binpack::run().map_err(Into::into),
+        ["binpack", part, folder] => binpack::run_part(part, folder).map_err(Into::into),
         ["plan"] => plan::run(),
         ["plan", role, folder] => plan::run_role(role, folder),
         _ => {
-            eprintln!("bench: give the name of a bench: plan");
+            eprintln!("bench: give the name of a bench: binpack, plan");
             return ExitCode::from(2);
         }
     };
