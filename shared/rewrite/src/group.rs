@@ -117,6 +117,7 @@ impl<'a> GroupReader<'a> {
         equality
             .load(&tables, key_files, &reading, &mut positions)
             .await?;
+        let shares = shares.after_deletes(positions.memory() + equality.memory());
         let sources = (0..group.inputs.len())
             .map(|input| input_source(group, input))
             .collect();

@@ -11,6 +11,13 @@ use std::sync::{
 
 use icepress_model::Bytes;
 
+/// Files up to this size come in one request.
+const SMALL_FILE: u64 = 8 << 20;
+/// More than this is never fetched ahead: it would only wait.
+const MOST_AHEAD: u64 = 192 << 20;
+/// Decoded batches: large enough to make each worth its while, small enough for the processor's cache.
+const BATCH: std::ops::RangeInclusive<u64> = 256 << 10..=24 << 20;
+
 /// The shares of one group's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
@@ -20,6 +27,8 @@ pub(crate) struct Shares {
     pub(crate) ahead: u64,
     /// The largest piece that must be held at once to be decoded: a row group, or a whole small file.
     pub(crate) piece: u64,
+    /// Up to what size a file is read whole.
+    pub(crate) small_file: u64,
     /// Keys of equality deletes. More of them are applied in several passes.
     pub(crate) keys: u64,
     /// Positions of deleted rows.
@@ -31,17 +40,36 @@ pub(crate) struct Shares {
 }
 
 impl Shares {
-    /// The shares of `cap`.
+    /// The shares of `cap` while deletes are loaded: nothing is written then.
     pub(crate) fn of(cap: Bytes) -> Self {
         let cap = cap.get();
         Self {
-            cap,
-            ahead: (cap / 6).min(192 << 20),
-            piece: cap / 4,
             keys: cap / 4,
             positions: cap / 6,
-            row_group: cap / 4,
-            batch: (cap / 24).clamp(256 << 10, 24 << 20),
+            ..Self::split(cap, cap - cap / 4 - cap / 6)
+        }
+    }
+
+    /// The shares once deletes are loaded and take `held` bytes.
+    pub(crate) fn after_deletes(self, held: u64) -> Self {
+        Self {
+            keys: self.keys,
+            positions: self.positions,
+            ..Self::split(self.cap, self.cap.saturating_sub(held))
+        }
+    }
+
+    /// Shares out `free` bytes among what reads and writes.
+    fn split(cap: u64, free: u64) -> Self {
+        Self {
+            cap,
+            ahead: (free * 3 / 20).min(MOST_AHEAD),
+            piece: free * 2 / 5,
+            small_file: SMALL_FILE.min(free / 16),
+            keys: 0,
+            positions: 0,
+            row_group: free * 3 / 10,
+            batch: (free / 24).clamp(*BATCH.start(), *BATCH.end()),
         }
     }
 }

@@ -5,4 +5,4 @@ mod evolution;
 mod failures;
 mod output;
 mod shapes;
-mod support;
+pub(crate) mod support;

@@ -176,7 +176,8 @@ impl EqualityDeletes {
         Ok(())
     }
 
-    fn memory(&self) -> u64 {
+    /// Bytes held.
+    pub(crate) fn memory(&self) -> u64 {
         self.joins.iter().map(|join| join.keys.memory()).sum()
     }
 

@@ -37,20 +37,24 @@ impl DeletedPositions {
         self.by_input.entry(input).or_default().insert(position);
     }
 
+    /// Bytes held, about: a bitmap in memory is little larger than its serialized form.
+    pub(crate) fn memory(&self) -> u64 {
+        self.by_input
+            .values()
+            .map(|bitmap| bitmap.serialized_size() as u64)
+            .sum()
+    }
+
     /// Fails where the bitmaps have outgrown their share.
     pub(crate) fn check(&self, shares: &Shares) -> Result<()> {
-        let held: usize = self
-            .by_input
-            .values()
-            .map(RoaringTreemap::serialized_size)
-            .sum();
-        if held as u64 <= shares.positions {
+        let held = self.memory();
+        if held <= shares.positions {
             return Ok(());
         }
         Err(over_memory(format!(
             "the positions of the group's deleted rows take {}, more than the {} that a cap of {} leaves for them: \
              give the optimizer more memory, or let groups be smaller",
-            Bytes(held as u64),
+            Bytes(held),
             Bytes(shares.positions),
             Bytes(shares.cap),
         )))

@@ -1,7 +1,7 @@
 //! Parquet in: files over our own storage, by ranged reads, as columns of the table's schema.
 
 mod batches;
-mod bytes;
+mod content;
 mod open;
 mod scan;
 

@@ -19,8 +19,6 @@ use crate::{
     project::Projection,
 };
 
-/// Files up to this size come in one request.
-pub(crate) const SMALL_FILE: u64 = 8 << 20;
 /// How much of a larger file's end is read first: most footers lie in it.
 const TAIL: u64 = 64 << 10;
 /// The footer's end: its length and the magic number.
@@ -80,13 +78,14 @@ impl OpenFile {
     }
 }
 
-/// Reads the footer of a file; of a small file, all of it.
+/// Reads the footer of a file, or all of it where `whole` says so.
 pub(crate) async fn open(
     reading: &Reading,
     file: &SourceFile,
+    whole: bool,
 ) -> Result<(OpenFile, Option<Bytes>)> {
     let storage = reading.storage.as_ref();
-    let (metadata, whole) = if file.size <= SMALL_FILE {
+    let (metadata, whole) = if whole {
         let content = storage
             .read(&file.path)
             .await
@@ -133,6 +132,9 @@ fn footer_length(file: &SourceFile, tail: &[u8]) -> Result<usize> {
         return Err(corrupt(&file.path, "it is too short to be Parquet"));
     };
     let decoded = FooterTail::try_new(end).map_err(|_| {
+        if let Some(format) = other_format(&file.path) {
+            return unsupported(format!("{} is {format}: only Parquet is read", file.path));
+        }
         corrupt(
             &file.path,
             "it does not end as a Parquet file does (truncated, or not Parquet at all)",
@@ -152,6 +154,13 @@ fn footer_length(file: &SourceFile, tail: &[u8]) -> Result<usize> {
         ));
     }
     Ok(length)
+}
+
+/// What a file is by its name, if that is something else than Parquet.
+fn other_format(path: &str) -> Option<&'static str> {
+    [(".avro", "Avro"), (".orc", "ORC")]
+        .into_iter()
+        .find_map(|(ending, format)| path.ends_with(ending).then_some(format))
 }
 
 /// The footer at the end of `tail`, which must hold all of it.

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::{
     Reading,
-    bytes::FileBytes,
-    open::{OpenFile, SMALL_FILE, SourceFile, open},
+    content::FileBytes,
+    open::{OpenFile, SourceFile, open},
 };
 use crate::{
     failure::{Result, failure, from_read, over_memory},
@@ -181,7 +181,7 @@ impl Scan {
 
     fn open_more(&mut self) -> Result<()> {
         while let Some(file) = self.files.get(self.next_file) {
-            let cost = if file.size <= SMALL_FILE {
+            let cost = if file.size <= self.shares.small_file {
                 file.size
             } else {
                 FOOTER_COST
@@ -196,10 +196,11 @@ impl Scan {
             }
             let reading = Arc::clone(&self.reading);
             let source = file.clone();
+            let whole = file.size <= self.shares.small_file;
             self.opening.push_back(Opening {
                 file: self.next_file,
                 held: self.gauge.hold(cost),
-                task: Task::start(async move { open(&reading, &source).await }),
+                task: Task::start(async move { open(&reading, &source, whole).await }),
             });
             self.next_file += 1;
         }

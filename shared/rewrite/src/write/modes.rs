@@ -117,3 +117,6 @@ fn first_leaves(fields: &[NestedFieldRef], most: usize) -> Option<HashSet<i32>> 
     }
     None
 }
+
+#[cfg(test)]
+mod tests;
