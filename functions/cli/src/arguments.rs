@@ -1,0 +1,176 @@
+//! What can be typed: the command line as types.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use icepress_model::{Bytes, SnapshotId};
+
+mod amounts;
+mod shapes;
+
+#[cfg(test)]
+mod tests;
+
+/// Keeps Apache Iceberg tables healthy, with no cluster to run.
+#[derive(Debug, Parser)]
+#[command(name = "icepress", version, max_term_width = 110, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Catalogs come from icepress.toml, or as they are from PyIceberg's own configuration (.pyiceberg.yaml in PYICEBERG_HOME, \
+the working directory or the home directory; PYICEBERG_CATALOG__NAME__KEY).
+
+A TABLE is namespace.table in the chosen catalog, or catalog.namespace.table.
+
+Exit codes: 0 all well, 1 some table failed (the others were done), 2 wrong use or configuration.";
+
+/// Options that every command knows.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GlobalArguments {
+    /// The catalog to work on [default: PyIceberg's default-catalog, else the one called default]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) catalog: Option<String>,
+
+    /// Icepress's own configuration [default: ICEPRESS_CONFIG, else ./icepress.toml if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Where Icepress remembers what it saw and did
+    /// [default: ICEPRESS_STATE, else state.db in the user's state directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Print one JSON document on the standard output, and nothing else there
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say more on the standard error; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// File groups rewritten at the same time [default: the number of processors]
+    #[arg(long, global = true, value_name = "N", value_parser = amounts::threads)]
+    pub(crate) threads: Option<usize>,
+
+    /// Memory that one file group's rewrite may take, as in 512MiB
+    #[arg(long, global = true, value_name = "BYTES", value_parser = amounts::bytes, default_value = "512MiB")]
+    pub(crate) memory: Bytes,
+}
+
+impl GlobalArguments {
+    /// File groups to rewrite at the same time.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+            .unwrap_or(1)
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make three real tables in a temporary folder, compact them, and show that the rows are the same
+    #[command(after_long_help = shapes::DEMO)]
+    Demo(DemoArguments),
+    /// Compact whatever needs it: for ever, or once
+    #[command(after_long_help = shapes::RUN)]
+    Run(RunArguments),
+    /// List the catalog's tables with what is known of them
+    #[command(after_long_help = shapes::TABLES)]
+    Tables,
+    /// Show what a run would do to a table, and change nothing
+    #[command(after_long_help = shapes::PLAN)]
+    Plan(TableArgument),
+    /// Compact one table now, whether it is due or not
+    #[command(after_long_help = shapes::COMPACT)]
+    Compact(CompactArguments),
+    /// Say why a table is as it is: its health, what was done, and why the rest was left alone
+    #[command(after_long_help = shapes::EXPLAIN)]
+    Explain(TableArgument),
+    /// Compare the rows of two snapshots by count and an order-free hash
+    #[command(after_long_help = shapes::VERIFY)]
+    Verify(VerifyArguments),
+    /// Bring back tasks that failed too often
+    #[command(after_long_help = shapes::REDRIVE)]
+    Redrive,
+    /// Print a completion script for a shell
+    Completions(CompletionsArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableArgument {
+    /// The table: namespace.table or catalog.namespace.table
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Keep the tables, and say how to open them with PyIceberg
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// Make the tables in this folder, which must be empty or not exist yet, and keep them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) warehouse: Option<PathBuf>,
+
+    /// Make the tables and leave the rest to you: nothing is compacted
+    #[arg(long, requires = "warehouse")]
+    pub(crate) no_run: bool,
+
+    /// The rows follow from this number
+    #[arg(long, value_name = "N", default_value_t = 20_261_122)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// End when nothing is due any more
+    #[arg(long)]
+    pub(crate) once: bool,
+
+    /// The rest between two rounds, as in 30s, 5m or 1h
+    #[arg(long, value_name = "TIME", value_parser = amounts::duration, default_value = "60s", conflicts_with = "once")]
+    pub(crate) interval: Duration,
+
+    /// Only these tables; all of the catalog where none is given
+    #[arg(value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompactArguments {
+    #[command(flatten)]
+    pub(crate) table: TableArgument,
+
+    /// Rewrite files of a good size too
+    #[arg(long)]
+    pub(crate) all_files: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    #[command(flatten)]
+    pub(crate) table: TableArgument,
+
+    /// The snapshot to check [default: the one that the last rewrite made]
+    #[arg(long, value_name = "ID", value_parser = amounts::snapshot)]
+    pub(crate) snapshot: Option<SnapshotId>,
+
+    /// The snapshot to compare it with [default: the other's parent]
+    #[arg(long, value_name = "ID", value_parser = amounts::snapshot)]
+    pub(crate) against: Option<SnapshotId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}

@@ -1,0 +1,45 @@
+//! The JSON that each command prints with `--json`, for its long help.
+
+pub(super) const RUN: &str = "\
+JSON (with --json, one document; without --once, one line a round):
+  {\"tables\": [TABLE…], \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
+where TABLE is
+  {\"table\", \"outcome\": \"compacted\" | \"unchanged\" | \"refused\" | \"failed\", \"reason\": TEXT or null, \"groups\",
+   \"row_groups_in\", \"row_groups_out\", \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
+   \"delete_files_before\", \"delete_files_after\", \"health_before\", \"health_after\"}
+and what is not known (a table that was not looked at) is null. Health is from 0 to 100.";
+
+pub(super) const COMPACT: &str = "\
+JSON (with --json): the table as `icepress run --json` has it in its list.";
+
+pub(super) const DEMO: &str = "\
+JSON (with --json): {\"tables\": [TABLE…], \"warehouse\": FOLDER or null}, where TABLE is as `icepress run --json` has it, and
+  \"story\", \"rows\" (as the tables' writer counted), \"rows_before\" and \"rows_after\" (as they were read), \"same_rows\",
+  \"row_groups_before\", \"row_groups_after\", \"groups_left\" (of the plan that a second run would make)
+beside that. With --no-run, TABLE has \"table\", \"story\" and \"rows\".";
+
+pub(super) const TABLES: &str = "\
+JSON (with --json): {\"tables\": [TABLE…]}, where TABLE is
+  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"settled\", \"metadata_location\", \"health\", \"files\",
+   \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null}
+with sizes and health as they were when Icepress last looked, and null before that.";
+
+pub(super) const PLAN: &str = "\
+JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\"}, where
+GROUP is
+  {\"spec_id\", \"partition\", \"partition_name\", \"reason\", \"inputs\": [{\"path\", \"size\", \"rows\", \"sequence_number\",
+   \"deletes\": [INDEX…]}…], \"deletes\": [{\"content\", \"path\", \"size\", \"rows\", \"sequence_number\",
+   \"referenced_data_file\"}…], \"target_file_size\"}
+and PARTITION is
+  {\"spec_id\", \"partition_name\", \"files\", \"bytes\", \"reason\"}.";
+
+pub(super) const EXPLAIN: &str = "\
+JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…]},
+where PROCESS is {\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first.";
+
+pub(super) const VERIFY: &str = "\
+JSON (with --json): {\"table\", \"same\": true or false, \"snapshot\": ROWS, \"against\": ROWS}, where ROWS is
+  {\"id\", \"rows\", \"hash\"}; a hash is 32 hexadecimal digits, the same for the same rows in any order and any files.
+The exit code is 1 where the rows differ.";
+
+pub(super) const REDRIVE: &str = "JSON (with --json): {\"brought_back\": N}.";

@@ -1,0 +1,44 @@
+//! `icepress explain TABLE`: why a table is as it is.
+
+use icepress_model::TableId;
+use icepress_service::tables;
+use serde_json::json;
+
+use crate::{
+    failure::{Ending, Failure},
+    render::{
+        Output,
+        known::{Known, Past},
+        plan as show,
+    },
+    session::Session,
+};
+
+/// Prints plan, state and history of a table.
+pub(super) async fn explain(
+    session: &Session,
+    table: &TableId,
+    output: Output,
+) -> Result<Ending, Failure> {
+    let explained = tables::explain(&session.context, table)
+        .await
+        .map_err(|error| super::failure_of_table(&error))?;
+    let location = explained
+        .plan
+        .base
+        .as_ref()
+        .map(|base| &base.metadata_location);
+    let now = session.context.ambient.now();
+    let known = Known::new(table, location, explained.row.as_ref(), now);
+    let past: Vec<Past> = explained.processes.iter().map(Past::new).collect();
+    let document = json!({ "table": known, "plan": explained.plan, "processes": past });
+    output.print(&document, || {
+        let mut text = show::of_plan(table, &explained.plan);
+        text.push_str(&known.story());
+        for process in &past {
+            text.push_str(&process.line(now));
+        }
+        text
+    })?;
+    Ok(Ending::Well)
+}

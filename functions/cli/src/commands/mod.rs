@@ -1,0 +1,86 @@
+//! One module a command. Each does its work through `icepress_service`, prints its result, and says how it ended.
+
+mod compact;
+mod completions;
+mod explain;
+mod plan;
+mod redrive;
+mod run;
+mod tables;
+mod verify;
+
+use icepress_catalog::CatalogError;
+use icepress_service::{EvaluateError, tables::TableError};
+
+use crate::{
+    arguments::{Arguments, Command},
+    demo,
+    environment::Environment,
+    failure::{Ending, Failure},
+    progress::Screen,
+    render::Output,
+    session::Session,
+};
+
+/// Does what was asked for.
+pub(crate) async fn dispatch(
+    arguments: Arguments,
+    environment: Environment,
+    screen: Screen,
+) -> Result<Ending, Failure> {
+    let output = Output::new(arguments.global.json);
+    let command = match arguments.command {
+        Command::Completions(wanted) => return completions::print(&wanted),
+        Command::Demo(wanted) => {
+            return demo::demo(&wanted, &arguments.global, &environment, screen, output).await;
+        }
+        other => other,
+    };
+    let names: Vec<&str> = match &command {
+        Command::Run(wanted) => wanted.tables.iter().map(String::as_str).collect(),
+        Command::Plan(wanted) | Command::Explain(wanted) => vec![&wanted.table],
+        Command::Compact(wanted) => vec![&wanted.table.table],
+        Command::Verify(wanted) => vec![&wanted.table.table],
+        _ => Vec::new(),
+    };
+    let session = Session::open(&arguments.global, &environment, screen, &names).await?;
+    match command {
+        Command::Run(wanted) => run::run(&session, &wanted, output).await,
+        Command::Tables => tables::tables(&session, output).await,
+        Command::Plan(_) => plan::plan(&session, session.table()?, output).await,
+        Command::Compact(wanted) => {
+            compact::compact(&session, session.table()?, wanted.all_files, output).await
+        }
+        Command::Explain(_) => explain::explain(&session, session.table()?, output).await,
+        Command::Verify(wanted) => {
+            verify::verify(&session, session.table()?, &wanted, output).await
+        }
+        Command::Redrive => redrive::redrive(&session, output).await,
+        Command::Completions(_) | Command::Demo(_) => Ok(Ending::Well),
+    }
+}
+
+/// A failure to look at the table that a person named. That there is no such table, or no such catalog, is their
+/// mistake; the rest is not.
+fn failure_of_catalog(error: &CatalogError) -> Failure {
+    match error {
+        CatalogError::NoSuchTable(_)
+        | CatalogError::NotIceberg(_)
+        | CatalogError::Configuration { .. } => Failure::Use(error.to_string()),
+        _ => Failure::work(error),
+    }
+}
+
+fn failure_of_evaluation(error: &EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Catalog(error) => failure_of_catalog(error),
+        _ => Failure::work(error),
+    }
+}
+
+fn failure_of_table(error: &TableError) -> Failure {
+    match error {
+        TableError::Evaluate(error) => failure_of_evaluation(error),
+        _ => Failure::work(error),
+    }
+}

@@ -1,0 +1,58 @@
+//! What is said of events, and what is not.
+
+use icepress_model::{ProcessId, ProcessOutcome, SnapshotId, TableId};
+use icepress_service::Event;
+
+use super::lines::line;
+
+fn table() -> TableId {
+    "default.shop.orders".parse().unwrap()
+}
+
+#[test]
+fn a_table_that_fails_is_one_line_that_names_it_once() {
+    for message in [
+        "the catalog is gone",
+        "table default.shop.orders: the catalog is gone",
+    ] {
+        let event = Event::TableFailed {
+            table: table(),
+            message: message.to_owned(),
+        };
+        assert_eq!(
+            line(&event, 0).as_deref(),
+            Some("error: table default.shop.orders: the catalog is gone")
+        );
+    }
+}
+
+#[test]
+fn what_did_not_change_is_said_only_to_those_who_ask_twice() {
+    let event = Event::TableUnchanged { table: table() };
+    assert_eq!(line(&event, 0), None);
+    assert_eq!(line(&event, 1), None);
+    assert!(line(&event, 2).is_some());
+}
+
+#[test]
+fn groups_that_are_not_in_are_told_with_their_reasons() {
+    let event = Event::ProcessEnded {
+        table: table(),
+        process: ProcessId::from("p"),
+        outcome: ProcessOutcome::PartlyCommitted {
+            location: "/m".into(),
+            snapshot_id: SnapshotId(7),
+            failures: vec!["a file vanished".to_owned(), "a late delete".to_owned()],
+        },
+        removed_delete_files: 0,
+    };
+    let line = line(&event, 0).unwrap();
+    assert!(
+        line.starts_with("error: table default.shop.orders"),
+        "{line}"
+    );
+    assert!(
+        line.contains("2 groups: a file vanished; a late delete"),
+        "{line}"
+    );
+}

@@ -1,0 +1,195 @@
+//! What is known of a table and of its past.
+
+use std::time::Duration;
+
+use icepress_coordination::{ProcessRow, ProcessState, TableRow};
+use icepress_model::{Bytes, MetadataLocation, ProcessOutcome, TableId, TimestampMs};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{count, counted, report::health};
+
+/// Where a table stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// Never looked at.
+    New,
+    /// To be looked at now.
+    Due,
+    /// A process is under way.
+    Working,
+    /// The last tries failed; it waits for the next.
+    Failing,
+    /// Looked at, and nothing is due.
+    Settled,
+}
+
+/// What is known of a table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Known {
+    table: String,
+    state: State,
+    metadata_location: Option<MetadataLocation>,
+    health: Option<f64>,
+    files: Option<u64>,
+    bytes: Option<Bytes>,
+    delete_files: Option<u64>,
+    failures: u32,
+    failure: Option<String>,
+}
+
+impl Known {
+    /// From a catalog's listing and the table's row. Sizes and health are those of the last look at it.
+    pub(crate) fn new(
+        table: &TableId,
+        listed: Option<&MetadataLocation>,
+        row: Option<&TableRow>,
+        now: TimestampMs,
+    ) -> Self {
+        let concluded: Option<Value> = row
+            .and_then(|row| row.conclusion.as_deref())
+            .and_then(|text| serde_json::from_str(text).ok());
+        let number = |path: &str| concluded.as_ref()?.pointer(path)?.as_u64();
+        Self {
+            table: table.to_string(),
+            state: state(listed, row, now),
+            metadata_location: listed.cloned(),
+            health: concluded
+                .as_ref()
+                .and_then(|value| value.pointer("/health/score")?.as_f64()),
+            files: number("/totals/data_files"),
+            bytes: number("/totals/data_bytes").map(Bytes),
+            delete_files: number("/totals/delete_files"),
+            failures: row.map_or(0, |row| row.failures),
+            failure: concluded
+                .as_ref()
+                .and_then(|value| Some(value.pointer("/failure")?.as_str()?.to_owned())),
+        }
+    }
+
+    /// One row of the list of tables.
+    pub(crate) fn cells(&self) -> Vec<String> {
+        let show = |number: Option<u64>| number.map(count).unwrap_or_default();
+        vec![
+            self.table.clone(),
+            word(self.state).to_owned(),
+            self.health.map(health).unwrap_or_default(),
+            show(self.files),
+            self.bytes
+                .map(|bytes| bytes.to_string())
+                .unwrap_or_default(),
+            show(self.delete_files),
+            self.failure.clone().unwrap_or_default(),
+        ]
+    }
+
+    /// One or two lines for an explanation.
+    pub(crate) fn story(&self) -> String {
+        let mut text = format!("state: {}\n", sentence(self.state));
+        if let Some(failure) = &self.failure {
+            text.push_str(&format!(
+                "{} in a row, the last: {failure}\n",
+                counted(u64::from(self.failures), "failure")
+            ));
+        }
+        text
+    }
+}
+
+fn state(listed: Option<&MetadataLocation>, row: Option<&TableRow>, now: TimestampMs) -> State {
+    let Some(row) = row else {
+        return State::New;
+    };
+    let moved = listed.is_some()
+        && listed != row.evaluated_location.as_ref()
+        && listed != row.committed_location.as_ref();
+    if row.active_process.is_some() {
+        State::Working
+    } else if row.due_at.is_some_and(|due_at| due_at <= now) {
+        State::Due
+    } else if row.failures > 0 {
+        State::Failing
+    } else if moved {
+        State::Due
+    } else {
+        State::Settled
+    }
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::New => "new",
+        State::Due => "due",
+        State::Working => "working",
+        State::Failing => "failing",
+        State::Settled => "settled",
+    }
+}
+
+fn sentence(state: State) -> &'static str {
+    match state {
+        State::New => "Icepress has not looked at it yet",
+        State::Due => "due: the next run looks at it",
+        State::Working => "a process is under way",
+        State::Failing => "it failed, and is tried again later",
+        State::Settled => "settled: nothing is done until it changes",
+    }
+}
+
+/// A process of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Past {
+    process: String,
+    started_at: TimestampMs,
+    state: &'static str,
+    outcome: Option<ProcessOutcome>,
+}
+
+impl Past {
+    /// From its row.
+    pub(crate) fn new(row: &ProcessRow) -> Self {
+        let (state, outcome) = match &row.state {
+            ProcessState::Running => ("running", None),
+            ProcessState::Committing { .. } => ("committing", None),
+            ProcessState::Ended(outcome) => ("ended", Some(outcome.clone())),
+        };
+        Self {
+            process: row.process.to_string(),
+            started_at: row.created_at,
+            state,
+            outcome,
+        }
+    }
+
+    /// One line for an explanation.
+    pub(crate) fn line(&self, now: TimestampMs) -> String {
+        let what = match &self.outcome {
+            None => self.state.to_owned(),
+            Some(ProcessOutcome::Committed { snapshot_id, .. }) => {
+                format!("committed as snapshot {snapshot_id}")
+            }
+            Some(ProcessOutcome::PartlyCommitted {
+                snapshot_id,
+                failures,
+                ..
+            }) => format!(
+                "committed as snapshot {snapshot_id} without {}: {}",
+                counted(failures.len() as u64, "group"),
+                failures.join("; ")
+            ),
+            Some(ProcessOutcome::Failed { failures }) => format!("failed: {}", failures.join("; ")),
+            Some(ProcessOutcome::Abandoned { reason }) => format!("given up: {reason}"),
+        };
+        format!("{} ago: {what}\n", ago(now.since(self.started_at)))
+    }
+}
+
+fn ago(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => counted(seconds, "second"),
+        seconds @ 120..7_200 => counted(seconds / 60, "minute"),
+        seconds @ 7_200..172_800 => counted(seconds / 3_600, "hour"),
+        seconds => counted(seconds / 86_400, "day"),
+    }
+}

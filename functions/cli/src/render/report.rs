@@ -1,0 +1,106 @@
+//! What a run came to, in a table and a sentence.
+
+use icepress_model::{Bytes, TableId};
+use icepress_service::embedded::{RunReport, TableOutcome, TableReport};
+
+use super::{change, count, counted, table};
+use crate::failure::Failure;
+
+/// A run: its tables, what failed beside them, and the sum of it.
+pub(crate) fn of_run(report: &RunReport) -> String {
+    let mut text = String::new();
+    if !report.tables.is_empty() {
+        text.push_str(&of_tables(&report.tables));
+        text.push('\n');
+    }
+    for error in &report.errors {
+        text.push_str(&format!("error: {error}\n"));
+    }
+    let of = |outcome| {
+        report
+            .tables
+            .iter()
+            .filter(|seen| seen.outcome == outcome)
+            .count() as u64
+    };
+    let mut parts = vec![format!("{} compacted", counted(report.compacted, "table"))];
+    for (number, what) in [
+        (of(TableOutcome::Unchanged), "unchanged"),
+        (of(TableOutcome::Refused), "left alone"),
+        (report.failed, "failed"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", count(number)));
+        }
+    }
+    text.push_str(&parts.join(", "));
+    text
+}
+
+/// Tables with what changed about them.
+pub(crate) fn of_tables(tables: &[TableReport]) -> String {
+    let header = [
+        "table",
+        "outcome",
+        "files",
+        "bytes",
+        "delete files",
+        "health",
+        "",
+    ];
+    let rows = tables.iter().map(cells).collect();
+    table(&header, &[2, 3, 4, 5], rows)
+}
+
+fn cells(seen: &TableReport) -> Vec<String> {
+    vec![
+        seen.table.to_string(),
+        outcome(seen.outcome).to_owned(),
+        change(seen.files_before, seen.files_after, count),
+        change(seen.bytes_before, seen.bytes_after, |bytes| {
+            bytes.to_string()
+        }),
+        change(seen.delete_files_before, seen.delete_files_after, count),
+        // Rounded before they are compared: 99.6 → 100 is no change to a person.
+        change(
+            seen.health_before.map(f64::round),
+            seen.health_after.map(f64::round),
+            health,
+        ),
+        seen.reason.clone().unwrap_or_default(),
+    ]
+}
+
+/// A health score without its decimals.
+pub(crate) fn health(score: f64) -> String {
+    format!("{score:.0}")
+}
+
+fn outcome(outcome: TableOutcome) -> &'static str {
+    match outcome {
+        TableOutcome::Compacted => "compacted",
+        TableOutcome::Unchanged => "unchanged",
+        TableOutcome::Refused => "left alone",
+        TableOutcome::Failed => "failed",
+    }
+}
+
+/// The report of a table that could not even be looked at.
+pub(crate) fn failed(table: &TableId, failure: &Failure) -> TableReport {
+    TableReport {
+        table: table.clone(),
+        outcome: TableOutcome::Failed,
+        reason: Some(failure.to_string()),
+        groups: 0,
+        row_groups_in: 0,
+        row_groups_out: 0,
+        files_before: None,
+        files_after: None,
+        bytes_before: None::<Bytes>,
+        bytes_after: None,
+        delete_files_before: None,
+        delete_files_after: None,
+        health_before: None,
+        health_after: None,
+    }
+}

@@ -1,0 +1,216 @@
+//! `icepress run` on what a PyIceberg user has: one table broken, the others good; then everything settled.
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use support::{Said, about, icepress, run};
+
+/// A warehouse with the demo's three tables, not compacted.
+fn warehouse() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(
+        folder.path(),
+        &["demo", "--json", "--no-run", "--warehouse", "w"],
+    );
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let warehouse = folder.path().join("w");
+    (folder, warehouse)
+}
+
+fn metadata_files(warehouse: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    for table in ["events", "orders", "customers"] {
+        let metadata = warehouse
+            .join("warehouse/shop")
+            .join(table)
+            .join("metadata");
+        files.extend(
+            fs::read_dir(metadata)
+                .unwrap()
+                .map(|entry| entry.unwrap().path()),
+        );
+    }
+    files
+}
+
+/// The largest manifest of a table, which is no manifest list.
+fn a_manifest(warehouse: &Path, table: &str) -> PathBuf {
+    metadata_files(warehouse)
+        .into_iter()
+        .filter(|path| path.starts_with(warehouse.join("warehouse/shop").join(table)))
+        .filter(|path| path.to_string_lossy().ends_with("-m0.avro"))
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap()
+}
+
+#[test]
+fn a_broken_table_beside_good_ones_fails_alone_and_a_second_run_changes_nothing() {
+    let (_folder, warehouse) = warehouse();
+    let manifest = a_manifest(&warehouse, "orders");
+    let whole = fs::read(&manifest).unwrap();
+    fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
+
+    let said = run(&warehouse, &["run", "--once", "--json"]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    let report = said.json();
+    assert_eq!(report["failed"], 1, "{report}");
+    assert_eq!(report["compacted"], 2, "{report}");
+    assert_eq!(
+        about(&report, "default.shop.events")["outcome"],
+        "compacted"
+    );
+    assert_eq!(
+        about(&report, "default.shop.customers")["outcome"],
+        "compacted"
+    );
+    let broken = about(&report, "default.shop.orders");
+    assert_eq!(broken["outcome"], "failed");
+    let reason = broken["reason"].as_str().unwrap();
+    assert!(
+        reason.contains(manifest.file_name().unwrap().to_str().unwrap()),
+        "{reason}"
+    );
+    assert!(!reason.contains('\n'), "{reason}");
+    let errors = said.errors();
+    assert_eq!(errors.len(), 1, "{}", said.stderr);
+    assert!(
+        errors[0].starts_with("error: table default.shop.orders: "),
+        "{}",
+        errors[0]
+    );
+
+    let plan = run(&warehouse, &["plan", "shop.orders"]);
+    assert_eq!(plan.code, 1);
+    assert_eq!(plan.errors().len(), 1, "{}", plan.stderr);
+    let listed = run(&warehouse, &["tables", "--json"]).json();
+    assert_eq!(about(&listed, "default.shop.orders")["state"], "failing");
+    assert_eq!(about(&listed, "default.shop.events")["state"], "settled");
+
+    // Mended, it is compacted on the next demand; the others are left as they are.
+    fs::write(&manifest, &whole).unwrap();
+    let compacted = run(&warehouse, &["compact", "shop.orders", "--json"]);
+    assert_eq!(compacted.code, 0, "{}", compacted.stderr);
+    assert_eq!(
+        compacted.json()["delete_files_after"],
+        0,
+        "{}",
+        compacted.stdout
+    );
+    for table in ["shop.events", "shop.orders", "shop.customers"] {
+        let verified = run(&warehouse, &["verify", table, "--json"]);
+        assert_eq!(verified.code, 0, "{}", verified.stderr);
+        assert_eq!(verified.json()["same"], true, "{}", verified.stdout);
+    }
+
+    let before = metadata_files(&warehouse);
+    for state in ["state.db", "another_state.db"] {
+        let again = run(&warehouse, &["run", "--once", "--json", "--state", state]);
+        assert_eq!(again.code, 0, "{}", again.stderr);
+        let report = again.json();
+        assert_eq!(report["compacted"], 0, "{report}");
+        for table in report["tables"].as_array().unwrap() {
+            assert_eq!(table["outcome"], "unchanged", "{report}");
+        }
+    }
+    assert_eq!(metadata_files(&warehouse), before);
+}
+
+#[test]
+fn a_plan_is_what_a_run_does_and_changes_nothing() {
+    let (_folder, warehouse) = warehouse();
+    let before = metadata_files(&warehouse);
+    let planned = run(&warehouse, &["plan", "default.shop.events", "--json"]);
+    assert_eq!(planned.code, 0, "{}", planned.stderr);
+    let plan = planned.json();
+    assert_eq!(plan["totals"]["data_files"], 2_000);
+    let groups = plan["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 20, "one for each partition");
+    let files: usize = groups
+        .iter()
+        .map(|group| group["inputs"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(files, 2_000);
+    let shown = run(&warehouse, &["plan", "shop.events"]);
+    assert!(
+        shown.stdout.contains("day=2026-01-03/region=eu"),
+        "{}",
+        shown.stdout
+    );
+    let explained = run(&warehouse, &["explain", "shop.orders"]);
+    assert_eq!(explained.code, 0, "{}", explained.stderr);
+    assert_eq!(metadata_files(&warehouse), before);
+
+    // Only what was named is compacted.
+    let said = run(&warehouse, &["run", "--once", "--json", "shop.customers"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let report = said.json();
+    assert_eq!(report["tables"].as_array().unwrap().len(), 1, "{report}");
+    let changed: Vec<_> = metadata_files(&warehouse)
+        .difference(&before)
+        .cloned()
+        .collect();
+    assert!(!changed.is_empty());
+    assert!(
+        changed
+            .iter()
+            .all(|path| path.to_string_lossy().contains("/customers/")),
+        "{changed:?}"
+    );
+
+    let explained = run(&warehouse, &["explain", "shop.customers", "--json"]).json();
+    assert_eq!(
+        explained["processes"][0]["outcome"]["outcome"], "committed",
+        "{explained}"
+    );
+    assert_eq!(
+        explained["plan"]["groups"].as_array().unwrap().len(),
+        0,
+        "{explained}"
+    );
+}
+
+#[test]
+fn a_run_without_end_works_round_after_round_and_ends_when_it_is_asked_to() {
+    let (_folder, warehouse) = warehouse();
+    let mut child = icepress(
+        &warehouse,
+        &["run", "--json", "--interval", "1s", "--catalog", "default"],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["compacted"], 3, "{first}");
+    let second: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(second["compacted"], 0, "{second}");
+    let killed = Command::new("kill")
+        .args(["-TERM", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    drop(lines);
+    let said = Said::of(child.wait_with_output().unwrap());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("ending after what is in hand"),
+        "{}",
+        said.stderr
+    );
+}
+
+#[test]
+fn redrive_with_no_dead_letters_brings_back_none() {
+    let (_folder, warehouse) = warehouse();
+    let said = run(&warehouse, &["redrive", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(said.json()["brought_back"], 0);
+}
