@@ -1,4 +1,5 @@
 //! `icepress`: keeps Apache Iceberg tables healthy, from the command line.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod arguments;
 mod commands;

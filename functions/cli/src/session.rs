@@ -76,7 +76,7 @@ impl Session {
             memory_cap: global.memory,
             ..Settings::embedded(worker)
         };
-        let catalogs = configuration.catalogs;
+        let catalogs = configuration.catalogs.values();
         let context = open::embedded(&state_file, catalogs, settings, ambient, observer)
             .await
             .map_err(|error| Failure::Use(error.to_string()))?;

@@ -1,4 +1,5 @@
 //! `icepress demo` from beginning to end.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

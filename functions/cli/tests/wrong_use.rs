@@ -1,4 +1,5 @@
 //! Wrong use and wrong configuration: exit code 2, one clear line, nothing on the standard output.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

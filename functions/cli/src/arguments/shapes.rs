@@ -22,7 +22,7 @@ pub(super) const TABLES: &str = "\
 JSON (with --json): {\"tables\": [TABLE…]}, where TABLE is
   {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"settled\", \"metadata_location\", \"health\", \"files\",
    \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null}
-with sizes and health as they were when Icepress last looked, and null before that.";
+with sizes and health as they were when Icepress last looked or wrote, and null before that.";
 
 pub(super) const PLAN: &str = "\
 JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\"}, where

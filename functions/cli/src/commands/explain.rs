@@ -29,7 +29,8 @@ pub(super) async fn explain(
         .as_ref()
         .map(|base| &base.metadata_location);
     let now = session.context.ambient.now();
-    let known = Known::new(table, location, explained.row.as_ref(), now);
+    let mut known = Known::new(table, location, explained.row.as_ref(), now);
+    known.refresh(&explained.plan);
     let past: Vec<Past> = explained.processes.iter().map(Past::new).collect();
     let document = json!({ "table": known, "plan": explained.plan, "processes": past });
     output.print(&document, || {

@@ -1,8 +1,9 @@
 //! `icepress verify TABLE`: are the rows of two snapshots the same?
 
-use icepress_model::TableId;
-use icepress_service::tables::{self, SnapshotRows, VerifyError};
-use serde_json::{Value, json};
+use icepress_model::{Rows, SnapshotId, TableId};
+use icepress_service::tables::{self, VerifyError};
+use serde::Serialize;
+use serde_json::json;
 
 use crate::{
     arguments::VerifyArguments,
@@ -27,18 +28,18 @@ pub(super) async fn verify(
             }
             VerifyError::Unreadable(_) => Failure::work(&error),
         })?;
+    let (later, earlier) = (&verified.snapshot, &verified.against);
+    let later = Shown::new(later.snapshot, later.rows, later.hash);
+    let earlier = Shown::new(earlier.snapshot, earlier.rows, earlier.hash);
     let document = json!({
         "table": name.to_string(),
         "same": verified.same(),
-        "snapshot": document_of(&verified.snapshot),
-        "against": document_of(&verified.against),
+        "snapshot": later,
+        "against": earlier,
     });
     output.print(&document, || {
         let header = ["", "snapshot", "rows", "hash of the rows"];
-        let rows = vec![
-            row_of("checked", &verified.snapshot),
-            row_of("against", &verified.against),
-        ];
+        let rows = vec![later.cells("checked"), earlier.cells("against")];
         let verdict = if verified.same() {
             "the rows are the same"
         } else {
@@ -53,19 +54,26 @@ pub(super) async fn verify(
     })
 }
 
-fn document_of(rows: &SnapshotRows) -> Value {
-    json!({
-        "id": rows.snapshot,
-        "rows": rows.rows,
-        "hash": format!("{:032x}", rows.hash),
-    })
+/// The rows of one snapshot, as they are shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: SnapshotId,
+    rows: Rows,
+    hash: String,
 }
 
-fn row_of(what: &str, rows: &SnapshotRows) -> Vec<String> {
-    vec![
-        what.to_owned(),
-        rows.snapshot.to_string(),
-        count(rows.rows.get()),
-        format!("{:032x}", rows.hash),
-    ]
+impl Shown {
+    fn new(id: SnapshotId, rows: Rows, hash: u128) -> Self {
+        let hash = format!("{hash:032x}");
+        Self { id, rows, hash }
+    }
+
+    fn cells(&self, what: &str) -> Vec<String> {
+        vec![
+            what.to_owned(),
+            self.id.to_string(),
+            count(self.rows.get()),
+            self.hash.clone(),
+        ]
+    }
 }

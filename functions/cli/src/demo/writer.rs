@@ -16,6 +16,7 @@ use icepress_storage::{PutMode, WriteOptions};
 use icepress_table::{
     CommitContext,
     append::{AddedFile, add_delete_files, append_files},
+    partition_path,
 };
 
 use super::parquet_file::{Content, Draft, encode, position_delete_schema};
@@ -158,13 +159,11 @@ impl TableWriter {
 
     fn location(&self, name: &str, partition: &Struct) -> String {
         let spec = self.metadata.default_partition_spec();
-        let schema = Arc::clone(self.metadata.current_schema());
-        let data = format!("{}/data", self.metadata.location());
-        if spec.is_unpartitioned() {
-            format!("{data}/{name}.parquet")
-        } else {
-            let folder = spec.partition_to_path(partition, schema);
-            format!("{data}/{folder}/{name}.parquet")
-        }
+        let folder = partition_path(spec, self.metadata.default_partition_type(), partition);
+        let slash = if folder.is_empty() { "" } else { "/" };
+        format!(
+            "{}/data/{folder}{slash}{name}.parquet",
+            self.metadata.location()
+        )
     }
 }

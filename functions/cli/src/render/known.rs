@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use icepress_coordination::{ProcessRow, ProcessState, TableRow};
-use icepress_model::{Bytes, MetadataLocation, ProcessOutcome, TableId, TimestampMs};
+use icepress_model::{Bytes, MetadataLocation, ProcessOutcome, TableId, TablePlan, TimestampMs};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -66,6 +66,14 @@ impl Known {
                 .as_ref()
                 .and_then(|value| Some(value.pointer("/failure")?.as_str()?.to_owned())),
         }
+    }
+
+    /// Takes sizes and health from a plan that was made just now.
+    pub(crate) fn refresh(&mut self, plan: &TablePlan) {
+        self.health = Some(plan.health.score);
+        self.files = Some(plan.totals.data_files);
+        self.bytes = Some(plan.totals.data_bytes);
+        self.delete_files = Some(plan.totals.delete_files);
     }
 
     /// One row of the list of tables.

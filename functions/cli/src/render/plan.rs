@@ -1,8 +1,6 @@
 //! A plan for people: what would be rewritten and why, and why the rest would not.
 
-use icepress_model::{
-    Bytes, Group, GroupReason, LeftAlone, LeftAloneReason, PlanTotals, TableId, TablePlan,
-};
+use icepress_model::{Bytes, Group, GroupReason, LeftAlone, PlanTotals, TableId, TablePlan};
 
 use super::{count, counted, report::health, table};
 
@@ -104,7 +102,7 @@ fn of_left_alone(left_alone: &[LeftAlone]) -> String {
             partition(&left.partition_name),
             count(left.files),
             left.bytes.to_string(),
-            because_left(&left.reason),
+            left.reason.to_string(),
         ]
     });
     format!(
@@ -113,21 +111,6 @@ fn of_left_alone(left_alone: &[LeftAlone]) -> String {
         table(&header, &[1, 2], rows.collect()),
         and_more(left_alone.len(), "partition"),
     )
-}
-
-fn because_left(reason: &LeftAloneReason) -> String {
-    match reason {
-        LeftAloneReason::Healthy => "sizes are good and deletes few".to_owned(),
-        LeftAloneReason::TooFewFiles { candidates, needed } => format!(
-            "{} of the wrong size, {} needed",
-            counted(*candidates, "file"),
-            count(*needed)
-        ),
-        LeftAloneReason::PlanFull => "the plan is full, its turn comes next".to_owned(),
-        LeftAloneReason::UnsupportedFormat { format } => {
-            format!("{format} files are not rewritten")
-        }
-    }
 }
 
 fn partition(name: &str) -> String {

@@ -113,7 +113,7 @@ mod plans {
             "region=us",
             "enough files of the wrong size",
             "left alone: 1 partition",
-            "3 files of the wrong size, 5 needed",
+            "3 of the files are small, and 5 would be worth a rewrite",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
@@ -126,7 +126,7 @@ mod plans {
         assert!(text.contains("in 45 groups"), "{text}");
         assert!(text.contains("day=39 "), "{text}");
         assert!(!text.contains("day=40 "), "{text}");
-        assert!(text.contains("and 5 more groups"), "{text}");
+        assert!(text.contains("and 5 groups more"), "{text}");
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 /// An `icepress` in `folder`, with no environment but PyIceberg's configuration there.
-pub fn icepress(folder: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn icepress(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_icepress"));
     command
         .args(arguments)
@@ -23,14 +23,14 @@ pub fn icepress(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 /// What a finished command said.
-pub struct Said {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Said {
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             code: output.status.code().expect("ended by itself"),
             stdout: String::from_utf8(output.stdout).expect("text"),
@@ -39,26 +39,26 @@ impl Said {
     }
 
     /// The one JSON document on the standard output.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error} in {:?}; {}", self.stdout, self.stderr))
     }
 
     /// The lines on the standard error that begin with `error: `.
-    pub fn errors(&self) -> Vec<&str> {
+    pub(crate) fn errors(&self) -> Vec<&str> {
         let lines = self.stderr.lines();
         lines.filter(|line| line.starts_with("error: ")).collect()
     }
 }
 
 /// Runs `icepress` in `folder` to its end.
-pub fn run(folder: &Path, arguments: &[&str]) -> Said {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> Said {
     let output = icepress(folder, arguments).output().expect("icepress runs");
     Said::of(output)
 }
 
 /// The object about `table` in a document's `tables`.
-pub fn about<'a>(document: &'a Value, table: &str) -> &'a Value {
+pub(crate) fn about<'a>(document: &'a Value, table: &str) -> &'a Value {
     let tables = document["tables"].as_array().expect("tables");
     tables
         .iter()
