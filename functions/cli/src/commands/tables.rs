@@ -43,17 +43,14 @@ pub(super) async fn tables(session: &Session, output: Output) -> Result<Ending, 
         if known.is_empty() {
             return format!("catalog {} has no tables", session.catalog);
         }
-        let header = [
-            "table",
-            "state",
-            "health",
-            "files",
-            "bytes",
-            "delete files",
-            "",
-        ];
+        let header = ["table", "state", "health", "files", "bytes", "delete files"];
         let rows = known.iter().map(Known::cells).collect();
-        table(&header, &[2, 3, 4, 5], rows)
+        let failures = known.iter().filter_map(Known::failure_line);
+        let lines: Vec<String> = [table(&header, &[2, 3, 4, 5], rows)]
+            .into_iter()
+            .chain(failures)
+            .collect();
+        lines.join("\n")
     })?;
     Ok(Ending::Well)
 }

@@ -1,6 +1,6 @@
 //! Events in words.
 
-use icepress_model::{Bytes, ProcessOutcome, TablePlan};
+use icepress_model::{Bytes, ProcessOutcome, TableId, TablePlan};
 use icepress_service::Event;
 
 use crate::render::{count, counted};
@@ -24,7 +24,7 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
         Event::Planned { table, plan, .. } => (verbosity > 0 || !plan.groups.is_empty())
             .then(|| format!("{table}: {}", of_plan(plan))),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
-        Event::TableFailed { table, message } => Some(error_about(&table.to_string(), message)),
+        Event::TableFailed { table, message } => Some(error_about(table, message)),
         Event::GroupStarted { .. } => None,
         Event::GroupFinished {
             table,
@@ -44,20 +44,27 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             index,
             result: Err(message),
             ..
-        } => Some(error_about(&format!("{table}: group {index}"), message)),
-        Event::ProcessEnded { table, outcome, .. } => Some(of_outcome(&table.to_string(), outcome)),
+        } => (verbosity > 0).then(|| {
+            let message = without_name(table, message);
+            format!("{table}: group {index} failed: {message}")
+        }),
+        Event::ProcessEnded { table, outcome, .. } => Some(of_outcome(table, outcome)),
         Event::Notice { message } => (verbosity > 0).then(|| format!("notice: {message}")),
     }
 }
 
-/// Messages of lower layers often name the table already; it is not said twice.
-fn error_about(what: &str, message: &str) -> String {
-    let message = message.strip_prefix("table ").unwrap_or(message);
-    if message.starts_with(what) {
-        format!("error: table {message}")
-    } else {
-        format!("error: table {what}: {message}")
-    }
+fn error_about(table: &TableId, message: &str) -> String {
+    format!("error: table {table}: {}", without_name(table, message))
+}
+
+/// Messages of lower layers often begin with the table's name; it is not said twice.
+fn without_name<'a>(table: &TableId, message: &'a str) -> &'a str {
+    let name = table.to_string();
+    let rest = message.strip_prefix("table ").unwrap_or(message);
+    rest.strip_prefix(name.as_str())
+        .map(|rest| rest.trim_start_matches([':', ' ']))
+        .filter(|rest| !rest.is_empty())
+        .unwrap_or(message)
 }
 
 fn of_plan(plan: &TablePlan) -> String {
@@ -74,7 +81,14 @@ fn of_plan(plan: &TablePlan) -> String {
     )
 }
 
-fn of_outcome(table: &str, outcome: &ProcessOutcome) -> String {
+fn of_outcome(table: &TableId, outcome: &ProcessOutcome) -> String {
+    let all = |failures: &[String]| {
+        let failures: Vec<&str> = failures
+            .iter()
+            .map(|failure| without_name(table, failure))
+            .collect();
+        failures.join("; ")
+    };
     match outcome {
         ProcessOutcome::Committed { snapshot_id, .. } => {
             format!("{table}: committed as snapshot {snapshot_id}")
@@ -84,11 +98,11 @@ fn of_outcome(table: &str, outcome: &ProcessOutcome) -> String {
             failures,
             ..
         } => format!(
-            "error: table {table}: committed as snapshot {snapshot_id} without {}: {}",
+            "error: table {table}: {} (committed as snapshot {snapshot_id} without {})",
+            all(failures),
             counted(failures.len() as u64, "group"),
-            failures.join("; ")
         ),
-        ProcessOutcome::Failed { failures } => error_about(table, &failures.join("; ")),
+        ProcessOutcome::Failed { failures } => error_about(table, &all(failures)),
         ProcessOutcome::Abandoned { reason } => format!("{table}: given up: {reason}"),
     }
 }

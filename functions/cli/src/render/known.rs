@@ -88,8 +88,13 @@ impl Known {
                 .map(|bytes| bytes.to_string())
                 .unwrap_or_default(),
             show(self.delete_files),
-            self.failure.clone().unwrap_or_default(),
         ]
+    }
+
+    /// The line about its last failure, if the last look at it failed.
+    pub(crate) fn failure_line(&self) -> Option<String> {
+        let failure = self.failure.as_ref()?;
+        Some(format!("{} failed: {failure}", self.table))
     }
 
     /// One or two lines for an explanation.

@@ -6,15 +6,12 @@ use icepress_service::embedded::{RunReport, TableOutcome, TableReport};
 use super::{change, count, counted, table};
 use crate::failure::Failure;
 
-/// A run: its tables, what failed beside them, and the sum of it.
+/// A run: its tables, and the sum of it.
 pub(crate) fn of_run(report: &RunReport) -> String {
     let mut text = String::new();
     if !report.tables.is_empty() {
         text.push_str(&of_tables(&report.tables));
         text.push('\n');
-    }
-    for error in &report.errors {
-        text.push_str(&format!("error: {error}\n"));
     }
     let of = |outcome| {
         report
@@ -37,7 +34,7 @@ pub(crate) fn of_run(report: &RunReport) -> String {
     text
 }
 
-/// Tables with what changed about them.
+/// Tables with what changed about them. Why one failed or was left alone was said on the standard error when it happened.
 pub(crate) fn of_tables(tables: &[TableReport]) -> String {
     let header = [
         "table",
@@ -46,7 +43,6 @@ pub(crate) fn of_tables(tables: &[TableReport]) -> String {
         "bytes",
         "delete files",
         "health",
-        "",
     ];
     let rows = tables.iter().map(cells).collect();
     table(&header, &[2, 3, 4, 5], rows)
@@ -67,7 +63,6 @@ fn cells(seen: &TableReport) -> Vec<String> {
             seen.health_after.map(f64::round),
             health,
         ),
-        seen.reason.clone().unwrap_or_default(),
     ]
 }
 
