@@ -54,6 +54,7 @@ impl LocalStorage {
 
     /// Opens a fresh temporary file for `path`, and makes the folders above it.
     fn create_temporary(&self, path: &Path) -> io::Result<(PathBuf, fs::File)> {
+        let mut folders_made = false;
         loop {
             let temporary = self.temporary_name(path);
             match fs::OpenOptions::new()
@@ -64,11 +65,14 @@ impl LocalStorage {
                 Ok(file) => return Ok((temporary, file)),
                 // Left by a process of the same number that died.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let Some(parent) = path.parent().filter(|parent| !parent.exists()) else {
+                // Also where another writer has made the folders since: whether they are there now says nothing about
+                // the try that failed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !folders_made => {
+                    let Some(parent) = path.parent() else {
                         return Err(error);
                     };
                     fs::create_dir_all(parent)?;
+                    folders_made = true;
                 }
                 Err(error) => return Err(error),
             }

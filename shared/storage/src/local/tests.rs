@@ -92,3 +92,29 @@ async fn a_folder_is_no_object_and_refusals_are_told() {
         .unwrap_err();
     assert!(error.to_string().contains(&below_a_file), "{error}");
 }
+
+/// A writer that finds no folder, and then finds that another has just made it, must try again. One that asks at that
+/// point whether the folder is missing fails here in about every second run.
+#[test]
+fn many_writers_into_the_same_new_folder_all_succeed() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = LocalStorage::new();
+    for round in 0..300 {
+        let start = std::sync::Barrier::new(16);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..16)
+                .map(|writer| {
+                    let path = folder.path().join(format!("{round}/a/b/c/{writer}"));
+                    let (storage, start) = (&storage, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        storage.put_blocking(&path, b"x", PutMode::CreateOnly)
+                    })
+                })
+                .collect();
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+    }
+}
