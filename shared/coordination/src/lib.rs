@@ -11,6 +11,8 @@ mod dynamo;
 mod emulator;
 mod encoding;
 mod error;
+#[cfg(test)]
+mod interleavings;
 pub mod invariants;
 mod key;
 mod queue;

@@ -77,5 +77,8 @@ pub trait TaskQueue: Send + Sync + Debug {
 
     /// Moves all dead letters of a bucket back into its queue, to be received as often again; returns how many, as
     /// far as the queue can tell. May go on after it returns.
+    ///
+    /// What comes back is handled like any message: a task that is open is tried anew, one that has failed or been done
+    /// meanwhile is acknowledged. A table whose process failed is planned anew by itself, when its wait is over.
     async fn redrive(&self, bucket: BucketId) -> Result<u64>;
 }

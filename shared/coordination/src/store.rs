@@ -161,7 +161,8 @@ pub trait StateStore: Send + Sync + Debug {
     /// Starts a process with its tasks: the table's row gets `active_process`, `conclusion` and `due_at = check_at`
     /// under the same rule about the due mark as [`StateStore::conclude`] (a newer mark stays as `due_location` and
     /// `marked_at`). Tasks may be written before the rest; the process exists when all are there. Starting one that
-    /// stands already (an answer was lost) is `Started` again and writes nothing.
+    /// stands already (an answer was lost) is `Started` again and writes nothing. A process id is never used for
+    /// anything else: tasks of a start that failed may lie under it until their retention is over.
     async fn start_process(
         &self,
         lease: &Lease,

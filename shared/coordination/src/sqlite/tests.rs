@@ -5,16 +5,15 @@ use icepress_model::{
     BucketId, Epoch, MetadataLocation, ProcessOutcome, TableId, TaskId, TimestampMs, WorkerId,
     ambient::ManualClock,
 };
+use proptest::{prelude::*, test_runner::Config};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     Conclusion, NewProcess, NewTask, Payload, StateStore, TaskMessage, TaskQueue,
     conformance::{self, MAX_RECEIVES, QueueWorld, StoreWorld},
-    invariants, key,
+    interleavings, invariants, key,
 };
-
-mod model;
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 
@@ -122,6 +121,22 @@ macro_rules! queue_tests {
     };
 }
 conformance::queue_rules!(queue_tests);
+
+proptest! {
+    #![proptest_config(Config { cases: 40, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn no_interleaving_breaks_an_invariant(steps in interleavings::steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            interleavings::run(Arc::new(world.queue.store()), steps).await;
+        });
+    }
+}
 
 // --- the file ---
 

@@ -8,6 +8,10 @@ use std::sync::{
 
 use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use icepress_model::ambient::{Randomness as _, SeededRandomness};
+use proptest::{
+    strategy::{Strategy as _, ValueTree as _},
+    test_runner::TestRunner,
+};
 use serde_json::json;
 
 use super::*;
@@ -15,6 +19,7 @@ use crate::{
     ClaimOutcome, StartOutcome,
     conformance::{StoreRule, check_store},
     emulator::proxy::{Fate, Proxy, Request},
+    interleavings,
 };
 
 static PARTITIONS: AtomicU32 = AtomicU32::new(0);
@@ -98,6 +103,24 @@ async fn every_rule_holds_in_bad_weather() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// What SQLite is tried with, a few times, in bad weather.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_interleaving_breaks_an_invariant_in_bad_weather() {
+    let Some(emulator) = Emulator::start(Kind::MiniStack) else {
+        return;
+    };
+    let mut chance = TestRunner::deterministic();
+    for seed in 0..6 {
+        let steps = interleavings::steps()
+            .new_tree(&mut chance)
+            .unwrap()
+            .current();
+        println!("seed {seed}: {} steps", steps.len());
+        let (world, _proxy) = behind(&emulator, weather(1_000 + seed)).await;
+        interleavings::run(world.store().await, steps).await;
+    }
 }
 
 /// Lets the first request of each of these operations take effect and loses its answer.
