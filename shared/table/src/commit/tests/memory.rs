@@ -314,6 +314,12 @@ impl Clock for TestClock {
 #[derive(Debug, Default)]
 pub(crate) struct TestRandom(Mutex<u64>);
 
+impl From<u64> for TestRandom {
+    fn from(seed: u64) -> Self {
+        Self(Mutex::new(seed))
+    }
+}
+
 impl Randomness for TestRandom {
     fn next_u64(&self) -> u64 {
         let mut state = self.0.lock().unwrap();

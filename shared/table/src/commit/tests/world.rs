@@ -159,17 +159,14 @@ impl World {
 
     /// The state that `foreign` would make of the table, without making it.
     pub(crate) async fn after(&self, foreign: Foreign) -> Box<LoadedTable> {
+        // A stream of its own: names of snapshots and files must not repeat.
+        let random = TestRandom::from(self.context.ambient.random.next_u64());
         let fork = Self::on(
             self.loaded(),
             Arc::clone(&self.storage),
             *self.clock.now.lock().unwrap(),
-            Arc::default(),
+            Arc::new(random),
         );
-        // Names of snapshots and files must differ from those of other forks and of the table itself.
-        let taken = self.storage.locations().len();
-        for _ in 0..taken * 3 {
-            fork.context.ambient.random.next_u64();
-        }
         fork.commit(foreign).await;
         Box::new(fork.loaded())
     }
