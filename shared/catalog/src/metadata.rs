@@ -4,6 +4,8 @@
 //! `iceberg` crate keeps a table's maps in hash maps, whose order differs from run to run, so everything is put in order
 //! here; and it takes the system's clock where a change adds no snapshot, so that time is replaced.
 
+mod disguise;
+
 use std::{
     io::{Read as _, Write as _},
     sync::Arc,
@@ -19,6 +21,7 @@ use icepress_model::{MetadataLocation, TableId, TimestampMs, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
 use serde_json::Value;
 
+use self::disguise::{disguise, reveal};
 use crate::{CatalogError, CommitError, LoadedTable, TableChange};
 
 /// Compresses metadata files: `none` (the default) or `gzip`.
@@ -80,10 +83,10 @@ pub async fn stage_metadata(
         .updates
         .iter()
         .any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-    let builder = TableMetadataBuilder::new_from_metadata(
-        TableMetadata::clone(&base.metadata),
-        Some(base.metadata_location.to_string()),
-    );
+    let (start, disguised) =
+        disguise(&base.metadata).map_err(|error| invalid(error.to_string()))?;
+    let builder =
+        TableMetadataBuilder::new_from_metadata(start, Some(base.metadata_location.to_string()));
     let built = change
         .updates
         .into_iter()
@@ -91,6 +94,7 @@ pub async fn stage_metadata(
         .and_then(TableMetadataBuilder::build)
         .map_err(|error| invalid(format!("the change does not fit the table: {error}")))?
         .metadata;
+    let built = reveal(built, &disguised).map_err(|error| invalid(error.to_string()))?;
 
     // A snapshot's own time is the time of the change that adds it.
     let time = (!adds_a_snapshot)

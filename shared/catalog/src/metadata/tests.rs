@@ -289,3 +289,39 @@ fn versions_are_counted_on_as_java_counts_them() {
         );
     }
 }
+
+/// What Java leaves in a version 1 table whose partitioning by `city` was given up.
+#[tokio::test]
+async fn a_void_partition_field_may_be_named_as_a_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let ambient = still();
+    let loaded = new_table(&ambient, root, &[]).await;
+    let mut json = serde_json::to_value(loaded.metadata.as_ref()).unwrap();
+    json["schemas"][0]["fields"] =
+        serde_json::json!([{"id": 1, "name": "city", "type": "string", "required": false}]);
+    json["last-column-id"] = 1.into();
+    let field = serde_json::json!({
+        "source-id": 1, "field-id": 1000, "name": "city", "transform": "void",
+    });
+    json["partition-specs"][0]["fields"] = serde_json::json!([field]);
+    json["last-partition-id"] = 1000.into();
+    let loaded = LoadedTable {
+        metadata: Arc::new(serde_json::from_value(json).unwrap()),
+        ..loaded
+    };
+    let storage = LocalStorage::new();
+    let change = TableChange {
+        requirements: Vec::new(),
+        updates: snapshot(7, 1),
+    };
+    let staged = stage_metadata(&storage, &ambient, &loaded, change)
+        .await
+        .unwrap();
+    assert_eq!(staged.metadata.current_snapshot_id(), Some(7));
+    let spec = staged.metadata.default_partition_spec();
+    assert_eq!(spec.fields()[0].name, "city");
+    let location = &staged.location;
+    let read = read_metadata(&storage, &loaded.table, location).await;
+    assert_eq!(read.unwrap(), *staged.metadata);
+}

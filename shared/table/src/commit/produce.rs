@@ -11,12 +11,17 @@ use std::{
 use bytes::Bytes as Buffer;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::{
-    TableRequirement,
-    spec::{FormatVersion, MAIN_BRANCH, Operation, Snapshot, Summary, TableMetadata},
+    TableRequirement, TableUpdate,
+    spec::{
+        FormatVersion, MAIN_BRANCH, Operation, Snapshot, SnapshotReference, SnapshotRetention,
+        Summary, TableMetadata,
+    },
 };
 use icepress_catalog::{LoadedTable, TableChange};
 use icepress_model::{BaseState, ProcessId, SnapshotId, TableId, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
+
+use serde::Deserialize as _;
 
 use super::{
     live::{LiveTable, Place},
@@ -184,21 +189,21 @@ impl Ingredients<'_> {
                 snapshot_id: metadata.current_snapshot_id(),
             },
         ];
-        // The builder keeps the branch's retention settings, which the metadata does not hand out.
-        let built = metadata
-            .as_ref()
-            .clone()
-            .into_builder(None)
-            .set_branch_snapshot(snapshot, MAIN_BRANCH)
-            .and_then(|builder| builder.build())
-            .map_err(|error| TableError::Corrupt {
-                table: self.loaded.table.clone(),
-                file: self.loaded.metadata_location.to_string(),
-                message: format!("no snapshot can be added to it ({error})"),
-            })?;
+        let retention = main_retention(metadata).map_err(|error| TableError::Corrupt {
+            table: self.loaded.table.clone(),
+            file: self.loaded.metadata_location.to_string(),
+            message: format!("its main branch can't be read ({error})"),
+        })?;
+        let reference = SnapshotReference::new(snapshot.snapshot_id(), retention);
         Ok(TableChange {
             requirements,
-            updates: built.changes,
+            updates: vec![
+                TableUpdate::AddSnapshot { snapshot },
+                TableUpdate::SetSnapshotRef {
+                    ref_name: MAIN_BRANCH.to_owned(),
+                    reference,
+                },
+            ],
         })
     }
 
@@ -320,6 +325,16 @@ impl Ingredients<'_> {
             file: self.loaded.metadata_location.to_string(),
             message: format!("a manifest of it can't be written anew ({error})"),
         }
+    }
+}
+
+/// How long the main branch keeps its snapshots, which is the owner's wish and stays. The crate hands references out in
+/// JSON only. (Its builder would keep them too, but binds the default spec anew, which not every real spec stands.)
+fn main_retention(metadata: &TableMetadata) -> serde_json::Result<SnapshotRetention> {
+    let json = serde_json::to_value(metadata)?;
+    match json.get("refs").and_then(|refs| refs.get(MAIN_BRANCH)) {
+        Some(main) => SnapshotReference::deserialize(main).map(|main| main.retention),
+        None => Ok(SnapshotRetention::branch(None, None, None)),
     }
 }
 
