@@ -35,7 +35,7 @@ pub struct PlanOptions {
     pub max_plan_bytes: Bytes,
     /// `icepress.max-plan-files`: the most data files in a plan. Default 50,000. One group is allowed in any case.
     pub max_plan_files: u64,
-    /// Whether a person asked for all files to be rewritten. No table property.
+    /// Whether a person asked for all files to be rewritten, in one plan whatever its size. No table property.
     pub force: bool,
 }
 

@@ -98,7 +98,12 @@ pub fn plan_table(
         }
     }
     let cut = view.partitions.iter().any(|view| view.groups.len() > 1);
-    let left_out = cap(&mut view.partitions, &options);
+    // Whoever asks for all files gets them in one plan: a second would not know which are done.
+    let left_out = if options.force {
+        HashMap::new()
+    } else {
+        cap(&mut view.partitions, &options)
+    };
     let names = Names::new(scan, metadata);
     let written = write(
         names,
@@ -122,7 +127,7 @@ pub fn plan_table(
             },
             schema_id: SchemaId(metadata.current_schema_id()),
         }),
-        follow_up: cut || !left_out.is_empty(),
+        follow_up: !options.force && (cut || !left_out.is_empty()),
         groups,
         left_alone,
         health,

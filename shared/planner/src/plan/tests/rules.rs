@@ -207,9 +207,14 @@ fn tables_of_version_3_and_disabled_ones_are_left_alone() {
 #[test]
 fn a_person_can_ask_for_all_files() {
     let mut world = World::new();
-    world.add(1, 1000);
+    for partition in 1..=3 {
+        world.add(partition, 1000);
+    }
     world.options.force = true;
-    assert_eq!(reasons(&world), [GroupReason::Forced]);
+    world.options.max_plan_files = 1;
+    assert_eq!(reasons(&world), [const { GroupReason::Forced }; 3]);
+    // Asked again, all would be rewritten again: nobody must.
+    assert!(!world.plan().follow_up);
 }
 
 #[test]
