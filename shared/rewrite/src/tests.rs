@@ -3,6 +3,7 @@
 mod deletes;
 mod evolution;
 mod failures;
+pub(crate) mod noting;
 mod output;
 mod shapes;
 pub(crate) mod support;

@@ -141,18 +141,20 @@ impl KeyField {
                  maps"
             ))
         })?;
-        let key_type = match way.last() {
-            Some((_, field)) if field.field_type.is_primitive() => Type::clone(&field.field_type),
-            _ => {
-                return Err(unsupported(format!(
-                    "an equality delete is by the column with id {id}, which is not of a primitive type"
-                )));
-            }
+        let (Some(((_, first), rest)), Some((_, last))) = (way.split_first(), way.last()) else {
+            return Err(unsupported(format!(
+                "there is no way to the column with id {id}"
+            )));
         };
+        if !last.field_type.is_primitive() {
+            return Err(unsupported(format!(
+                "an equality delete is by the column with id {id}, which is not of a primitive type"
+            )));
+        }
         Ok(Self {
             current: in_current.map(|way| way.iter().map(|(index, _)| *index).collect()),
-            alone: alone(&way),
-            key_type,
+            alone: alone(first, rest),
+            key_type: Type::clone(&last.field_type),
         })
     }
 }
@@ -173,21 +175,13 @@ fn path_to(fields: &StructType, id: i32) -> Option<Vec<(usize, NestedFieldRef)>>
     None
 }
 
-/// The first field of the way with nothing in it but the rest of the way.
-fn alone(way: &[(usize, NestedFieldRef)]) -> NestedFieldRef {
-    let mut held: Option<NestedFieldRef> = None;
-    for (_, field) in way.iter().rev() {
-        let field_type = match held.take() {
-            None => Type::clone(&field.field_type),
-            Some(below) => Type::Struct(StructType::new(vec![below])),
-        };
-        held = Some(Arc::new(NestedField::optional(
-            field.id,
-            &field.name,
-            field_type,
-        )));
-    }
-    held.unwrap_or_else(|| unreachable!("a way to a field has at least that field"))
+/// The first field of a way with nothing in it but the rest of the way.
+fn alone(first: &NestedFieldRef, rest: &[(usize, NestedFieldRef)]) -> NestedFieldRef {
+    let field_type = match rest.split_first() {
+        None => Type::clone(&first.field_type),
+        Some(((_, next), rest)) => Type::Struct(StructType::new(vec![alone(next, rest)])),
+    };
+    Arc::new(NestedField::optional(first.id, &first.name, field_type))
 }
 
 /// Whether `field` is a promotion of `known`.

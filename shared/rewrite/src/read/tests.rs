@@ -1,107 +1,20 @@
 //! What is asked of storage: little, ahead of time, within bounds.
 
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
-use async_trait::async_trait;
 use icepress_model::Bytes;
-use icepress_storage::{
-    DeleteOutcome, ListPage, LocalStorage, ObjectInfo, ObjectWriter, PutMode, Storage,
-    StorageError, WriteOptions,
-};
 use parquet::file::properties::WriterProperties;
 
 use super::*;
 use crate::{
     memory::Shares,
-    tests::support::{batch, block_on, field, int64, optional, write_parquet},
+    tests::{
+        noting::Noting,
+        support::{batch, block_on, field, int64, optional, write_parquet},
+    },
 };
-
-/// Local files, with every request noted.
-#[derive(Debug, Default)]
-struct Noting {
-    local: LocalStorage,
-    requests: Mutex<Vec<(String, u64)>>,
-    bytes: AtomicU64,
-}
-
-impl Noting {
-    fn note(&self, location: &str, bytes: u64) {
-        self.requests
-            .lock()
-            .unwrap()
-            .push((location.to_owned(), bytes));
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl Storage for Noting {
-    async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
-        self.local.info(location).await
-    }
-
-    async fn read(&self, location: &str) -> Result<bytes::Bytes, StorageError> {
-        let content = self.local.read(location).await?;
-        self.note(location, content.len() as u64);
-        Ok(content)
-    }
-
-    async fn read_range(
-        &self,
-        location: &str,
-        range: Range<u64>,
-    ) -> Result<bytes::Bytes, StorageError> {
-        self.note(location, range.end - range.start);
-        self.local.read_range(location, range).await
-    }
-
-    async fn read_ranges(
-        &self,
-        location: &str,
-        ranges: &[Range<u64>],
-    ) -> Result<Vec<bytes::Bytes>, StorageError> {
-        self.note(
-            location,
-            ranges.iter().map(|range| range.end - range.start).sum(),
-        );
-        self.local.read_ranges(location, ranges).await
-    }
-
-    async fn put(
-        &self,
-        location: &str,
-        content: bytes::Bytes,
-        mode: PutMode,
-        options: &WriteOptions,
-    ) -> Result<(), StorageError> {
-        self.local.put(location, content, mode, options).await
-    }
-
-    async fn writer(
-        &self,
-        location: &str,
-        options: &WriteOptions,
-    ) -> Result<Box<dyn ObjectWriter>, StorageError> {
-        self.local.writer(location, options).await
-    }
-
-    async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
-        self.local.list(prefix, next).await
-    }
-
-    async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
-        self.local.delete(locations).await
-    }
-}
 
 const ROWS: i64 = 3_000;
 
@@ -190,7 +103,7 @@ fn whole_files_and_ranges_read_the_same_in_order() {
     let found = read_all(reading(&storage, &[(1, "a")]), files.clone(), plenty);
     assert_eq!(numbers(&found), expected);
     // One request a file, and no other.
-    assert_eq!(storage.requests.lock().unwrap().len(), 5);
+    assert_eq!(storage.reads().len(), 5);
 
     let storage = Arc::new(Noting::default());
     let little = Shares::of(Bytes(300 << 10));
@@ -198,7 +111,7 @@ fn whole_files_and_ranges_read_the_same_in_order() {
     let found = read_all(reading(&storage, &[(1, "a")]), files.clone(), little);
     assert_eq!(numbers(&found), expected);
     // A footer a file, and one request a row group.
-    assert_eq!(storage.requests.lock().unwrap().len(), 5 * (1 + 3));
+    assert_eq!(storage.reads().len(), 5 * (1 + 3));
 }
 
 #[test]
@@ -209,7 +122,7 @@ fn only_columns_asked_for_are_fetched() {
     let fetched = |columns: &[(i32, &str)]| {
         let storage = Arc::new(Noting::default());
         read_all(reading(&storage, columns), files.clone(), little);
-        let requests = storage.requests.lock().unwrap().clone();
+        let requests = storage.reads();
         requests[1..].iter().map(|(_, bytes)| bytes).sum::<u64>()
     };
     let (one, both) = (fetched(&[(2, "b")]), fetched(&[(1, "a"), (2, "b")]));

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::{Float64Array, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, Field};
-use iceberg::spec::{NestedField, PrimitiveType, StructType, Type};
+use iceberg::spec::{
+    NestedField, PrimitiveType, StructType, Transform, Type, UnboundPartitionField,
+    UnboundPartitionSpec,
+};
 use icepress_model::{Bytes, RewriteFailureKind, Rows};
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
@@ -150,6 +153,34 @@ fn c10_equality_deletes_hide_strictly_older_rows_key_by_key() {
     table.delete_equal(2, &key(&[1]));
     table.delete_equal(3, &key(&[2]));
     assert_eq!(ids(&table.rewritten()), [1, 1, 2]);
+}
+
+/// Written when the table was not partitioned; the files are in a partition of a later spec.
+#[test]
+fn c46_a_global_equality_delete_hides_rows_in_any_partition() {
+    let field = UnboundPartitionField {
+        source_id: 2,
+        field_id: Some(1000),
+        name: "name".to_owned(),
+        transform: Transform::Identity,
+    };
+    let spec = UnboundPartitionSpec::builder()
+        .with_spec_id(0)
+        .add_partition_fields([field])
+        .unwrap()
+        .build();
+    let mut table = TestTable::build(vec![people_fields()], spec, &[]);
+    table.group.partition = serde_json::json!({"1000": "x"});
+    table.data(1, &people(&[(1, Some("x")), (2, Some("x"))]));
+    table.data(3, &people(&[(1, Some("x")), (3, Some("x"))]));
+    table.delete_equal(
+        2,
+        &batch(vec![(
+            super::support::field(1, "id", DataType::Int64),
+            int64([1]),
+        )]),
+    );
+    assert_eq!(ids(&table.rewritten()), [2, 1, 3]);
 }
 
 #[test]

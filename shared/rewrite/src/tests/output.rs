@@ -15,8 +15,9 @@ use parquet::{
     schema::printer::print_schema,
 };
 
+use super::noting::Noting;
 use super::support::{
-    TestTable, batch, field, int64, longs, optional, people, people_fields, utf8,
+    TestTable, batch, block_on, field, int64, longs, optional, people, people_fields, utf8,
 };
 
 /// Rows that do not compress away.
@@ -427,4 +428,38 @@ fn format_version_1_is_rewritten() {
     table.data(0, &people(&[(1, None), (2, Some("b"))]));
     let rows = table.rewritten();
     assert_eq!(longs(&rows, "id"), [Some(1), Some(2)]);
+}
+
+#[test]
+fn the_storage_class_of_the_table_goes_with_each_file() {
+    let classes = |properties: &[(&str, &str)]| {
+        let mut table = TestTable::with_properties(people_fields(), properties);
+        table.data(1, &noise(4_000, 1));
+        table.group.target_file_size = Bytes(40_000);
+        let storage = Arc::new(Noting::default());
+        let context = crate::RewriteContext {
+            storage: Arc::<Noting>::clone(&storage),
+            ..table.context()
+        };
+        let attempt = icepress_model::Attempt(1);
+        let task = table.task();
+        let result = block_on(crate::rewrite_group(
+            &context,
+            &table.metadata,
+            &task,
+            attempt,
+        ));
+        assert_eq!(storage.writes().len(), result.unwrap().data_files.len());
+        let writes = storage.writes();
+        assert!(writes.len() > 1);
+        writes
+            .into_iter()
+            .map(|(_, options)| options.storage_class)
+            .collect::<HashSet<_>>()
+    };
+    assert_eq!(classes(&[]), HashSet::from([None]));
+    assert_eq!(
+        classes(&[("s3.write.storage-class", "STANDARD_IA")]),
+        HashSet::from([Some("STANDARD_IA".to_owned())])
+    );
 }
