@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use icepress_catalog::config::{Configuration, ConfigurationError, Sources, load_configuration};
+use icepress_catalog::{
+    CatalogError,
+    config::{Configuration, ConfigurationError, Sources, load_configuration},
+};
 use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
-use icepress_service::{Context, Observer, Settings, embedded::Stop, open};
+use icepress_service::{Context, Observer, Settings, embedded::Stop, open, open::OpenError};
 
 use crate::{
     arguments::GlobalArguments,
@@ -79,7 +82,7 @@ impl Session {
         let catalogs = configuration.catalogs.values();
         let context = open::embedded(&state_file, catalogs, settings, ambient, observer)
             .await
-            .map_err(|error| Failure::Use(error.to_string()))?;
+            .map_err(failure_to_open)?;
         Ok(Self {
             context,
             catalog,
@@ -120,6 +123,14 @@ fn read_configuration(
     )
     .map_err(wrong_configuration)?;
     load_configuration(&sources).map_err(wrong_configuration)
+}
+
+/// Catalogs that can't be reached may be tomorrow; the rest is for the person to change.
+fn failure_to_open(error: OpenError) -> Failure {
+    match error {
+        OpenError::Catalog(CatalogError::Unavailable { .. }) => Failure::work(error),
+        error => Failure::Use(error.to_string()),
+    }
 }
 
 fn wrong_configuration(error: ConfigurationError) -> Failure {

@@ -183,10 +183,13 @@ impl fmt::Display for LeftAloneReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Healthy => f.write_str("every file has a good size and few deletes"),
-            Self::TooFewFiles { candidates, needed } => write!(
-                f,
-                "{candidates} of the files are small, and {needed} would be worth a rewrite"
-            ),
+            Self::TooFewFiles { candidates, needed } => {
+                let plural = if *candidates == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "{candidates} file{plural} of a wrong size, and {needed} would be worth a rewrite"
+                )
+            }
             Self::PlanFull => f.write_str("the plan was full: its turn comes with the next one"),
             Self::UnsupportedFormat { format } => {
                 write!(f, "its files are {format}, and only Parquet is rewritten")

@@ -113,7 +113,7 @@ mod plans {
             "region=us",
             "enough files of the wrong size",
             "left alone: 1 partition",
-            "3 of the files are small, and 5 would be worth a rewrite",
+            "3 files of a wrong size, and 5 would be worth a rewrite",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
