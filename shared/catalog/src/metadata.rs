@@ -1,28 +1,24 @@
 //! Metadata files: reading one, and writing the next one of a table before its catalog is told.
 //!
-//! What is written is a function of the base, the change, the clock and the random numbers that were passed in: the
-//! `iceberg` crate keeps a table's maps in hash maps, whose order differs from run to run, so everything is put in order
-//! here; and it takes the system's clock where a change adds no snapshot, so that time is replaced.
+//! What is written is a function of the base, the change, the clock and the random numbers that were passed in: the order
+//! of the `iceberg` crate's hash maps and the system's clock, which it takes where a change adds no snapshot, are replaced.
 
-mod disguise;
-
-use std::{
-    io::{Read as _, Write as _},
-    sync::Arc,
-};
+use std::{io::Write as _, sync::Arc};
 
 use bytes::Bytes as Buffer;
-use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
+use flate2::{Compression, write::GzEncoder};
 use iceberg::{
     TableCreation, TableUpdate,
-    spec::{TableMetadata, TableMetadataBuilder},
+    spec::{FormatVersion, TableMetadata, TableMetadataBuilder},
 };
 use icepress_model::{MetadataLocation, TableId, TimestampMs, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use self::disguise::{disguise, reveal};
 use crate::{CatalogError, CommitError, LoadedTable, TableChange};
+
+mod change;
+mod json;
 
 /// Compresses metadata files: `none` (the default) or `gzip`.
 const COMPRESSION: &str = "write.metadata.compression-codec";
@@ -46,16 +42,23 @@ pub async fn read_metadata(
     table: &TableId,
     location: &MetadataLocation,
 ) -> Result<TableMetadata, CatalogError> {
-    let content = storage.read(location.as_str()).await.map_err(|source| {
-        CatalogError::MetadataUnreadable {
-            table: table.clone(),
-            source,
-        }
-    })?;
-    parse(&content).map_err(|message| CatalogError::MetadataInvalid {
+    let content = read(storage, table, location).await?;
+    json::parse(&content).map_err(|message| CatalogError::MetadataInvalid {
         table: table.clone(),
         location: location.to_string(),
         message,
+    })
+}
+
+async fn read(
+    storage: &dyn Storage,
+    table: &TableId,
+    location: &MetadataLocation,
+) -> Result<Buffer, CatalogError> {
+    let content = storage.read(location.as_str()).await;
+    content.map_err(|source| CatalogError::MetadataUnreadable {
+        table: table.clone(),
+        source,
     })
 }
 
@@ -83,35 +86,49 @@ pub async fn stage_metadata(
         .updates
         .iter()
         .any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-    let (start, disguised) =
-        disguise(&base.metadata).map_err(|error| invalid(error.to_string()))?;
-    let builder =
-        TableMetadataBuilder::new_from_metadata(start, Some(base.metadata_location.to_string()));
-    let built = change
-        .updates
-        .into_iter()
-        .try_fold(builder, |builder, update| update.apply(builder))
-        .and_then(TableMetadataBuilder::build)
-        .map_err(|error| invalid(format!("the change does not fit the table: {error}")))?
-        .metadata;
-    let built = reveal(built, &disguised).map_err(|error| invalid(error.to_string()))?;
-
+    let refs = refs_of_v1(storage, base, &change.updates).await?;
+    let location = base.metadata_location.as_str();
+    let mut json = change::apply(&base.metadata, location, change.updates)
+        .map_err(|message| invalid(format!("the change does not fit the table: {message}")))?;
+    if let Some(refs) = refs {
+        json["refs"] = Value::Object(refs);
+    }
     // A snapshot's own time is the time of the change that adds it.
-    let time = (!adds_a_snapshot)
-        .then(|| TimestampMs(ambient.now().get().max(base.metadata.last_updated_ms())));
-    let folder = metadata_folder(&built);
+    if !adds_a_snapshot {
+        let time = ambient.now().get().max(base.metadata.last_updated_ms());
+        json::set_time(&mut json, TimestampMs(time));
+    }
     let version = next_version(&base.metadata_location);
-    write(
-        storage,
-        ambient,
-        &base.table,
-        &built,
-        time,
-        &folder,
-        version,
-    )
-    .await
-    .map_err(CommitError::Refused)
+    write(storage, ambient, &base.table, &json, version)
+        .await
+        .map_err(CommitError::Refused)
+}
+
+/// The branches and tags that a v1 table will have, which its parsed metadata does not know; `None` for other versions,
+/// and where there are none.
+async fn refs_of_v1(
+    storage: &dyn Storage,
+    base: &LoadedTable,
+    updates: &[TableUpdate],
+) -> Result<Option<Map<String, Value>>, CatalogError> {
+    if base.metadata.format_version() != FormatVersion::V1 {
+        return Ok(None);
+    }
+    let content = read(storage, &base.table, &base.metadata_location).await?;
+    let old: Value = json::decompressed(&content)
+        .and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()))
+        .map_err(|message| CatalogError::MetadataInvalid {
+            table: base.table.clone(),
+            location: base.metadata_location.to_string(),
+            message,
+        })?;
+    let refs = old
+        .get("refs")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    let refs = change::refs_after(refs, updates);
+    Ok((!refs.is_empty()).then_some(refs))
 }
 
 /// Writes the first metadata file of a table that no catalog knows yet.
@@ -133,17 +150,13 @@ pub async fn stage_new_table(
             message: error.to_string(),
         })?
         .metadata;
-    let folder = metadata_folder(&built);
-    write(
-        storage,
-        ambient,
-        table,
-        &built,
-        Some(ambient.now()),
-        &folder,
-        0,
-    )
-    .await
+    let mut json = json::ordered(&built).map_err(|error| CatalogError::MetadataInvalid {
+        table: table.clone(),
+        location: built.location().to_owned(),
+        message: error.to_string(),
+    })?;
+    json::set_time(&mut json, ambient.now());
+    write(storage, ambient, table, &json, 0).await
 }
 
 /// Removes a staged file whose commit certainly failed, if we may: an optimizer's role may not delete, and orphan
@@ -160,19 +173,18 @@ async fn write(
     storage: &dyn Storage,
     ambient: &Ambient,
     table: &TableId,
-    metadata: &TableMetadata,
-    time: Option<TimestampMs>,
-    folder: &str,
+    json: &Value,
     version: u32,
 ) -> Result<StagedMetadata, CatalogError> {
     let invalid = |message: String| CatalogError::MetadataInvalid {
         table: table.clone(),
-        location: folder.to_owned(),
+        location: "(new)".to_owned(),
         message,
     };
-    let json = to_json(metadata, time).map_err(|error| invalid(error.to_string()))?;
+    let json = serde_json::to_vec(json).map_err(|error| invalid(error.to_string()))?;
     // What readers will see; it also proves that they can.
-    let metadata = parse(&json).map_err(invalid)?;
+    let metadata = json::parse(&json).map_err(invalid)?;
+    let folder = metadata_folder(&metadata);
     let codec = metadata.properties().get(COMPRESSION).map(String::as_str);
     let (content, extension) = match codec.unwrap_or("none") {
         codec if codec.eq_ignore_ascii_case("none") => (json, ""),
@@ -231,77 +243,6 @@ fn next_version(location: &MetadataLocation) -> u32 {
     name.split_once('-')
         .and_then(|(version, _)| version.parse::<u32>().ok())
         .map_or(0, |version| version.saturating_add(1))
-}
-
-/// Reads a metadata file's content; the error is a message for people.
-fn parse(content: &[u8]) -> Result<TableMetadata, String> {
-    let mut decompressed = Vec::new();
-    let json = if content.starts_with(&[0x1f, 0x8b]) {
-        MultiGzDecoder::new(content)
-            .read_to_end(&mut decompressed)
-            .map_err(|error| format!("it is not a whole gzip file: {error}"))?;
-        &decompressed
-    } else {
-        content
-    };
-    serde_json::from_slice(json).map_err(|error| {
-        // The error of the whole says only that no version's form fits.
-        match serde_json::from_slice::<Value>(json) {
-            Err(error) => format!("it is not valid JSON: {error}"),
-            Ok(value) => match value.get("format-version") {
-                Some(version) if !matches!(version.as_u64(), Some(1..=3)) => {
-                    format!("its format version is {version}: only 1, 2 and 3 are known")
-                }
-                Some(version) => {
-                    format!("it is not valid metadata of format version {version}: {error}")
-                }
-                None => "it has no format-version".to_owned(),
-            },
-        }
-    })
-}
-
-/// The metadata as JSON, always the same for the same metadata; with `time` as the time of the last update.
-fn to_json(metadata: &TableMetadata, time: Option<TimestampMs>) -> serde_json::Result<Vec<u8>> {
-    let mut json = serde_json::to_value(metadata)?;
-    let by_number = |key: &'static str| move |item: &Value| item.get(key).and_then(Value::as_i64);
-    sort(&mut json, "schemas", by_number("schema-id"));
-    sort(&mut json, "partition-specs", by_number("spec-id"));
-    sort(&mut json, "sort-orders", by_number("order-id"));
-    sort(&mut json, "statistics", by_number("snapshot-id"));
-    sort(&mut json, "partition-statistics", by_number("snapshot-id"));
-    sort(&mut json, "encryption-keys", |key| {
-        key.get("key-id").and_then(Value::as_str).map(str::to_owned)
-    });
-    sort(&mut json, "snapshots", |snapshot| {
-        ["sequence-number", "timestamp-ms", "snapshot-id"]
-            .map(|key| snapshot.get(key).and_then(Value::as_i64).unwrap_or(0))
-    });
-    for key in ["properties", "refs", "snapshots", "encryption-keys"] {
-        if let Some(value) = json.get_mut(key) {
-            value.sort_all_objects();
-        }
-    }
-    if let Some(time) = time {
-        let taken_from_the_air = Value::from(metadata.last_updated_ms());
-        json["last-updated-ms"] = Value::from(time.get());
-        let last_entry = json
-            .get_mut("snapshot-log")
-            .and_then(Value::as_array_mut)
-            .and_then(|log| log.last_mut());
-        if let Some(entry) = last_entry
-            && entry.get("timestamp-ms") == Some(&taken_from_the_air)
-        {
-            entry["timestamp-ms"] = Value::from(time.get());
-        }
-    }
-    serde_json::to_vec(&json)
-}
-
-fn sort<K: Ord>(json: &mut Value, key: &str, by: impl Fn(&Value) -> K) {
-    if let Some(items) = json.get_mut(key).and_then(Value::as_array_mut) {
-        items.sort_by_key(|item| by(item));
-    }
 }
 
 #[cfg(test)]

@@ -474,4 +474,5 @@ async fn find_name_in_rows(
 }
 
 #[cfg(test)]
+#[cfg(test)]
 mod tests;

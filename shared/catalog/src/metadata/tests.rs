@@ -290,6 +290,143 @@ fn versions_are_counted_on_as_java_counts_them() {
     }
 }
 
+/// A v1 table as Java leaves it: an identity partition was dropped (a void field of the column's name remains), and with
+/// a tag.
+fn v1_metadata(root: &str) -> serde_json::Value {
+    let snapshots = [10, 11].map(|id| {
+        serde_json::json!({
+            "snapshot-id": id,
+            "timestamp-ms": 900 + id,
+            "manifest-list": format!("/list/{id}"),
+            "schema-id": 0,
+            "summary": { "operation": "append" },
+        })
+    });
+    let log = [10, 11].map(|id| serde_json::json!({ "snapshot-id": id, "timestamp-ms": 900 + id }));
+    serde_json::json!({
+        "format-version": 1,
+        "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1",
+        "location": format!("{root}/t"),
+        "last-updated-ms": 1000,
+        "last-column-id": 2,
+        "schema": { "type": "struct", "schema-id": 0, "fields": [
+            { "id": 1, "name": "id", "required": false, "type": "long" },
+            { "id": 2, "name": "city", "required": false, "type": "string" },
+        ] },
+        "schemas": [{ "type": "struct", "schema-id": 0, "fields": [
+            { "id": 1, "name": "id", "required": false, "type": "long" },
+            { "id": 2, "name": "city", "required": false, "type": "string" },
+        ] }],
+        "current-schema-id": 0,
+        "partition-spec": [{ "name": "city", "transform": "void", "source-id": 2, "field-id": 1000 }],
+        "partition-specs": [
+            { "spec-id": 0, "fields": [{ "name": "city", "transform": "identity", "source-id": 2, "field-id": 1000 }] },
+            { "spec-id": 1, "fields": [{ "name": "city", "transform": "void", "source-id": 2, "field-id": 1000 }] },
+        ],
+        "default-spec-id": 1,
+        "last-partition-id": 1000,
+        "default-sort-order-id": 3,
+        "sort-orders": [{ "order-id": 3, "fields": [
+            { "transform": "identity", "source-id": 1, "direction": "asc", "null-order": "nulls-first" },
+        ] }],
+        "properties": {},
+        "current-snapshot-id": 11,
+        "refs": {
+            "main": { "snapshot-id": 11, "type": "branch" },
+            "kept": { "snapshot-id": 10, "type": "tag", "max-ref-age-ms": 5 },
+        },
+        "snapshots": snapshots,
+        "snapshot-log": log,
+        "metadata-log": [],
+    })
+}
+
+async fn loaded_from(folder: &std::path::Path, json: &serde_json::Value) -> LoadedTable {
+    let location = MetadataLocation(format!("{}/00007-base.metadata.json", folder.display()));
+    std::fs::write(location.as_str(), json.to_string()).unwrap();
+    let metadata = read_metadata(&LocalStorage::new(), &table(), &location)
+        .await
+        .unwrap();
+    LoadedTable {
+        table: table(),
+        metadata_location: location,
+        metadata: Arc::new(metadata),
+        token: CommitToken::default(),
+    }
+}
+
+async fn written(state: &LoadedTable) -> serde_json::Value {
+    let content = LocalStorage::new()
+        .read(state.metadata_location.as_str())
+        .await
+        .unwrap();
+    serde_json::from_slice(&content).unwrap()
+}
+
+#[tokio::test]
+async fn a_v1_table_keeps_its_void_fields_its_tags_and_its_sort_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = v1_metadata(&folder.path().display().to_string());
+    let base = loaded_from(folder.path(), &before).await;
+    let next = stage(&still(), &base, snapshot(12, 0)).await.unwrap();
+    let after = written(&next).await;
+    for key in [
+        "partition-spec",
+        "partition-specs",
+        "default-spec-id",
+        "last-partition-id",
+        "sort-orders",
+        "default-sort-order-id",
+        "schemas",
+        "current-schema-id",
+        "table-uuid",
+        "location",
+    ] {
+        assert_eq!(after[key], before[key], "{key}");
+    }
+    assert_eq!(after["refs"]["main"]["snapshot-id"], 12);
+    assert_eq!(after["refs"]["kept"], before["refs"]["kept"]);
+    assert_eq!(after["current-snapshot-id"], 12);
+    assert_eq!(
+        after["metadata-log"][0]["metadata-file"],
+        base.metadata_location.as_str()
+    );
+    assert_eq!(next.metadata.current_snapshot_id(), Some(12));
+
+    let updates = vec![TableUpdate::RemoveSnapshots {
+        snapshot_ids: vec![10],
+    }];
+    let last = stage(&still(), &next, updates).await.unwrap();
+    let refs = written(&last).await["refs"].clone();
+    assert_eq!(
+        refs.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["main"]
+    );
+}
+
+#[tokio::test]
+async fn a_change_of_the_spec_itself_is_still_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = loaded_from(
+        folder.path(),
+        &v1_metadata(&folder.path().display().to_string()),
+    )
+    .await;
+    let error = stage(
+        &still(),
+        &base,
+        vec![TableUpdate::SetDefaultSpec { spec_id: 1 }],
+    )
+    .await
+    .unwrap_err();
+    assert!(error.to_string().contains("'city'"), "{error}");
+    // A change that is wrong by itself is told as such, not by what was tried around it.
+    let error = stage(&still(), &base, vec![snapshot(11, 0).remove(0)])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Refused(_)), "{error}");
+}
+
 /// What Java leaves in a version 1 table whose partitioning by `city` was given up.
 #[tokio::test]
 async fn a_void_partition_field_may_be_named_as_a_column() {
@@ -324,4 +461,27 @@ async fn a_void_partition_field_may_be_named_as_a_column() {
     let location = &staged.location;
     let read = read_metadata(&storage, &loaded.table, location).await;
     assert_eq!(read.unwrap(), *staged.metadata);
+}
+
+/// The `iceberg` crate can't read these; the table is left alone with one line.
+#[tokio::test]
+async fn a_partition_field_without_its_column_is_told_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut json = v1_metadata(&folder.path().display().to_string());
+    json["schema"]["fields"].as_array_mut().unwrap().pop();
+    json["schemas"][0]["fields"].as_array_mut().unwrap().pop();
+    let location = MetadataLocation(format!(
+        "{}/00007-base.metadata.json",
+        folder.path().display()
+    ));
+    std::fs::write(location.as_str(), json.to_string()).unwrap();
+    let error = read_metadata(&LocalStorage::new(), &table(), &location)
+        .await
+        .unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("No column with source column id 2"),
+        "{message}"
+    );
+    assert!(message.len() < 300 && !message.contains('\n'), "{message}");
 }

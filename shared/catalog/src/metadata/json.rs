@@ -1,0 +1,96 @@
+//! Metadata as JSON: read with errors for people, written always the same for the same metadata.
+
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
+use iceberg::spec::TableMetadata;
+use icepress_model::TimestampMs;
+use serde_json::Value;
+
+/// The file's content without its compression.
+pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
+    if !content.starts_with(&[0x1f, 0x8b]) {
+        return Ok(content.to_vec());
+    }
+    let mut json = Vec::new();
+    MultiGzDecoder::new(content)
+        .read_to_end(&mut json)
+        .map_err(|error| format!("it is not a whole gzip file: {error}"))?;
+    Ok(json)
+}
+
+/// Reads a metadata file's content; the error is a message for people.
+pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, String> {
+    let json = decompressed(content)?;
+    serde_json::from_slice(&json).map_err(|error| {
+        // The error of the whole says only that no version's form fits.
+        match serde_json::from_slice::<Value>(&json) {
+            Err(error) => format!("it is not valid JSON: {error}"),
+            Ok(value) => match value.get("format-version") {
+                Some(version) if !matches!(version.as_u64(), Some(1..=3)) => {
+                    format!("its format version is {version}: only 1, 2 and 3 are known")
+                }
+                Some(version) => {
+                    let why = first_line_of(&error.to_string());
+                    format!("it is not valid metadata of format version {version}: {why}")
+                }
+                None => "it has no format-version".to_owned(),
+            },
+        }
+    })
+}
+
+/// The crate's words without the schemas and stacks that it prints after them.
+fn first_line_of(message: &str) -> String {
+    let end = ["Schema {", "\n"]
+        .iter()
+        .filter_map(|mark| message.find(mark))
+        .min();
+    message[..end.unwrap_or(message.len())].trim().to_owned()
+}
+
+/// The metadata in an order of its own: the `iceberg` crate keeps maps whose order differs from run to run.
+pub(super) fn ordered(metadata: &TableMetadata) -> serde_json::Result<Value> {
+    let mut json = serde_json::to_value(metadata)?;
+    let by_number = |key: &'static str| move |item: &Value| item.get(key).and_then(Value::as_i64);
+    sort(&mut json, "schemas", by_number("schema-id"));
+    sort(&mut json, "partition-specs", by_number("spec-id"));
+    sort(&mut json, "sort-orders", by_number("order-id"));
+    sort(&mut json, "statistics", by_number("snapshot-id"));
+    sort(&mut json, "partition-statistics", by_number("snapshot-id"));
+    sort(&mut json, "encryption-keys", |key| {
+        key.get("key-id").and_then(Value::as_str).map(str::to_owned)
+    });
+    sort(&mut json, "snapshots", |snapshot| {
+        ["sequence-number", "timestamp-ms", "snapshot-id"]
+            .map(|key| snapshot.get(key).and_then(Value::as_i64).unwrap_or(0))
+    });
+    for key in ["properties", "refs", "snapshots", "encryption-keys"] {
+        if let Some(value) = json.get_mut(key) {
+            value.sort_all_objects();
+        }
+    }
+    Ok(json)
+}
+
+fn sort<K: Ord>(json: &mut Value, key: &str, by: impl Fn(&Value) -> K) {
+    if let Some(items) = json.get_mut(key).and_then(Value::as_array_mut) {
+        items.sort_by_key(|item| by(item));
+    }
+}
+
+/// Puts `time` where the crate took the system's clock: the time of the update, and of a move of the main branch that
+/// came with it.
+pub(super) fn set_time(json: &mut Value, time: TimestampMs) {
+    let taken_from_the_air = json.get("last-updated-ms").cloned();
+    json["last-updated-ms"] = Value::from(time.get());
+    let last_entry = json
+        .get_mut("snapshot-log")
+        .and_then(Value::as_array_mut)
+        .and_then(|log| log.last_mut());
+    if let Some(entry) = last_entry
+        && entry.get("timestamp-ms") == taken_from_the_air.as_ref()
+    {
+        entry["timestamp-ms"] = Value::from(time.get());
+    }
+}
