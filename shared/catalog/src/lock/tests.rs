@@ -166,13 +166,14 @@ async fn a_holder_whose_version_moves_is_never_overtaken() {
     let Some(bench) = LockBench::start(EmulatorKind::Moto).await else {
         return;
     };
-    let lock = bench.lock(Duration::from_secs(3)).await;
-    bench.put_row("beat-0", 800).await;
+    // Long enough for a dead holder to be overtaken in.
+    let lock = bench.lock(Duration::from_secs(7)).await;
+    bench.put_row("beat-0", 4000).await;
     let waiter = tokio::spawn(async move { lock.acquire("db.t", "s3://ours").await.map(drop) });
     let mut beat = 0;
     while !waiter.is_finished() {
         beat += 1;
-        bench.put_row(&format!("beat-{beat}"), 800).await;
+        bench.put_row(&format!("beat-{beat}"), 4000).await;
         Ambient::system()
             .clock
             .sleep(Duration::from_millis(100))
