@@ -278,21 +278,23 @@ impl Validation<'_> {
                 result.rows_in, result.rows_deleted, result.rows_out
             ));
         }
-        if result.rows_deleted == Rows::ZERO {
-            return self.check_nulls(inputs, outputs);
-        }
-        if finished.group.deletes.is_empty() {
+        if result.rows_deleted > Rows::ZERO && finished.group.deletes.is_empty() {
             return Err(format!(
                 "{} rows were left out though no delete file applies: refused",
                 result.rows_deleted
             ));
         }
-        Ok(())
+        self.check_nulls(inputs, outputs, result.rows_deleted)
     }
 
-    /// Where no row was deleted, each column has as many nulls as before. Only columns at the top are compared: writers
-    /// disagree about whether a field of a struct that is null itself counts.
-    fn check_nulls(&self, inputs: &[Place], outputs: &[OutputFile]) -> Result<(), String> {
+    /// Each column has as many nulls as before, but for those in deleted rows. Only columns at the top are compared:
+    /// writers disagree about whether a field of a struct that is null itself counts.
+    fn check_nulls(
+        &self,
+        inputs: &[Place],
+        outputs: &[OutputFile],
+        rows_deleted: Rows,
+    ) -> Result<(), String> {
         let Some(schema) = self.loaded.metadata.schema_by_id(self.base.schema_id.get()) else {
             return Ok(());
         };
@@ -304,7 +306,7 @@ impl Validation<'_> {
         let mut count = |counts: &HashMap<i32, i64>, sign: i64| {
             nulls.retain(|column, sum| match counts.get(column) {
                 Some(count) => {
-                    *sum += sign * count;
+                    *sum = sum.saturating_add(sign.saturating_mul(*count));
                     true
                 }
                 None => false,
@@ -320,7 +322,9 @@ impl Validation<'_> {
             let counts = output.null_value_counts.iter().flatten();
             count(&counts.map(|count| (count.key, count.value)).collect(), -1);
         }
-        match nulls.into_iter().filter(|(_, sum)| *sum != 0).min() {
+        let may_be_gone = i64::try_from(rows_deleted.get()).unwrap_or(i64::MAX);
+        let is_wrong = |sum: i64| sum < 0 || sum > may_be_gone;
+        match nulls.into_iter().filter(|(_, sum)| is_wrong(*sum)).min() {
             Some((column, sum)) => Err(format!(
                 "the new files have {} nulls {} in column {} than the old ones: refused",
                 sum.abs(),

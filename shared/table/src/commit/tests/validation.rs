@@ -82,6 +82,23 @@ async fn c02_rows_in_must_be_rows_out_and_rows_deleted() {
     }
 }
 
+/// Deleted rows may take nulls with them: as many as there are rows, and none may come.
+#[tokio::test]
+async fn c02_nulls_go_only_with_deleted_rows() {
+    for (nulls_left, is_right) in [(3, false), (2, true), (0, true)] {
+        let world = two_files().await;
+        let delete = world.position_deletes("del", "us", &[("b", 0), ("b", 1)]);
+        world.delete(&[{ delete }.build().unwrap()]).await;
+        let output = file("o", "us", 18)
+            .null_value_counts(HashMap::from([(1, 0), (2, nulls_left)]))
+            .build()
+            .unwrap();
+        let group = world.group(0, &["b"], &[output]).await;
+        let result = world.run(&world.base(), vec![group]).await;
+        assert_eq!(result.is_ok(), is_right, "{nulls_left}: {result:?}");
+    }
+}
+
 /// An added column has no counts in old files, a nested one may be counted either way: neither stops a commit.
 #[tokio::test]
 async fn null_counts_that_not_all_files_have_are_not_compared() {
