@@ -68,11 +68,6 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         ambient: context.ambient.clone(),
         policy: context.settings.commit,
     };
-    let written: Vec<(u32, Vec<String>)> = gathered
-        .finished
-        .iter()
-        .map(|finished| (finished.index, finished.result.data_file_paths()))
-        .collect();
     let committed = commit_groups(
         &commit,
         &claim.process.table,
@@ -83,24 +78,13 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
     .await;
     match committed {
         Ok(outcome) => {
-            let lost = written
-                .into_iter()
-                .filter(|(index, _)| !outcome.committed.contains(index));
-            let lost = lost.flat_map(|(_, paths)| paths).collect();
-            clean_up(context, &open.storage, lost).await;
+            clean_up(context, &open.storage, &outcome.unused_files).await;
             let ending = Ending::committed(outcome, gathered.failures, &header);
             end(context, claim, ending).await
         }
         Err(failure) => {
-            let certain = matches!(
-                failure,
-                CommitFailure::NothingLeft { .. }
-                    | CommitFailure::RaceLost { .. }
-                    | CommitFailure::TableGone(_)
-            );
-            if certain {
-                let paths = written.into_iter().flat_map(|(_, paths)| paths).collect();
-                clean_up(context, &open.storage, paths).await;
+            if let CommitFailure::NothingLeft { unused_files, .. } = &failure {
+                clean_up(context, &open.storage, unused_files).await;
             }
             settle_failure(context, claim, &header, gathered.failures, failure).await
         }
@@ -314,11 +298,11 @@ async fn end(
 }
 
 /// Deletes files that certainly never came into the table (case C28), where that is allowed.
-async fn clean_up(context: &Context, storage: &Arc<dyn Storage>, paths: Vec<String>) {
+async fn clean_up(context: &Context, storage: &Arc<dyn Storage>, paths: &[String]) {
     if !context.settings.may_delete || paths.is_empty() {
         return;
     }
-    for outcome in storage.delete(&paths).await {
+    for outcome in storage.delete(paths).await {
         if let Err(error) = outcome.result {
             context.tell(Event::Notice {
                 message: format!("a file of a failed group stays behind: {error}"),

@@ -15,6 +15,7 @@ use super::{
     find::committed_before,
     live::{Place, Reader},
     produce::{Ingredients, Prepared, discard, version},
+    unused::unused_outputs,
     validate::Validation,
 };
 
@@ -65,6 +66,12 @@ enum Tried {
     Lost {
         garbage: Vec<String>,
     },
+}
+
+/// What a try does not commit.
+struct LeftOut {
+    failed: Vec<(u32, String)>,
+    unused_files: Vec<String>,
 }
 
 /// One call of [`super::commit_groups`].
@@ -143,10 +150,19 @@ impl Committer<'_> {
             live: &live,
         };
         let (accepted, failed) = validation.sort(self.groups, checked).await?;
+        let kept: HashSet<&str> = accepted
+            .iter()
+            .flat_map(|group| &group.outputs)
+            .map(|output| output.file_path.as_str())
+            .collect();
+        let is_accepted = |index: u32| accepted.iter().any(|group| group.index == index);
+        let others = self.groups.iter().filter(|group| !is_accepted(group.index));
+        let unused_files = unused_outputs(loaded, self.base, &live, others, &kept);
         if accepted.is_empty() {
             return Err(CommitFailure::NothingLeft {
                 table: self.table.clone(),
                 reasons: failed.into_iter().map(|(_, reason)| reason).collect(),
+                unused_files,
             });
         }
         let replaced: HashSet<Place> = accepted
@@ -176,7 +192,11 @@ impl Committer<'_> {
         .prepare()
         .await?;
         let committed = accepted.iter().map(|group| group.index).collect();
-        self.swap(loaded, prepared, committed, failed).await
+        let left_out = LeftOut {
+            failed,
+            unused_files,
+        };
+        self.swap(loaded, prepared, committed, left_out).await
     }
 
     async fn swap(
@@ -184,7 +204,7 @@ impl Committer<'_> {
         loaded: &LoadedTable,
         prepared: Prepared,
         committed: Vec<u32>,
-        failed: Vec<(u32, String)>,
+        left_out: LeftOut,
     ) -> Result<Tried, CommitFailure> {
         let storage = self.context.storage.as_ref();
         match self.context.catalog.commit(loaded, prepared.change).await {
@@ -192,7 +212,8 @@ impl Committer<'_> {
                 location: now.metadata_location,
                 snapshot_id: prepared.snapshot_id,
                 committed,
-                failed,
+                failed: left_out.failed,
+                unused_files: left_out.unused_files,
                 removed_delete_files: prepared.removed_delete_files,
                 rebased: loaded.metadata_location != self.base.metadata_location,
             })),
@@ -210,7 +231,8 @@ impl Committer<'_> {
             Err(CommitError::OutcomeUnknown { message, .. }) => {
                 let found = self.find_outcome(loaded, message).await?;
                 let exact = |outcome: CommitOutcome| CommitOutcome {
-                    failed,
+                    failed: left_out.failed,
+                    unused_files: left_out.unused_files,
                     rebased: loaded.metadata_location != self.base.metadata_location,
                     ..outcome
                 };

@@ -53,6 +53,8 @@ pub(super) fn committed_before(
                 (index, reason.to_owned())
             })
             .collect(),
+        // Nobody looked at what is live now.
+        unused_files: Vec::new(),
         removed_delete_files: removed.and_then(|text| text.parse().ok()).unwrap_or(0),
         // What came between base and commit can't be told any more: let the table have another look.
         rebased: true,

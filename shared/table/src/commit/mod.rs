@@ -8,6 +8,7 @@ mod live;
 mod named_paths;
 mod produce;
 mod summary;
+mod unused;
 mod validate;
 
 use std::{sync::Arc, time::Duration};
@@ -77,6 +78,8 @@ pub struct CommitOutcome {
     pub committed: Vec<u32>,
     /// Indices of the groups that are not, with the reason in one line.
     pub failed: Vec<(u32, String)>,
+    /// New files of groups that are not in, which certainly no snapshot refers to: they may be deleted.
+    pub unused_files: Vec<String>,
     /// Delete files that were removed because nothing needs them any more.
     pub removed_delete_files: u64,
     /// Whether foreign commits came in between base and this commit, so that the table deserves another look.
@@ -93,6 +96,8 @@ pub enum CommitFailure {
         table: TableId,
         /// One line a group.
         reasons: Vec<String>,
+        /// New files that certainly no snapshot refers to: they may be deleted. Others may be in the table already.
+        unused_files: Vec<String>,
     },
     /// Others committed first, each time.
     #[error("table {table}: lost the race against other writers {attempts} times")]

@@ -66,6 +66,7 @@ async fn c04_late_position_delete_aborts_the_group() {
         world.rival(deletes(vec![delete.build().unwrap()])).await;
         let outcome = world.run(&base, vec![hit, other]).await.unwrap();
         assert_eq!(outcome.committed, [1]);
+        assert_eq!(outcome.unused_files, ["o"]);
         assert!(
             outcome.failed[0].1.contains("late deletes rows of a"),
             "{:?}",

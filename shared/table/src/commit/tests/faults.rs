@@ -176,6 +176,34 @@ async fn c28_what_a_certain_failure_wrote_is_removed() {
     assert_eq!(world.storage.locations(), before);
 }
 
+/// An expired snapshot can't tell any more that it was ours. Its files are live all the same.
+#[tokio::test]
+async fn c25_files_of_a_commit_that_expired_are_never_called_unused() {
+    let world = two_files().await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    let outcome = world.run(&base, vec![group.clone()]).await.unwrap();
+    world.append(&[data("c", "eu", 1)]).await;
+    for expired in [outcome.snapshot_id, base.snapshot_id] {
+        let snapshot_ids = vec![expired.get()];
+        world
+            .change(vec![TableUpdate::RemoveSnapshots { snapshot_ids }])
+            .await;
+        match world.run(&base, vec![group.clone()]).await.unwrap_err() {
+            CommitFailure::NothingLeft {
+                reasons,
+                unused_files,
+                ..
+            } => {
+                assert!(reasons[0].contains("replaced already"), "{reasons:?}");
+                assert!(unused_files.is_empty());
+            }
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(world.data_paths().await, ["b", "c", "o"]);
+}
+
 /// Comparing only the branch's snapshot, or a cached pointer, overwrites changes that left the snapshot alone.
 #[tokio::test]
 async fn c30_a_change_without_a_snapshot_is_a_lost_race_too() {

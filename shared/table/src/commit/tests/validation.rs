@@ -163,6 +163,8 @@ async fn c01_nothing_is_replaced_or_added_twice() {
     assert_eq!(outcome.committed, [0]);
     assert!(outcome.failed[0].1.contains("replaced twice"));
     assert!(outcome.failed[1].1.contains("added twice"));
+    // The third group's file is the first's too, which is in the table now.
+    assert_eq!(outcome.unused_files, ["q"]);
 
     let world = two_files().await;
     world.append(&[data("a", "eu", 10)]).await;
