@@ -361,6 +361,28 @@ async fn c28_c42_the_loser_of_two_runs_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn c40_a_task_that_kills_every_worker_ends_as_a_failure() {
+    let lab = Lab::new(21).await;
+    let table = lab.create_table("events", &[]).await;
+    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let worker = lab.worker(settings_for_tests("w"));
+    let message = planned(&worker).await.remove(0);
+    for _ in 0..worker.settings.claims_of_task {
+        claim(&lab, &message.task).await;
+        lab.clock.advance(Duration::from_secs(31));
+    }
+
+    let handled = handle(&worker, &message, Deadline::NONE).await.unwrap();
+
+    assert_eq!(handled, Handled::Done);
+    let outcomes = ended(&lab.take_events());
+    let [ProcessOutcome::Failed { failures }] = outcomes.as_slice() else {
+        panic!("{outcomes:?}")
+    };
+    assert!(failures[0].contains("never ended"), "{failures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn c11_a_table_that_is_dropped_meanwhile_costs_only_itself() {
     let lab = Lab::new(14).await;
     let doomed = lab.create_table("doomed", &[]).await;

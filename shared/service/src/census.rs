@@ -80,8 +80,20 @@ pub(crate) async fn take(
         let marks = some
             .iter()
             .map(|(table, location)| mark(context, table, location, now));
-        for outcome in join_all(marks).await {
-            outcome?;
+        for ((table, location), outcome) in some.iter().zip(join_all(marks).await) {
+            match outcome {
+                Ok(()) => {}
+                // One unreadable row does not stop the rest (case B11). It stays out of the digest, so that its table
+                // is marked again until somebody has mended it.
+                Err(CoordinationError::UnreadableRow { row, message }) => {
+                    seen.remove(&Seen::new(table, location));
+                    context.tell(Event::TableFailed {
+                        table: table.clone(),
+                        message: format!("table {table}: row {row} can't be read: {message}"),
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 

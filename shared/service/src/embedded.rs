@@ -100,17 +100,13 @@ async fn outstanding(
     let now = context.ambient.now();
     let mut under_way = false;
     for bucket in context.settings.buckets.all() {
-        if let Some(due_at) = context.store.next_due(bucket).await?
-            && due_at <= now
-            && !held_by_others
-        {
-            return Ok(Outstanding::Now);
+        // Rows that can't be read are told by the sweep, and waited for by nobody.
+        for row in context.store.tables(bucket).await?.iter().flatten() {
+            if row.due_at.is_some_and(|due_at| due_at <= now) && !held_by_others {
+                return Ok(Outstanding::Now);
+            }
+            under_way |= row.active_process.is_some();
         }
-        let rows = context.store.tables(bucket).await?;
-        under_way |= rows
-            .iter()
-            .flatten()
-            .any(|row| row.active_process.is_some());
     }
     Ok(if under_way || held_by_others {
         Outstanding::Later

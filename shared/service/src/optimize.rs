@@ -55,7 +55,12 @@ async fn handle_message(
         }
         ClaimOutcome::Gone => return Ok(Handled::Done),
     };
-    match work(context, &row, deadline).await? {
+    let worked = if row.attempt.get() > context.settings.claims_of_task {
+        give_up(context, &row).await?
+    } else {
+        work(context, &row, deadline).await?
+    };
+    match worked {
         Worked::Reported(ReportOutcome::Accepted { open_tasks: 0 }) => {
             finish::commit_process(context, &message.task.process, deadline).await?;
             Ok(Handled::Done)
@@ -246,6 +251,24 @@ async fn settle_failure_of(
         result: Err(failure.message.clone()),
     });
     settle_failure(context, row, failure).await
+}
+
+/// Ends a task that was claimed too often: it took its worker's memory or time with it, again and again.
+async fn give_up(context: &Context, row: &TaskRow) -> Result<Worked, CoordinationError> {
+    let failure = RewriteFailure {
+        kind: RewriteFailureKind::OverMemory,
+        message: format!(
+            "task {} was begun {} times and never ended: its workers seem to run out of memory or time; lower \
+             icepress.max-group-bytes for its table",
+            row.task,
+            row.attempt.get() - 1
+        ),
+    };
+    let outcome = context
+        .store
+        .report_task(&row.task, row.attempt, Err(failure))
+        .await?;
+    Ok(Worked::Reported(outcome))
 }
 
 /// A passing failure gives the task back while tries are left; any other ends it.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub check_interval: Duration,
     /// Tries at one group that may end in a passing failure before the group fails.
     pub task_attempts: u32,
+    /// Claims of one task, by workers that died or gave it back, before its group fails.
+    pub claims_of_task: u32,
     /// Claims of one process's commit before the process fails.
     pub commit_claims: u32,
     /// The wait after a table's first failure; doubles with each further one.
@@ -70,6 +72,7 @@ impl Settings {
             commit_ttl: Duration::from_secs(60),
             check_interval: Duration::from_secs(30),
             task_attempts: 3,
+            claims_of_task: 6,
             commit_claims: 5,
             first_backoff: Duration::from_secs(60),
             longest_backoff: Duration::from_secs(6 * 3600),

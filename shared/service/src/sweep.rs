@@ -79,10 +79,37 @@ pub(crate) async fn look_at(
     row: &TableRow,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
-    match &row.active_process {
-        Some(process) => look_after(context, lease, row, process, deadline).await,
-        None => evaluate_and_start(context, lease, row).await,
+    let Some(process) = &row.active_process else {
+        return evaluate_and_start(context, lease, row).await;
+    };
+    match look_after(context, lease, row, process, deadline).await {
+        // One unreadable row does not stop the rest (case B11): it is told, and asked for again.
+        Err(CoordinationError::UnreadableRow { row: key, message }) => {
+            context.tell(Event::TableFailed {
+                table: row.table.clone(),
+                message: format!(
+                    "table {}: its process can't be looked after: row {key} can't be read: {message}",
+                    row.table
+                ),
+            });
+            look_again_later(context, lease, row).await
+        }
+        other => other,
     }
+}
+
+async fn look_again_later(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+) -> Result<(), CoordinationError> {
+    let conclusion = Conclusion {
+        evaluated_location: None,
+        text: row.conclusion.clone().unwrap_or_default(),
+        next_due_at: Some(context.ambient.now() + context.settings.check_interval),
+        failures: row.failures,
+    };
+    context.store.conclude(lease, row, &conclusion).await
 }
 
 /// Sees to a process under way: commits it if nobody did, and sends again what seems lost.
@@ -110,13 +137,7 @@ async fn look_after(
             send_again(context, &process_row, now).await?;
         }
     }
-    let conclusion = Conclusion {
-        evaluated_location: None,
-        text: row.conclusion.clone().unwrap_or_default(),
-        next_due_at: Some(now + context.settings.check_interval),
-        failures: row.failures,
-    };
-    context.store.conclude(lease, row, &conclusion).await
+    look_again_later(context, lease, row).await
 }
 
 /// Sends messages again for tasks that nobody works on and whose message is old: it may never have been sent, or

@@ -66,6 +66,10 @@ impl SeenTables {
         self.0.insert(seen.name, seen.location);
     }
 
+    pub(super) fn remove(&mut self, seen: &Seen) {
+        self.0.remove(&seen.name);
+    }
+
     /// Tables that are there.
     pub(super) fn len(&self) -> u64 {
         self.0
