@@ -10,7 +10,8 @@ Cured here (MiniStack 1.5.33):
 * plain, it binds every interface;
 * `?intelligent-tiering` on a bucket deletes or re-creates the *bucket*: configurations are kept apart;
 * DescribeAlarms in the query protocol gives fragments of alarms: whole alarms;
-* SQS has no StartMessageMoveTask, ListMessageMoveTasks: both are there.
+* SQS has no StartMessageMoveTask, ListMessageMoveTasks: both are there;
+* SQS's batch calls ask for permissions of their own, which AWS does not have: SendMessage allows SendMessageBatch.
 """
 
 import argparse
@@ -85,6 +86,7 @@ async def serve(listener: socket.socket) -> None:
 
     whole_alarms()
     message_moves()
+    batch_permissions()
 
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
@@ -240,6 +242,19 @@ def message_moves() -> None:
         return {"Results": [{name: content for name, content in task.items() if name != "TaskHandle"} for task in results]}
 
     sqs._HANDLERS.update({"StartMessageMoveTask": start, "ListMessageMoveTasks": listed})
+
+
+def batch_permissions() -> None:
+    """A batch call of SQS needs the permission of the single call."""
+    from ministack.core import iam_actions
+
+    original = iam_actions.extract_iam_action
+
+    def extract(service, *positional, **named):
+        action = original(service, *positional, **named)
+        return action.removesuffix("Batch") if service == "sqs" and action else action
+
+    iam_actions.extract_iam_action = extract
 
 
 if __name__ == "__main__":

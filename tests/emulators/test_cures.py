@@ -173,6 +173,34 @@ def test_a_long_poll_holds_nobody_up(endpoint):
         assert [message["Body"] for message in waiting.result()["Messages"]] == ["come"]
 
 
+def test_permission_to_send_one_message_is_permission_to_send_ten():
+    server = subprocess.Popen([sys.executable, ROOT / "localstack" / "mini_server.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        endpoint = server.stdout.readline().strip()
+        queue = seed.aws("sqs", endpoint).create_queue(QueueName="tasks")["QueueUrl"]
+        iam = seed.aws("iam", endpoint)
+        trust = {"Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}
+        role = iam.create_role(RoleName="sender", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        policy = {"Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}]}
+        iam.put_role_policy(RoleName="sender", PolicyName="send", PolicyDocument=json.dumps(policy))
+        keys = seed.aws("sts", endpoint).assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        sender = seed.aws(
+            "sqs",
+            endpoint,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+        entries = [{"Id": str(number), "MessageBody": "x"} for number in range(10)]
+        assert len(sender.send_message_batch(QueueUrl=queue, Entries=entries)["Successful"]) == 10
+        with pytest.raises(ClientError) as refused:
+            sender.receive_message(QueueUrl=queue)
+        assert refused.value.response["Error"]["Code"].startswith("AccessDenied")
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
 def test_alarms_are_described_whole(endpoint):
     client, name = seed.aws("cloudwatch", endpoint), new("alarm")
     put = {
