@@ -11,9 +11,8 @@ use icepress_model::BaseState;
 
 use super::{FinishedGroup, live::LiveTable};
 
-/// The outputs of `groups` that no snapshot refers to, for certain: only of groups of which an input is still live, which
-/// a commit of the group would have removed, and only while the planned snapshot is there, which expires before any
-/// later one. Nothing in `kept`, what the commit adds, is among them.
+/// The outputs of `groups` that no snapshot refers to, for certain; `loaded` must have no snapshot of the process itself.
+/// Nothing in `kept`, what the commit adds, is among them.
 pub(super) fn unused_outputs<'a>(
     loaded: &LoadedTable,
     base: &BaseState,
@@ -21,21 +20,31 @@ pub(super) fn unused_outputs<'a>(
     groups: impl Iterator<Item = &'a FinishedGroup>,
     kept: &HashSet<&str>,
 ) -> Vec<String> {
-    let planned = base.snapshot_id.get();
-    if loaded.metadata.snapshot_by_id(planned).is_none() {
+    if !history_is_whole(loaded, base) {
         return Vec::new();
     }
     let before = live.survivors(&HashSet::new());
     groups
-        .filter(|group| {
-            let mut inputs = group.group.inputs.iter();
-            inputs.any(|input| {
-                let places = live.inputs.get(&input.path).into_iter().flatten();
-                let mut numbers = places.map(|place| live.entry(*place).sequence_number);
-                numbers.any(|number| number == input.sequence_number.get())
-            })
-        })
         .flat_map(|group| group.result.data_file_paths())
         .filter(|path| !kept.contains(path.as_str()) && !before.has_path(path))
         .collect()
+}
+
+/// Whether everything that came after the base and that any snapshot builds on is still there to be looked at. A
+/// snapshot that expired could have been ours; the first of its descendants that is left has lost its parent.
+fn history_is_whole(loaded: &LoadedTable, base: &BaseState) -> bool {
+    let metadata = &loaded.metadata;
+    let Some(planned) = metadata.snapshot_by_id(base.snapshot_id.get()) else {
+        return false;
+    };
+    metadata
+        .snapshots()
+        .filter(|snapshot| {
+            // Version 1 has no sequence numbers, and clocks are not to be trusted alone.
+            snapshot.snapshot_id() != planned.snapshot_id()
+                && (snapshot.sequence_number() > planned.sequence_number()
+                    || snapshot.timestamp_ms() >= planned.timestamp_ms())
+        })
+        .filter_map(|snapshot| snapshot.parent_snapshot_id())
+        .all(|parent| metadata.snapshot_by_id(parent).is_some())
 }

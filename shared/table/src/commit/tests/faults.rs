@@ -236,10 +236,10 @@ async fn c42_of_two_runs_on_one_table_one_wins_and_the_other_leaves_nothing() {
     let after = world.storage.locations();
     world.process = ProcessId::from("p2");
     let failure = world.run(&base, vec![theirs]).await.unwrap_err();
-    assert!(
-        matches!(failure, CommitFailure::NothingLeft { .. }),
-        "{failure}"
-    );
+    match failure {
+        CommitFailure::NothingLeft { unused_files, .. } => assert_eq!(unused_files, ["q"]),
+        other => panic!("{other}"),
+    }
     assert_eq!(world.data_paths().await, ["b", "o"]);
     assert_eq!(world.storage.locations(), after);
     assert_nothing_lost_and_nothing_left(&world, &before).await;
