@@ -163,6 +163,8 @@ def added_files(catalog):
 
 
 MAKERS = [plain, parts, buckets, evolved, deleted, added_files]
+# Java's generic reader (1.11.0) passes over the table's name mapping and takes columns without ids as they come.
+JAVA_READS_BY_POSITION = {"py.added_files"}
 NAMES = [f"py.{maker.__name__}" for maker in MAKERS]
 
 
@@ -184,7 +186,8 @@ def test_the_rows_are_the_same(made, name):
     _, before, outcome, after, _ = made
     assert outcome[name]["outcome"] == "compacted", outcome[name]
     assert after.pyiceberg[name] == before.pyiceberg[name], canon.difference(before.pyiceberg[name], after.pyiceberg[name])
-    assert after.java[name] == before.java[name], canon.difference(before.java[name], after.java[name])
+    if name not in JAVA_READS_BY_POSITION:
+        assert after.java[name] == before.java[name], canon.difference(before.java[name], after.java[name])
     assert after.java_loose[name] == after.pyiceberg[name]
     if "rows" in before.chdb[name]:
         assert after.chdb[name].get("rows") == before.chdb[name]["rows"], after.chdb[name].get("error")
