@@ -10,6 +10,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Float32Type, Float64Type},
 };
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, NestedFieldRef, PrimitiveType,
@@ -54,10 +55,12 @@ impl NanCounts {
                 continue;
             };
             let mut array = &columns[*first];
+            let mut valid = array.nulls().cloned();
             for index in below {
                 array = array.as_struct().column(*index);
+                valid = NullBuffer::union(valid.as_ref(), array.nulls());
             }
-            *count += nans(array);
+            *count += nans(array, valid.as_ref());
         }
     }
 
@@ -82,44 +85,31 @@ fn floats(fields: &[NestedFieldRef], way: &mut Vec<usize>, found: &mut Vec<(i32,
     }
 }
 
-/// How many values are NaN. What lies under a NULL is no value.
-fn nans(array: &ArrayRef) -> u64 {
-    let count = match array.data_type() {
+/// How many values are NaN. What lies under a NULL is no value, be it the column's own or a struct's above it.
+fn nans(array: &ArrayRef, valid: Option<&NullBuffer>) -> u64 {
+    fn count<T: Copy>(
+        values: &[T],
+        valid: Option<&NullBuffer>,
+        is_nan: impl Fn(T) -> bool,
+    ) -> usize {
+        let nan = |index: &usize| is_nan(values[*index]);
+        match valid {
+            None => (0..values.len()).filter(nan).count(),
+            Some(valid) => valid.valid_indices().filter(nan).count(),
+        }
+    }
+    let found = match array.data_type() {
         DataType::Float32 => {
             let floats = array.as_primitive::<Float32Type>();
-            if floats.null_count() == 0 {
-                floats
-                    .values()
-                    .iter()
-                    .filter(|value| value.is_nan())
-                    .count()
-            } else {
-                floats
-                    .iter()
-                    .flatten()
-                    .filter(|value| value.is_nan())
-                    .count()
-            }
+            count(floats.values(), valid, f32::is_nan)
         }
         DataType::Float64 => {
             let floats = array.as_primitive::<Float64Type>();
-            if floats.null_count() == 0 {
-                floats
-                    .values()
-                    .iter()
-                    .filter(|value| value.is_nan())
-                    .count()
-            } else {
-                floats
-                    .iter()
-                    .flatten()
-                    .filter(|value| value.is_nan())
-                    .count()
-            }
+            count(floats.values(), valid, f64::is_nan)
         }
         _ => 0,
     };
-    count as u64
+    found as u64
 }
 
 /// What the entries of all files of a group share.

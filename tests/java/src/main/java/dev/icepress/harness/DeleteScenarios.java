@@ -89,7 +89,11 @@ final class DeleteScenarios {
 
   /** Keys of every type that a delete may compare, with the zeros and NaN among them. */
   private static void keyTypes(WriteCommand.Context c) {
-    Maker maker = c.table(Schemas.primitives(), PartitionSpec.unpartitioned()).append(8, 40);
+    // Java itself misses deletes where it has bounds of these two types: it compares them in another order than it
+    // wrote them, and takes the delete file for one that cannot match.
+    Maker maker =
+        c.table(Schemas.primitives(), PartitionSpec.unpartitioned(), "write.metadata.metrics.column.uid", "none", "write.metadata.metrics.column.fix", "none")
+            .append(8, 40);
     for (String column : new String[] {"flag", "i32", "f64", "f32", "day", "clock", "ts", "tsz", "text", "uid", "fix", "bin", "dec_small", "dec_mid", "dec_big"}) {
       // A boolean key would empty the table: it goes together with another.
       if (column.equals("flag")) {

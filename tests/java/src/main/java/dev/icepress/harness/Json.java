@@ -33,8 +33,13 @@ final class Json {
     }
   }
 
-  static String row(Record record) {
-    return text(plain(record));
+  /** The first {@code columns} fields of a record. */
+  static String row(Record record, int columns) {
+    List<Object> fields = new ArrayList<>();
+    for (int i = 0; i < columns; i++) {
+      fields.add(plain(record.get(i)));
+    }
+    return text(fields);
   }
 
   private static Object plain(Object value) {

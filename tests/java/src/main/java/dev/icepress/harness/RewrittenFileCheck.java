@@ -186,7 +186,8 @@ record RewrittenFileCheck(
 
   private static FilterPredicate equal(ColumnDescriptor column, ColumnFacts.Leaf leaf, Object value) {
     String path = String.join(".", column.getPath());
-    if (column.getPath().length != 1 && path.chars().filter(c -> c == '.').count() != column.getPath().length - 1) {
+    if (path.chars().filter(c -> c == '.').count() != column.getPath().length - 1) {
+      // The filter interface splits names at dots, so a name with one cannot be asked for.
       return null;
     }
     if (value instanceof Integer i) {

@@ -36,10 +36,12 @@ final class RowsCommand {
 
   private static long write(Table table, Path file) throws IOException {
     long count = 0;
+    // Where position deletes apply, Java's reader leaves its own position column at the end of the row.
+    int columns = table.schema().columns().size();
     try (CloseableIterable<Record> records = IcebergGenerics.read(table).build();
         BufferedWriter writer = Files.newBufferedWriter(file)) {
       for (Record record : records) {
-        writer.write(Json.row(record));
+        writer.write(Json.row(record, columns));
         writer.newLine();
         count++;
       }
