@@ -29,7 +29,7 @@ def compacted_right(warehouse, icepress, how):
 @pytest.mark.parametrize("how", ["environment", "yaml", "toml"])
 def test_java_catalog_without_the_type_column(java, icepress, tmp_path, how):
     """Java's JdbcCatalog before views, and PyIceberg before 0.12, made the table without iceberg_type."""
-    warehouse = readers.Warehouse(tmp_path, catalog="old_lake")
+    warehouse = readers.Warehouse(tmp_path, catalog="lake")
     warehouse.java("write", "--only", SOME, "--schema-version", "V0")
     with sqlite3.connect(warehouse.db) as db:
         columns = [row[1] for row in db.execute("pragma table_info(iceberg_tables)")]

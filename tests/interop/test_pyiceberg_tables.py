@@ -93,7 +93,7 @@ def parts(catalog):
     spec = partitioned((2, MonthTransform(), "month"), (3, TruncateTransform(6), "kind_trunc"))
     table = catalog.create_table("py.parts", EVENTS, partition_spec=spec)
     for i in range(8):
-        append(table, i * 30, 30)
+        append(table, i * 3, 30)
 
 
 def buckets(catalog):

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import shutil
 import sqlite3
 import subprocess
 import threading
@@ -13,11 +14,23 @@ WELL = ["types.plain_v2", "deletes.positions"]
 ILL = "types.plain_v1"
 
 
-@pytest.fixture
-def warehouse(java, tmp_path):
-    warehouse = readers.Warehouse(tmp_path)
+@pytest.fixture(scope="module")
+def pristine(java, tmp_path_factory):
+    """The tables as written, and a copy of the folder to put back: tables know their place, so it stays the same."""
+    warehouse = readers.Warehouse(tmp_path_factory.mktemp("wrong") / "here")
     warehouse.java("write", "--only", ",".join([*WELL, ILL]))
-    return warehouse
+    rows, check = warehouse.java_rows(*WELL), warehouse.java_check(*WELL)
+    copy = warehouse.folder.with_name("copy")
+    shutil.copytree(warehouse.folder, copy)
+    return warehouse.folder, copy, rows, check
+
+
+@pytest.fixture
+def warehouse(pristine):
+    folder, copy, _, _ = pristine
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    return readers.Warehouse(folder)
 
 
 def metadata(warehouse, name=ILL):
@@ -106,9 +119,8 @@ ILLS = [
 
 
 @pytest.mark.parametrize("ill", ILLS)
-def test_one_ill_table_does_not_hold_up_the_others(warehouse, icepress, ill):
-    before = warehouse.java_rows(*WELL)
-    old = warehouse.java_check(*WELL)
+def test_one_ill_table_does_not_hold_up_the_others(pristine, warehouse, icepress, ill):
+    _, _, before, old = pristine
     ill(warehouse)
     location = warehouse.metadata_location(ILL)
     files = sorted(str(file) for file in (warehouse.data / "types" / "plain_v1").rglob("*.parquet"))
@@ -134,9 +146,9 @@ def test_one_ill_table_does_not_hold_up_the_others(warehouse, icepress, ill):
     assert again[ILL]["reason"] and "\n" not in again[ILL]["reason"]
 
 
-def test_a_table_that_is_dropped_meanwhile(warehouse, icepress):
+def test_a_table_that_is_dropped_meanwhile(pristine, warehouse, icepress):
     """Dropped and purged while the run is at it: whatever was reached, the others are done and nothing breaks down."""
-    before = warehouse.java_rows(*WELL)
+    _, _, before, _ = pristine
     runner = icepress(warehouse)
     command = [str(runner_binary()), "--state", str(runner.state), "run", "--once"]
     process = subprocess.Popen(

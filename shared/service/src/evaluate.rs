@@ -109,3 +109,9 @@ pub(crate) fn conclusion_of_plan(plan: &TablePlan) -> String {
 pub(crate) fn conclusion_of_failure(message: &str) -> String {
     json!({ "failure": message }).to_string()
 }
+
+/// The failure that a row's conclusion tells of, if it is one.
+pub(crate) fn failure_of_conclusion(conclusion: &str) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_str(conclusion).ok()?;
+    Some(json.get("failure")?.as_str()?.to_owned())
+}

@@ -114,8 +114,12 @@ impl Collector {
         let seen = std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
         let errors =
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiting = waiting(context).await;
         let mut tables = Vec::with_capacity(seen.len());
-        for (table, seen) in seen {
+        for (table, mut seen) in seen {
+            if !seen.committed && seen.failed.is_none() && seen.refused.is_none() {
+                seen.failed = waiting.get(&table).cloned();
+            }
             tables.push(report_of(context, table, seen).await);
         }
         let count = |outcome| {
@@ -136,6 +140,28 @@ impl Collector {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         change(tables.entry(table.clone()).or_default());
     }
+}
+
+/// Tables that failed before and wait until they are tried again, with why: nothing was done about them, and all is not
+/// well.
+async fn waiting(context: &Context) -> BTreeMap<TableId, String> {
+    let mut waiting = BTreeMap::new();
+    for bucket in context.settings.buckets.all() {
+        let rows = context.store.tables(bucket).await.unwrap_or_default();
+        for row in rows.into_iter().flatten().filter(|row| row.failures > 0) {
+            let failure = row
+                .conclusion
+                .as_deref()
+                .and_then(evaluate::failure_of_conclusion)
+                .unwrap_or_else(|| "see explain".to_owned());
+            let reason = format!(
+                "it failed {} times in a row and waits before it is tried again: {failure}",
+                row.failures
+            );
+            waiting.insert(row.table, reason);
+        }
+    }
+    waiting
 }
 
 async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport {
