@@ -10,7 +10,7 @@ use parquet::{
         ProjectionMask,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     },
-    file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader},
+    file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader},
 };
 
 use super::Reading;
@@ -173,8 +173,49 @@ fn footer_of(file: &SourceFile, tail: &[u8]) -> Result<ParquetMetaData> {
         .ok_or_else(|| corrupt(&file.path, "its footer is cut off"))?;
     guarded(&file.path, || {
         ParquetMetaDataReader::decode_metadata(footer)
+            .and_then(mend_dictionary_offsets)
             .map_err(|error| from_decode(&error, &file.path))
     })
+}
+
+/// Where a column begins according to Parquet's own Java reader: at its dictionary page only if that lies before the
+/// first data page. Old writers left a 0 there, or something else that means nothing.
+fn mend_dictionary_offsets(metadata: ParquetMetaData) -> parquet::errors::Result<ParquetMetaData> {
+    let is_odd = |column: &ColumnChunkMetaData| {
+        column
+            .dictionary_page_offset()
+            .is_some_and(|dictionary| dictionary <= 0 || dictionary >= column.data_page_offset())
+    };
+    let groups = metadata.row_groups();
+    if !groups
+        .iter()
+        .any(|group| group.columns().iter().any(is_odd))
+    {
+        return Ok(metadata);
+    }
+    let mended = groups
+        .iter()
+        .map(|group| {
+            let columns = group
+                .columns()
+                .iter()
+                .map(|column| {
+                    let column = column.clone();
+                    if !is_odd(&column) {
+                        return Ok(column);
+                    }
+                    let builder = column.into_builder();
+                    builder.set_dictionary_page_offset(None).build()
+                })
+                .collect::<parquet::errors::Result<_>>()?;
+            group
+                .clone()
+                .into_builder()
+                .set_column_metadata(columns)
+                .build()
+        })
+        .collect::<parquet::errors::Result<_>>()?;
+    Ok(metadata.into_builder().set_row_groups(mended).build())
 }
 
 fn shape(reading: &Reading, file: &SourceFile, metadata: ParquetMetaData) -> Result<OpenFile> {

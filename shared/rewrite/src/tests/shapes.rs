@@ -409,3 +409,42 @@ fn decimals_uuids_fixed_and_binary_of_several_physical_types() {
         wide.value(0)
     );
 }
+
+/// Old writers left a dictionary offset of 0 in columns that have no dictionary.
+#[test]
+fn dictionary_offsets_that_mean_nothing_are_ignored() {
+    use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter};
+    let mut table = TestTable::new(vec![optional(1, "n", PrimitiveType::Long)]);
+    let path = table.next_path("parquet");
+    let rows = batch(vec![(
+        field(1, "n", DataType::Int64),
+        super::support::int64([1, 2, 3]),
+    )]);
+    let plain = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .build();
+    super::support::write_parquet(&path, &rows, plain);
+    let content = std::fs::read(&path).unwrap();
+    let tail: [u8; 4] = content[content.len() - 8..content.len() - 4]
+        .try_into()
+        .unwrap();
+    let footer = content.len() - 8 - u32::from_le_bytes(tail) as usize;
+    let metadata: ParquetMetaData =
+        ParquetMetaDataReader::decode_metadata(&content[footer..content.len() - 8]).unwrap();
+    let group = metadata.row_group(0).clone();
+    let column = group.column(0).clone().into_builder();
+    let column = column.set_dictionary_page_offset(Some(0)).build().unwrap();
+    let group = group
+        .into_builder()
+        .set_column_metadata(vec![column])
+        .build()
+        .unwrap();
+    let metadata = metadata.into_builder().set_row_groups(vec![group]).build();
+    let mut changed = content[..footer].to_vec();
+    ParquetMetaDataWriter::new(&mut changed, &metadata)
+        .finish()
+        .unwrap();
+    std::fs::write(&path, changed).unwrap();
+    table.adopt(1, &path, 3);
+    assert_eq!(longs(&table.rewritten(), "n"), [Some(1), Some(2), Some(3)]);
+}
