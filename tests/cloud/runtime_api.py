@@ -190,12 +190,21 @@ def scheduled_event() -> dict:
 class Mapping:
     """What Lambda's event source mapping does for one queue: batch size 1, partial batch responses honoured.
 
-    `timeout_seconds` stands in for the function's, `retry_after` for what is left of a failed message's visibility timeout.
+    To try the same in less time, `timeout_seconds` stands in for the function's, `retry_crashed` and `retry_refused` for what is left
+    of a message's visibility timeout after the function died, and after it reported the message as failed.
     """
 
-    def __init__(self, sqs, queue_url: str, function: Function, timeout_seconds: float | None = None, retry_after: int | None = None):
+    def __init__(
+        self,
+        sqs,
+        queue_url: str,
+        function: Function,
+        timeout_seconds: float | None = None,
+        retry_crashed: int | None = None,
+        retry_refused: int | None = None,
+    ):
         self.sqs, self.queue_url, self.function = sqs, queue_url, function
-        self.timeout_seconds, self.retry_after = timeout_seconds, retry_after
+        self.timeout_seconds, self.retry_crashed, self.retry_refused = timeout_seconds, retry_crashed, retry_refused
         self.arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.handled = 0
         self.refused: list[str] = []
@@ -230,14 +239,14 @@ class Mapping:
         try:
             answer = self.function.invoke(event, self.timeout_seconds) or {}
             failed = {failure["itemIdentifier"] for failure in answer.get("batchItemFailures", [])}
-            refusal = message["MessageId"] if message["MessageId"] in failed else None
+            refusal, rest = (message["MessageId"] if message["MessageId"] in failed else None), self.retry_refused
         except FunctionError as error:
-            refusal = str(error)
+            refusal, rest = str(error), self.retry_crashed
         if refusal is not None:
             self.refused.append(refusal)
-            if self.retry_after is not None:
+            if rest is not None:
                 handle = message["ReceiptHandle"]
-                self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=handle, VisibilityTimeout=self.retry_after)
+                self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=handle, VisibilityTimeout=rest)
             return True
         self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
         self.handled += 1
