@@ -36,7 +36,7 @@ def test_chdb_and_java_count_the_same_rows(before):
         for name, answer in before.chdb.items()
         if "rows" in answer and len(answer["rows"]) != len(before.java[name])
     }
-    assert wrong == expected.CHDB_WRONG_ABOUT_DELETES
+    assert wrong <= expected.CHDB_WRONG_ABOUT_DELETES
 
 
 def test_the_check_finds_each_lie(java, tmp_path):
