@@ -20,7 +20,7 @@ variable "optimizer_zip" {
 }
 
 variable "table_locations" {
-  description = "Where the tables lie in S3, each as BUCKET or BUCKET/PREFIX. The functions may read and write under these and nowhere else."
+  description = "Where the tables lie in S3, each as BUCKET or BUCKET/PREFIX. The functions may read and write under these and nowhere else. [\"*\"] is every bucket: for accounts that hold nothing but tables, and for emulators."
   type        = list(string)
 
   validation {
@@ -29,8 +29,8 @@ variable "table_locations" {
   }
 
   validation {
-    condition     = alltrue([for location in var.table_locations : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^*?]*)?$", location))])
-    error_message = "each of table_locations must look like my-bucket or my-bucket/warehouse, without s3:// and without * or ?."
+    condition     = alltrue([for location in var.table_locations : location == "*" || can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^*?]*)?$", location))])
+    error_message = "each of table_locations must look like my-bucket or my-bucket/warehouse, without s3:// and without * or ?, or be * alone for every bucket."
   }
 }
 

@@ -67,7 +67,7 @@ def init_arguments() -> list[str]:
 class Deployment:
     """One apply of infra/ on an emulator. The configuration is copied into the run's folder, so that runs do not meet."""
 
-    def __init__(self, children: Children, terraform: str, run: pathlib.Path, endpoint: str, zips: dict[str, pathlib.Path], machine: str):
+    def __init__(self, children: Children, terraform: str, run: pathlib.Path, endpoint: str, zips: dict[str, pathlib.Path], machine: str, locations: list[str]):
         self.children = children
         self.log = run / "terraform.log"
         self.outputs: dict = {}
@@ -82,6 +82,7 @@ class Deployment:
             "scheduler_zip": str(zips["scheduler"].resolve()),
             "optimizer_zip": str(zips["optimizer"].resolve()),
             "architecture": "arm64" if machine in ("aarch64", "arm64") else "x86_64",
+            "table_locations": locations,
             "log_filter": os.environ.get("RUST_LOG", "info"),
         }
         (source / "localstack" / "terraform" / "run.auto.tfvars.json").write_text(json.dumps(variables))

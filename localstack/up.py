@@ -114,7 +114,7 @@ def table_file(endpoint: str) -> str:
     return table.inspect.files().to_pylist()[0]["file_path"].removeprefix(f"s3://{seed.BUCKET}/")
 
 
-def show(endpoint: str, stack: deployment.Deployment, run: pathlib.Path, seeded: bool) -> None:
+def show(endpoint: str, stack: deployment.Deployment, run: pathlib.Path, seeded: bool, once: bool) -> None:
     """How a person looks at what runs."""
     print(
         f"""
@@ -126,7 +126,7 @@ def show(endpoint: str, stack: deployment.Deployment, run: pathlib.Path, seeded:
   aws dynamodb scan --table-name {stack.outputs['state_table_name']}
   server log: {run / 'server.log'}
 
-  tables under s3://{seed.BUCKET}/warehouse in any Glue database are looked after, each minute{': ' + seed.DATABASE + '.events is there already' if seeded else ''}.
+  {f"tables under s3://{seed.BUCKET}/warehouse" if once else "tables"} in any Glue database are looked after, each minute{': ' + seed.DATABASE + '.events is there already' if seeded else ''}.
   PyIceberg: cd {HERE} && {sys.executable} -c 'import seed; print(seed.look(seed.catalog("{endpoint}").load_table(("{seed.DATABASE}", "events"))))'
 """,
         flush=True,
@@ -148,7 +148,9 @@ def main() -> int:
         endpoint = start_emulator(children, options, run)
         say(f"{options.emulator} listens on {endpoint}")
         zips = bootstraps.zips(children, run, options.scheduler, options.optimizer)
-        stack = deployment.Deployment(children, terraform, run, endpoint, zips, platform.machine())
+        # --once proves that the roles suffice with no more than they need; who stays may make tables wherever they like.
+        locations = [f"{seed.BUCKET}/warehouse"] if options.once else ["*"]
+        stack = deployment.Deployment(children, terraform, run, endpoint, zips, platform.machine(), locations)
         say("applying infra/ (about a minute and a half: most of it are the provider's own waits)")
         stack.begin_apply()
         before = None
@@ -157,7 +159,7 @@ def main() -> int:
             say(f"seeded {seed.DATABASE}.events: {before.data_files} data files, {before.rows} rows")
         stack.finish_apply()
         say("infra/ is applied; the schedule ticks each minute")
-        show(endpoint, stack, run, before is not None)
+        show(endpoint, stack, run, before is not None, options.once)
         if options.once:
             verify(endpoint, stack, before, options.wait)
             say("all well")
@@ -179,6 +181,8 @@ def main() -> int:
         children.end_all()
         for bulky in ("tmp", "src"):
             shutil.rmtree(run / bulky, ignore_errors=True)
+        for bulky in run.glob("*.zip"):
+            bulky.unlink()
 
 
 def tail(log: pathlib.Path, lines: int = 40) -> None:

@@ -136,3 +136,31 @@ run "own_key" {
     error_message = "the functions must be able to use the keys, and only these"
   }
 }
+
+run "every_bucket" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  variables {
+    table_locations = ["*"]
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.optimizer_policy_json).Statement : statement.Resource
+      if statement.Effect == "Allow" && contains(flatten([statement.Action]), "s3:PutObject")
+    ])) == toset(["arn:aws:s3:::icepress-payload/*", "arn:aws:s3:::*/*"])
+    error_message = "* must mean every bucket"
+  }
+
+  assert {
+    condition = anytrue([
+      for statement in jsondecode(output.optimizer_policy_json).Statement :
+      statement.Effect == "Deny" && statement.Resource == "*" && contains(flatten([statement.Action]), "s3:DeleteObject*")
+    ])
+    error_message = "deleting must stay denied whatever the locations"
+  }
+}
