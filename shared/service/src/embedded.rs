@@ -58,32 +58,6 @@ pub async fn run_once(
     Ok(collector.report(&context).await)
 }
 
-/// Works for ever, or until asked to stop: a round, then a rest of `interval`.
-pub async fn run(
-    context: &Context,
-    optimizers: usize,
-    interval: Duration,
-    stop: &Stop,
-) -> Result<(), CoordinationError> {
-    const GLANCE: Duration = Duration::from_millis(250);
-    while !stop.requested() {
-        let round = async {
-            tick(context, Deadline::NONE).await?;
-            optimize_all(context, optimizers, stop).await
-        };
-        if let Err(error) = round.await {
-            context.tell(Event::Notice {
-                message: format!("this round failed, the next begins in {interval:?}: {error}"),
-            });
-        }
-        let until = context.ambient.clock.monotonic() + interval;
-        while !stop.requested() && context.ambient.clock.monotonic() < until {
-            context.ambient.clock.sleep(GLANCE).await;
-        }
-    }
-    Ok(())
-}
-
 enum Outstanding {
     /// Nothing is due, and no process is under way.
     Nothing,
