@@ -90,12 +90,7 @@ impl SqliteFile {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
             .foreign_keys(true);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(connect.clone())
-            .await
-            .map_err(|error| opening_failed(path, error))?;
+        let writer = connect_writer(path, &connect, &ambient).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .min_connections(0)
@@ -215,6 +210,41 @@ fn configuration(path: &Path, message: String) -> CoordinationError {
         store: path.display().to_string(),
         message,
     }
+}
+
+/// Opens the connection that writes. SQLite does not wait for others, whatever the time-out, where a new file is being
+/// switched to its write-ahead log: it says "locked" at once, so waiting is up to us.
+async fn connect_writer(
+    path: &Path,
+    connect: &SqliteConnectOptions,
+    ambient: &Ambient,
+) -> Result<SqlitePool> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let give_up = ambient.clock.monotonic() + BUSY_TIMEOUT;
+    loop {
+        let opened = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .connect_with(connect.clone())
+            .await;
+        match opened {
+            Ok(pool) => return Ok(pool),
+            Err(error) if is_locked(&error) && ambient.clock.monotonic() < give_up => {
+                ambient.clock.sleep(PAUSE + ambient.jitter(PAUSE)).await;
+            }
+            Err(error) => return Err(opening_failed(path, error)),
+        }
+    }
+}
+
+/// Whether SQLite says that somebody else has the file locked: `SQLITE_BUSY`, with or without details above its lowest
+/// byte.
+fn is_locked(error: &sqlx::Error) -> bool {
+    const SQLITE_BUSY: u32 = 5;
+    let code = error
+        .as_database_error()
+        .and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
 }
 
 fn opening_failed(path: &Path, error: sqlx::Error) -> CoordinationError {
