@@ -365,7 +365,16 @@ async fn send(
         .collect();
     let bucket = context.bucket_of(table);
     let now = context.ambient.now();
-    let results = context.queue.send(bucket, &messages).await?;
+    let results = match context.queue.send(bucket, &messages).await {
+        Ok(results) => results,
+        // The process stands: the next check sends again. The other tables need not wait for it.
+        Err(error) => {
+            context.tell(Event::Notice {
+                message: format!("the tasks of table {table} were not sent yet: {error}"),
+            });
+            return Ok(());
+        }
+    };
     for (task, result) in tasks.iter().zip(results) {
         match result {
             Ok(()) => context.store.note_sent(task, now).await?,
