@@ -7,9 +7,11 @@
 mod clock;
 mod faults;
 mod lab;
+mod mute_queue;
 mod rows;
 
 pub use clock::ShiftedClock;
 pub use faults::{CatalogFault, FaultyCatalog};
 pub use lab::{Events, Lab, settings_for_tests};
+pub use mute_queue::MuteQueue;
 pub use rows::{Row, read_table_rows, write_rows};

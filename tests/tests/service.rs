@@ -1,7 +1,7 @@
 //! Scheduler and optimizers on real tables, with what goes wrong in the field. Each name carries the case it shows.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use icepress_coordination::{ClaimOutcome, ReportOutcome, TaskMessage, TaskState};
 use icepress_model::{Attempt, BucketId, ProcessOutcome, TableId, TaskId};
@@ -10,7 +10,7 @@ use icepress_service::{
     embedded::{Stop, TableOutcome, run_once},
     handle, tick,
 };
-use icepress_tests::{CatalogFault, Lab, settings_for_tests};
+use icepress_tests::{CatalogFault, Lab, MuteQueue, settings_for_tests};
 
 async fn run(lab: &Lab, worker: &str) -> icepress_service::embedded::RunReport {
     run_once(&lab.worker(settings_for_tests(worker)), 2, &Stop::default())
@@ -120,6 +120,58 @@ async fn an_unchanged_table_is_not_looked_at_and_a_changed_one_is() {
         })
         .collect();
     assert_eq!(looked_at, vec![busy]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tick_plans_what_it_saw_whichever_buckets_come_first() {
+    let lab = Lab::new(19).await;
+    let mut tables = Vec::new();
+    for index in 0..12 {
+        let table = lab.create_table(&format!("t{index}"), &[]).await;
+        lab.append_numbered(&table, &["eu"], 6, 1, 0).await;
+        tables.push(table);
+    }
+    let worker = lab.worker(settings_for_tests("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+
+    let mut planned: Vec<TableId> = lab
+        .take_events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Planned { table, .. } => Some(table),
+            _ => None,
+        })
+        .collect();
+    planned.sort();
+    tables.sort();
+    assert_eq!(planned, tables, "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_takes_nothing_for_one_table_holds_up_no_other_and_loses_no_task() {
+    let lab = Lab::new(20).await;
+    let mute = lab.create_table("mute", &[]).await;
+    let heard = lab.create_table("heard", &[]).await;
+    for table in [&mute, &heard] {
+        lab.append_numbered(table, &["eu"], 6, 1, 0).await;
+    }
+    let mut worker = lab.worker(settings_for_tests("a"));
+    let queue = MuteQueue::around(Arc::clone(&worker.queue));
+    worker.queue = Arc::clone(&queue) as _;
+    queue.mute(Some(&mute));
+
+    let messages = planned(&worker).await;
+    let told: Vec<TableId> = messages.into_iter().map(|message| message.table).collect();
+    assert_eq!(told, [heard]);
+    assert!(lab.take_events().iter().any(
+        |event| matches!(event, Event::Notice { message } if message.contains("lab.tests.mute"))
+    ));
+
+    queue.mute(None);
+    lab.clock.advance(worker.settings.check_interval * 2);
+    let report = run_once(&worker, 2, &Stop::default()).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert_eq!(lab.rows(&mute).await.1.len(), 1, "compacted after all");
 }
 
 #[tokio::test(flavor = "multi_thread")]

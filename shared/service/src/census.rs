@@ -5,6 +5,8 @@
 
 mod digest;
 
+use std::collections::BTreeSet;
+
 use futures::future::join_all;
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, MarkOutcome};
@@ -51,12 +53,13 @@ pub(crate) async fn databases(context: &Context) -> Vec<(BucketId, DatabaseId)> 
     databases
 }
 
-/// Lists one database, marks what is new or moved as due, and remembers what it saw.
+/// Lists one database, marks what is new or moved as due, and remembers what it saw. Says in which buckets it made
+/// something due.
 pub(crate) async fn take(
     context: &Context,
     lease: &Lease,
     database: &DatabaseId,
-) -> Result<(), CensusError> {
+) -> Result<BTreeSet<BucketId>, CensusError> {
     let listed = list(context, database).await?;
     let last_seen = SeenTables::decode(&context.store.digest(database).await?);
     let now = context.ambient.now();
@@ -76,13 +79,17 @@ pub(crate) async fn take(
     }
     let tables = seen.len();
 
+    let mut marked = BTreeSet::new();
     for some in changed.chunks(MARKS_AT_ONCE) {
         let marks = some
             .iter()
             .map(|(table, location)| mark(context, table, location, now));
         for ((table, location), outcome) in some.iter().zip(join_all(marks).await) {
             match outcome {
-                Ok(()) => {}
+                Ok(MarkOutcome::AlreadyKnown) => {}
+                Ok(MarkOutcome::Marked) => {
+                    marked.insert(context.bucket_of(table));
+                }
                 // One unreadable row does not stop the rest (case B11). It stays out of the digest, so that its table
                 // is marked again until somebody has mended it.
                 Err(CoordinationError::UnreadableRow { row, message }) => {
@@ -112,7 +119,7 @@ pub(crate) async fn take(
         tables,
         changed: changed.len() as u64,
     });
-    Ok(())
+    Ok(marked)
 }
 
 async fn mark(
@@ -120,7 +127,7 @@ async fn mark(
     table: &TableId,
     location: &MetadataLocation,
     now: TimestampMs,
-) -> Result<(), CoordinationError> {
+) -> Result<MarkOutcome, CoordinationError> {
     let bucket = context.bucket_of(table);
     let outcome = context.store.mark_due(bucket, table, location, now).await?;
     if outcome == MarkOutcome::AlreadyKnown {
@@ -128,7 +135,7 @@ async fn mark(
             table: table.clone(),
         });
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// All Iceberg tables of a database with their state. Where the listing does not carry it, the table is loaded; one
