@@ -148,6 +148,38 @@ async fn one_tick_plans_what_it_saw_whichever_buckets_come_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_idle_tick_takes_no_lease_until_the_bucket_has_rested_long() {
+    let lab = Lab::new(21).await;
+    let table = lab.create_table("events", &[]).await;
+    lab.append_numbered(&table, &["eu"], 6, 1, 0).await;
+    run(&lab, "a").await;
+    let worker = lab.worker(settings_for_tests("a"));
+    let epochs = async || {
+        let rows = worker.store.buckets(worker.settings.buckets).await.unwrap();
+        rows.iter().map(|row| row.epoch.get()).collect::<Vec<_>>()
+    };
+    // What the run committed itself is seen once more by a census, which remembers it.
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let before = epochs().await;
+
+    let report = tick(&worker, Deadline::NONE).await.unwrap();
+    assert_eq!(report.swept, worker.settings.buckets.0.get());
+    assert_eq!(epochs().await, before, "reads alone");
+
+    lab.clock.advance(worker.settings.longest_rest);
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let after: Vec<u64> = before.iter().map(|epoch| epoch + 1).collect();
+    assert_eq!(epochs().await, after, "once in a while each row says so");
+
+    lab.append_numbered(&table, &["eu"], 6, 1, 100).await;
+    let report = run(&lab, "a").await;
+    assert_eq!(
+        report.compacted, 1,
+        "change is seen all the same: {report:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_takes_nothing_for_one_table_holds_up_no_other_and_loses_no_task() {
     let lab = Lab::new(20).await;
     let mute = lab.create_table("mute", &[]).await;

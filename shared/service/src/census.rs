@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CoordinationError, Lease, MarkOutcome};
+use icepress_coordination::{CoordinationError, Digest, Lease, MarkOutcome};
 use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
 use thiserror::Error;
 
@@ -53,17 +53,32 @@ pub(crate) async fn databases(context: &Context) -> Vec<(BucketId, DatabaseId)> 
     databases
 }
 
-/// Lists one database, marks what is new or moved as due, and remembers what it saw. Says in which buckets it made
-/// something due.
-pub(crate) async fn take(
-    context: &Context,
-    lease: &Lease,
-    database: &DatabaseId,
-) -> Result<BTreeSet<BucketId>, CensusError> {
-    let listed = list(context, database).await?;
-    let last_seen = SeenTables::decode(&context.store.digest(database).await?);
-    let now = context.ambient.now();
+/// What a listing of one database showed, beside what was seen last.
+pub(crate) struct Look {
+    /// The database.
+    pub(crate) database: DatabaseId,
+    /// The record that it was compared with.
+    last: Digest,
+    /// The record to be: what was listed, and what is missing for the first time.
+    seen: SeenTables,
+    /// Tables that are new or moved.
+    changed: Vec<(TableId, MetadataLocation)>,
+    /// Names' hashes of tables that two complete listings lacked.
+    gone: Vec<u64>,
+}
 
+impl Look {
+    /// Whether there is anything to write: an idle database is listed, and nothing more.
+    pub(crate) fn found_nothing_new(&self) -> bool {
+        self.changed.is_empty() && self.gone.is_empty() && self.seen.encode() == self.last
+    }
+}
+
+/// Lists one database and compares. Needs no lease, since it writes nothing.
+pub(crate) async fn look(context: &Context, database: &DatabaseId) -> Result<Look, CensusError> {
+    let listed = list(context, database).await?;
+    let last = context.store.digest(database).await?;
+    let last_seen = SeenTables::decode(&last);
     let mut changed = Vec::new();
     let mut seen = SeenTables::default();
     for (table, location) in listed {
@@ -77,8 +92,42 @@ pub(crate) async fn take(
         }
         seen.insert(entry);
     }
-    let tables = seen.len();
+    context.tell(Event::DatabaseListed {
+        database: database.to_string(),
+        tables: seen.len(),
+        changed: changed.len() as u64,
+    });
+    let gone = seen.carry_over_missing(&last_seen);
+    Ok(Look {
+        database: database.clone(),
+        last,
+        seen,
+        changed,
+        gone,
+    })
+}
 
+/// Marks what is new or moved as due, and remembers what was seen, under the lease of the database's bucket. Says in
+/// which buckets it made something due.
+pub(crate) async fn record(
+    context: &Context,
+    lease: &Lease,
+    look: Look,
+) -> Result<BTreeSet<BucketId>, CensusError> {
+    // Somebody else's census came between: its record is newer than this look.
+    let stale = context.store.digest(&look.database).await? != look.last;
+    let Look {
+        database,
+        last,
+        mut seen,
+        changed,
+        gone,
+    } = if stale {
+        self::look(context, &look.database).await?
+    } else {
+        look
+    };
+    let now = context.ambient.now();
     let mut marked = BTreeSet::new();
     for some in changed.chunks(MARKS_AT_ONCE) {
         let marks = some
@@ -103,22 +152,13 @@ pub(crate) async fn take(
             }
         }
     }
-
-    let gone = seen.carry_over_missing(&last_seen);
     if !gone.is_empty() {
-        mark_gone(context, database, &gone).await?;
+        mark_gone(context, &database, &gone).await?;
     }
-    if seen != last_seen {
-        context
-            .store
-            .put_digest(lease, database, &seen.encode())
-            .await?;
+    let digest = seen.encode();
+    if digest != last {
+        context.store.put_digest(lease, &database, &digest).await?;
     }
-    context.tell(Event::DatabaseListed {
-        database: database.to_string(),
-        tables,
-        changed: changed.len() as u64,
-    });
     Ok(marked)
 }
 

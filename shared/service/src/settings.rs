@@ -17,6 +17,9 @@ pub struct Settings {
     pub lease_ttl: Duration,
     /// How long after a lease's end others wait, for clocks that disagree.
     pub lease_guard: Duration,
+    /// A bucket in which nothing happens is swept under a lease at least this often, so that its row shows that
+    /// somebody looks after it, and those that were looked at longest ago come first.
+    pub longest_rest: Duration,
     /// How long a claim on a task lasts without renewal. It is renewed at a third of this while work goes on, so it
     /// only bounds how long the work of a dead optimizer waits.
     pub claim_ttl: Duration,
@@ -68,6 +71,7 @@ impl Settings {
             buckets: BucketCount(NonZeroU32::MIN.saturating_add(7)),
             lease_ttl: Duration::from_secs(20),
             lease_guard: Duration::from_secs(1),
+            longest_rest: Duration::from_secs(900),
             claim_ttl: Duration::from_secs(30),
             commit_ttl: Duration::from_secs(60),
             check_interval: Duration::from_secs(30),

@@ -22,6 +22,7 @@ pub struct TickReport {
 }
 
 /// What one bucket's turn came to.
+#[derive(Default)]
 struct Turn {
     /// Whether census and sweep got to their end.
     completed: bool,
@@ -38,14 +39,14 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
     rows.sort_by_key(|row| (row.last_swept_at, row.bucket));
     let databases = census::databases(context).await;
     let mut report = TickReport::default();
-    let mut swept = BTreeSet::new();
-    let mut missed = BTreeSet::new();
+    let mut swept: BTreeSet<BucketId> = BTreeSet::new();
+    let mut missed: BTreeSet<BucketId> = BTreeSet::new();
     for row in &rows {
         if !has_time(context, deadline) {
             report.not_begun += 1;
             continue;
         }
-        match work_bucket(context, row.bucket, &databases, deadline).await? {
+        match work_bucket(context, row, &databases, deadline).await? {
             None => report.held_by_others += 1,
             Some(turn) => {
                 missed.extend(turn.marked.intersection(&swept));
@@ -58,10 +59,10 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
             }
         }
     }
-    for bucket in missed {
+    for row in rows.iter().filter(|row| missed.contains(&row.bucket)) {
         // What there is no time for stays due: the next tick has it.
         if has_time(context, deadline) {
-            work_bucket(context, bucket, &[], deadline).await?;
+            work_bucket(context, row, &[], deadline).await?;
         }
     }
     Ok(report)
@@ -71,67 +72,130 @@ fn has_time(context: &Context, deadline: Deadline) -> bool {
     deadline.allows(&context.ambient, context.settings.deadline_margin)
 }
 
-/// Census and sweep of one bucket, under a lease that is let go at the end whatever happened. `None` where somebody
-/// else holds the bucket.
+/// Census and sweep of one bucket. `None` where somebody else holds it.
+///
+/// It is looked at first, which needs no lease: a bucket in which nothing changed and nothing is due costs reads alone.
 async fn work_bucket(
     context: &Context,
-    bucket: BucketId,
+    row: &BucketRow,
     databases: &[(BucketId, DatabaseId)],
     deadline: Deadline,
 ) -> Result<Option<Turn>, CoordinationError> {
     let settings = &context.settings;
+    let now = context.ambient.now();
+    if row.owner.is_some() && row.expires_at + settings.lease_guard >= now {
+        return Ok(None);
+    }
+    let Some(looks) = look_at_databases(context, row.bucket, databases, deadline).await? else {
+        return Ok(Some(Turn::default()));
+    };
+    let rested = now.since(row.last_swept_at) < settings.longest_rest;
+    if rested && looks.is_empty() && !anything_due(context, row.bucket).await? {
+        return Ok(Some(Turn {
+            completed: true,
+            ..Turn::default()
+        }));
+    }
     let lease = context
         .store
         .take_lease(
-            bucket,
+            row.bucket,
             &settings.worker,
             context.ambient.now(),
             settings.lease_ttl,
             settings.lease_guard,
         )
         .await?;
-    let Some(mut lease) = lease else {
-        return Ok(None);
-    };
-    let mut marked = BTreeSet::new();
-    let worked = census_and_sweep(context, &mut lease, databases, &mut marked, deadline).await;
-    let swept_at = matches!(worked, Ok(true)).then(|| context.ambient.now());
-    let released = context.store.release_lease(&lease, swept_at).await;
-    match worked.and_then(|completed| released.map(|()| completed)) {
-        Ok(completed) => Ok(Some(Turn { completed, marked })),
-        Err(CoordinationError::Fenced(reason)) => {
-            context.tell(Event::Notice {
-                message: format!("bucket {bucket} was taken over: {reason}"),
-            });
-            Ok(Some(Turn {
-                completed: false,
-                marked,
-            }))
-        }
-        Err(error) => Err(error),
+    match lease {
+        Some(lease) => Ok(Some(
+            work_under_lease(context, lease, looks, deadline).await?,
+        )),
+        None => Ok(None),
     }
 }
 
-async fn census_and_sweep(
+async fn anything_due(context: &Context, bucket: BucketId) -> Result<bool, CoordinationError> {
+    let now = context.ambient.now();
+    let due = context.store.next_due(bucket).await?;
+    Ok(due.is_some_and(|due| due <= now))
+}
+
+/// Lists the bucket's databases; those that changed since the last census are returned. `None` where the time is up.
+async fn look_at_databases(
+    context: &Context,
+    bucket: BucketId,
+    databases: &[(BucketId, DatabaseId)],
+    deadline: Deadline,
+) -> Result<Option<Vec<census::Look>>, CoordinationError> {
+    let mut looks = Vec::new();
+    for (_, database) in databases.iter().filter(|(of, _)| *of == bucket) {
+        if !has_time(context, deadline) {
+            return Ok(None);
+        }
+        match census::look(context, database).await {
+            Ok(look) if look.found_nothing_new() => {}
+            Ok(look) => looks.push(look),
+            Err(error) => tell_of_listing(context, database, error)?,
+        }
+    }
+    Ok(Some(looks))
+}
+
+/// A database that can't be listed holds up nothing else; a store that fails does.
+fn tell_of_listing(
+    context: &Context,
+    database: &DatabaseId,
+    error: census::CensusError,
+) -> Result<(), CoordinationError> {
+    match error {
+        census::CensusError::Catalog(error) => {
+            context.tell(Event::ListingFailed {
+                database: database.to_string(),
+                message: error.to_string(),
+            });
+            Ok(())
+        }
+        census::CensusError::Coordination(error) => Err(error),
+    }
+}
+
+/// Records what the census saw and sweeps; the lease is let go at the end whatever happened.
+async fn work_under_lease(
+    context: &Context,
+    mut lease: Lease,
+    looks: Vec<census::Look>,
+    deadline: Deadline,
+) -> Result<Turn, CoordinationError> {
+    let mut marked = BTreeSet::new();
+    let worked = record_and_sweep(context, &mut lease, looks, &mut marked, deadline).await;
+    let swept_at = matches!(worked, Ok(true)).then(|| context.ambient.now());
+    let released = context.store.release_lease(&lease, swept_at).await;
+    let completed = match worked.and_then(|completed| released.map(|()| completed)) {
+        Ok(completed) => completed,
+        Err(CoordinationError::Fenced(reason)) => {
+            context.tell(Event::Notice {
+                message: format!("bucket {} was taken over: {reason}", lease.bucket),
+            });
+            false
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Turn { completed, marked })
+}
+
+async fn record_and_sweep(
     context: &Context,
     lease: &mut Lease,
-    databases: &[(BucketId, DatabaseId)],
+    looks: Vec<census::Look>,
     marked: &mut BTreeSet<BucketId>,
     deadline: Deadline,
 ) -> Result<bool, CoordinationError> {
-    let bucket = lease.bucket;
-    for (_, database) in databases.iter().filter(|(of, _)| *of == bucket) {
-        if !has_time(context, deadline) {
-            return Ok(false);
-        }
+    for look in looks {
         *lease = sweep::keep_lease(context, lease).await?;
-        match census::take(context, lease, database).await {
+        let database = look.database.clone();
+        match census::record(context, lease, look).await {
             Ok(buckets) => marked.extend(buckets),
-            Err(census::CensusError::Catalog(error)) => context.tell(Event::ListingFailed {
-                database: database.to_string(),
-                message: error.to_string(),
-            }),
-            Err(census::CensusError::Coordination(error)) => return Err(error),
+            Err(error) => tell_of_listing(context, &database, error)?,
         }
     }
     sweep::sweep(context, lease, deadline).await
