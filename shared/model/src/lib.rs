@@ -19,6 +19,6 @@ pub use ids::{
 pub use outcome::{GroupResult, ProcessOutcome, RewriteFailure, RewriteFailureKind};
 pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
-    LeftAlone, LeftAloneReason, PlanTotals, TablePlan,
+    KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanTotals, TablePlan, Tier,
 };
 pub use units::{Bytes, Rows, TimestampMs};

@@ -10,11 +10,14 @@ use crate::{Bytes, MetadataLocation, Rows, SnapshotId};
 pub struct GroupResult {
     /// The new data files, each as the JSON of `iceberg::spec::serialize_data_file_to_json` under the group's spec.
     pub data_files: Vec<serde_json::Value>,
+    /// The new delete files of a light rewrite, in the same form. Several vectors may share a file.
+    #[serde(default)]
+    pub delete_files: Vec<serde_json::Value>,
     /// Rows read, deleted ones included.
     pub rows_in: Rows,
-    /// Rows left out because a delete file hides them.
+    /// Rows left out because a delete file hides them; in a light rewrite, rows that the new delete files hide.
     pub rows_deleted: Rows,
-    /// Rows written.
+    /// Rows written; in a light rewrite, rows that no delete file hides.
     pub rows_out: Rows,
     /// Bytes written.
     pub bytes_out: Bytes,
@@ -25,12 +28,15 @@ pub struct GroupResult {
 }
 
 impl GroupResult {
-    /// Where the new data files lie.
-    pub fn data_file_paths(&self) -> Vec<String> {
-        self.data_files
-            .iter()
+    /// Where the new files lie, each once.
+    pub fn file_paths(&self) -> Vec<String> {
+        let files = self.data_files.iter().chain(&self.delete_files);
+        let mut paths: Vec<String> = files
             .filter_map(|file| file.get("file_path")?.as_str().map(str::to_owned))
-            .collect()
+            .collect();
+        // Vectors that share a file stand one after the other.
+        paths.dedup();
+        paths
     }
 }
 

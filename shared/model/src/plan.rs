@@ -74,6 +74,9 @@ pub struct DeleteFile {
     pub referenced_data_file: Option<String>,
 }
 
+/// Key columns are taken to be an eighth of a data file: one or two columns of ten, and none of the long texts.
+pub const KEY_COLUMNS_DIVISOR: u64 = 8;
+
 /// Why a group is worth rewriting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -90,6 +93,18 @@ pub enum GroupReason {
     Forced,
 }
 
+/// How much of a group is written anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tier {
+    /// Its data files, with the deletes applied.
+    #[default]
+    Full,
+    /// Its delete files alone: the data files stay, and each has one position delete file, or one deletion vector, that
+    /// says all that [`Group::deletes`] said of it. Equality deletes among them are looked up in the key columns.
+    Light,
+}
+
 /// Files of one partition and one spec that are rewritten together, and that commit or fail alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
@@ -102,7 +117,10 @@ pub struct Group {
     pub partition_name: String,
     /// Why.
     pub reason: GroupReason,
-    /// Data files to replace, in the table's own order.
+    /// What of it is written anew.
+    #[serde(default)]
+    pub tier: Tier,
+    /// Data files to replace, or in the light tier to find the deleted rows of, in the table's own order.
     pub inputs: Vec<InputFile>,
     /// Delete files that apply to any of them.
     pub deletes: Vec<DeleteFile>,
@@ -126,8 +144,31 @@ impl Group {
         self.deletes.iter().map(|delete| delete.size).sum()
     }
 
-    /// How many output files to expect.
+    /// About how many bytes must be read: all of a full rewrite's inputs, and the key columns alone where equality
+    /// deletes are looked up.
+    pub fn bytes_to_read(&self) -> Bytes {
+        let inputs = match self.tier {
+            Tier::Full => self.input_bytes(),
+            Tier::Light if self.has_equality_deletes() => {
+                Bytes(self.input_bytes().get() / KEY_COLUMNS_DIVISOR)
+            }
+            Tier::Light => Bytes::ZERO,
+        };
+        inputs + self.delete_bytes()
+    }
+
+    /// Whether any of the deletes is by value.
+    pub fn has_equality_deletes(&self) -> bool {
+        let is_equality =
+            |delete: &DeleteFile| matches!(delete.content, DeleteContent::Equality { .. });
+        self.deletes.iter().any(is_equality)
+    }
+
+    /// How many output files to expect, at most in the light tier.
     pub fn expected_outputs(&self) -> u64 {
+        if self.tier == Tier::Light {
+            return self.inputs.len() as u64;
+        }
         self.input_bytes()
             .get()
             .div_ceil(self.target_file_size.get().max(1))

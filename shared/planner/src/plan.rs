@@ -326,6 +326,7 @@ fn write(
                     partition: partition.clone(),
                     partition_name: partition_name.clone(),
                     reason: packed.reason.clone(),
+                    tier: icepress_model::Tier::Full,
                     inputs: Vec::with_capacity(packed.files.len()),
                     deletes: Vec::new(),
                     target_file_size: context.options.target(),

@@ -69,6 +69,7 @@ pub(crate) async fn rewrite(
         .collect::<Result<_>>()?;
     Ok(GroupResult {
         data_files,
+        delete_files: Vec::new(),
         rows_in: Rows(counts.rows_in),
         rows_deleted: Rows(counts.rows_deleted),
         rows_out: Rows(written.rows),

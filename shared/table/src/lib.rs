@@ -12,6 +12,7 @@ mod error;
 mod manifests;
 mod partition;
 pub mod scan;
+pub mod vectors;
 
 pub use commit::{
     CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, PROCESS_ID,

@@ -64,6 +64,7 @@ mod plans {
             partition: serde_json::Value::Null,
             partition_name: partition.to_owned(),
             reason: GroupReason::EnoughFiles,
+            tier: icepress_model::Tier::Full,
             inputs: (0..files).map(input).collect(),
             deletes: Vec::new(),
             target_file_size: Bytes::mebibytes(4),

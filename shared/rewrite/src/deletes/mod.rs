@@ -4,7 +4,6 @@ mod equality;
 mod key_set;
 mod keys;
 mod position;
-mod vector;
 
 pub(crate) use equality::{EqualityDeletes, Tables, input_source};
 pub(crate) use position::DeletedPositions;

@@ -6,9 +6,9 @@ use arrow_array::{Array, cast::AsArray, types::Int64Type};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 use icepress_model::{Bytes, DeleteContent, DeleteFile, Group};
 use icepress_storage::Storage;
+use icepress_table::vectors::decode_vector;
 use roaring::RoaringTreemap;
 
-use super::vector::decode_vector;
 use crate::{
     failure::{Result, corrupt, from_read, over_memory},
     memory::Shares,

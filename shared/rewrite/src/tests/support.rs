@@ -18,14 +18,13 @@ use icepress_model::{
     SequenceNumber, SnapshotId, SpecId, TableId, ambient::Ambient,
 };
 use icepress_storage::LocalStorage;
-use icepress_table::partition_type;
+use icepress_table::{partition_type, vectors::encode_vector};
 use parquet::{
     arrow::{
         ArrowWriter, PARQUET_FIELD_ID_META_KEY, arrow_reader::ParquetRecordBatchReaderBuilder,
     },
     file::properties::WriterProperties,
 };
-use roaring::RoaringTreemap;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -136,6 +135,7 @@ impl TestTable {
             partition: Value::Null,
             partition_name: String::new(),
             reason: GroupReason::EnoughFiles,
+            tier: icepress_model::Tier::Full,
             inputs: Vec::new(),
             deletes: Vec::new(),
             target_file_size: Bytes::mebibytes(512),
@@ -258,7 +258,7 @@ impl TestTable {
         let mut content = b"PFA1".to_vec();
         let mut places = Vec::new();
         for (input, positions) in vectors {
-            let blob = vector_blob(positions.iter().copied().collect());
+            let blob = encode_vector(positions.iter().copied().collect()).unwrap();
             places.push((
                 *input,
                 content.len() as u64,
@@ -431,16 +431,6 @@ fn leaf_id(field: &Field) -> i32 {
         DataType::Struct(fields) => leaf_id(&fields[0]),
         _ => field.metadata()[PARQUET_FIELD_ID_META_KEY].parse().unwrap(),
     }
-}
-
-/// The blob of a deletion vector.
-pub(crate) fn vector_blob(positions: RoaringTreemap) -> Vec<u8> {
-    let mut body = vec![0xD1, 0xD3, 0x39, 0x64];
-    positions.serialize_into(&mut body).unwrap();
-    let mut blob = (body.len() as u32).to_be_bytes().to_vec();
-    blob.extend_from_slice(&body);
-    blob.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
-    blob
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T> + Send) -> T {

@@ -25,7 +25,7 @@ pub(super) fn unused_outputs<'a>(
     }
     let before = live.survivors(&HashSet::new());
     groups
-        .flat_map(|group| group.result.data_file_paths())
+        .flat_map(|group| group.result.file_paths())
         .filter(|path| !kept.contains(path.as_str()) && !before.has_path(path))
         .collect()
 }

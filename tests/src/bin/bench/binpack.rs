@@ -141,6 +141,7 @@ fn ours(folder: &Path, inputs: Vec<InputFile>) -> Result<()> {
             partition: serde_json::Value::Null,
             partition_name: String::new(),
             reason: GroupReason::EnoughFiles,
+            tier: icepress_model::Tier::Full,
             inputs,
             deletes: Vec::new(),
             target_file_size: TARGET,

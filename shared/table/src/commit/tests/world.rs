@@ -444,6 +444,7 @@ impl World {
             partition: serde_json::Value::Null,
             partition_name: String::new(),
             reason: GroupReason::EnoughFiles,
+            tier: icepress_model::Tier::Full,
             inputs: Vec::new(),
             deletes: Vec::new(),
             target_file_size: Bytes(1 << 20),
@@ -504,6 +505,7 @@ impl World {
             index,
             result: GroupResult {
                 data_files: data_files.collect(),
+                delete_files: Vec::new(),
                 rows_in: Rows(rows_in),
                 rows_deleted: Rows(rows_in - rows_out),
                 rows_out: Rows(rows_out),
