@@ -1,2 +1,25 @@
-//! Catalogs that speak Iceberg's REST protocol.
+//! Catalogs that speak Iceberg's REST protocol: REST servers, S3 Tables, and Glue's REST endpoint.
+//!
+//! The server makes the metadata: a commit sends requirements and updates, and nothing of ours lies on storage that the
+//! server did not accept. What the commit is compared with are the requirements alone, so each carries the table's UUID
+//! and the head of every branch that it moves, as they were loaded.
+//!
+//! * `options` reads the properties, Iceberg's own; `auth` signs requests (OAuth2, a token, SigV4); `client` sends them;
+//! * `catalog` lists, loads and locates; `commit` commits, and finds out what became of a commit;
+//! * `vended` opens a table's files with the credentials that the server hands out for it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod auth;
+mod catalog;
+mod client;
+mod commit;
+mod errors;
+mod names;
+mod options;
+mod seen;
+mod session;
+mod types;
+mod vended;
+
+pub use catalog::RestCatalog;
+pub use client::HttpClient;

@@ -5,6 +5,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use iceberg::{TableRequirement, TableUpdate, spec::TableMetadata};
 use icepress_model::{CatalogName, DatabaseId, MetadataLocation, Namespace, TableId};
+use icepress_storage::Storage;
 
 use crate::{CatalogError, CommitError};
 
@@ -71,14 +72,39 @@ pub trait Catalog: Send + Sync + Debug {
     /// The table as it is now.
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError>;
 
-    /// Swaps the table's metadata for `base` with `change` applied, if and only if the catalog still has exactly
-    /// `base`. Returns the new state. Everything else in the catalog's entry stays as it is.
+    /// Where the table's state lies now, for listings that do not say it. A catalog that can answer "as you saw it
+    /// last" for less than a load overrides this.
+    async fn locate(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {
+        Ok(self.load(table).await?.metadata_location)
+    }
+
+    /// The storage of the table's files where the catalog itself opens them, with credentials for that table alone;
+    /// `None` where they are reached as all others of the catalog.
+    async fn table_storage(
+        &self,
+        _table: &TableId,
+    ) -> Result<Option<Arc<dyn Storage>>, CatalogError> {
+        Ok(None)
+    }
+
+    /// Swaps the table's metadata for `base` with `change` applied, if and only if the catalog still has `base`. Returns
+    /// the new state. Everything else in the catalog's entry stays as it is.
     ///
-    /// A catalog that keeps a pointer writes the new metadata file first. It takes the file away again where the commit
-    /// certainly failed (and where it may), and leaves it where the outcome is unknown.
+    /// A catalog that keeps a pointer compares the pointer. It writes the new metadata file first, takes it away again
+    /// where the commit certainly failed (and where it may), and leaves it where the outcome is unknown.
+    ///
+    /// A catalog that makes the metadata itself (REST) is sent the change, and compares what its protocol lets us ask
+    /// for: that it is the same table, and that what the change moves (a branch, a schema) is where `base` has it. A
+    /// foreign change of something else, of a property say, is no conflict there, and stays.
     async fn commit(
         &self,
         base: &LoadedTable,
         change: TableChange,
     ) -> Result<LoadedTable, CommitError>;
+
+    /// Whether a commit on `base` that may still be under way can't take effect any more, because by `now` the table has
+    /// moved away from what the commit is compared with.
+    fn is_overtaken(&self, base: &LoadedTable, now: &LoadedTable) -> bool {
+        base.metadata_location != now.metadata_location
+    }
 }

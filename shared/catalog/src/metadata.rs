@@ -43,7 +43,16 @@ pub async fn read_metadata(
     location: &MetadataLocation,
 ) -> Result<TableMetadata, CatalogError> {
     let content = read(storage, table, location).await?;
-    json::parse(&content).map_err(|message| CatalogError::MetadataInvalid {
+    parse_metadata(table, location, &content)
+}
+
+/// The metadata that `json`, a metadata file's content without compression, describes. `location` is for errors.
+pub fn parse_metadata(
+    table: &TableId,
+    location: &MetadataLocation,
+    json: &[u8],
+) -> Result<TableMetadata, CatalogError> {
+    json::parse(json).map_err(|message| CatalogError::MetadataInvalid {
         table: table.clone(),
         location: location.to_string(),
         message,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use icepress_catalog::{Catalog, CatalogError};
-use icepress_model::CatalogName;
+use icepress_model::{CatalogName, TableId};
 use icepress_storage::Storage;
 
 /// A catalog, and where its tables' files lie: an endpoint and a region of its own, perhaps.
@@ -13,6 +13,14 @@ pub struct OpenCatalog {
     pub catalog: Arc<dyn Catalog>,
     /// Its tables' files.
     pub storage: Arc<dyn Storage>,
+}
+
+impl OpenCatalog {
+    /// Where one table's files lie: what its catalog opens for it alone, else what holds for all of them.
+    pub async fn storage_of(&self, table: &TableId) -> Result<Arc<dyn Storage>, CatalogError> {
+        let own = self.catalog.table_storage(table).await?;
+        Ok(own.unwrap_or_else(|| Arc::clone(&self.storage)))
+    }
 }
 
 /// Every catalog that was opened.

@@ -19,6 +19,9 @@ use digest::{Seen, SeenTables};
 /// Marks written at once.
 const MARKS_AT_ONCE: usize = 16;
 
+/// Tables that are asked for at once where the listing does not carry their state.
+const LOCATED_AT_ONCE: usize = 16;
+
 /// A census that could not be completed.
 #[derive(Debug, Error)]
 pub(crate) enum CensusError {
@@ -178,7 +181,7 @@ async fn mark(
     Ok(outcome)
 }
 
-/// All Iceberg tables of a database with their state. Where the listing does not carry it, the table is loaded; one
+/// All Iceberg tables of a database with their state. Where the listing does not carry it, each table is asked for; one
 /// that can't be is reported and left out of this census alone: its old entry in the digest is lost, so that it
 /// counts as changed when it can be read again.
 async fn list(
@@ -190,16 +193,25 @@ async fn list(
     let mut next: Option<String> = None;
     loop {
         let page = catalog.list_tables(database, next.as_deref()).await?;
+        let mut unlocated = Vec::new();
         for listed in page.tables {
             match listed.metadata_location {
                 Some(location) => tables.push((listed.table, location)),
-                None => match catalog.load(&listed.table).await {
-                    Ok(loaded) => tables.push((listed.table, loaded.metadata_location)),
+                None => unlocated.push(listed.table),
+            }
+        }
+        for some in unlocated.chunks(LOCATED_AT_ONCE) {
+            let located = join_all(some.iter().map(|table| catalog.locate(table))).await;
+            for (table, located) in some.iter().zip(located) {
+                match located {
+                    Ok(location) => tables.push((table.clone(), location)),
+                    // Dropped since it was listed.
+                    Err(CatalogError::NoSuchTable(_)) => {}
                     Err(error) => context.tell(Event::TableFailed {
-                        table: listed.table,
+                        table: table.clone(),
                         message: error.to_string(),
                     }),
-                },
+                }
             }
         }
         match page.next {

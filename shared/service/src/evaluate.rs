@@ -43,7 +43,8 @@ pub(crate) async fn evaluate_with(
 ) -> Result<(LoadedTable, TablePlan), EvaluateError> {
     let open = context.catalog_of(table)?;
     let loaded = open.catalog.load(table).await?;
-    let scan = open_snapshot(&*open.storage, table, &loaded.metadata).await?;
+    let storage = open.storage_of(table).await?;
+    let scan = open_snapshot(&*storage, table, &loaded.metadata).await?;
     let plan = plan_table(&scan, &loaded.metadata, &loaded.metadata_location, options)?;
     Ok((loaded, plan))
 }
@@ -56,7 +57,8 @@ pub(crate) async fn all_files(
     snapshot: &SnapshotRef,
 ) -> Result<Vec<Group>, EvaluateError> {
     let open = context.catalog_of(table)?;
-    let scan = open_snapshot_at(&*open.storage, table, metadata, snapshot).await?;
+    let storage = open.storage_of(table).await?;
+    let scan = open_snapshot_at(&*storage, table, metadata, snapshot).await?;
     let (groups, left_alone) = group_all(&scan, metadata)?;
     match left_alone.first() {
         None => Ok(groups),

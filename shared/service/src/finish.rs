@@ -62,9 +62,15 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         Ok(open) => open.clone(),
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
+    let storage = match open.storage_of(&claim.process.table).await {
+        Ok(storage) => storage,
+        // A table that is gone is for the commit to find.
+        Err(CatalogError::NoSuchTable(_)) => Arc::clone(&open.storage),
+        Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
+    };
     let commit = CommitContext {
         catalog: open.catalog,
-        storage: Arc::clone(&open.storage),
+        storage: Arc::clone(&storage),
         ambient: context.ambient.clone(),
         policy: context.settings.commit,
     };
@@ -78,13 +84,13 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
     .await;
     match committed {
         Ok(outcome) => {
-            clean_up(context, &open.storage, &outcome.unused_files).await;
+            clean_up(context, &storage, &outcome.unused_files).await;
             let ending = Ending::committed(outcome, gathered.failures, &header);
             end(context, claim, ending).await
         }
         Err(failure) => {
             if let CommitFailure::NothingLeft { unused_files, .. } = &failure {
-                clean_up(context, &open.storage, unused_files).await;
+                clean_up(context, &storage, unused_files).await;
             }
             settle_failure(context, claim, &header, gathered.failures, failure).await
         }

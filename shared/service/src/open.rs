@@ -9,6 +9,7 @@ use icepress_catalog::{
     config::{CatalogKind, CatalogProperties, ConfigurationError},
 };
 use icepress_catalog_glue::GlueCatalog;
+use icepress_catalog_rest::{HttpClient, RestCatalog};
 use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
 use icepress_model::{Bytes, CatalogName, WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, S3Options, Storage, StorageRouter};
@@ -132,8 +133,9 @@ async fn open_all<'a>(
     ambient: &Ambient,
 ) -> Result<Catalogs, OpenError> {
     let mut open = Vec::new();
+    let http = HttpClient::new();
     for properties in configured {
-        open.push(open_catalog(properties, aws, ambient).await?);
+        open.push(open_catalog(properties, aws, &http, ambient).await?);
     }
     Ok(Catalogs::new(open))
 }
@@ -142,6 +144,7 @@ async fn open_all<'a>(
 async fn open_catalog(
     properties: &CatalogProperties,
     aws: &AwsEnvironment,
+    http: &HttpClient,
     ambient: &Ambient,
 ) -> Result<OpenCatalog, OpenError> {
     let storage: Arc<dyn Storage> = Arc::new(StorageRouter::new(
@@ -165,6 +168,12 @@ async fn open_catalog(
                 GlueCatalog::connect(properties, aws, Arc::clone(&storage), ambient.clone());
             Arc::new(connected.await?)
         }
+        CatalogKind::Rest => Arc::new(RestCatalog::connect(
+            properties,
+            aws,
+            http,
+            ambient.clone(),
+        )?),
     };
     Ok(OpenCatalog { catalog, storage })
 }

@@ -192,12 +192,13 @@ async fn rewrite(
         kind: RewriteFailureKind::Transient,
         message: error.to_string(),
     };
-    let storage = &context.catalog_of(&task.table).map_err(passing)?.storage;
-    let metadata = read_metadata(&**storage, &task.table, &task.base.metadata_location)
+    let open = context.catalog_of(&task.table).map_err(passing)?;
+    let storage = open.storage_of(&task.table).await.map_err(passing)?;
+    let metadata = read_metadata(&*storage, &task.table, &task.base.metadata_location)
         .await
         .map_err(passing)?;
     let engine = RewriteContext {
-        storage: Arc::clone(storage),
+        storage,
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
         progress,

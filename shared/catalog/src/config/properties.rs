@@ -12,13 +12,15 @@ const CREDENTIALS: [&str; 3] = ["access-key-id", "secret-access-key", "session-t
 /// Ways of PyIceberg to choose credentials that are `aws-config`'s affair here.
 const IDENTITIES: [&str; 2] = ["profile-name", "role-arn"];
 /// Parts of keys whose values are shown to nobody.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     "secret",
     "token",
     "password",
     "credential",
     "access-key",
     "passphrase",
+    "authorization",
+    "api-key",
 ];
 
 /// The kinds of catalog that there is an adapter for.
@@ -28,6 +30,8 @@ pub enum CatalogKind {
     Sql,
     /// AWS Glue.
     Glue,
+    /// Iceberg's REST protocol; also S3 Tables, which speaks it.
+    Rest,
 }
 
 /// A catalog's properties.
@@ -54,6 +58,32 @@ impl CatalogProperties {
             origin: "the program".to_owned(),
             values: values.into_iter().collect(),
         }
+    }
+
+    /// The same catalog as its server wants it: `defaults` where nothing is set here, `overrides` in any case.
+    pub fn merged(
+        &self,
+        defaults: impl IntoIterator<Item = (String, String)>,
+        overrides: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        let mut values: Values = defaults.into_iter().collect();
+        values.extend(self.values.clone());
+        values.extend(overrides);
+        Self {
+            name: self.name.clone(),
+            origin: self.origin.clone(),
+            values,
+        }
+    }
+
+    /// The properties whose names begin with `prefix`, without it.
+    pub fn beginning_with<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.values
+            .iter()
+            .filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value.as_str())))
     }
 
     /// The name that it's configured under.
@@ -109,6 +139,7 @@ impl CatalogProperties {
             return match kind.to_lowercase().as_str() {
                 "sql" | "jdbc" => Ok(CatalogKind::Sql),
                 "glue" => Ok(CatalogKind::Glue),
+                "rest" | "s3tables" => Ok(CatalogKind::Rest),
                 other => Err(self.unsupported("type", other)),
             };
         }
@@ -116,6 +147,8 @@ impl CatalogProperties {
             return match class {
                 "org.apache.iceberg.jdbc.JdbcCatalog" => Ok(CatalogKind::Sql),
                 "org.apache.iceberg.aws.glue.GlueCatalog" => Ok(CatalogKind::Glue),
+                "org.apache.iceberg.rest.RESTCatalog"
+                | "software.amazon.s3tables.iceberg.S3TablesCatalog" => Ok(CatalogKind::Rest),
                 other => Err(self.unsupported("catalog-impl", other)),
             };
         }
@@ -123,16 +156,16 @@ impl CatalogProperties {
             .get("uri")
             .map(|uri| uri.split(':').next().unwrap_or_default().to_lowercase());
         match scheme.as_deref() {
-            None => Err(self.wrong("type", "is missing: supported are sql and glue".to_owned())),
+            None => Err(self.wrong("type", "is missing: supported are sql, glue, rest and s3tables".to_owned())),
             // Which database, the adapter tells.
             Some(scheme) if scheme.starts_with("sqlite") || scheme.starts_with("postgresql") || scheme == "jdbc" => {
                 Ok(CatalogKind::Sql)
             }
-            Some("http" | "https") => Err(self.unsupported("uri", "rest")),
+            Some("http" | "https") => Ok(CatalogKind::Rest),
             Some("thrift") => Err(self.unsupported("uri", "hive")),
             Some(other) => Err(self.wrong(
                 "type",
-                format!("is missing, and a uri of '{other}:' does not tell it: supported are sql and glue"),
+                format!("is missing, and a uri of '{other}:' does not tell it: supported are sql, glue, rest and s3tables"),
             )),
         }
     }
@@ -174,7 +207,7 @@ impl CatalogProperties {
     fn unsupported(&self, key: &str, kind: &str) -> ConfigurationError {
         let known = matches!(
             kind,
-            "rest" | "dynamodb" | "hive" | "hadoop" | "nessie" | "bigquery" | "in-memory"
+            "dynamodb" | "hive" | "hadoop" | "nessie" | "bigquery" | "in-memory"
         );
         let what = if known {
             "is not supported yet"
@@ -183,7 +216,9 @@ impl CatalogProperties {
         };
         self.wrong(
             key,
-            format!("a catalog of type '{kind}' {what}: supported are sql and glue"),
+            format!(
+                "a catalog of type '{kind}' {what}: supported are sql, glue, rest and s3tables"
+            ),
         )
     }
 

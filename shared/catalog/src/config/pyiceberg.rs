@@ -68,19 +68,29 @@ fn read_catalogs(origin: &str, yaml: &Value, found: &mut Found) -> Result<(), St
         let mut values = Values::new();
         for (key, value) in properties {
             let key = yaml_text(key).unwrap_or_default().to_lowercase();
-            match (value, yaml_text(value)) {
-                (_, Some(text)) => {
-                    values.insert(key, text);
-                }
-                (Value::Null, None) => {}
-                (_, None) => {
-                    return Err(format!(
-                        "catalog: {name}: {key}: should be text, a number, true or false"
-                    ));
-                }
-            }
+            flatten(&key, value, &mut values).map_err(|key| {
+                format!("catalog: {name}: {key}: should be text, a number, true or false")
+            })?;
         }
         found.catalogs.insert(name, (origin.to_owned(), values));
+    }
+    Ok(())
+}
+
+/// `auth: {type: oauth2}` is `auth.type` here. The error is the key whose value makes no property.
+fn flatten(key: &str, value: &Value, values: &mut Values) -> Result<(), String> {
+    match (value, yaml_text(value)) {
+        (_, Some(text)) => {
+            values.insert(key.to_owned(), text);
+        }
+        (Value::Null, None) => {}
+        (Value::Mapping(inner), None) => {
+            for (name, value) in inner {
+                let name = yaml_text(name).unwrap_or_default().to_lowercase();
+                flatten(&format!("{key}.{name}"), value, values)?;
+            }
+        }
+        (_, None) => return Err(key.to_owned()),
     }
     Ok(())
 }

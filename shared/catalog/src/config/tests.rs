@@ -196,7 +196,7 @@ fn errors_say_where_and_what_it_should_look_like() {
     assert!(missing.contains("there are Prod, lake"), "{missing}");
 
     let configuration = loaded(
-        "[catalog.a]\ntype='rest'\n[catalog.b]\ntype='fantasy'\n[catalog.c]\nuri='https://x'\n[catalog.d]\n\
+        "[catalog.a]\ntype='nessie'\n[catalog.b]\ntype='fantasy'\n[catalog.c]\nuri='thrift://x'\n[catalog.d]\n\
          [catalog.e]\nuri='ftp://x'\n[catalog.f]\ntype='glue'\ns3.path-style-access='maybe'\nlock.x='soon'",
         "",
         &[],
@@ -210,12 +210,13 @@ fn errors_say_where_and_what_it_should_look_like() {
             .to_string()
     };
     assert!(
-        kind("a").contains("'rest' is not supported yet: supported are sql and glue"),
+        kind("a")
+            .contains("'nessie' is not supported yet: supported are sql, glue, rest and s3tables"),
         "{}",
         kind("a")
     );
     assert!(kind("b").contains("'fantasy' is not known"));
-    assert!(kind("c").contains("'rest' is not supported yet"));
+    assert!(kind("c").contains("'hive' is not supported yet"));
     assert!(kind("d").contains("catalog d: type: is missing"));
     assert!(kind("e").contains("'ftp:'"));
     let f = configuration.catalog("f").unwrap();
@@ -286,5 +287,45 @@ fn files_are_found_where_pyiceberg_looks_in_its_order() {
             .to_string()
             .contains("missing.toml: there is no such file"),
         "{error}"
+    );
+}
+
+#[test]
+fn rest_catalogs_and_what_their_server_says() {
+    let configuration = loaded(
+        "[catalog.a]\ntype='rest'\nuri='https://x'\n[catalog.b]\nuri='http://x'\n[catalog.c]\ntype='s3tables'\n\
+         [catalog.d]\ncatalog-impl='org.apache.iceberg.rest.RESTCatalog'",
+        "catalog:\n  e:\n    uri: https://x\n    auth:\n      type: oauth2\n      oauth2:\n        client_id: me\n",
+        &[
+            ("PYICEBERG_CATALOG__F__URI", "https://x"),
+            ("PYICEBERG_CATALOG__F__HEADER__X_TENANT", "blue"),
+        ],
+    );
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let catalog = configuration.catalog(name).unwrap();
+        assert_eq!(catalog.kind(), Ok(CatalogKind::Rest), "{name}");
+    }
+    let nested = configuration.catalog("e").unwrap();
+    assert_eq!(nested.get("auth.type"), Some("oauth2"));
+    assert_eq!(nested.get("auth.oauth2.client_id"), Some("me"));
+    let headers: Vec<_> = configuration
+        .catalog("f")
+        .unwrap()
+        .beginning_with("header.")
+        .collect();
+    assert_eq!(headers, [("x-tenant", "blue")]);
+
+    let ours = configuration.catalog("a").unwrap();
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let merged = ours.merged(
+        [pair("uri", "https://theirs"), pair("s3.region", "r")],
+        [pair("type", "other"), pair("prefix", "p")],
+    );
+    assert_eq!(merged.get("uri"), Some("https://x"), "a default gives way");
+    assert_eq!(merged.get("s3.region"), Some("r"));
+    assert_eq!(merged.get("type"), Some("other"), "an override does not");
+    assert_eq!(
+        (merged.name(), merged.origin()),
+        (ours.name(), ours.origin())
     );
 }

@@ -133,8 +133,12 @@ async fn rows_of(
     } = loaded;
     let open = context.catalog_of(table).map_err(EvaluateError::Catalog)?;
     let groups = evaluate::all_files(context, table, metadata, snapshot).await?;
+    let storage = open
+        .storage_of(table)
+        .await
+        .map_err(EvaluateError::Catalog)?;
     let engine = RewriteContext {
-        storage: Arc::clone(&open.storage),
+        storage,
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
         progress: Arc::default(),

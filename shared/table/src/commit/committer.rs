@@ -270,7 +270,7 @@ impl Committer<'_> {
                     if let Some(outcome) = committed_before(&now, self.process, self.groups) {
                         return Ok(Some(outcome));
                     }
-                    if now.metadata_location != tried_on.metadata_location {
+                    if self.context.catalog.is_overtaken(tried_on, &now) {
                         return Ok(None);
                     }
                 }

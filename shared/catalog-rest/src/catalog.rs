@@ -1,0 +1,300 @@
+//! The catalog: listings, loading and locating; the commit is in `commit`, the tables' files in `vended`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use icepress_catalog::{
+    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
+    TablePage,
+    config::{CatalogProperties, ConfigurationError},
+    metadata::parse_metadata,
+};
+use icepress_model::{
+    CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
+};
+use icepress_storage::{AwsEnvironment, Storage};
+use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
+use tokio::sync::OnceCell;
+
+use crate::{
+    client::HttpClient,
+    commit::Commit,
+    errors::{Failure, FailureKind},
+    options::RestOptions,
+    seen::SeenTables,
+    session::{Opening, Session, parse},
+    types::{LoadedBody, LocationBody, Namespaces, Tables},
+    vended::{self, TableStorages},
+};
+
+/// The namespaces below the most that are looked into; a server that lists a namespace as its own child ends here.
+const DEEPEST: usize = 32;
+
+/// A catalog behind Iceberg's REST protocol.
+#[derive(Debug)]
+pub struct RestCatalog {
+    pub(crate) core: Arc<Core>,
+    storages: TableStorages,
+    seen: SeenTables,
+}
+
+/// What requests need; shared with the credentials of tables' storages, which ask for new ones by themselves.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) name: CatalogName,
+    opening: Opening,
+    session: OnceCell<Session>,
+    pub(crate) aws: AwsEnvironment,
+    pub(crate) ambient: Ambient,
+}
+
+impl RestCatalog {
+    /// The catalog that the properties name. Sends nothing: the server is asked at first use, so that one that is down
+    /// keeps nobody from the others.
+    pub fn connect(
+        properties: &CatalogProperties,
+        aws: &AwsEnvironment,
+        http: &HttpClient,
+        ambient: Ambient,
+    ) -> Result<Self, ConfigurationError> {
+        Ok(Self {
+            core: Arc::new(Core {
+                name: properties.name().clone(),
+                opening: Opening {
+                    options: RestOptions::new(properties)?,
+                    properties: properties.clone(),
+                    http: http.clone(),
+                    aws: aws.clone(),
+                    ambient: ambient.clone(),
+                },
+                session: OnceCell::new(),
+                aws: aws.clone(),
+                ambient,
+            }),
+            storages: TableStorages::default(),
+            seen: SeenTables::default(),
+        })
+    }
+
+    /// The namespaces right below `parent`, all pages of them.
+    async fn children(&self, parent: Option<&Namespace>) -> Result<Vec<Namespace>, CatalogError> {
+        let session = self.core.session().await?;
+        let mut found = Vec::new();
+        let mut token = String::new();
+        loop {
+            let parent_value = parent.map(|parent| session.options.separator.query_value(parent));
+            let page_size = session.options.page_size.map(|size| size.to_string());
+            let mut query = Vec::new();
+            query.extend(parent_value.as_deref().map(|value| ("parent", value)));
+            query.push(("pageToken", token.as_str()));
+            query.extend(page_size.as_deref().map(|size| ("pageSize", size)));
+            let url = session.url("namespaces", &query);
+            let answer = match session.client.get(&url, &HeaderMap::new()).await {
+                Ok(answer) => answer,
+                // Dropped since it was listed.
+                Err(failure) if failure.kind == FailureKind::NotFound && parent.is_some() => {
+                    return Ok(Vec::new());
+                }
+                Err(failure) => return Err(failure.into_catalog_error(&self.core.name)),
+            };
+            let page: Namespaces = parse(&answer.body, &url)
+                .map_err(|failure| failure.into_catalog_error(&self.core.name))?;
+            found.extend(page.namespaces.into_iter().map(Namespace));
+            match page
+                .next_page_token
+                .filter(|next| !next.is_empty() && *next != token)
+            {
+                Some(next) => token = next,
+                None => break,
+            }
+        }
+        // Servers that don't know the parameter list everything, again and again.
+        if let Some(parent) = parent {
+            found.retain(|child| child.0.len() > parent.0.len() && child.0.starts_with(&parent.0));
+        }
+        Ok(found)
+    }
+}
+
+impl Core {
+    pub(crate) async fn session(&self) -> Result<&Session, CatalogError> {
+        self.session.get_or_try_init(|| self.opening.open()).await
+    }
+
+    /// The table's state with everything that the server says about it.
+    pub(crate) async fn load(
+        &self,
+        table: &TableId,
+    ) -> Result<(LoadedTable, LoadedBody), CatalogError> {
+        let session = self.session().await?;
+        let url = session.url(&session.table_path(table), &[]);
+        let answer = session
+            .client
+            .get(&url, &HeaderMap::new())
+            .await
+            .map_err(|failure| failure.into_table_error(table))?;
+        let body = parse(&answer.body, &url).map_err(|failure| failure.into_table_error(table))?;
+        loaded(table, body)
+    }
+}
+
+/// A table out of the answer to a load or a commit.
+pub(crate) fn loaded(
+    table: &TableId,
+    mut body: LoadedBody,
+) -> Result<(LoadedTable, LoadedBody), CatalogError> {
+    let metadata_location = location(table, body.metadata_location.as_deref())?;
+    let json = serde_json::to_vec(&body.metadata.take()).unwrap_or_default();
+    let metadata = parse_metadata(table, &metadata_location, &json)?;
+    let loaded = LoadedTable {
+        table: table.clone(),
+        metadata_location,
+        metadata: Arc::new(metadata),
+        token: CommitToken::default(),
+    };
+    Ok((loaded, body))
+}
+
+/// The location in an answer. A table that has none is being created in a transaction that is not committed yet.
+fn location(table: &TableId, said: Option<&str>) -> Result<MetadataLocation, CatalogError> {
+    said.map(MetadataLocation::from)
+        .ok_or_else(|| CatalogError::Unavailable {
+            catalog: table.catalog.to_string(),
+            message: format!("table {table}: the server names no metadata file for it"),
+            source: None,
+        })
+}
+
+#[async_trait]
+impl Catalog for RestCatalog {
+    fn name(&self) -> &CatalogName {
+        &self.core.name
+    }
+
+    async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
+        let is_flat = self.core.session().await?.options.is_flat;
+        let mut found = self.children(None).await?;
+        found.retain(|namespace| !namespace.0.is_empty());
+        if is_flat {
+            return Ok(found);
+        }
+        let mut next = 0;
+        while let Some(parent) = found.get(next).cloned() {
+            next += 1;
+            if parent.0.len() < DEEPEST {
+                for child in self.children(Some(&parent)).await? {
+                    if !found.contains(&child) {
+                        found.push(child);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn list_tables(
+        &self,
+        database: &DatabaseId,
+        next: Option<&str>,
+    ) -> Result<TablePage, CatalogError> {
+        let session = self.core.session().await?;
+        let token = next.unwrap_or_default();
+        let page_size = session.options.page_size.map(|size| size.to_string());
+        let mut query = vec![("pageToken", token)];
+        query.extend(page_size.as_deref().map(|size| ("pageSize", size)));
+        let url = session.url(&session.tables_path(&database.namespace), &query);
+        let answer = match session.client.get(&url, &HeaderMap::new()).await {
+            Ok(answer) => answer,
+            // The namespace was dropped.
+            Err(failure) if failure.kind == FailureKind::NotFound => {
+                return Ok(TablePage::default());
+            }
+            Err(failure) => return Err(failure.into_catalog_error(&self.core.name)),
+        };
+        let page: Tables = parse(&answer.body, &url)
+            .map_err(|failure| failure.into_catalog_error(&self.core.name))?;
+        Ok(TablePage {
+            next: page
+                .next_page_token
+                .filter(|next| !next.is_empty() && next != token),
+            tables: page
+                .identifiers
+                .into_iter()
+                .filter(|identifier| identifier.namespace == database.namespace.0)
+                .map(|identifier| ListedTable {
+                    table: TableId {
+                        catalog: self.core.name.clone(),
+                        namespace: database.namespace.clone(),
+                        name: identifier.name,
+                    },
+                    metadata_location: None,
+                })
+                .collect(),
+        })
+    }
+
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        let (loaded, body) = self.core.load(table).await?;
+        let session = self.core.session().await?;
+        vended::remember(&self.core, session, &self.storages, &loaded, &body).await?;
+        Ok(loaded)
+    }
+
+    async fn locate(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {
+        let session = self.core.session().await?;
+        let url = session.url(&session.table_path(table), &[("snapshots", "refs")]);
+        let seen = self.seen.get(table);
+        let mut headers = HeaderMap::new();
+        if let Some(seen) = &seen
+            && let Ok(etag) = HeaderValue::from_str(&seen.etag)
+        {
+            headers.insert(IF_NONE_MATCH, etag);
+        }
+        let answer = match session.client.get(&url, &headers).await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(failure.into_table_error(table)),
+        };
+        match seen {
+            Some(seen) if answer.status == 304 => Ok(seen.location),
+            None if answer.status == 304 => {
+                let message = format!("{url} answered 304 to a question without If-None-Match");
+                Err(Failure::new(FailureKind::Invalid, message).into_table_error(table))
+            }
+            _ => {
+                let body: LocationBody =
+                    parse(&answer.body, &url).map_err(|failure| failure.into_table_error(table))?;
+                let location = location(table, body.metadata_location.as_deref())?;
+                self.seen.put(table, answer.etag, &location);
+                Ok(location)
+            }
+        }
+    }
+
+    async fn table_storage(
+        &self,
+        table: &TableId,
+    ) -> Result<Option<Arc<dyn Storage>>, CatalogError> {
+        if let Some(storage) = self.storages.get(table) {
+            return Ok(Some(storage));
+        }
+        self.load(table).await?;
+        Ok(self.storages.get(table))
+    }
+
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        change: TableChange,
+    ) -> Result<LoadedTable, CommitError> {
+        Commit::new(&self.core, base, change)?.run().await
+    }
+
+    fn is_overtaken(&self, base: &LoadedTable, now: &LoadedTable) -> bool {
+        let (base, now) = (&base.metadata, &now.metadata);
+        // The requirements of a commit that moves main. The sequence number rules out that main moved on and was set back:
+        // a snapshot on top of another must be numbered above all that the table has.
+        base.uuid() != now.uuid()
+            || base.current_snapshot_id() != now.current_snapshot_id()
+            || base.last_sequence_number() != now.last_sequence_number()
+    }
+}

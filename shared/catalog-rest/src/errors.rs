@@ -1,0 +1,221 @@
+//! What failed requests mean.
+//!
+//! The specification tells the statuses of a commit apart: 409 is a lost race; 500, 502 and 504 leave it unknown. About
+//! 503 it says "wait and retry", but gateways answer it as well when the connection to the server behind them breaks
+//! after the request went through (and Iceberg's Java client counts it as unknown for that), so for a commit it is
+//! tried again, and unknown if it stays.
+
+use std::{error::Error, time::Duration};
+
+use icepress_catalog::CatalogError;
+use icepress_model::{CatalogName, TableId};
+
+use crate::types::{ErrorBody, ErrorModel};
+
+/// The longest that a server may make us wait before a retry.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// How much of an answer that is no error of the protocol is shown.
+const SHOWN: usize = 200;
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// For people, with the server's own words.
+    pub(crate) message: String,
+    /// How long the server asks to wait.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// What is known of a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// Never sent: our own mistake, or no connection could be made.
+    NotSent,
+    /// 401, or credentials that can't be had: not carried out.
+    NotAuthenticated,
+    /// 403: not carried out.
+    Denied,
+    /// 404 in the protocol's own words: no such table or namespace.
+    NotFound,
+    /// 409: not carried out.
+    Conflict,
+    /// 429: not carried out.
+    Busy,
+    /// Any other 4xx, and answers that are none: not carried out.
+    Invalid,
+    /// 503: perhaps not carried out.
+    Unready,
+    /// 5xx, a time-out, a lost answer: nobody knows.
+    Unknown,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    /// Of an answer with this status.
+    pub(crate) fn of_answer(
+        status: u16,
+        retry_after: Option<&str>,
+        body: &[u8],
+        url: &str,
+    ) -> Self {
+        let model = serde_json::from_slice::<ErrorBody>(body)
+            .ok()
+            .map(|body| body.error);
+        let kind = match (status, &model) {
+            (401 | 419, _) => FailureKind::NotAuthenticated,
+            (403, _) => FailureKind::Denied,
+            (404, Some(_)) => FailureKind::NotFound,
+            (409, _) => FailureKind::Conflict,
+            (429, _) => FailureKind::Busy,
+            (503, _) => FailureKind::Unready,
+            (500.., _) => FailureKind::Unknown,
+            // Among them a 404 that is not the protocol's: some other server's "no such page" drops no table.
+            _ => FailureKind::Invalid,
+        };
+        let said = match model {
+            Some(ErrorModel { message, kind }) => [kind, message]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join(": "),
+            None if (300..400).contains(&status) => {
+                "it redirects, which is not followed".to_owned()
+            }
+            None => String::from_utf8_lossy(body).chars().take(SHOWN).collect(),
+        };
+        let hint = match (status, kind) {
+            (404, FailureKind::Invalid) => {
+                ": there is no Iceberg REST catalog at this address; check uri"
+            }
+            _ => "",
+        };
+        let said = if said.is_empty() {
+            said
+        } else {
+            format!(": {said}")
+        };
+        Self {
+            kind,
+            message: format!("{url} answered {status}{said}{hint}"),
+            retry_after: retry_after
+                .and_then(|text| text.trim().parse().ok())
+                .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER)),
+        }
+    }
+
+    /// Of a request without an answer.
+    pub(crate) fn of_error(error: &reqwest::Error) -> Self {
+        let kind = if error.is_builder() || error.is_connect() {
+            FailureKind::NotSent
+        } else {
+            FailureKind::Unknown
+        };
+        Self::new(kind, said(error))
+    }
+
+    /// Whether the same read may succeed a moment later.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(
+            self.kind,
+            FailureKind::NotSent | FailureKind::Busy | FailureKind::Unready | FailureKind::Unknown
+        )
+    }
+
+    /// Whether what was asked for may have been done.
+    pub(crate) fn leaves_doubt(&self) -> bool {
+        matches!(self.kind, FailureKind::Unready | FailureKind::Unknown)
+    }
+
+    pub(crate) fn into_catalog_error(self, catalog: &CatalogName) -> CatalogError {
+        let catalog = catalog.to_string();
+        match self.kind {
+            FailureKind::NotAuthenticated | FailureKind::Denied => CatalogError::PermissionDenied {
+                catalog,
+                message: self.message,
+            },
+            _ => CatalogError::Unavailable {
+                catalog,
+                message: self.message,
+                source: None,
+            },
+        }
+    }
+
+    /// The same, about one table.
+    pub(crate) fn into_table_error(self, table: &TableId) -> CatalogError {
+        match self.kind {
+            FailureKind::NotFound => CatalogError::NoSuchTable(table.clone()),
+            _ => self.into_catalog_error(&table.catalog),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(status: u16, body: &str) -> FailureKind {
+        Failure::of_answer(status, None, body.as_bytes(), "http://h/v1/x").kind
+    }
+
+    #[test]
+    fn statuses_are_told_apart() {
+        let model = r#"{"error":{"message":"no","type":"NoSuchTableException","code":404}}"#;
+        assert_eq!(kind(404, model), FailureKind::NotFound);
+        assert_eq!(kind(404, "<html>not found</html>"), FailureKind::Invalid);
+        assert_eq!(kind(404, r#"{"error":"Not Found"}"#), FailureKind::Invalid);
+        assert_eq!(kind(401, ""), FailureKind::NotAuthenticated);
+        assert_eq!(kind(403, model), FailureKind::Denied);
+        assert_eq!(kind(409, model), FailureKind::Conflict);
+        assert_eq!(kind(429, ""), FailureKind::Busy);
+        assert_eq!(kind(503, ""), FailureKind::Unready);
+        for status in [500, 502, 504, 507] {
+            assert_eq!(kind(status, model), FailureKind::Unknown);
+        }
+        for status in [302, 400, 405, 406, 422] {
+            assert_eq!(kind(status, model), FailureKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn the_server_is_quoted_and_its_patience_bounded() {
+        let body =
+            br#"{"error":{"message":"no table b","type":"NoSuchTableException","code":404}}"#;
+        let failure = Failure::of_answer(404, Some("7"), body, "http://h/v1/x");
+        assert_eq!(
+            failure.message,
+            "http://h/v1/x answered 404: NoSuchTableException: no table b"
+        );
+        assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
+        let failure = Failure::of_answer(503, Some("100000"), b"", "http://h");
+        assert_eq!(failure.retry_after, Some(LONGEST_RETRY_AFTER));
+        let failure = Failure::of_answer(404, None, b"nothing here", "http://h/v1/config");
+        assert!(
+            failure.message.ends_with("check uri"),
+            "{}",
+            failure.message
+        );
+    }
+}
