@@ -42,7 +42,7 @@ pub(crate) enum Step {
     Conclude(usize, bool, Option<u64>),
     /// Who, on which table (`None`: on what it saw before), with how many tasks.
     Start(usize, Option<usize>, usize),
-    Forget(usize, usize),
+    Forget(usize),
     ClaimTask(usize, usize, u32),
     ReportTask(usize, usize),
     ReturnTask(usize, usize),
@@ -66,7 +66,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(w, loaded, next)| Step::Conclude(w, loaded, next)),
         4 => (worker.clone(), prop::option::of(table.clone()), 0usize..3)
             .prop_map(|(w, t, tasks)| Step::Start(w, t, tasks)),
-        1 => (worker.clone(), table.clone()).prop_map(|(w, t)| Step::Forget(w, t)),
+        1 => worker.clone().prop_map(Step::Forget),
         5 => (worker.clone(), table.clone(), 0u32..3).prop_map(|(w, t, i)| Step::ClaimTask(w, t, i)),
         5 => (worker.clone(), 0usize..3).prop_map(|(w, c)| Step::ReportTask(w, c)),
         2 => (worker.clone(), 0usize..3).prop_map(|(w, c)| Step::ReturnTask(w, c)),
@@ -338,12 +338,14 @@ impl Run {
         }
     }
 
-    async fn forget(&mut self, who: usize, which: usize) {
-        let Some(lease) = self.memories[who].lease.clone() else {
+    async fn forget(&mut self, who: usize) {
+        let Some((lease, seen, which)) = self.seen(who) else {
             return;
         };
-        let gone = fenced(self.store.forget_table(&lease, &table(which)).await);
-        let allowed = self.tables[which].active.is_none();
+        let gone = fenced(self.store.forget_table(&lease, &seen).await);
+        let model = &self.tables[which];
+        let unmarked = self.memories[who].marks_seen == model.marks;
+        let allowed = !model.exists || (model.active.is_none() && unmarked);
         assert_eq!(gone, self.holds(who).then_some(allowed));
         if gone == Some(true) {
             self.tables[which] = ModelTable::default();
@@ -598,7 +600,7 @@ pub(crate) async fn run(store: Arc<dyn StateStore>, steps: Vec<Step>) {
                 }
                 run.start(who, tasks).await;
             }
-            Step::Forget(who, which) => run.forget(who, which).await,
+            Step::Forget(who) => run.forget(who).await,
             Step::ClaimTask(who, which, index) => run.claim_task(who, which, index).await,
             Step::ReportTask(who, choice) => run.report_task(who, choice).await,
             Step::ReturnTask(who, choice) => run.return_task(who, choice).await,

@@ -10,27 +10,24 @@ mod dynamo;
 #[cfg(test)]
 mod emulator;
 mod encoding;
-mod error;
 #[cfg(test)]
 mod interleavings;
-pub mod invariants;
 mod key;
 mod queue;
-mod rows;
 mod sqlite;
 mod sqs;
 mod store;
-mod transition;
 
 pub use dynamo::{
     DEFAULT_RETENTION, DynamoRequest, DynamoRequests, DynamoStore, create_state_table,
 };
-pub use error::CoordinationError;
-pub use queue::{Received, TaskMessage, TaskQueue};
-pub use rows::{
-    BucketRow, Conclusion, Digest, Lease, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
-    TableRow, TaskRow, TaskState,
+use icepress_protocol::transition;
+pub use icepress_protocol::{
+    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest, Lease,
+    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState, ReportOutcome,
+    StartOutcome, TableRow, TaskRow, TaskState, invariants,
 };
+pub use queue::{Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
-pub use store::{ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome, StateStore};
+pub use store::StateStore;

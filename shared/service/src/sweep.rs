@@ -188,7 +188,7 @@ async fn conclude_failure(
     match error {
         EvaluateError::Catalog(CatalogError::NoSuchTable(_)) if row.due_location.is_none() => {
             // The census forced this look because two complete listings lacked the table.
-            context.store.forget_table(lease, &row.table).await?;
+            context.store.forget_table(lease, row).await?;
             return Ok(());
         }
         EvaluateError::Catalog(CatalogError::NoSuchTable(_)) => {

@@ -146,7 +146,7 @@ pub(super) async fn b07_an_old_epoch_writes_nothing(world: Arc<dyn StoreWorld>) 
             .await,
         "digest",
     );
-    assert_fenced(store.forget_table(&old, &table).await, "removal");
+    assert_fenced(store.forget_table(&old, &seen).await, "removal");
     assert_fenced(
         store
             .start_process(

@@ -81,6 +81,7 @@ macro_rules! store_rules {
             tables::a_table_that_could_not_be_loaded_keeps_its_mark,
             tables::b11_one_unreadable_row_hides_no_other,
             tables::a_forgotten_table_has_no_row,
+            tables::a_table_marked_again_is_not_forgotten,
             tables::odd_names_are_kept_apart,
             tables::racing_marks_are_all_counted,
             processes::a_process_of_300_tasks_starts_whole,

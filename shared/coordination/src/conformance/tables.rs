@@ -217,16 +217,35 @@ pub(super) async fn a_forgotten_table_has_no_row(world: Arc<dyn StoreWorld>) {
     let store = world.store().await;
     let held = lease(&*store, "a").await;
     let orders = started(&*store, &held, "p1", 0).await;
+    let under_way = row(&*store, &orders).await;
+    assert!(under_way.active_process.is_some());
     assert!(
-        !store.forget_table(&held, &orders).await.unwrap(),
+        !store.forget_table(&held, &under_way).await.unwrap(),
         "a process is under way"
     );
     assert!(row(&*store, &orders).await.active_process.is_some());
     processes::end(&*store, "p1", None, Some(at(50))).await;
-    assert!(store.forget_table(&held, &orders).await.unwrap());
+    let seen = row(&*store, &orders).await;
+    assert!(store.forget_table(&held, &seen).await.unwrap());
     assert_eq!(store.table(BUCKET, &orders).await.unwrap(), None);
     assert_eq!(store.next_due(BUCKET).await.unwrap(), None);
-    assert!(store.forget_table(&held, &orders).await.unwrap());
+    assert!(store.forget_table(&held, &seen).await.unwrap());
+}
+
+/// A table that is dropped and made anew while its row is about to be forgotten: the mark of the new one stays.
+pub(super) async fn a_table_marked_again_is_not_forgotten(world: Arc<dyn StoreWorld>) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let orders = table("orders");
+    store.force_due(BUCKET, &orders, NOW).await.unwrap();
+    let seen = row(&*store, &orders).await;
+    let anew = MetadataLocation::from("m-new");
+    let marked = store.mark_due(BUCKET, &orders, &anew, at(5)).await.unwrap();
+    assert_eq!(marked, MarkOutcome::Marked);
+    assert!(!store.forget_table(&held, &seen).await.unwrap());
+    assert_eq!(row(&*store, &orders).await.due_location, Some(anew));
+    let seen = row(&*store, &orders).await;
+    assert!(store.forget_table(&held, &seen).await.unwrap());
 }
 
 pub(super) async fn odd_names_are_kept_apart(world: Arc<dyn StoreWorld>) {

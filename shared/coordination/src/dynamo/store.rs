@@ -102,8 +102,8 @@ impl StateStore for DynamoStore {
         self.write_conclusion(lease, seen, conclusion).await
     }
 
-    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<bool> {
-        self.remove_table(lease, table).await
+    async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
+        self.remove_table(lease, seen).await
     }
 
     async fn start_process(

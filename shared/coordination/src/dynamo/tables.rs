@@ -199,21 +199,21 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn remove_table(&self, lease: &Lease, table: &TableId) -> Result<bool> {
+    pub(super) async fn remove_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
+        let table = &seen.table;
         let what = format!("the row of {table} could not be removed");
         let mut race = self.race(what.clone());
         loop {
             let before = self.read_table_to_plan(lease.bucket, table).await?;
             let mut actions = vec![self.check_lease(lease)];
             if let Some(row) = &before.row {
-                // Whether the lease stands is asked first: an old owner learns nothing else.
-                if row.epoch <= lease.epoch && row.active_process.is_some() {
+                if !transition::may_forget(row, lease, seen)? {
+                    // An old owner is told that it is one, and nothing else.
                     return match self.transact(&what, actions).await? {
                         Ok(()) => Ok(false),
                         Err(_) => Err(transition::lost_lease(lease)),
                     };
                 }
-                transition::may_forget(row, lease)?;
                 actions.push(self.delete_action(&Key::table(lease.bucket, table), before.rev));
             }
             match self.transact(&what, actions).await? {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
+    Attempt, BucketCount, BucketId, DatabaseId, Epoch, MetadataLocation, ProcessId, ProcessOutcome,
     RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
@@ -189,16 +189,16 @@ impl StateStore for SqliteStore {
         digest: &Digest,
     ) -> Result<()> {
         let mut transaction = self.file.begin().await?;
-        self.leased(&mut transaction, lease).await?;
+        let bucket = self.read_bucket(&mut transaction, lease.bucket).await?;
+        let bucket = bucket.unwrap_or_else(|| BucketRow::never_leased(lease.bucket));
         let written: Option<i64> =
             sqlx::query_scalar("SELECT epoch FROM digest WHERE database = ?")
                 .bind(key::of_database(database))
                 .fetch_optional(&mut *transaction)
                 .await
                 .map_err(|error| self.file.failed("a digest could not be read", error))?;
-        if written.is_some_and(|epoch| epoch > encoding::signed(lease.epoch.get())) {
-            return Err(transition::lost_lease(lease));
-        }
+        let written = written.map(|epoch| Epoch(u64::try_from(epoch).unwrap_or(0)));
+        transition::check_digest(&bucket, lease, written)?;
         sqlx::query("INSERT OR REPLACE INTO digest (database, epoch, digest) VALUES (?, ?, ?)")
             .bind(key::of_database(database))
             .bind(encoding::signed(lease.epoch.get()))
@@ -301,14 +301,15 @@ impl StateStore for SqliteStore {
         self.file.commit(transaction).await
     }
 
-    async fn forget_table(&self, lease: &Lease, table: &TableId) -> Result<bool> {
+    async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
+        let table = &seen.table;
         let mut transaction = self.file.begin().await?;
         self.leased(&mut transaction, lease).await?;
         let row = self
             .read_table_to_plan(&mut transaction, lease.bucket, table)
             .await?;
         let Some(row) = row else { return Ok(true) };
-        if !transition::may_forget(&row, lease)? {
+        if !transition::may_forget(&row, lease, seen)? {
             return Ok(false);
         }
         sqlx::query("DELETE FROM table_state WHERE bucket = ? AND table_id = ?")

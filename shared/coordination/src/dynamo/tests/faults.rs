@@ -249,7 +249,8 @@ async fn an_index_that_lags_makes_nothing_due() {
     };
     let seen = store.table(BUCKET, &table("a")).await.unwrap().unwrap();
     store.conclude(&lease, &seen, &later).await.unwrap();
-    assert!(store.forget_table(&lease, &table("b")).await.unwrap());
+    let seen = store.table(BUCKET, &table("b")).await.unwrap().unwrap();
+    assert!(store.forget_table(&lease, &seen).await.unwrap());
     assert_eq!(due().await, ["c"]);
 }
 

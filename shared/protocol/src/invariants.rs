@@ -3,7 +3,9 @@
 //! They stand here once and are used as debug assertions where a row changes, by the conformance suite, and by whoever
 //! explores interleavings. Each returns what is wrong, or nothing.
 
-use icepress_model::{Epoch, TimestampMs};
+use std::{collections::BTreeSet, fmt::Debug, time::Duration};
+
+use icepress_model::{Attempt, Epoch, MetadataLocation, ProcessOutcome, TimestampMs};
 
 use crate::{BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState};
 
@@ -35,7 +37,7 @@ pub fn bucket_step(before: &BucketRow, after: &BucketRow) -> Verdict {
 }
 
 /// Every lease ends by itself: at most `ttl` after it was written (case B01).
-pub fn lease_ends(row: &BucketRow, written_at: TimestampMs, ttl: std::time::Duration) -> Verdict {
+pub fn lease_ends(row: &BucketRow, written_at: TimestampMs, ttl: Duration) -> Verdict {
     holds(
         row.owner.is_none() || row.expires_at <= written_at + ttl,
         || format!("bucket {}: its lease outlives its time", row.bucket),
@@ -187,6 +189,128 @@ pub fn one_process(row: Option<&TableRow>, processes: &[ProcessRow]) -> Verdict 
             first.map(|process| &process.process)
         )
     })
+}
+
+/// A lease is only taken over once its end is more than `guard` ago.
+pub fn lease_respected(before: &BucketRow, now: TimestampMs, guard: Duration) -> Verdict {
+    holds(
+        before.owner.is_none() || before.expires_at + guard < now,
+        || format!("bucket {}: taken before its lease was over", before.bucket),
+    )
+}
+
+/// A task is only claimed once the claim before has ended.
+pub fn claim_respected(before: &TaskRow, now: TimestampMs) -> Verdict {
+    let held = matches!(&before.state, TaskState::Running { deadline, .. } if *deadline >= now);
+    holds(!held, || {
+        format!(
+            "task {}: claimed while another attempt held it",
+            before.task
+        )
+    })
+}
+
+/// The commit of a process is only claimed once the claim before has ended.
+pub fn commit_claim_respected(before: &ProcessRow, now: TimestampMs) -> Verdict {
+    let held =
+        matches!(&before.state, ProcessState::Committing { deadline, .. } if *deadline >= now);
+    holds(!held, || {
+        format!(
+            "process {}: its commit was claimed while another claim held it",
+            before.process
+        )
+    })
+}
+
+/// What an attempt at a task writes is accepted only while no later attempt began (case B10).
+pub fn accepted_attempt(newest: Attempt, accepted: Attempt) -> Verdict {
+    holds(accepted == newest, || {
+        format!("attempt {accepted} was accepted after attempt {newest} began")
+    })
+}
+
+/// A process is ended only by the newest claim of its commit.
+pub fn accepted_claim(newest: u32, accepted: u32) -> Verdict {
+    holds(accepted == newest, || {
+        format!("claim {accepted} ended a process after claim {newest} began")
+    })
+}
+
+/// A table's row goes only where it is as it was seen: not marked since, and with no process under way.
+pub fn row_may_go(row: &TableRow, seen: &TableRow) -> Verdict {
+    let table = &row.table;
+    holds(row.active_process.is_none(), || {
+        format!("{table}: forgotten with a process under way")
+    })?;
+    holds(row.marks == seen.marks, || {
+        format!("{table}: forgotten although it was marked again")
+    })
+}
+
+/// Marks come before the digest: the state that a digest has seen of a table stands in the table's row, or the row waits
+/// for a look. To be asked where that is the table's state still.
+pub fn digest_was_marked(seen: &MetadataLocation, row: Option<&TableRow>) -> Verdict {
+    let known = row.is_some_and(|row| {
+        let known = [
+            &row.due_location,
+            &row.evaluated_location,
+            &row.committed_location,
+        ];
+        let waits = row.due_at.is_some() || row.marked_at.is_some();
+        waits || known.into_iter().flatten().any(|known| known == seen)
+    });
+    holds(known, || {
+        format!("a digest has seen {seen}, and nobody will ever look at it")
+    })
+}
+
+/// A process that ended as committed has a snapshot in its table: `is_in_history` says whether the table ever was in a
+/// state.
+pub fn ended_truly(
+    row: &ProcessRow,
+    is_in_history: impl FnOnce(&MetadataLocation) -> bool,
+) -> Verdict {
+    let made = match &row.state {
+        ProcessState::Ended(
+            ProcessOutcome::Committed { location, .. }
+            | ProcessOutcome::PartlyCommitted { location, .. },
+        ) => location,
+        _ => return Ok(()),
+    };
+    holds(is_in_history(made), || {
+        format!(
+            "process {}: ended as committed in {made}, where its table never was",
+            row.process
+        )
+    })
+}
+
+/// Every row that somebody was told is in the table is there exactly once, and no other.
+pub fn each_once<R: Ord + Debug>(
+    told: impl Iterator<Item = R>,
+    live: impl Iterator<Item = R>,
+) -> Verdict {
+    let told: BTreeSet<R> = told.collect();
+    let mut found = BTreeSet::new();
+    for row in live {
+        holds(told.contains(&row), || {
+            format!("row {row:?} is in the table, and nobody wrote it")
+        })?;
+        let text = format!("row {row:?} is in the table twice");
+        holds(found.insert(row), || text)?;
+    }
+    match told.difference(&found).next() {
+        Some(lost) => Err(format!("row {lost:?} is lost")),
+        None => Ok(()),
+    }
+}
+
+/// Nothing that a live snapshot refers to is deleted.
+pub fn nothing_live_deleted<F: Ord + Debug>(live: &[F], deleted: &BTreeSet<F>) -> Verdict {
+    match live.iter().find(|file| deleted.contains(file)) {
+        Some(file) => Err(format!("{file:?} is live, and was deleted")),
+        None => Ok(()),
+    }
 }
 
 /// Of two writes to one row under different epochs, the later epoch's stands.

@@ -18,7 +18,7 @@ use crate::{
 type Result<T> = std::result::Result<T, CoordinationError>;
 
 /// The error of a write under a lease that is not the newest of its bucket any more.
-pub(crate) fn lost_lease(lease: &Lease) -> CoordinationError {
+pub fn lost_lease(lease: &Lease) -> CoordinationError {
     CoordinationError::Fenced(format!(
         "{} holds bucket {} no more under epoch {}",
         lease.owner, lease.bucket, lease.epoch
@@ -28,7 +28,7 @@ pub(crate) fn lost_lease(lease: &Lease) -> CoordinationError {
 // --- leases ---
 
 /// The bucket in `owner`'s hands under a new epoch; `None` where somebody holds it.
-pub(crate) fn take_lease(
+pub fn take_lease(
     before: &BucketRow,
     owner: &WorkerId,
     now: TimestampMs,
@@ -50,7 +50,7 @@ pub(crate) fn take_lease(
 }
 
 /// The bucket held until `now + ttl`.
-pub(crate) fn renew_lease(
+pub fn renew_lease(
     before: &BucketRow,
     lease: &Lease,
     now: TimestampMs,
@@ -68,12 +68,20 @@ pub(crate) fn renew_lease(
 }
 
 /// Whether the bucket is held under this lease.
-pub(crate) fn is_newest(row: &BucketRow, lease: &Lease) -> bool {
+pub fn is_newest(row: &BucketRow, lease: &Lease) -> bool {
     row.epoch == lease.epoch && row.owner.as_ref() == Some(&lease.owner)
 }
 
+/// That a digest may be written under this lease, whose newest writer had the epoch `written`.
+pub fn check_digest(bucket: &BucketRow, lease: &Lease, written: Option<Epoch>) -> Result<()> {
+    if !is_newest(bucket, lease) || written.is_some_and(|written| written > lease.epoch) {
+        return Err(lost_lease(lease));
+    }
+    Ok(())
+}
+
 /// The bucket let go; `None` where this lease was let go already.
-pub(crate) fn release_lease(
+pub fn release_lease(
     before: &BucketRow,
     lease: &Lease,
     swept_at: Option<TimestampMs>,
@@ -107,7 +115,7 @@ fn earlier(a: Option<TimestampMs>, b: Option<TimestampMs>) -> Option<TimestampMs
 }
 
 /// A mark for `location`, or a person's for whatever state there is (`None`). `None` when nothing is to be written.
-pub(crate) fn mark(
+pub fn mark(
     row: Option<&TableRow>,
     bucket: BucketId,
     table: &TableId,
@@ -150,7 +158,7 @@ fn check_row_epoch(row: &TableRow, lease: &Lease) -> Result<()> {
 }
 
 /// What the owner of the bucket concluded from `seen`.
-pub(crate) fn conclude(
+pub fn conclude(
     row: Option<&TableRow>,
     lease: &Lease,
     seen: &TableRow,
@@ -194,7 +202,7 @@ fn note_evaluated(after: &mut TableRow, seen: &TableRow, conclusion: &Conclusion
 }
 
 /// The table's row once `process` stands. The caller has made sure that no other process is under way.
-pub(crate) fn start(
+pub fn start(
     row: Option<&TableRow>,
     lease: &Lease,
     seen: &TableRow,
@@ -222,7 +230,7 @@ pub(crate) fn start(
 }
 
 /// The table's row once its process has ended; `None` where the row is another process's by now.
-pub(crate) fn free(
+pub fn free(
     row: &TableRow,
     process: &ProcessId,
     committed_location: Option<&MetadataLocation>,
@@ -257,14 +265,17 @@ pub(crate) fn free(
     Some(after)
 }
 
-/// Whether the table's row may go: not while a process is under way.
-pub(crate) fn may_forget(row: &TableRow, lease: &Lease) -> Result<bool> {
+/// Whether the table's row may go: not while a process is under way, nor where the table was marked since it was seen,
+/// for then it is there again.
+pub fn may_forget(row: &TableRow, lease: &Lease, seen: &TableRow) -> Result<bool> {
     check_row_epoch(row, lease)?;
-    Ok(row.active_process.is_none())
+    let may = row.active_process.is_none() && row.marks == seen.marks;
+    debug_assert!(!may || invariants::row_may_go(row, seen).is_ok());
+    Ok(may)
 }
 
 /// The row of a table whose active process has no row any more: it counts as ended.
-pub(crate) fn without_lost_process(row: &TableRow) -> TableRow {
+pub fn without_lost_process(row: &TableRow) -> TableRow {
     TableRow {
         active_process: None,
         due_at: earlier(row.due_at, row.marked_at),
@@ -276,7 +287,7 @@ pub(crate) fn without_lost_process(row: &TableRow) -> TableRow {
 // --- processes ---
 
 /// A process at its start.
-pub(crate) fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> ProcessRow {
+pub fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> ProcessRow {
     let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
     ProcessRow {
         process: process.process.clone(),
@@ -293,7 +304,7 @@ pub(crate) fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]
 }
 
 /// Its tasks, queued.
-pub(crate) fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow> {
+pub fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow> {
     (0..)
         .zip(tasks)
         .map(|(index, task)| TaskRow {
@@ -311,7 +322,7 @@ pub(crate) fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow>
 }
 
 /// The process with its commit claimed; `None` where it is held, ended, or has open tasks.
-pub(crate) fn claim_commit(
+pub fn claim_commit(
     row: &ProcessRow,
     worker: &WorkerId,
     now: TimestampMs,
@@ -338,7 +349,7 @@ pub(crate) fn claim_commit(
 }
 
 /// The process ended under its `claim`; `None` where that very end stands already.
-pub(crate) fn end(
+pub fn end(
     row: Option<&ProcessRow>,
     process: &ProcessId,
     claim: u32,
@@ -368,7 +379,7 @@ pub(crate) fn end(
 }
 
 /// The process with one open task less.
-pub(crate) fn count_down(row: &ProcessRow) -> ProcessRow {
+pub fn count_down(row: &ProcessRow) -> ProcessRow {
     let after = ProcessRow {
         open_tasks: row.open_tasks.saturating_sub(1),
         ..row.clone()
@@ -380,7 +391,7 @@ pub(crate) fn count_down(row: &ProcessRow) -> ProcessRow {
 // --- tasks ---
 
 /// What a claim meets.
-pub(crate) enum Claim {
+pub enum Claim {
     /// The row to be written: it is the caller's then.
     Free(TaskRow),
     /// Nothing to be written.
@@ -388,7 +399,7 @@ pub(crate) enum Claim {
 }
 
 /// A claim on a task.
-pub(crate) fn claim_task(
+pub fn claim_task(
     row: &TaskRow,
     process: Option<&ProcessRow>,
     worker: &WorkerId,
@@ -420,7 +431,7 @@ fn is_running(row: &TaskRow, attempt: Attempt) -> bool {
 }
 
 /// The task with its result; `None` where the attempt is not the one at work.
-pub(crate) fn report(
+pub fn report(
     row: &TaskRow,
     attempt: Attempt,
     result: &std::result::Result<Payload, RewriteFailure>,
@@ -440,7 +451,7 @@ pub(crate) fn report(
 }
 
 /// What giving a task back comes to.
-pub(crate) enum Return {
+pub enum Return {
     /// The row to be written.
     Queued(TaskRow),
     /// This attempt gave it back already.
@@ -450,7 +461,7 @@ pub(crate) enum Return {
 }
 
 /// The task given back by an attempt.
-pub(crate) fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
+pub fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
     if row.attempt == attempt && row.state == TaskState::Queued && attempt != Attempt(0) {
         return Return::Already;
     }
@@ -466,11 +477,7 @@ pub(crate) fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
 }
 
 /// The task with its claim prolonged; `Fenced` where the attempt is not the one at work.
-pub(crate) fn extend_claim(
-    row: &TaskRow,
-    attempt: Attempt,
-    deadline: TimestampMs,
-) -> Result<TaskRow> {
+pub fn extend_claim(row: &TaskRow, attempt: Attempt, deadline: TimestampMs) -> Result<TaskRow> {
     match &row.state {
         TaskState::Running { worker, .. } if row.attempt == attempt => {
             let after = TaskRow {
@@ -488,6 +495,6 @@ pub(crate) fn extend_claim(
 }
 
 /// The error of a write under an attempt that is not at work any more.
-pub(crate) fn lost_task(task: &TaskId, attempt: Attempt) -> CoordinationError {
+pub fn lost_task(task: &TaskId, attempt: Attempt) -> CoordinationError {
     CoordinationError::Fenced(format!("attempt {attempt} at task {task} is not at work"))
 }

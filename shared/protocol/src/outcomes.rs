@@ -1,0 +1,60 @@
+//! What operations on the state come to.
+
+use icepress_model::{ProcessId, TimestampMs};
+
+use crate::{ProcessRow, TaskRow};
+
+/// What became of a due mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkOutcome {
+    /// The table is due now.
+    Marked,
+    /// Nothing was written: the row names that state already as due, as evaluated, or as committed by us.
+    AlreadyKnown,
+}
+
+/// What became of a process to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartOutcome {
+    /// It stands, with its tasks queued.
+    Started,
+    /// The table has a process under way: nothing was written.
+    AlreadyActive(ProcessId),
+}
+
+/// What became of a claim on a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The task is the caller's, under `attempt` of the row returned.
+    Claimed(TaskRow),
+    /// Another attempt is at work until then.
+    Held {
+        /// When its claim ends.
+        until: TimestampMs,
+    },
+    /// It is done or failed already: acknowledge the message.
+    Finished,
+    /// There is no such task, or its process has ended: acknowledge the message.
+    Gone,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportOutcome {
+    /// Accepted. Exactly one report of a process sees 0, and whoever sees it commits.
+    Accepted {
+        /// Open tasks of the process after this one: exact where it is 0; else it may have fallen since.
+        open_tasks: u32,
+    },
+    /// Not the newest attempt, or reported already, or the process has ended: nothing was written.
+    Stale,
+}
+
+/// The right to commit a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitClaim {
+    /// The process as it is now.
+    pub process: ProcessRow,
+    /// The number of this claim; only the newest may end the process.
+    pub claim: u32,
+}
