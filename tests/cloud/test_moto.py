@@ -1,5 +1,6 @@
 """The same flow on moto, the second opinion: infra/ applied to it, and the two binaries driven over Lambda's Runtime API."""
 
+import json
 import pathlib
 import random
 import signal
@@ -25,21 +26,32 @@ class Stack:
         self.queues = [url for url in self.sqs.list_queues()["QueueUrls"] if not url.endswith("-dlq")]
         self.dead = [url for url in self.sqs.list_queues()["QueueUrls"] if url.endswith("-dlq")]
 
+    def icepress(self, *arguments: str) -> tuple[int, dict]:
+        """The command on the deployed state: its exit code and the JSON that it printed."""
+        command = self.functions["icepress-scheduler"].parent / "icepress"
+        environment = {"HOME": str(self.log_folder), **self.environment("icepress-scheduler")}
+        done = subprocess.run([command, "--deployed", "--json", *arguments], env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
     def function(self, name: str, **extra: str) -> runtime_api.Function:
         """An execution environment of one function, with the environment that is deployed."""
         deployed = seed.aws("lambda", self.endpoint).get_function_configuration(FunctionName=name)
-        credentials = {"AWS_ACCESS_KEY_ID": seed.ACCOUNT, "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": seed.REGION, "AWS_ENDPOINT_URL": self.endpoint}
-        environment = {**deployed["Environment"]["Variables"], **credentials, **extra}
+        environment = {**self.environment(name), **extra}
         return runtime_api.Function(name, self.functions[name], environment, deployed["Timeout"], self.log_folder / f"{name}.log")
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What terraform set for a function, and what reaches the emulator."""
+        deployed = seed.aws("lambda", self.endpoint).get_function_configuration(FunctionName=name)
+        credentials = {"AWS_ACCESS_KEY_ID": seed.ACCOUNT, "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": seed.REGION, "AWS_ENDPOINT_URL": self.endpoint}
+        return {**deployed["Environment"]["Variables"], **credentials}
 
     def waiting(self, urls: list[str]) -> int:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         return sum(int(self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"][name]) for url in urls for name in names)
 
     def tick(self, scheduler: runtime_api.Function) -> None:
-        """Two ticks: a table's bucket may be swept before the bucket whose owner lists its database."""
-        for _ in range(2):
-            scheduler.invoke(runtime_api.scheduled_event())
+        scheduler.invoke(runtime_api.scheduled_event())
 
     def drain(self, optimizer: runtime_api.Function) -> list[runtime_api.Mapping]:
         """Feeds the optimizer until no message is left that can be had now."""
@@ -208,3 +220,26 @@ def test_a_message_that_is_no_task_ends_in_the_dead_letter_queue_alone(stack):
     assert mapping.handled == 0, "a message that is no task was acknowledged"
     assert stack.waiting([dead]) == 1
     stack.sqs.purge_queue(QueueUrl=dead)
+
+
+def test_the_command_finds_the_deployed_system_well_shows_its_work_and_cancels_it(stack):
+    seed.make(stack.endpoint, "cancelled")
+    with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:
+        stack.tick(scheduler)
+        code, doctor = stack.icepress("doctor")
+        wrong = [finding for finding in doctor["findings"] if finding["severity"] == "wrong"]
+        assert (code, wrong) == (0, []), doctor
+        subjects = {finding["subject"].split(" ")[0] for finding in doctor["findings"]}
+        assert {"state", "queues", "clock", "catalog", "schedulers", "large"} <= subjects, doctor
+
+        before = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "cancelled")))
+        _, listed = stack.icepress("processes", f"{seed.DATABASE}.cancelled")
+        [process] = listed["processes"]
+        assert process["tasks"]["waiting"] > 0 and "optimizer" in process["waits_for"], process
+        code, cancelled = stack.icepress("cancel", process["process"], "--reason", "tested")
+        assert (code, cancelled["cancelled"]) == (0, True)
+        stack.drain(optimizer)
+        after = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "cancelled")))
+        assert after == before, "a cancelled process wrote to its table"
+        assert stack.icepress("processes", f"{seed.DATABASE}.cancelled")[1] == {"processes": []}
+    assert stack.waiting(stack.queues) == 0

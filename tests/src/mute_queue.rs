@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use icepress_coordination::{CoordinationError, Received, TaskMessage, TaskQueue};
+use icepress_coordination::{CoordinationError, Finding, Received, TaskMessage, TaskQueue};
 use icepress_model::{BucketId, TableId};
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -74,5 +74,9 @@ impl TaskQueue for MuteQueue {
 
     async fn redrive(&self, bucket: BucketId) -> Result<u64> {
         self.inner.redrive(bucket).await
+    }
+
+    async fn examine(&self, bucket: BucketId, claim: Duration) -> Vec<Finding> {
+        self.inner.examine(bucket, claim).await
     }
 }

@@ -46,6 +46,11 @@ pub(crate) struct GlobalArguments {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
 
+    /// Work on a deployed Icepress: state, queues and catalogs as the functions' own variables name them
+    /// (ICEPRESS_STATE_TABLE and so on: `terraform output environment`)
+    #[arg(long, global = true, conflicts_with_all = ["state", "config"])]
+    pub(crate) deployed: bool,
+
     /// Print one JSON document on the standard output, and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -96,6 +101,15 @@ pub(crate) enum Command {
     /// Compare the rows of two snapshots by count and an order-free hash
     #[command(after_long_help = shapes::VERIFY)]
     Verify(VerifyArguments),
+    /// List the processes under way, and what each waits for
+    #[command(after_long_help = shapes::PROCESSES)]
+    Processes(ProcessesArguments),
+    /// Give up a process under way; what it wrote stays unused, and its table is free
+    #[command(after_long_help = shapes::CANCEL)]
+    Cancel(CancelArguments),
+    /// Look whether everything is as it should be, and say what to do where it is not
+    #[command(after_long_help = shapes::DOCTOR)]
+    Doctor,
     /// Bring back tasks that failed too often
     #[command(after_long_help = shapes::REDRIVE)]
     Redrive,
@@ -166,6 +180,24 @@ pub(crate) struct VerifyArguments {
     /// The snapshot to compare it with [default: the other's parent]
     #[arg(long, value_name = "ID", value_parser = amounts::snapshot)]
     pub(crate) against: Option<SnapshotId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProcessesArguments {
+    /// Only of this table
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelArguments {
+    /// The process, as `icepress processes` shows it
+    #[arg(value_name = "PROCESS")]
+    pub(crate) process: String,
+
+    /// Why, for those who look at the table's past
+    #[arg(long, value_name = "TEXT", default_value = "cancelled by hand")]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Args)]

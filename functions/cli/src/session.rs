@@ -1,13 +1,17 @@
 //! What a command works with: the configured catalog, the state file, and the service on top of them.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use icepress_catalog::{
     CatalogError,
-    config::{Configuration, ConfigurationError, Sources, load_configuration},
+    config::{CatalogKind, Configuration, ConfigurationError, Sources, load_configuration},
 };
 use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
-use icepress_service::{Context, Observer, Settings, embedded::Stop, open, open::OpenError};
+use icepress_service::{
+    Context, Observer, Settings,
+    embedded::Stop,
+    open::{self, CloudEnvironment, OpenError},
+};
 
 use crate::{
     arguments::GlobalArguments,
@@ -17,6 +21,9 @@ use crate::{
     progress::{Reporter, Screen},
     stop,
 };
+
+/// Iceberg's own name for the property that turns commit locks on.
+const LOCK: &str = "lock-impl";
 
 /// Everything that a command needs.
 #[derive(Debug)]
@@ -35,6 +42,18 @@ pub(crate) struct Session {
     pub(crate) stop: Stop,
     /// Where people are told things.
     pub(crate) screen: Screen,
+    /// What is odd about the configuration.
+    pub(crate) warnings: Vec<String>,
+    /// Catalogs that others may write under a commit lock, and we do not.
+    pub(crate) unlocked: Vec<CatalogName>,
+}
+
+/// Where state and catalogs are.
+enum Place {
+    /// On this machine: a state file, and catalogs from the person's configuration.
+    Here(PathBuf),
+    /// Where the functions are deployed.
+    Deployed(CloudEnvironment),
 }
 
 impl Session {
@@ -45,7 +64,17 @@ impl Session {
         screen: Screen,
         names: &[&str],
     ) -> Result<Self, Failure> {
-        let mut configuration = read_configuration(global, environment)?;
+        let (mut configuration, place) = if global.deployed {
+            let deployed = CloudEnvironment::read(&environment.variables)
+                .map_err(|error| Failure::Use(format!("--deployed: {error}")))?;
+            (deployed.configuration(), Place::Deployed(deployed))
+        } else {
+            let state_file = environment.state_file(global.state.as_deref())?;
+            (
+                read_configuration(global, environment)?,
+                Place::Here(state_file),
+            )
+        };
         for warning in &configuration.warnings {
             screen.line(format!("warning: {warning}"));
         }
@@ -68,21 +97,28 @@ impl Session {
             *name == catalog || tables.iter().any(|table| table.catalog == *name)
         });
 
-        let state_file = environment.state_file(global.state.as_deref())?;
         let stop = Stop::default();
         stop::on_signals(&stop, &screen)?;
         let ambient = Ambient::system();
-        let observer = Reporter::start(screen.clone(), global.verbose, &ambient);
-        let observer: Arc<dyn Observer> = observer;
+        let observer: Arc<dyn Observer> = Reporter::start(screen.clone(), global.verbose, &ambient);
         let worker = WorkerId(format!("icepress-{}", ambient.uuid().simple()));
-        let settings = Settings {
-            memory_cap: global.memory,
-            ..Settings::embedded(worker)
-        };
         let catalogs = configuration.catalogs.values();
-        let context = open::embedded(&state_file, catalogs, settings, ambient, observer)
-            .await
-            .map_err(failure_to_open)?;
+        let unlocked = catalogs
+            .clone()
+            .filter(|properties| {
+                matches!(properties.kind(), Ok(CatalogKind::Glue)) && properties.get(LOCK).is_none()
+            })
+            .map(|properties| properties.name().clone())
+            .collect();
+        let opened = match place {
+            Place::Here(state_file) => {
+                let settings = Settings::embedded(worker);
+                open::embedded(&state_file, catalogs, settings, ambient, observer).await
+            }
+            Place::Deployed(deployed) => open::cloud(deployed, worker, ambient, observer).await,
+        };
+        let mut context = opened.map_err(failure_to_open)?;
+        Arc::make_mut(&mut context.settings).memory_cap = global.memory;
         Ok(Self {
             context,
             catalog,
@@ -91,6 +127,8 @@ impl Session {
             json: global.json,
             stop,
             screen,
+            warnings: configuration.warnings,
+            unlocked,
         })
     }
 

@@ -1,5 +1,7 @@
 //! The optimizer function: fed by the task queues, it rewrites groups of files and commits what is complete.
 
+use std::sync::Arc;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use icepress_model::ambient::Ambient;
 use icepress_service::{LogObserver, open};
@@ -14,7 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> Result<(), Error> {
     open::start_logging();
     let environment = open::CloudEnvironment::read(&open::variables())?;
-    let context = open::cloud(environment, Ambient::system(), LogObserver).await?;
+    let ambient = Ambient::system();
+    let worker = open::function_worker(&ambient);
+    let context = open::cloud(environment, worker, ambient, Arc::new(LogObserver)).await?;
     run(service_fn(|event: LambdaEvent<SqsEvent>| {
         let context = &context;
         async move {

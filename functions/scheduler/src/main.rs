@@ -1,5 +1,7 @@
 //! The scheduler function: woken by a schedule, it sees which tables changed, plans, and queues tasks.
 
+use std::sync::Arc;
+
 use icepress_model::ambient::Ambient;
 use icepress_service::{LogObserver, open, tick};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -9,7 +11,9 @@ use serde_json::{Value, json};
 async fn main() -> Result<(), Error> {
     open::start_logging();
     let environment = open::CloudEnvironment::read(&open::variables())?;
-    let context = open::cloud(environment, Ambient::system(), LogObserver).await?;
+    let ambient = Ambient::system();
+    let worker = open::function_worker(&ambient);
+    let context = open::cloud(environment, worker, ambient, Arc::new(LogObserver)).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
         let context = &context;
         async move {

@@ -10,6 +10,7 @@ mod dynamo;
 #[cfg(test)]
 mod emulator;
 mod encoding;
+mod finding;
 #[cfg(test)]
 mod interleavings;
 mod key;
@@ -21,10 +22,11 @@ mod store;
 pub use dynamo::{
     DEFAULT_RETENTION, DynamoRequest, DynamoRequests, DynamoStore, create_state_table,
 };
+pub use finding::{Finding, Severity};
 use icepress_protocol::transition;
 pub use icepress_protocol::{
-    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest, Lease,
-    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState, ReportOutcome,
+    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
+    Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState, ReportOutcome,
     StartOutcome, TableRow, TaskRow, TaskState, invariants,
 };
 pub use queue::{Received, TaskMessage, TaskQueue};

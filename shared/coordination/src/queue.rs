@@ -1,12 +1,15 @@
 //! The port for task queues: at least once, in no order.
 
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::{Debug, Display},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use icepress_model::{BucketId, Epoch, TableId, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::CoordinationError;
+use crate::{CoordinationError, Finding};
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
@@ -81,4 +84,35 @@ pub trait TaskQueue: Send + Sync + Debug {
     /// What comes back is handled like any message: a task that is open is tried anew, one that has failed or been done
     /// meanwhile is acknowledged. A table whose process failed is planned anew by itself, when its wait is over.
     async fn redrive(&self, bucket: BucketId) -> Result<u64>;
+
+    /// Looks whether the bucket's queues are as they should be, with what lies in them. `claim` is how long a worker
+    /// keeps a message out of others' sight without renewal. Takes and writes nothing.
+    async fn examine(&self, bucket: BucketId, claim: Duration) -> Vec<Finding>;
+}
+
+/// What a finding about a bucket's queue is about.
+pub(crate) fn subject(bucket: BucketId) -> String {
+    format!("queue of bucket {bucket}")
+}
+
+/// That so many messages wait or are worked on.
+pub(crate) fn lies_in_it(count: impl Display) -> String {
+    format!("{count} messages wait or are worked on")
+}
+
+/// A finding where there are dead letters, or nobody can tell.
+pub(crate) fn finding_of_dead(subject: &str, dead: Result<u64>) -> Option<Finding> {
+    match dead {
+        Ok(0) => None,
+        Ok(dead) => Some(Finding::doubt(
+            subject,
+            format!("{dead} tasks failed too often"),
+            "see `icepress explain` of their tables for why, then `icepress redrive`",
+        )),
+        Err(error) => Some(Finding::wrong(
+            subject,
+            error.to_string(),
+            "its dead-letter queue is made by infra/",
+        )),
+    }
 }

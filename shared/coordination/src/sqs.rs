@@ -4,7 +4,7 @@
 //! waits behind the others of its bucket. How often a message is received before it dies is the queue's redrive
 //! policy, which `infra/` sets.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
@@ -17,7 +17,7 @@ use aws_sdk_sqs::{
 use icepress_model::{BucketId, TableId};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{CoordinationError, Received, TaskMessage, TaskQueue, key};
+use crate::{CoordinationError, Finding, Received, TaskMessage, TaskQueue, key, queue};
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
@@ -100,6 +100,20 @@ impl SqsQueue {
             Some((entry.id.parse().ok()?, entry.sender_fault, why))
         });
         Ok(failed.collect())
+    }
+
+    /// Everything that SQS tells of a bucket's queue.
+    async fn attributes(&self, bucket: BucketId) -> Result<HashMap<QueueAttributeName, String>> {
+        let url = self.url(bucket)?;
+        let output = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&url)
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .map_err(|error| failed(&url, "the queue could not be asked", error))?;
+        Ok(output.attributes.unwrap_or_default())
     }
 
     async fn attribute(&self, url: &str, name: QueueAttributeName) -> Result<Option<String>> {
@@ -372,6 +386,46 @@ impl TaskQueue for SqsQueue {
             .await
             .map_err(|error| failed(&url, "dead letters could not be moved", error))?;
         Ok(waiting)
+    }
+
+    async fn examine(&self, bucket: BucketId, claim: Duration) -> Vec<Finding> {
+        let subject = queue::subject(bucket);
+        let attributes = match self.attributes(bucket).await {
+            Ok(attributes) => attributes,
+            Err(error) => {
+                let advice = "apply infra/, or ask with a role that may use the queues";
+                return vec![Finding::wrong(subject, error.to_string(), advice)];
+            }
+        };
+        let number = |name: QueueAttributeName| -> u64 {
+            let text = attributes.get(&name);
+            text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        let waiting = number(QueueAttributeName::ApproximateNumberOfMessages)
+            + number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible);
+        let mut findings = vec![Finding::well(&subject, queue::lies_in_it(waiting))];
+        if !attributes.contains_key(&QueueAttributeName::RedrivePolicy) {
+            findings.push(Finding::wrong(
+                &subject,
+                "has no redrive policy: a message that always fails is tried for ever",
+                "apply infra/ of this version",
+            ));
+        }
+        let visibility = Duration::from_secs(number(QueueAttributeName::VisibilityTimeout));
+        if visibility < claim {
+            findings.push(Finding::doubt(
+                &subject,
+                format!(
+                    "shows a message again after {} s, before a worker's claim of {} s ends",
+                    visibility.as_secs(),
+                    claim.as_secs()
+                ),
+                "apply infra/ of this version",
+            ));
+        }
+        let dead = self.dead_letters(bucket).await;
+        findings.extend(queue::finding_of_dead(&subject, dead));
+        findings
     }
 }
 

@@ -12,9 +12,9 @@ use icepress_model::{
 };
 
 use crate::{
-    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest, Lease,
-    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, TableRow,
-    TaskRow,
+    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
+    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
+    StartOutcome, TableRow, TaskRow,
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -185,4 +185,12 @@ pub trait StateStore: Send + Sync + Debug {
         next_due_at: Option<TimestampMs>,
         failures: u32,
     ) -> Result<()>;
+
+    /// Ends a process that is not being committed as abandoned, for `reason`, and frees its table in the same
+    /// transaction. The table falls due again when it changes, or at once if it was marked meanwhile. What its workers
+    /// report afterwards is stale.
+    async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome>;
+
+    /// Looks whether the store is as it should be and may be used: one line for each thing looked at. Writes nothing.
+    async fn examine(&self) -> Vec<Finding>;
 }

@@ -94,7 +94,11 @@ pub fn process_row(row: &ProcessRow) -> Verdict {
     holds(row.open_tasks <= row.tasks, || {
         format!("process {process}: more open tasks than tasks")
     })?;
-    let committing = !matches!(row.state, ProcessState::Running);
+    // One that was given up may have been so at any time.
+    let committing = !matches!(
+        row.state,
+        ProcessState::Running | ProcessState::Ended(ProcessOutcome::Abandoned { .. })
+    );
     holds(!committing || row.commit_claims > 0, || {
         format!("process {process}: committed without a claim")
     })?;

@@ -12,7 +12,9 @@ mod rows;
 pub mod transition;
 
 pub use error::CoordinationError;
-pub use outcomes::{ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome};
+pub use outcomes::{
+    CancelOutcome, ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome,
+};
 pub use rows::{
     BucketRow, Conclusion, Digest, Lease, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
     TableRow, TaskRow, TaskState,

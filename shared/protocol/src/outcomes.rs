@@ -1,6 +1,6 @@
 //! What operations on the state come to.
 
-use icepress_model::{ProcessId, TimestampMs};
+use icepress_model::{ProcessId, ProcessOutcome, TimestampMs, WorkerId};
 
 use crate::{ProcessRow, TaskRow};
 
@@ -11,6 +11,24 @@ pub enum MarkOutcome {
     Marked,
     /// Nothing was written: the row names that state already as due, as evaluated, or as committed by us.
     AlreadyKnown,
+}
+
+/// What became of a wish to cancel a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// It has ended as abandoned, and its table is free.
+    Cancelled,
+    /// It had ended before.
+    EndedBefore(ProcessOutcome),
+    /// Somebody has claimed its commit: it can't be stopped any more.
+    Committing {
+        /// Who.
+        worker: WorkerId,
+        /// When the claim ends by itself.
+        until: TimestampMs,
+    },
+    /// There is no such process, or no more.
+    Unknown,
 }
 
 /// What became of a process to be.

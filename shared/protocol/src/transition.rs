@@ -11,8 +11,8 @@ use icepress_model::{
 };
 
 use crate::{
-    BucketRow, ClaimOutcome, Conclusion, CoordinationError, Lease, NewProcess, NewTask, Payload,
-    ProcessRow, ProcessState, TableRow, TaskRow, TaskState, invariants,
+    BucketRow, CancelOutcome, ClaimOutcome, Conclusion, CoordinationError, Lease, NewProcess,
+    NewTask, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, invariants,
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -375,6 +375,36 @@ pub fn end(
             Ok(Some(after))
         }
         _ => fenced("was claimed by somebody else"),
+    }
+}
+
+/// What cancelling a process comes to.
+pub enum Cancel {
+    /// The row to be written: the process has ended then.
+    Ended(ProcessRow),
+    /// Nothing to be written.
+    Not(CancelOutcome),
+}
+
+/// The process given up because a person said so. One whose commit was claimed is not: whether its snapshot is in the
+/// table is for the committer to find out.
+pub fn cancel(row: &ProcessRow, reason: &str) -> Cancel {
+    match &row.state {
+        ProcessState::Ended(outcome) => Cancel::Not(CancelOutcome::EndedBefore(outcome.clone())),
+        ProcessState::Committing { worker, deadline } => Cancel::Not(CancelOutcome::Committing {
+            worker: worker.clone(),
+            until: *deadline,
+        }),
+        ProcessState::Running => {
+            let after = ProcessRow {
+                state: ProcessState::Ended(ProcessOutcome::Abandoned {
+                    reason: reason.to_owned(),
+                }),
+                ..row.clone()
+            };
+            invariants::assert_process_step(row, &after);
+            Cancel::Ended(after)
+        }
     }
 }
 

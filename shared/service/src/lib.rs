@@ -9,6 +9,7 @@ mod catalogs;
 mod census;
 mod context;
 mod deadline;
+pub mod doctor;
 pub mod embedded;
 mod evaluate;
 mod finish;
@@ -21,6 +22,7 @@ mod settings;
 mod sweep;
 pub mod tables;
 mod tick;
+pub mod work;
 
 pub use catalogs::{Catalogs, OpenCatalog};
 pub use context::Context;

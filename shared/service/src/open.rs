@@ -11,7 +11,7 @@ use icepress_catalog::{
 use icepress_catalog_glue::GlueCatalog;
 use icepress_catalog_rest::{HttpClient, RestCatalog};
 use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
-use icepress_model::{Bytes, CatalogName, WorkerId, ambient::Ambient};
+use icepress_model::{Bytes, WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, S3Options, Storage, StorageRouter};
 use thiserror::Error;
 
@@ -59,14 +59,20 @@ pub fn deadline_of(context: &Context, deadline_ms: u64) -> Deadline {
     )
 }
 
-/// On AWS: DynamoDB, SQS, S3 and the configured catalogs, with credentials of the function's role.
+/// The name of a function's instance, which no other has.
+pub fn function_worker(ambient: &Ambient) -> WorkerId {
+    WorkerId(format!("function-{}", ambient.uuid().simple()))
+}
+
+/// On AWS: DynamoDB, SQS, S3 and the configured catalogs, with credentials of whoever calls.
 pub async fn cloud(
     environment: CloudEnvironment,
+    worker: WorkerId,
     ambient: Ambient,
-    observer: impl Observer + 'static,
+    observer: Arc<dyn Observer>,
 ) -> Result<Context, OpenError> {
     let aws = AwsEnvironment::new();
-    let worker = WorkerId(format!("function-{}", ambient.uuid().simple()));
+    let configured = environment.configuration().catalogs;
     let mut settings = Settings::cloud(worker, environment.buckets, environment.payload_location);
     if let Some(memory) = environment.memory_mebibytes {
         settings.memory_cap = share_for_rewrite(memory);
@@ -81,12 +87,7 @@ pub async fn cloud(
         aws_sdk_sqs::Client::new(aws.config().await),
         environment.queue_url_template,
     );
-    let configured: Vec<CatalogProperties> = environment
-        .catalogs
-        .into_iter()
-        .map(|(name, properties)| CatalogProperties::of(CatalogName(name), properties))
-        .collect();
-    let catalogs = open_all(&configured, &aws, &ambient).await?;
+    let catalogs = open_all(configured.values(), &aws, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(store),
@@ -94,7 +95,7 @@ pub async fn cloud(
         catalogs,
         payloads: Arc::new(payloads),
         settings: Arc::new(settings),
-        observer: Arc::new(observer),
+        observer,
     })
 }
 

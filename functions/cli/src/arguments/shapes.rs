@@ -42,4 +42,18 @@ JSON (with --json): {\"table\", \"same\": true or false, \"snapshot\": ROWS, \"a
   {\"id\", \"rows\", \"hash\"}; a hash is 32 hexadecimal digits, the same for the same rows in any order and any files.
 The exit code is 1 where the rows differ.";
 
+pub(super) const PROCESSES: &str = "\
+JSON (with --json): {\"processes\": [PROCESS…]}, the oldest first, where PROCESS is
+  {\"process\", \"table\", \"started_at\" (milliseconds since 1970), \"tasks\": {\"unsent\", \"waiting\", \"running\", \"forsaken\",
+   \"done\", \"failed\"}, \"waits_for\": TEXT}.";
+
+pub(super) const CANCEL: &str = "\
+JSON (with --json): {\"process\", \"cancelled\": true}. A process that has ended, or that is being committed, is not
+cancelled: that is an error, with exit code 1.";
+
+pub(super) const DOCTOR: &str = "\
+JSON (with --json): {\"findings\": [FINDING…], \"worst\": SEVERITY}, where FINDING is
+  {\"severity\": SEVERITY, \"subject\", \"seen\", \"advice\": TEXT or null}
+and SEVERITY is \"well\" | \"doubt\" | \"wrong\". The exit code is 1 where something is wrong.";
+
 pub(super) const REDRIVE: &str = "JSON (with --json): {\"brought_back\": N}.";

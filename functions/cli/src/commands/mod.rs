@@ -1,9 +1,12 @@
 //! One module a command. Each does its work through `icepress_service`, prints its result, and says how it ended.
 
+mod cancel;
 mod compact;
 mod completions;
+mod doctor;
 mod explain;
 mod plan;
+mod processes;
 mod redrive;
 mod run;
 mod tables;
@@ -41,6 +44,7 @@ pub(crate) async fn dispatch(
         Command::Plan(wanted) | Command::Explain(wanted) => vec![&wanted.table],
         Command::Compact(wanted) => vec![&wanted.table.table],
         Command::Verify(wanted) => vec![&wanted.table.table],
+        Command::Processes(wanted) => wanted.table.iter().map(String::as_str).collect(),
         _ => Vec::new(),
     };
     let session = Session::open(&arguments.global, &environment, screen, &names).await?;
@@ -55,6 +59,9 @@ pub(crate) async fn dispatch(
         Command::Verify(wanted) => {
             verify::verify(&session, session.table()?, &wanted, output).await
         }
+        Command::Processes(_) => processes::processes(&session, output).await,
+        Command::Cancel(wanted) => cancel::cancel(&session, &wanted, output).await,
+        Command::Doctor => doctor::doctor(&session, output).await,
         Command::Redrive => redrive::redrive(&session, output).await,
         Command::Completions(_) | Command::Demo(_) => Ok(Ending::Well),
     }

@@ -179,26 +179,34 @@ impl Past {
     pub(crate) fn line(&self, now: TimestampMs) -> String {
         let what = match &self.outcome {
             None => self.state.to_owned(),
-            Some(ProcessOutcome::Committed { snapshot_id, .. }) => {
-                format!("committed as snapshot {snapshot_id}")
-            }
-            Some(ProcessOutcome::PartlyCommitted {
-                snapshot_id,
-                failures,
-                ..
-            }) => format!(
-                "committed as snapshot {snapshot_id} without {}: {}",
-                counted(failures.len() as u64, "group"),
-                failures.join("; ")
-            ),
-            Some(ProcessOutcome::Failed { failures }) => format!("failed: {}", failures.join("; ")),
-            Some(ProcessOutcome::Abandoned { reason }) => format!("given up: {reason}"),
+            Some(outcome) => ending(outcome),
         };
         format!("{} ago: {what}\n", ago(now.since(self.started_at)))
     }
 }
 
-fn ago(time: Duration) -> String {
+/// How a process ended, in a few words.
+pub(crate) fn ending(outcome: &ProcessOutcome) -> String {
+    match outcome {
+        ProcessOutcome::Committed { snapshot_id, .. } => {
+            format!("committed as snapshot {snapshot_id}")
+        }
+        ProcessOutcome::PartlyCommitted {
+            snapshot_id,
+            failures,
+            ..
+        } => format!(
+            "committed as snapshot {snapshot_id} without {}: {}",
+            counted(failures.len() as u64, "group"),
+            failures.join("; ")
+        ),
+        ProcessOutcome::Failed { failures } => format!("failed: {}", failures.join("; ")),
+        ProcessOutcome::Abandoned { reason } => format!("given up: {reason}"),
+    }
+}
+
+/// A time span in one word and a number.
+pub(crate) fn ago(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..120 => counted(seconds, "second"),
         seconds @ 120..7_200 => counted(seconds / 60, "minute"),

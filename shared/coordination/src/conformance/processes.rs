@@ -6,7 +6,7 @@ use futures::future::join_all;
 use icepress_model::{ProcessOutcome, SnapshotId};
 
 use super::*;
-use crate::{CommitClaim, ProcessState, ReportOutcome, TaskState};
+use crate::{CancelOutcome, CommitClaim, ProcessState, ReportOutcome, Severity, TaskState};
 
 /// How a process of a test ends.
 fn outcome(committed: Option<&str>) -> ProcessOutcome {
@@ -415,4 +415,76 @@ pub(super) async fn processes_are_listed_newest_first(world: Arc<dyn StoreWorld>
             .unwrap()
             .is_empty()
     );
+}
+
+pub(super) async fn a_cancelled_process_frees_its_table_and_takes_no_result(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let orders = started(&*store, &held, "p1", 2).await;
+    let at_work = claimed(&*store, &task("p1", 0), "optimizer", NOW).await;
+    store
+        .mark_due(BUCKET, &orders, &location("m2"), at(5))
+        .await
+        .unwrap();
+
+    let cancel = || async { store.cancel_process(&"p1".into(), "asked").await.unwrap() };
+    assert_eq!(cancel().await, CancelOutcome::Cancelled);
+
+    let abandoned = ProcessOutcome::Abandoned {
+        reason: "asked".to_owned(),
+    };
+    let process = store.process(&"p1".into()).await.unwrap().unwrap();
+    assert_eq!(process.state, ProcessState::Ended(abandoned.clone()));
+    let row = store.table(BUCKET, &orders).await.unwrap().unwrap();
+    assert_eq!((row.active_process, row.due_at), (None, Some(at(5))));
+    let late = store
+        .report_task(&task("p1", 0), at_work.attempt, Ok(result("r")))
+        .await
+        .unwrap();
+    assert_eq!(late, ReportOutcome::Stale);
+    let next = store
+        .claim_task(&task("p1", 1), &worker("w"), NOW, at(60))
+        .await
+        .unwrap();
+    assert_eq!(next, ClaimOutcome::Gone);
+    assert_eq!(claim(&*store, "p1", "committer", NOW).await, None);
+    assert_eq!(cancel().await, CancelOutcome::EndedBefore(abandoned));
+    let unknown = store.cancel_process(&"p9".into(), "asked").await.unwrap();
+    assert_eq!(unknown, CancelOutcome::Unknown);
+}
+
+pub(super) async fn a_process_that_is_being_committed_is_not_cancelled(world: Arc<dyn StoreWorld>) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    started(&*store, &held, "p1", 1).await;
+    report_all(&*store, "p1", 1).await;
+    let claimed = claim(&*store, "p1", "committer", NOW).await.unwrap();
+    assert_eq!(
+        store.cancel_process(&"p1".into(), "asked").await.unwrap(),
+        CancelOutcome::Committing {
+            worker: worker("committer"),
+            until: NOW + TTL,
+        }
+    );
+    store
+        .end_process(
+            &claimed,
+            &outcome(Some("m2")),
+            Some(&location("m2")),
+            None,
+            0,
+        )
+        .await
+        .unwrap();
+}
+
+pub(super) async fn a_sound_store_is_found_well(world: Arc<dyn StoreWorld>) {
+    let findings = world.store().await.examine().await;
+    let wrong: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Wrong)
+        .collect();
+    assert!(findings.len() >= 2 && wrong.is_empty(), "{findings:?}");
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use icepress_model::{BucketId, Epoch};
 
 use super::*;
-use crate::{Received, TaskMessage};
+use crate::{Received, Severity, TaskMessage};
 
 const BUCKET: BucketId = BucketId(1);
 /// Long enough for a slow machine to act within it.
@@ -103,10 +103,18 @@ pub(super) async fn an_old_receipt_deletes_nothing(world: Arc<dyn QueueWorld>) {
     assert_eq!(queue.dead_letters(BUCKET).await.unwrap(), 0);
 }
 
+/// The worst that a look at the bucket's queue finds.
+async fn severity(queue: &dyn TaskQueue) -> Severity {
+    let findings = queue.examine(BUCKET, Duration::ZERO).await;
+    let worst = findings.iter().map(|finding| finding.severity).max();
+    worst.expect("something was looked at")
+}
+
 pub(super) async fn messages_die_and_can_be_redriven(world: Arc<dyn QueueWorld>) {
     let queue = world.queue().await;
     assert_eq!(queue.dead_letters(BUCKET).await.unwrap(), 0);
     assert_eq!(queue.redrive(BUCKET).await.unwrap(), 0);
+    assert_eq!(severity(&*queue).await, Severity::Well);
     send(&*queue, &[message(0)]).await;
     for count in 1..=MAX_RECEIVES {
         let received = received(&*queue, LONG).await;
@@ -119,6 +127,7 @@ pub(super) async fn messages_die_and_can_be_redriven(world: Arc<dyn QueueWorld>)
     assert_eq!(receive_one(&*queue, LONG).await, None, "it has died");
     assert_eq!(queue.dead_letters(BUCKET).await.unwrap(), 1);
     assert_eq!(queue.dead_letters(BucketId(2)).await.unwrap(), 0);
+    assert_eq!(severity(&*queue).await, Severity::Doubt);
 
     queue.redrive(BUCKET).await.unwrap();
     // A queue may take a while over it.

@@ -21,6 +21,7 @@
 
 mod counters;
 mod digests;
+mod examine;
 mod item;
 mod leases;
 mod processes;

@@ -10,7 +10,7 @@ use super::{
     tables, tasks,
 };
 use crate::{
-    CommitClaim, Lease, NewProcess, NewTask, ProcessRow, StartOutcome, TableRow,
+    CancelOutcome, CommitClaim, Lease, NewProcess, NewTask, ProcessRow, StartOutcome, TableRow,
     encoding::{self, Fields as _},
     transition,
 };
@@ -215,6 +215,39 @@ impl DynamoStore {
             }
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(()),
+                Err(_) => race.lost().await?,
+            }
+        }
+    }
+
+    pub(super) async fn abandon_process(
+        &self,
+        process: &ProcessId,
+        reason: &str,
+    ) -> Result<CancelOutcome> {
+        let what = format!("process {process} could not be cancelled");
+        let mut race = self.race(what.clone());
+        loop {
+            let before = self.read_process(process).await?;
+            let Some(row) = &before.row else {
+                return Ok(CancelOutcome::Unknown);
+            };
+            let ended = match transition::cancel(row, reason) {
+                transition::Cancel::Not(outcome) => return Ok(outcome),
+                transition::Cancel::Ended(ended) => ended,
+            };
+            let ttl = self.ttl_after(self.ambient.now());
+            let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
+            let table = self.read_table(ended.bucket, &ended.table).await?;
+            let freed = table
+                .row
+                .as_ref()
+                .and_then(|row| transition::free(row, process, None, None, row.failures));
+            if let Some(freed) = freed {
+                actions.push(self.put_action(tables::encode(&freed), table.rev));
+            }
+            match self.transact(&what, actions).await? {
+                Ok(()) => return Ok(CancelOutcome::Cancelled),
                 Err(_) => race.lost().await?,
             }
         }

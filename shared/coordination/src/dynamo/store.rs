@@ -10,8 +10,9 @@ use icepress_model::{
 
 use super::{DynamoStore, Result};
 use crate::{
-    BucketRow, ClaimOutcome, CommitClaim, Conclusion, Digest, Lease, MarkOutcome, NewProcess,
-    NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore, TableRow, TaskRow,
+    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, Digest, Finding, Lease,
+    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore,
+    TableRow, TaskRow,
 };
 
 #[async_trait]
@@ -184,5 +185,13 @@ impl StateStore for DynamoStore {
     ) -> Result<()> {
         self.finish_process(claim, outcome, committed_location, next_due_at, failures)
             .await
+    }
+
+    async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
+        self.abandon_process(process, reason).await
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.findings().await
     }
 }

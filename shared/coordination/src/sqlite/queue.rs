@@ -7,7 +7,7 @@ use icepress_model::{BucketId, TimestampMs};
 use sqlx::Row;
 
 use super::{Result, SqliteFile};
-use crate::{Received, TaskMessage, TaskQueue, key};
+use crate::{Finding, Received, TaskMessage, TaskQueue, key, queue};
 
 /// The queues of all buckets, in the state file.
 #[derive(Debug, Clone)]
@@ -198,5 +198,20 @@ impl TaskQueue for SqliteQueue {
         .await
         .map_err(|error| self.file.failed("dead letters could not be moved", error))?;
         Ok(moved.rows_affected())
+    }
+
+    async fn examine(&self, bucket: BucketId, _claim: Duration) -> Vec<Finding> {
+        let waiting: std::result::Result<i64, _> =
+            sqlx::query_scalar("SELECT count(*) FROM message WHERE bucket = ? AND dead = 0")
+                .bind(bucket.0)
+                .fetch_one(&self.file.readers)
+                .await;
+        let subject = queue::subject(bucket);
+        let waiting = match waiting {
+            Ok(waiting) => Finding::well(&subject, queue::lies_in_it(waiting.to_string())),
+            Err(error) => Finding::wrong(&subject, error.to_string(), "check the state file"),
+        };
+        let dead = queue::finding_of_dead(&subject, self.dead_letters(bucket).await);
+        std::iter::once(waiting).chain(dead).collect()
     }
 }

@@ -12,9 +12,9 @@ use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
 
 use super::{Result, SqliteFile};
 use crate::{
-    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest, Lease,
-    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore,
-    TableRow, TaskRow, encoding, key, transition,
+    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
+    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
+    StartOutcome, StateStore, TableRow, TaskRow, encoding, key, transition,
 };
 
 /// Leases, digests, tables, processes and tasks, in the state file.
@@ -552,5 +552,31 @@ impl StateStore for SqliteStore {
             self.write_table(&mut transaction, &freed).await?;
         }
         self.file.commit(transaction).await
+    }
+
+    async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
+        let mut transaction = self.file.begin().await?;
+        let Some(row) = self.read_process(&mut transaction, process).await? else {
+            return Ok(CancelOutcome::Unknown);
+        };
+        let ended = match transition::cancel(&row, reason) {
+            transition::Cancel::Not(outcome) => return Ok(outcome),
+            transition::Cancel::Ended(ended) => ended,
+        };
+        self.write_process(&mut transaction, &ended).await?;
+        let table = self
+            .read_table(&mut transaction, ended.bucket, &ended.table)
+            .await?;
+        let freed =
+            table.and_then(|table| transition::free(&table, process, None, None, table.failures));
+        if let Some(freed) = freed {
+            self.write_table(&mut transaction, &freed).await?;
+        }
+        self.file.commit(transaction).await?;
+        Ok(CancelOutcome::Cancelled)
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.file.findings().await
     }
 }

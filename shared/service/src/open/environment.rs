@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
-use icepress_model::BucketCount;
+use icepress_catalog::config::{CatalogProperties, Configuration};
+use icepress_model::{BucketCount, CatalogName};
 use thiserror::Error;
 
 /// A function's configuration.
@@ -65,6 +66,30 @@ const CATALOGS: (&str, &str) = (
 const MEMORY: (&str, &str) = ("ICEPRESS_MEMORY_MB", "the function's memory in MiB");
 
 impl CloudEnvironment {
+    /// Its catalogs, as a command reads them: the only one, or the one called `default`, is meant where none is named.
+    pub fn configuration(&self) -> Configuration {
+        let catalogs: BTreeMap<CatalogName, CatalogProperties> = self
+            .catalogs
+            .iter()
+            .map(|(name, properties)| {
+                let name = CatalogName(name.clone());
+                let properties = CatalogProperties::of(name.clone(), properties.clone());
+                (name, properties)
+            })
+            .collect();
+        let mut names = catalogs.keys();
+        let default_catalog = match (names.next(), names.next()) {
+            (Some(only), None) => only.clone(),
+            _ => CatalogName::from("default"),
+        };
+        Configuration {
+            catalogs,
+            default_catalog,
+            settings: toml::Table::new(),
+            warnings: Vec::new(),
+        }
+    }
+
     /// Reads the variables.
     pub fn read(variables: &BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
         let queue_url_template = required(variables, QUEUE_URL_TEMPLATE)?;

@@ -1,0 +1,266 @@
+//! Looking at everything that has to hold before tables are looked after: state, queues, schedulers, catalogs, and
+//! work that got stuck. Each finding says what to do.
+
+use std::time::Duration;
+
+use icepress_coordination::{CoordinationError, Finding, TableRow};
+use icepress_model::{DatabaseId, TableId, TimestampMs};
+use icepress_storage::{PutMode, WriteOptions};
+
+use crate::{Context, OpenCatalog, evaluate, work};
+
+/// Findings about single tables that are listed; more are counted.
+const LISTED: usize = 20;
+
+/// Looks at everything. Changes nothing but for one small object at the location of large plans, where there is one.
+pub async fn examine(context: &Context) -> Vec<Finding> {
+    let mut findings = context.store.examine().await;
+    findings.extend(queues(context).await);
+    findings.extend(payloads(context).await);
+    for open in context.catalogs.iter() {
+        findings.extend(catalog(context, open).await);
+    }
+    let state = async {
+        let mut findings = vec![schedulers(context).await?];
+        findings.extend(tables(context).await?);
+        findings.extend(stuck(context).await?);
+        Ok::<_, CoordinationError>(findings)
+    };
+    match state.await {
+        Ok(more) => findings.extend(more),
+        Err(error) => findings.push(Finding::wrong(
+            "state",
+            error.to_string(),
+            "mend what is wrong above, then ask again",
+        )),
+    }
+    findings
+}
+
+/// One line for all queues that are well: there may be hundreds.
+async fn queues(context: &Context) -> Vec<Finding> {
+    use icepress_coordination::Severity;
+    let mut well = 0;
+    let mut findings = Vec::new();
+    for bucket in context.settings.buckets.all() {
+        let seen = context
+            .queue
+            .examine(bucket, context.settings.claim_ttl)
+            .await;
+        if seen
+            .iter()
+            .all(|finding| finding.severity == Severity::Well)
+        {
+            well += 1;
+        }
+        let notable = seen
+            .into_iter()
+            .filter(|finding| finding.severity != Severity::Well);
+        findings.extend(notable);
+    }
+    if well > 0 {
+        let all = context.settings.buckets.0;
+        findings.insert(
+            0,
+            Finding::well("queues", format!("{well} of {all} are well")),
+        );
+    }
+    findings
+}
+
+async fn payloads(context: &Context) -> Option<Finding> {
+    let location = context.settings.payload_location.as_ref()?;
+    let path = format!("{}/doctor", location.trim_end_matches('/'));
+    let subject = format!("large plans at {location}");
+    let written = context
+        .payloads
+        .put(
+            &path,
+            b"icepress doctor\n".as_slice().into(),
+            PutMode::Overwrite,
+            &WriteOptions::default(),
+        )
+        .await;
+    Some(match written {
+        Ok(_) => Finding::well(subject, "can be written"),
+        Err(error) => Finding::wrong(
+            subject,
+            error.to_string(),
+            "give the role the policy of infra/, or name another location",
+        ),
+    })
+}
+
+/// Lists a catalog and loads one table of it.
+async fn catalog(context: &Context, open: &OpenCatalog) -> Vec<Finding> {
+    let catalog = &open.catalog;
+    let subject = format!("catalog {}", catalog.name());
+    let databases = match catalog.list_namespaces().await {
+        Ok(namespaces) => namespaces,
+        Err(error) => {
+            let advice = "check its address, its region and the role's permissions";
+            return vec![Finding::wrong(subject, error.to_string(), advice)];
+        }
+    };
+    let mut findings = vec![Finding::well(
+        &subject,
+        format!("{} namespaces can be listed", databases.len()),
+    )];
+    for namespace in databases {
+        let database = DatabaseId {
+            catalog: catalog.name().clone(),
+            namespace,
+        };
+        match catalog.list_tables(&database, None).await {
+            Ok(page) => {
+                let Some(first) = page.tables.into_iter().next() else {
+                    continue;
+                };
+                findings.push(one_table(context, &subject, &first.table).await);
+                return findings;
+            }
+            Err(error) => findings.push(Finding::wrong(
+                &subject,
+                error.to_string(),
+                "let the role list this database, or leave it out",
+            )),
+        }
+    }
+    findings
+}
+
+/// Whether a table's metadata and manifests can be read, by planning it.
+async fn one_table(context: &Context, subject: &str, table: &TableId) -> Finding {
+    match evaluate::evaluate(context, table).await {
+        Ok(_) => Finding::well(subject, format!("table {table} can be read")),
+        Err(error) => Finding::doubt(
+            subject,
+            error.to_string(),
+            "check that the role may read the tables' files, and that this table is sound",
+        ),
+    }
+}
+
+/// Whether anybody sweeps the buckets.
+async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
+    let settings = &context.settings;
+    let now = context.ambient.now();
+    let patience = settings.longest_rest * 2 + settings.lease_ttl + settings.lease_guard;
+    let rows = context.store.buckets(settings.buckets).await?;
+    let neglected: Vec<String> = rows
+        .iter()
+        .filter(|row| now.since(row.last_swept_at) > patience)
+        .map(|row| row.bucket.to_string())
+        .collect();
+    Ok(if neglected.is_empty() {
+        Finding::well("schedulers", "every bucket was looked at lately")
+    } else {
+        Finding::doubt(
+            "schedulers",
+            format!(
+                "nobody looked at {} of {} buckets for {}: {}",
+                neglected.len(),
+                settings.buckets.0,
+                minutes(patience),
+                neglected.join(", ")
+            ),
+            "see that the schedule fires and the scheduler's log, or keep `icepress run` going",
+        )
+    })
+}
+
+/// Tables that fail, that can't be read, or that are due and not looked at.
+async fn tables(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
+    let now = context.ambient.now();
+    let mut findings = Vec::new();
+    let mut number = 0_u64;
+    for bucket in context.settings.buckets.all() {
+        for row in context.store.tables(bucket).await? {
+            number += 1;
+            match row {
+                Ok(row) => findings.extend(of_row(context, &row, now)),
+                Err(error) => findings.push(Finding::wrong(
+                    format!("state of a table in bucket {bucket}"),
+                    error.to_string(),
+                    "remove that row: the table is looked at anew",
+                )),
+            }
+        }
+    }
+    let more = findings.len().saturating_sub(LISTED);
+    findings.truncate(LISTED);
+    if more > 0 {
+        findings.push(Finding::doubt(
+            "tables",
+            format!("{more} more fail or wait"),
+            "see `icepress tables`",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::well(
+            "tables",
+            format!("none of {number} known ones fails or waits too long"),
+        ));
+    }
+    Ok(findings)
+}
+
+fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding> {
+    let subject = format!("table {}", row.table);
+    if row.failures > 0 {
+        let why = row
+            .conclusion
+            .as_deref()
+            .and_then(evaluate::failure_of_conclusion)
+            .unwrap_or_else(|| "see its last processes".to_owned());
+        return Some(Finding::doubt(
+            subject,
+            format!("failed {} times in a row: {why}", row.failures),
+            format!("see `icepress explain {}`", row.table),
+        ));
+    }
+    let overdue = now.since(row.due_at?);
+    let patience = context.settings.longest_rest;
+    (row.active_process.is_none() && overdue > patience).then(|| {
+        Finding::doubt(
+            subject,
+            format!("has been due for {}", minutes(overdue)),
+            "see that the schedule fires, and that its catalog is configured",
+        )
+    })
+}
+
+/// Processes that are older than work of their kind should be.
+async fn stuck(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
+    let patience = context.settings.check_interval * 6;
+    let old = work::under_way(context, None)
+        .await?
+        .into_iter()
+        .filter(|work| work.age > patience);
+    Ok(old
+        .map(|work| {
+            Finding::doubt(
+                format!("process {}", work.process.process),
+                format!(
+                    "of table {} is {} old and waits for {}",
+                    work.process.table,
+                    minutes(work.age),
+                    work.waits_for
+                ),
+                format!(
+                    "see the optimizers' log, or `icepress cancel {}`",
+                    work.process.process
+                ),
+            )
+        })
+        .take(LISTED)
+        .collect())
+}
+
+fn minutes(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        0 => format!("{} s", time.as_secs()),
+        minutes if minutes < 120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    }
+}
