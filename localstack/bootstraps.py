@@ -12,14 +12,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = ("icepress-scheduler", "icepress-optimizer")
 
 
-def build(log: pathlib.Path | None = None) -> dict[str, pathlib.Path]:
-    """The paths of both functions: in ICEPRESS_BIN_DIR where that is set, else built with cargo in the profile that
+def build(log: pathlib.Path | None = None, names: tuple[str, ...] = NAMES) -> dict[str, pathlib.Path]:
+    """The paths of the binaries: in ICEPRESS_BIN_DIR where that is set, else built with cargo in the profile that
     ICEPRESS_PROFILE names (default: release)."""
     if folder := os.environ.get("ICEPRESS_BIN_DIR"):
-        return {name: pathlib.Path(folder) / name for name in NAMES}
+        return {name: pathlib.Path(folder) / name for name in names}
     profile = os.environ.get("ICEPRESS_PROFILE", "release")
     command = ["cargo", "build", "--profile", profile, "--message-format", "json-render-diagnostics"]
-    for name in NAMES:
+    for name in names:
         command += ["-p", name]
     try:
         built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=None if log is None else open(log, "ab"), check=False)
@@ -30,7 +30,7 @@ def build(log: pathlib.Path | None = None) -> dict[str, pathlib.Path]:
     found = {}
     for line in built.stdout.splitlines():
         message = json.loads(line)
-        if message.get("reason") == "compiler-artifact" and message.get("executable") and message["target"]["name"] in NAMES:
+        if message.get("reason") == "compiler-artifact" and message.get("executable") and message["target"]["name"] in names:
             found[message["target"]["name"]] = pathlib.Path(message["executable"])
     return found
 

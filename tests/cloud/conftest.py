@@ -27,5 +27,5 @@ def terraform() -> str:
 
 @pytest.fixture(scope="session")
 def functions(tmp_path_factory) -> dict[str, pathlib.Path]:
-    """Paths of the two binaries by crate name, as localstack/bootstraps.py finds or builds them."""
-    return bootstraps.build(tmp_path_factory.mktemp("build") / "cargo.log")
+    """Paths of the two binaries and the command by crate name, as localstack/bootstraps.py finds or builds them."""
+    return bootstraps.build(tmp_path_factory.mktemp("build") / "cargo.log", (*bootstraps.NAMES, "icepress"))

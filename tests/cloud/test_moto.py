@@ -28,7 +28,7 @@ class Stack:
 
     def icepress(self, *arguments: str) -> tuple[int, dict]:
         """The command on the deployed state: its exit code and the JSON that it printed."""
-        command = self.functions["icepress-scheduler"].parent / "icepress"
+        command = self.functions["icepress"]
         environment = {"HOME": str(self.log_folder), **self.environment("icepress-scheduler")}
         done = subprocess.run([command, "--deployed", "--json", *arguments], env=environment, capture_output=True, text=True, check=False)
         assert done.stdout, done.stderr
