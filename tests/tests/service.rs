@@ -460,7 +460,7 @@ async fn c40_a_task_that_kills_every_worker_ends_as_a_failure() {
 
     assert_eq!(handled, Handled::Done);
     let outcomes = ended(&lab.take_events());
-    let [ProcessOutcome::Failed { failures }] = outcomes.as_slice() else {
+    let [ProcessOutcome::Failed { failures, .. }] = outcomes.as_slice() else {
         panic!("{outcomes:?}")
     };
     assert!(failures[0].contains("never ended"), "{failures:?}");

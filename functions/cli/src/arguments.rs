@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use icepress_model::{Bytes, SnapshotId};
+use icepress_service::VerifyRows;
 
 mod amounts;
 mod shapes;
@@ -66,6 +67,11 @@ pub(crate) struct GlobalArguments {
     /// Memory that one file group's rewrite may take, as in 512MiB
     #[arg(long, global = true, value_name = "BYTES", value_parser = amounts::bytes, default_value = "512MiB")]
     pub(crate) memory: Bytes,
+
+    /// Of which file groups the rows are read once more and compared before they are committed: off, sample (one group
+    /// in sixteen) or all. A table's property icepress.verify-rows goes before it
+    #[arg(long, global = true, value_name = "WHICH", default_value = "sample")]
+    pub(crate) verify_rows: VerifyRows,
 }
 
 impl GlobalArguments {

@@ -118,7 +118,9 @@ impl Session {
             Place::Deployed(deployed) => open::cloud(deployed, worker, ambient, observer).await,
         };
         let mut context = opened.map_err(failure_to_open)?;
-        Arc::make_mut(&mut context.settings).memory_cap = global.memory;
+        let settings = Arc::make_mut(&mut context.settings);
+        settings.memory_cap = global.memory;
+        settings.plan.verify_rows = global.verify_rows;
         Ok(Self {
             context,
             catalog,

@@ -483,7 +483,10 @@ impl Run {
                 location: location.clone(),
                 snapshot_id: SnapshotId(1),
             },
-            None => ProcessOutcome::Failed { failures: vec![] },
+            None => ProcessOutcome::Failed {
+                failures: vec![],
+                lost_files: 0,
+            },
         };
         let process = &self.processes[&name];
         // A repetition of the very same end is answered like the first; this test never repeats one.

@@ -55,8 +55,8 @@ pub trait StateStore: Send + Sync + Debug {
     -> Result<()>;
 
     /// Marks a table due at `due_at` for the state `location`, unless the row names that state already as due, as
-    /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept. While a process is
-    /// under way the mark waits for its end (`marked_at`) and the table does not fall due earlier.
+    /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept, and so is the pause
+    /// of a table that failed: the mark waits for its end. While a process is under way the mark waits for its end (`marked_at`) and the table does not fall due earlier.
     async fn mark_due(
         &self,
         bucket: BucketId,

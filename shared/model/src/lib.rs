@@ -16,7 +16,7 @@ pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
     SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
 };
-pub use outcome::{GroupResult, ProcessOutcome, RewriteFailure, RewriteFailureKind};
+pub use outcome::{GroupResult, Inspection, ProcessOutcome, RewriteFailure, RewriteFailureKind};
 pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
     KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanTotals, TablePlan, Tier,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Bytes, MetadataLocation, Rows, SnapshotId};
+use crate::{Bytes, MetadataLocation, Rows, SnapshotId, TimestampMs};
 
 /// What rewriting one group produced. The files exist, but count for nothing until a commit adds them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,19 @@ pub struct GroupResult {
     pub row_groups_in: u64,
     /// Row groups in the outputs.
     pub row_groups_out: u64,
+    /// What storage said of the new files once they were written. A commit takes none that changed since.
+    #[serde(default)]
+    pub seen: Inspection,
+}
+
+/// New files as storage had them after they were written, and whether their rows were compared with the inputs'.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inspection {
+    /// When each file was written, in the order of [`GroupResult::data_files`]; empty where nobody looked.
+    pub modified: Vec<TimestampMs>,
+    /// The order-free hash of the rows, in hexadecimal, where inputs and outputs were both read and have it.
+    pub rows_hash: Option<String>,
 }
 
 impl GroupResult {
@@ -68,6 +81,8 @@ pub enum RewriteFailureKind {
     Unsupported,
     /// It needs more memory than the cap allows.
     OverMemory,
+    /// What was written is not what was read. The files are kept, for whoever looks into it.
+    WrongRows,
 }
 
 /// How a process ended: in exactly one of these ways.
@@ -89,11 +104,18 @@ pub enum ProcessOutcome {
         snapshot_id: SnapshotId,
         /// One line for each group that is not in.
         failures: Vec<String>,
+        /// Data files in the largest group that lost against another writer, 0 where none did: the next plan makes
+        /// smaller groups.
+        #[serde(default)]
+        lost_files: u64,
     },
     /// No group is in the table.
     Failed {
         /// One line for each group, or one for all.
         failures: Vec<String>,
+        /// As in [`ProcessOutcome::PartlyCommitted`].
+        #[serde(default)]
+        lost_files: u64,
     },
     /// Given up without an attempt to commit: the table was dropped, or a person cancelled.
     Abandoned {

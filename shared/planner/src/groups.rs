@@ -42,7 +42,7 @@ pub(crate) fn pack(candidates: &[Candidate], options: &PlanOptions) -> Vec<Packe
         while let Some(candidate) = candidates.get(end) {
             let fits = bytes + candidate.size <= options.group_bytes()
                 && pairs + candidate.deletes <= MAX_GROUP_PAIRS
-                && ((end - start) as u64) < options.max_group_files;
+                && ((end - start) as u64) < options.group_files();
             // A file that is too large for any group gets one of its own.
             if !fits && end > start {
                 break;

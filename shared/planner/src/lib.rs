@@ -35,5 +35,5 @@ mod options;
 mod partition;
 mod plan;
 
-pub use options::{InvalidProperty, PlanOptions};
+pub use options::{InvalidProperty, PlanOptions, VerifyRows};
 pub use plan::{PlanError, group_all, plan_table, refusal};

@@ -11,6 +11,30 @@ mod tests;
 /// Iceberg's `write.target-file-size-bytes` where a table does not set it.
 const DEFAULT_TARGET: Bytes = Bytes::mebibytes(512);
 
+/// Of which groups the rows are compared after a rewrite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyRows {
+    /// Of none.
+    Off,
+    /// Of one group in sixteen.
+    Sample,
+    /// Of every group.
+    All,
+}
+
+impl FromStr for VerifyRows {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "sample" => Ok(Self::Sample),
+            "all" => Ok(Self::All),
+            _ => Err("it must be off, sample or all".to_owned()),
+        }
+    }
+}
+
 /// How to plan. Each option can be overridden by the table property named with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlanOptions {
@@ -35,6 +59,12 @@ pub struct PlanOptions {
     pub max_plan_bytes: Bytes,
     /// `icepress.max-plan-files`: the most data files in a plan. Default 50,000. One group is allowed in any case.
     pub max_plan_files: u64,
+    /// `icepress.verify-rows`: `off`, `sample` or `all`: of which groups inputs and outputs are read once more after
+    /// the rewrite, to compare their rows by an order-free hash. Default `sample`, one group in sixteen.
+    pub verify_rows: VerifyRows,
+    /// The most data files in a group for now, because larger ones lost against another writer. Never fewer than
+    /// `min_input_files`. No table property.
+    pub shrunk_to: Option<u64>,
     /// Whether a person asked for all files to be rewritten, in one plan whatever its size. No table property.
     pub force: bool,
 }
@@ -51,6 +81,8 @@ impl Default for PlanOptions {
             max_group_files: 5_000,
             max_plan_bytes: Bytes::mebibytes(256 << 10),
             max_plan_files: 50_000,
+            verify_rows: VerifyRows::Sample,
+            shrunk_to: None,
             force: false,
         }
     }
@@ -121,6 +153,10 @@ impl PlanOptions {
             max_plan_files: read
                 .number("icepress.max-plan-files", COUNT, at_least_one)?
                 .unwrap_or(self.max_plan_files),
+            verify_rows: read
+                .number("icepress.verify-rows", "off, sample or all", |_| true)?
+                .unwrap_or(self.verify_rows),
+            shrunk_to: self.shrunk_to,
             force: self.force,
         })
     }
@@ -143,6 +179,12 @@ impl PlanOptions {
     /// Up to this a file with deletes is rewritten for any of them: an eighth of the target.
     pub(crate) fn cheap_file_size(&self) -> u64 {
         self.target().get() / 8
+    }
+
+    /// The most data files of a group.
+    pub(crate) fn group_files(&self) -> u64 {
+        let shrunk = self.shrunk_to.unwrap_or(u64::MAX);
+        self.max_group_files.min(shrunk.max(self.min_input_files))
     }
 
     /// The most bytes of a group.

@@ -140,11 +140,17 @@ pub fn mark(
     }
     if after.active_process.is_some() {
         after.marked_at = earlier(before.marked_at, Some(due_at));
-    } else {
+    } else if location.is_none() || !is_pausing(&before) {
         after.due_at = earlier(before.due_at, Some(due_at));
     }
     invariants::assert_table_step(Some(&before), &after);
     Some(after)
+}
+
+/// Whether the table failed and waits before it is tried again. A writer that goes on must not have it tried at each of
+/// its commits; a person may.
+fn is_pausing(row: &TableRow) -> bool {
+    row.failures > 0 && row.due_at.is_some()
 }
 
 fn check_row_epoch(row: &TableRow, lease: &Lease) -> Result<()> {
@@ -183,6 +189,9 @@ pub fn conclude(
             if !retried_unseen {
                 after.due_location = None;
             }
+        } else if conclusion.failures > 0 {
+            // What was marked meanwhile is looked at after the pause.
+            after.due_at = conclusion.next_due_at.or(before.due_at);
         } else {
             after.due_at = earlier(before.due_at, conclusion.next_due_at);
         }
@@ -254,6 +263,8 @@ pub fn free(
         after.seen_marks = row.marks;
         after.due_location = None;
         after.due_at = next_due_at;
+    } else if failures > 0 {
+        after.due_at = next_due_at.or(row.marked_at);
     } else {
         after.due_at = earlier(next_due_at, row.marked_at);
     }

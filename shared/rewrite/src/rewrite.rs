@@ -2,7 +2,7 @@
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use iceberg::spec::{TableMetadata, serialize_data_file_to_json};
-use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, RewriteFailure, Rows};
+use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, RewriteFailure, Rows};
 use icepress_table::{partition_path, partition_type};
 use std::sync::Arc;
 
@@ -76,6 +76,7 @@ pub(crate) async fn rewrite(
         bytes_out: Bytes(written.bytes),
         row_groups_in: counts.row_groups,
         row_groups_out: written.row_groups,
+        seen: Inspection::default(),
     })
 }
 

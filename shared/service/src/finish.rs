@@ -1,6 +1,6 @@
 //! The end of a process: its finished groups are committed, and its table is freed.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
@@ -8,9 +8,15 @@ use icepress_model::{
     GroupResult, GroupTask, MetadataLocation, ProcessId, ProcessOutcome, TimestampMs,
 };
 use icepress_storage::Storage;
-use icepress_table::{CommitContext, CommitFailure, CommitOutcome, FinishedGroup, commit_groups};
+use icepress_table::{
+    CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
+    commit_groups,
+};
 
 use crate::{Context, Deadline, Event, header::ProcessHeader, payload};
+
+/// The least wait before a table is planned anew whose groups all lost against another writer.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
 ///
@@ -41,7 +47,12 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         Ok(header) => header,
         Err(error) => {
             let reason = format!("the process's row can't be understood: {error}");
-            return end(context, claim, Ending::failed(vec![reason], 0)).await;
+            return end(
+                context,
+                claim,
+                Ending::failed(vec![reason], 0, Lost::default()),
+            )
+            .await;
         }
     };
     let tasks = context.store.tasks(&claim.process.process).await?;
@@ -53,7 +64,7 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         return end(
             context,
             claim,
-            Ending::failed(gathered.failures, header.failures),
+            Ending::failed(gathered.failures, header.failures, Lost::default()),
         )
         .await;
     }
@@ -68,6 +79,7 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         Err(CatalogError::NoSuchTable(_)) => Arc::clone(&open.storage),
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
+    let sizes = sizes(&gathered.finished);
     let commit = CommitContext {
         catalog: open.catalog,
         storage: Arc::clone(&storage),
@@ -85,14 +97,15 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
     match committed {
         Ok(outcome) => {
             clean_up(context, &storage, &outcome.unused_files).await;
-            let ending = Ending::committed(outcome, gathered.failures, &header);
+            let lost = Lost::among(&outcome.dropped, &sizes);
+            let ending = Ending::committed(outcome, gathered.failures, &header, lost);
             end(context, claim, ending).await
         }
         Err(failure) => {
             if let CommitFailure::NothingLeft { unused_files, .. } = &failure {
                 clean_up(context, &storage, unused_files).await;
             }
-            settle_failure(context, claim, &header, gathered.failures, failure).await
+            settle_failure(context, claim, &header, &sizes, gathered.failures, failure).await
         }
     }
 }
@@ -143,6 +156,7 @@ async fn settle_failure(
     context: &Context,
     claim: &CommitClaim,
     header: &ProcessHeader,
+    sizes: &HashMap<u32, u64>,
     mut failures: Vec<String>,
     failure: CommitFailure,
 ) -> Result<(), CoordinationError> {
@@ -163,13 +177,34 @@ async fn settle_failure(
         | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
             postpone(context, claim, header, &message).await
         }
-        CommitFailure::NothingLeft { reasons, .. } => {
-            failures.extend(reasons);
-            end(context, claim, Ending::failed(failures, header.failures)).await
+        CommitFailure::NothingLeft { dropped, .. } => {
+            let only_lost = failures.is_empty();
+            let lost = Lost::among(&dropped, sizes);
+            failures.extend(dropped.into_iter().map(|group| group.reason));
+            let ending = if only_lost && lost.can_shrink(context) {
+                Ending::lost(failures, header.failures, lost)
+            } else {
+                Ending::failed(failures, header.failures, lost)
+            };
+            end(context, claim, ending).await
         }
-        CommitFailure::RaceLost { .. } | CommitFailure::Catalog(_) | CommitFailure::Table(_) => {
+        CommitFailure::RaceLost { .. } => {
             failures.push(message);
-            end(context, claim, Ending::failed(failures, header.failures)).await
+            let lost = Lost {
+                files: sizes.values().copied().max().unwrap_or(0),
+                ..Lost::default()
+            };
+            end(
+                context,
+                claim,
+                Ending::failed(failures, header.failures, lost),
+            )
+            .await
+        }
+        CommitFailure::Catalog(_) | CommitFailure::Table(_) => {
+            failures.push(message);
+            let ending = Ending::failed(failures, header.failures, Lost::default());
+            end(context, claim, ending).await
         }
     }
 }
@@ -191,8 +226,44 @@ async fn postpone(
     if claim.claim < context.settings.commit_claims {
         return Ok(());
     }
-    let ending = Ending::failed(vec![message.to_owned()], header.failures);
+    let failures = vec![message.to_owned()];
+    let ending = Ending::failed(failures, header.failures, Lost::default());
     end(context, claim, ending).await
+}
+
+/// How many data files each group has.
+fn sizes(groups: &[FinishedGroup]) -> HashMap<u32, u64> {
+    groups
+        .iter()
+        .map(|group| (group.index, group.group.inputs.len() as u64))
+        .collect()
+}
+
+/// What a commit left out, and why.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lost {
+    /// Data files in the largest group that lost against another writer.
+    files: u64,
+    /// Whether the last gate refused a group.
+    gate: bool,
+}
+
+impl Lost {
+    fn among(dropped: &[DroppedGroup], sizes: &HashMap<u32, u64>) -> Self {
+        let conflicts = dropped
+            .iter()
+            .filter(|group| group.cause == DropCause::Conflict);
+        let sizes = conflicts.map(|group| sizes.get(&group.index).copied().unwrap_or(1));
+        Self {
+            files: sizes.max().unwrap_or(0),
+            gate: dropped.iter().any(|group| group.cause == DropCause::Gate),
+        }
+    }
+
+    /// Whether smaller groups can be made, so that another plan soon may win where this one lost.
+    fn can_shrink(self, context: &Context) -> bool {
+        !self.gate && self.files > context.settings.plan.min_input_files
+    }
 }
 
 /// When the table is looked at again.
@@ -201,6 +272,8 @@ enum Next {
     WhenChanged,
     /// At once.
     Now,
+    /// After a short wait.
+    Soon,
     /// After a wait that grows with the failures.
     AfterBackoff,
 }
@@ -214,9 +287,21 @@ struct Ending {
 }
 
 impl Ending {
-    fn failed(failures: Vec<String>, failures_before: u32) -> Self {
+    /// No group is in because each lost against another writer: smaller ones are tried soon.
+    fn lost(failures: Vec<String>, failures_before: u32, lost: Lost) -> Self {
         Self {
-            outcome: ProcessOutcome::Failed { failures },
+            next: Next::Soon,
+            failures: failures_before,
+            ..Self::failed(failures, failures_before, lost)
+        }
+    }
+
+    fn failed(failures: Vec<String>, failures_before: u32, lost: Lost) -> Self {
+        Self {
+            outcome: ProcessOutcome::Failed {
+                failures,
+                lost_files: lost.files,
+            },
             committed: None,
             next: Next::AfterBackoff,
             failures: failures_before.saturating_add(1),
@@ -228,12 +313,13 @@ impl Ending {
         outcome: CommitOutcome,
         mut task_failures: Vec<String>,
         header: &ProcessHeader,
+        lost: Lost,
     ) -> Self {
-        // A group whose files are unreadable would fail again at once; one that lost against a writer, or more work
+        // A group whose files are unreadable, or were written wrong, would fail again at once; one that lost against a writer, or more work
         // that the plan left out, is worth another plan now.
-        let unreadable = !task_failures.is_empty();
-        let worth_another = header.follow_up || outcome.rebased || !outcome.failed.is_empty();
-        task_failures.extend(outcome.failed.into_iter().map(|(_, reason)| reason));
+        let unreadable = !task_failures.is_empty() || lost.gate;
+        let worth_another = header.follow_up || outcome.rebased || !outcome.dropped.is_empty();
+        task_failures.extend(outcome.dropped.into_iter().map(|group| group.reason));
         let next = match (unreadable, worth_another) {
             (true, _) => Next::AfterBackoff,
             (false, true) => Next::Now,
@@ -255,6 +341,7 @@ impl Ending {
                 location: outcome.location,
                 snapshot_id: outcome.snapshot_id,
                 failures: task_failures,
+                lost_files: lost.files,
             }
         };
         Self {
@@ -271,6 +358,7 @@ impl Ending {
         match self.next {
             Next::WhenChanged => None,
             Next::Now => Some(now),
+            Next::Soon => Some(now + SOON + context.ambient.jitter(SOON)),
             Next::AfterBackoff => {
                 let wait = context.settings.backoff(self.failures);
                 Some(now + wait + context.ambient.jitter(wait / 4))

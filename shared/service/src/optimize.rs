@@ -4,12 +4,15 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
+use iceberg::spec::TableMetadata;
 use icepress_catalog::{CatalogError, metadata::read_metadata};
 use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
 use icepress_model::{Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TaskId};
+use icepress_planner::VerifyRows;
 use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
+use icepress_storage::Storage;
 
-use crate::{Context, Deadline, Event, finish, payload};
+use crate::{Context, Deadline, Event, finish, inspect, payload};
 
 /// What to do with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +94,24 @@ async fn work(
         }
     };
 
+    let (storage, metadata) = match base(context, &task).await {
+        Ok(base) => base,
+        Err(failure) => return settle_failure_of(context, row, &task, failure).await,
+    };
     let work_until = deadline.earlier_by(context.settings.deadline_margin);
-    let needed = context
-        .settings
-        .reckoned_time(task.group.input_bytes() + task.group.delete_bytes());
+    let bytes = task.group.input_bytes() + task.group.delete_bytes();
+    let mut needed = context.settings.reckoned_time(bytes);
+    let mode = verify_rows(context, &task, &metadata);
+    let mut is_verified = inspect::is_picked(mode, &row.task);
+    if is_verified {
+        // To compare the rows takes no longer than to write them.
+        let with_check = context.settings.reckoned_time(bytes + bytes);
+        if mode == VerifyRows::All || work_until.allows(&context.ambient, with_check) {
+            needed = with_check;
+        } else {
+            is_verified = false;
+        }
+    }
     if !work_until.allows(&context.ambient, needed) {
         let never_fits = context
             .settings
@@ -117,7 +134,13 @@ async fn work(
         return Ok(Worked::GivenBack(Duration::ZERO));
     }
 
-    match rewrite_in_time(context, row, &task, work_until).await? {
+    let work = Work {
+        task: &task,
+        storage: &storage,
+        metadata: &metadata,
+        is_verified,
+    };
+    match rewrite_in_time(context, row, &work, work_until).await? {
         Some(Ok(result)) => settle_success(context, row, &task, result).await,
         Some(Err(failure)) => settle_failure_of(context, row, &task, failure).await,
         None => {
@@ -134,13 +157,25 @@ async fn work(
     }
 }
 
+/// What is to be done.
+struct Work<'a> {
+    task: &'a GroupTask,
+    /// Where the table's files lie.
+    storage: &'a Arc<dyn Storage>,
+    /// The table at the task's base state.
+    metadata: &'a TableMetadata,
+    /// Whether the rows are compared after the rewrite.
+    is_verified: bool,
+}
+
 /// Rewrites while prolonging the claim. `None` where the deadline came first.
 async fn rewrite_in_time(
     context: &Context,
     row: &TaskRow,
-    task: &GroupTask,
+    work: &Work<'_>,
     work_until: Deadline,
 ) -> Result<Option<Result<GroupResult, RewriteFailure>>, CoordinationError> {
+    let task = work.task;
     let progress = Arc::new(Progress::default());
     context.tell(Event::GroupStarted {
         table: task.table.clone(),
@@ -150,7 +185,7 @@ async fn rewrite_in_time(
         bytes: task.group.input_bytes(),
         progress: Arc::clone(&progress),
     });
-    let rewriting = rewrite(context, task, row.attempt, progress);
+    let rewriting = rewrite(context, work, row.attempt, progress);
     tokio::pin!(rewriting);
     let too_late = work_until.passed(&context.ambient);
     tokio::pin!(too_late);
@@ -182,12 +217,11 @@ async fn keep_claim(context: &Context, task: &TaskId, attempt: Attempt) -> Coord
     }
 }
 
-async fn rewrite(
+/// The table as it was planned on, and where its files lie.
+async fn base(
     context: &Context,
     task: &GroupTask,
-    attempt: Attempt,
-    progress: Arc<Progress>,
-) -> Result<GroupResult, RewriteFailure> {
+) -> Result<(Arc<dyn Storage>, TableMetadata), RewriteFailure> {
     let passing = |error: CatalogError| RewriteFailure {
         kind: RewriteFailureKind::Transient,
         message: error.to_string(),
@@ -197,13 +231,34 @@ async fn rewrite(
     let metadata = read_metadata(&*storage, &task.table, &task.base.metadata_location)
         .await
         .map_err(passing)?;
+    Ok((storage, metadata))
+}
+
+/// Of which groups the rows are compared: the table's own wish, else the settings'. A wish that can't be understood has
+/// kept the plan from being made.
+fn verify_rows(context: &Context, task: &GroupTask, metadata: &TableMetadata) -> VerifyRows {
+    let options = &context.settings.plan;
+    options
+        .for_table(&task.table, metadata.properties())
+        .map_or(options.verify_rows, |options| options.verify_rows)
+}
+
+async fn rewrite(
+    context: &Context,
+    work: &Work<'_>,
+    attempt: Attempt,
+    progress: Arc<Progress>,
+) -> Result<GroupResult, RewriteFailure> {
+    let task = work.task;
     let engine = RewriteContext {
-        storage,
+        storage: Arc::clone(work.storage),
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
         progress,
     };
-    rewrite_group(&engine, &metadata, task, attempt).await
+    let mut result = rewrite_group(&engine, work.metadata, task, attempt).await?;
+    inspect::inspect(&engine, work.metadata, task, &mut result, work.is_verified).await?;
+    Ok(result)
 }
 
 async fn settle_success(

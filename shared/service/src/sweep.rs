@@ -9,13 +9,14 @@ use icepress_coordination::{
     TaskMessage, TaskRow, TaskState,
 };
 use icepress_model::{GroupTask, ProcessId, TableId, TablePlan, TaskId, TimestampMs};
+use icepress_planner::PlanOptions;
 use icepress_table::TableError;
 
 use crate::{
     Context, Deadline, Event,
     evaluate::{self, EvaluateError},
     finish,
-    header::ProcessHeader,
+    header::{self, ProcessHeader},
     payload,
 };
 
@@ -172,10 +173,33 @@ async fn evaluate_and_start(
     lease: &Lease,
     row: &TableRow,
 ) -> Result<(), CoordinationError> {
-    match evaluate::evaluate(context, &row.table).await {
-        Ok((loaded, plan)) => start(context, lease, row, &loaded, plan).await,
+    let shrunk_to = smaller_groups(context, row).await?;
+    let options = PlanOptions {
+        shrunk_to,
+        ..context.settings.plan.clone()
+    };
+    match evaluate::evaluate_with(context, &row.table, &options).await {
+        Ok((loaded, plan)) => start(context, lease, row, &loaded, plan, shrunk_to).await,
         Err(error) => conclude_failure(context, lease, row, error).await,
     }
+}
+
+/// How large groups may be for now: half of the largest that lost against another writer in the table's last process
+/// (case C05), and twice as large again with each process that lost none.
+async fn smaller_groups(
+    context: &Context,
+    row: &TableRow,
+) -> Result<Option<u64>, CoordinationError> {
+    // A table that no process ever ended on costs no question.
+    if row.committed_location.is_none() && row.conclusion.is_none() {
+        return Ok(None);
+    }
+    let last = match context.store.processes_of(&row.table, 1).await {
+        Ok(processes) => processes.into_iter().next(),
+        Err(CoordinationError::UnreadableRow { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(last.and_then(|process| header::shrunk_to(&process)))
 }
 
 async fn conclude_failure(
@@ -245,6 +269,7 @@ async fn start(
     row: &TableRow,
     loaded: &LoadedTable,
     plan: TablePlan,
+    shrunk_to: Option<u64>,
 ) -> Result<(), CoordinationError> {
     let now = context.ambient.now();
     let plan = Arc::new(plan);
@@ -289,6 +314,7 @@ async fn start(
         base,
         follow_up: plan.follow_up,
         failures: row.failures,
+        shrunk_to,
     };
     let new_process = NewProcess {
         process: process.clone(),

@@ -10,15 +10,17 @@ mod commit;
 pub mod delete_index;
 mod error;
 mod manifests;
+mod metrics_modes;
 mod partition;
 pub mod scan;
 pub mod vectors;
 
 pub use commit::{
-    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, FinishedGroup, PROCESS_ID,
-    commit_groups,
+    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, DropCause, DroppedGroup,
+    FinishedGroup, PROCESS_ID, commit_groups,
 };
 pub use error::TableError;
+pub use metrics_modes::{MetricsMode, MetricsModes};
 pub use partition::{
     PartitionError, partition_from_json, partition_name, partition_path, partition_to_json,
     partition_type,

@@ -23,8 +23,8 @@ pub(crate) use avro::{AvroError, Cursor, Scalar, Shape};
 pub(crate) use container::{Compression, Container};
 pub(crate) use decode::{bounds, null_value_counts};
 pub(crate) use encode::{
-    ManifestPart, ManifestSettings, NewEntry, OutputFile, partition_of, write_manifest_list,
-    write_manifests,
+    ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, partition_of,
+    write_manifest_list, write_manifests,
 };
 pub(crate) use partition::PartitionKey;
 

@@ -102,7 +102,7 @@ fn of_outcome(table: &TableId, outcome: &ProcessOutcome) -> String {
             all(failures),
             counted(failures.len() as u64, "group"),
         ),
-        ProcessOutcome::Failed { failures } => error_about(table, &all(failures)),
+        ProcessOutcome::Failed { failures, .. } => error_about(table, &all(failures)),
         ProcessOutcome::Abandoned { reason } => format!("{table}: given up: {reason}"),
     }
 }

@@ -46,6 +46,7 @@ fn groups_that_are_not_in_are_told_with_their_reasons() {
                 "table default.shop.orders: a file vanished".to_owned(),
                 "a late delete".to_owned(),
             ],
+            lost_files: 0,
         },
         removed_delete_files: 0,
     };

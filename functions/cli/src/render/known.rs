@@ -200,7 +200,7 @@ pub(crate) fn ending(outcome: &ProcessOutcome) -> String {
             counted(failures.len() as u64, "group"),
             failures.join("; ")
         ),
-        ProcessOutcome::Failed { failures } => format!("failed: {}", failures.join("; ")),
+        ProcessOutcome::Failed { failures, .. } => format!("failed: {}", failures.join("; ")),
         ProcessOutcome::Abandoned { reason } => format!("given up: {reason}"),
     }
 }

@@ -75,6 +75,8 @@ macro_rules! store_rules {
             leases::a_digest_of_twenty_thousand_tables_comes_back,
             tables::a_table_is_marked_once_for_a_state,
             tables::our_own_commit_marks_nothing,
+            tables::a_mark_does_not_shorten_the_pause_of_a_table_that_failed,
+            tables::a_mark_waits_out_the_pause_of_a_process_that_failed,
             tables::a_person_can_mark_what_was_evaluated,
             tables::due_tables_come_longest_due_first,
             tables::a_conclusion_clears_only_the_marks_it_saw,

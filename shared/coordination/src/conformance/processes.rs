@@ -17,6 +17,7 @@ fn outcome(committed: Option<&str>) -> ProcessOutcome {
         },
         None => ProcessOutcome::Failed {
             failures: vec!["tested".to_owned()],
+            lost_files: 0,
         },
     }
 }

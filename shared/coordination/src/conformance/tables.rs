@@ -48,6 +48,46 @@ pub(super) async fn a_table_is_marked_once_for_a_state(world: Arc<dyn StoreWorld
     assert_eq!(row(&*store, &orders).await.due_at, Some(at(30)));
 }
 
+/// A writer that commits each second must not have a failing table tried each second; a person may.
+pub(super) async fn a_mark_does_not_shorten_the_pause_of_a_table_that_failed(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let orders = table("orders");
+    marked(&*store, &orders, "m1", at(10)).await;
+    let failed = |due: u64| Conclusion {
+        failures: 2,
+        ..conclusion(None, Some(at(due)))
+    };
+    let seen = row(&*store, &orders).await;
+    store.conclude(&held, &seen, &failed(500)).await.unwrap();
+    marked(&*store, &orders, "m2", at(20)).await;
+    let paused = row(&*store, &orders).await;
+    assert_eq!(paused.due_at, Some(at(500)));
+    assert_eq!(paused.due_location, Some(location("m2")));
+    // Nor does a mark that comes while the table is looked at, and fails again.
+    marked(&*store, &orders, "m3", at(501)).await;
+    store.conclude(&held, &paused, &failed(900)).await.unwrap();
+    assert_eq!(row(&*store, &orders).await.due_at, Some(at(900)));
+    store.force_due(BUCKET, &orders, at(30)).await.unwrap();
+    assert_eq!(row(&*store, &orders).await.due_at, Some(at(30)));
+}
+
+/// The same for marks that wait for the end of a process that fails.
+pub(super) async fn a_mark_waits_out_the_pause_of_a_process_that_failed(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let lines = started(&*store, &held, "p1", 0).await;
+    marked(&*store, &lines, "m9", at(40)).await;
+    processes::end(&*store, "p1", None, Some(at(700))).await;
+    let freed = row(&*store, &lines).await;
+    assert_eq!(freed.due_at, Some(at(700)));
+    assert_eq!(freed.due_location, Some(location("m9")));
+}
+
 pub(super) async fn our_own_commit_marks_nothing(world: Arc<dyn StoreWorld>) {
     let store = world.store().await;
     let held = lease(&*store, "a").await;

@@ -235,7 +235,10 @@ async fn rows_that_may_go_say_when(emulator: &Emulator) {
         .await
         .unwrap()
         .unwrap();
-    let outcome = icepress_model::ProcessOutcome::Failed { failures: vec![] };
+    let outcome = icepress_model::ProcessOutcome::Failed {
+        failures: vec![],
+        lost_files: 0,
+    };
     store
         .end_process(&claim, &outcome, None, None, 1)
         .await

@@ -38,6 +38,7 @@ fn each_property_is_read() {
         ("icepress.max-group-files", "12"),
         ("icepress.max-plan-bytes", "13"),
         ("icepress.max-plan-files", "14"),
+        ("icepress.verify-rows", "all"),
     ])
     .unwrap();
     let expected = PlanOptions {
@@ -50,6 +51,8 @@ fn each_property_is_read() {
         max_group_files: 12,
         max_plan_bytes: Bytes(13),
         max_plan_files: 14,
+        verify_rows: VerifyRows::All,
+        shrunk_to: None,
         force: false,
     };
     assert_eq!(options, expected);
@@ -66,6 +69,7 @@ fn a_bad_value_is_named_with_its_shape() {
         ("icepress.delete-ratio-threshold", "1.5"),
         ("icepress.max-group-files", "4"),
         ("icepress.max-plan-files", "-3"),
+        ("icepress.verify-rows", "some"),
     ] {
         let error = with(&[(property, value)]).unwrap_err().to_string();
         assert!(error.starts_with("table c.ns.t: the property"), "{error}");

@@ -6,7 +6,7 @@
 use iceberg::spec::{Datum, PrimitiveType};
 use parquet::file::statistics::Statistics;
 
-use super::modes::MetricsMode;
+use icepress_table::MetricsMode;
 
 /// The bounds of one column over the row groups of a file.
 #[derive(Debug, Clone)]

@@ -18,11 +18,9 @@ use iceberg::spec::{
 };
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-use super::{
-    bounds::Bounds,
-    encoder::Encoded,
-    modes::{MetricsMode, MetricsModes},
-};
+use icepress_table::{MetricsMode, MetricsModes};
+
+use super::{bounds::Bounds, encoder::Encoded};
 use crate::failure::{Result, unsupported};
 
 /// How many NaNs each floating-point column holds, lists and maps left out.

@@ -4,7 +4,6 @@ mod bounds;
 mod encoder;
 mod location;
 mod metrics;
-mod modes;
 mod properties;
 
 use std::sync::Arc;
@@ -22,9 +21,9 @@ use crate::{
     schema::{arrow_fields, parquet_schema},
 };
 use encoder::Encoder;
+use icepress_table::MetricsModes;
 use location::Locations;
 use metrics::{EntryMaker, NanCounts};
-use modes::MetricsModes;
 use properties::{ParquetSettings, parquet_settings};
 
 /// What may be left over for a file to take it in instead of leaving it as a small file of its own: a quarter of the

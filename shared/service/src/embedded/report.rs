@@ -243,7 +243,7 @@ fn note_end(seen: &mut Seen, outcome: &ProcessOutcome) {
             seen.committed = true;
             seen.failed = failures.first().cloned();
         }
-        ProcessOutcome::Failed { failures } => seen.failed = failures.first().cloned(),
+        ProcessOutcome::Failed { failures, .. } => seen.failed = failures.first().cloned(),
         ProcessOutcome::Abandoned { reason } => seen.failed = Some(reason.clone()),
     }
 }

@@ -10,7 +10,7 @@ use icepress_catalog::{CatalogError, CommitError, LoadedTable};
 use icepress_model::{BaseState, ProcessId, TableId};
 
 use super::{
-    CommitContext, CommitFailure, CommitOutcome, FinishedGroup,
+    CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
     cleanup::unneeded_deletes,
     find::committed_before,
     live::{Place, Reader},
@@ -70,7 +70,7 @@ enum Tried {
 
 /// What a try does not commit.
 struct LeftOut {
-    failed: Vec<(u32, String)>,
+    dropped: Vec<DroppedGroup>,
     unused_files: Vec<String>,
 }
 
@@ -149,19 +149,27 @@ impl Committer<'_> {
             base: self.base,
             live: &live,
         };
-        let (accepted, failed) = validation.sort(self.groups, checked).await?;
+        let (accepted, dropped) = validation.sort(self.groups, checked).await?;
         let kept: HashSet<&str> = accepted
             .iter()
             .flat_map(|group| &group.outputs)
             .map(|output| output.file_path.as_str())
             .collect();
-        let is_accepted = |index: u32| accepted.iter().any(|group| group.index == index);
-        let others = self.groups.iter().filter(|group| !is_accepted(group.index));
+        // What the last gate refused is evidence, and stays.
+        let lost: HashSet<u32> = dropped
+            .iter()
+            .filter(|group| group.cause == DropCause::Conflict)
+            .map(|group| group.index)
+            .collect();
+        let others = self
+            .groups
+            .iter()
+            .filter(|group| lost.contains(&group.index));
         let unused_files = unused_outputs(loaded, self.base, &live, others, &kept);
         if accepted.is_empty() {
             return Err(CommitFailure::NothingLeft {
                 table: self.table.clone(),
-                reasons: failed.into_iter().map(|(_, reason)| reason).collect(),
+                dropped,
                 unused_files,
             });
         }
@@ -193,7 +201,7 @@ impl Committer<'_> {
         .await?;
         let committed = accepted.iter().map(|group| group.index).collect();
         let left_out = LeftOut {
-            failed,
+            dropped,
             unused_files,
         };
         self.swap(loaded, prepared, committed, left_out).await
@@ -212,7 +220,7 @@ impl Committer<'_> {
                 location: now.metadata_location,
                 snapshot_id: prepared.snapshot_id,
                 committed,
-                failed: left_out.failed,
+                dropped: left_out.dropped,
                 unused_files: left_out.unused_files,
                 removed_delete_files: prepared.removed_delete_files,
                 rebased: loaded.metadata_location != self.base.metadata_location,
@@ -231,7 +239,7 @@ impl Committer<'_> {
             Err(CommitError::OutcomeUnknown { message, .. }) => {
                 let found = self.find_outcome(loaded, message).await?;
                 let exact = |outcome: CommitOutcome| CommitOutcome {
-                    failed: left_out.failed,
+                    dropped: left_out.dropped,
                     unused_files: left_out.unused_files,
                     rebased: loaded.metadata_location != self.base.metadata_location,
                     ..outcome

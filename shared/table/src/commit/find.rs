@@ -6,7 +6,7 @@ use icepress_catalog::LoadedTable;
 use icepress_model::{MetadataLocation, ProcessId, SnapshotId};
 
 use super::{
-    CommitOutcome, FinishedGroup,
+    CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
     summary::{GROUPS, PROCESS_ID, REMOVED_DELETE_FILES, indices_contain},
 };
 
@@ -46,11 +46,14 @@ pub(super) fn committed_before(
         },
         snapshot_id: SnapshotId(snapshot.snapshot_id()),
         committed,
-        failed: others
+        dropped: others
             .into_iter()
-            .map(|index| {
-                let reason = "it was not part of what the process committed before";
-                (index, reason.to_owned())
+            .map(|index| DroppedGroup {
+                index,
+                cause: DropCause::LeftBefore,
+                reason: format!(
+                    "group {index}: it was not part of what the process committed before"
+                ),
             })
             .collect(),
         // Nobody looked at what is live now.

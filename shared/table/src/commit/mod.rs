@@ -4,6 +4,7 @@
 mod cleanup;
 mod committer;
 mod find;
+mod gate;
 mod live;
 mod named_paths;
 mod produce;
@@ -67,6 +68,16 @@ pub struct FinishedGroup {
     pub result: GroupResult,
 }
 
+impl FinishedGroup {
+    /// How people know it: its index, and its partition where there is one.
+    pub fn name(&self) -> String {
+        match self.group.partition_name.as_str() {
+            "" => format!("group {}", self.index),
+            partition => format!("group {} ({partition})", self.index),
+        }
+    }
+}
+
 /// What a commit did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitOutcome {
@@ -76,9 +87,10 @@ pub struct CommitOutcome {
     pub snapshot_id: SnapshotId,
     /// Indices of the groups that are in.
     pub committed: Vec<u32>,
-    /// Indices of the groups that are not, with the reason in one line.
-    pub failed: Vec<(u32, String)>,
-    /// New files of groups that are not in, which certainly no snapshot refers to: they may be deleted.
+    /// The groups that are not.
+    pub dropped: Vec<DroppedGroup>,
+    /// New files of groups that are not in, which certainly no snapshot refers to: they may be deleted. What the last
+    /// gate refused is not among them: it is kept as evidence.
     pub unused_files: Vec<String>,
     /// Delete files that were removed because nothing needs them any more.
     pub removed_delete_files: u64,
@@ -86,16 +98,39 @@ pub struct CommitOutcome {
     pub rebased: bool,
 }
 
+/// A group that a commit left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedGroup {
+    /// Its index in the plan.
+    pub index: u32,
+    /// What kind of reason it is, which decides what happens next.
+    pub cause: DropCause,
+    /// One line for people, with the group's name.
+    pub reason: String,
+}
+
+/// Why a group was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropCause {
+    /// Another writer changed what it replaces: another plan, with smaller groups, may win.
+    Conflict,
+    /// What was written is not what should have been. The same plan would end the same way, so it is no use to hurry;
+    /// the files are kept.
+    Gate,
+    /// An earlier commit of the process went without it.
+    LeftBefore,
+}
+
 /// A commit that added nothing, or may have.
 #[derive(Debug, Error)]
 pub enum CommitFailure {
     /// Every group failed validation; the table is as others left it.
-    #[error("table {table}: no group could be committed: {}", .reasons.join("; "))]
+    #[error("table {table}: no group could be committed: {}", reasons(.dropped))]
     NothingLeft {
         /// The table.
         table: TableId,
-        /// One line a group.
-        reasons: Vec<String>,
+        /// The groups.
+        dropped: Vec<DroppedGroup>,
         /// New files that certainly no snapshot refers to: they may be deleted. Others may be in the table already.
         unused_files: Vec<String>,
     },
@@ -124,6 +159,11 @@ pub enum CommitFailure {
     /// The table's metadata can't be read.
     #[error(transparent)]
     Table(#[from] TableError),
+}
+
+fn reasons(dropped: &[DroppedGroup]) -> String {
+    let reasons: Vec<&str> = dropped.iter().map(|group| group.reason.as_str()).collect();
+    reasons.join("; ")
 }
 
 /// Commits `groups` of one process in one snapshot, leaving out those that fail validation.

@@ -4,6 +4,7 @@
 
 mod deletes;
 mod faults;
+mod gate;
 mod history;
 mod manifests;
 mod memory;
@@ -39,7 +40,7 @@ async fn replaces_files_in_one_snapshot_and_leaves_the_rest_as_it_was() {
         let outcome = world.run(&base, vec![group]).await.unwrap();
 
         assert_eq!(outcome.committed, [0]);
-        assert!(outcome.failed.is_empty() && !outcome.rebased);
+        assert!(outcome.dropped.is_empty() && !outcome.rebased);
         let loaded = world.loaded();
         let snapshot = loaded.metadata.current_snapshot().unwrap();
         assert_eq!(outcome.location, loaded.metadata_location);
@@ -104,7 +105,7 @@ async fn a_second_call_returns_what_the_first_committed() {
     assert_eq!(second.location, first.location);
     assert_eq!(second.snapshot_id, first.snapshot_id);
     assert_eq!(second.committed, [4]);
-    assert_eq!(second.failed.len(), 1);
+    assert_eq!(second.dropped.len(), 1);
     assert!(second.rebased);
     assert_eq!(world.loaded().metadata_location, head.metadata_location);
 }

@@ -8,21 +8,21 @@ use std::{
 };
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{Operation, TableMetadata};
 use icepress_catalog::LoadedTable;
-use icepress_model::{BaseState, DeleteContent, Rows};
+use icepress_model::{BaseState, DeleteContent};
 use icepress_storage::{Storage, StorageErrorKind};
 
 use super::{
-    FinishedGroup,
+    DropCause, DroppedGroup, FinishedGroup,
+    gate::Gate,
     live::{LiveTable, Place, Survivors},
     named_paths::{FILE_PATH_ID, named_paths},
 };
 use crate::{
     TableError,
     manifests::{
-        AvroError, Entry, FileContent, OutputFile, PartitionKey, TrackedFile, bounds,
-        null_value_counts, partition_of,
+        AvroError, Entry, FileContent, OutputFile, PartitionKey, TrackedFile, bounds, partition_of,
     },
 };
 
@@ -77,8 +77,65 @@ pub(super) struct Validation<'a> {
     pub(super) live: &'a LiveTable,
 }
 
-/// Groups that may be committed, and those that may not: index and reason.
-pub(super) type Sorted = (Vec<Accepted>, Vec<(u32, String)>);
+/// Groups that may be committed, and those that may not.
+pub(super) type Sorted = (Vec<Accepted>, Vec<DroppedGroup>);
+
+/// Why a group may not be committed.
+#[derive(Debug, Clone)]
+struct Refusal {
+    cause: DropCause,
+    reason: String,
+}
+
+impl Refusal {
+    fn gate(reason: String) -> Self {
+        Self {
+            cause: DropCause::Gate,
+            reason,
+        }
+    }
+
+    fn of(self, finished: &FinishedGroup) -> DroppedGroup {
+        let files: usize = finished.result.data_files.len();
+        let evidence = match self.cause {
+            DropCause::Gate if files > 0 => {
+                format!(
+                    "; its {files} new files are kept: {}",
+                    sample(&finished.result.data_file_paths())
+                )
+            }
+            _ => String::new(),
+        };
+        DroppedGroup {
+            index: finished.index,
+            cause: self.cause,
+            reason: format!("{}: {}{evidence}", finished.name(), self.reason),
+        }
+    }
+}
+
+/// The first of many paths.
+fn sample(paths: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = if paths.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", paths[..paths.len().min(SHOWN)].join(", "))
+}
+
+/// Another writer's doing, unless it is said otherwise.
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self {
+            cause: DropCause::Conflict,
+            reason,
+        }
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        reason.to_owned().into()
+    }
+}
 
 impl Validation<'_> {
     /// Sorts the groups. `checked` remembers outputs that were found in storage, from one attempt to the next.
@@ -90,27 +147,32 @@ impl Validation<'_> {
         checked: &mut HashSet<String>,
     ) -> Result<Sorted, TableError> {
         let fate = fate_of_base(&self.loaded.metadata, self.base);
+        let gate = Gate::new(self.loaded, self.base, self.live);
         let before = self.live.survivors(&HashSet::new());
         let mut taken = Taken::default();
         let mut accepted = Vec::new();
-        let mut failed = Vec::new();
+        let mut dropped = Vec::new();
         for group in groups {
-            match self.check(group, fate, &before, &mut taken) {
+            match self.check(group, fate, &gate, &before, &mut taken) {
                 Ok(group) => accepted.push(group),
-                Err(reason) => failed.push((group.index, reason)),
+                Err(refusal) => dropped.push(refusal.of(group)),
             }
         }
-        let missing = self.missing_outputs(&accepted, checked).await?;
-        let late = self.late_deletes(groups, &accepted).await;
+        let by_index: HashMap<u32, &FinishedGroup> =
+            groups.iter().map(|group| (group.index, group)).collect();
+        let wrong = self.wrong_outputs(&by_index, &accepted, checked).await?;
+        let late = self.late_deletes(&by_index, &accepted).await;
         let mut kept = Vec::with_capacity(accepted.len());
         for group in accepted {
-            match missing.get(&group.index).or_else(|| late.get(&group.index)) {
-                Some(reason) => failed.push((group.index, reason.clone())),
+            let late = late.get(&group.index).cloned().map(Refusal::from);
+            let wrong = wrong.get(&group.index).cloned().map(Refusal::gate);
+            match late.or(wrong) {
+                Some(refusal) => dropped.push(refusal.of(by_index[&group.index])),
                 None => kept.push(group),
             }
         }
-        failed.sort_by_key(|(index, _)| *index);
-        Ok((kept, failed))
+        dropped.sort_by_key(|group| group.index);
+        Ok((kept, dropped))
     }
 
     /// All that can be said of one group without asking storage.
@@ -118,9 +180,10 @@ impl Validation<'_> {
         &self,
         finished: &FinishedGroup,
         fate: BaseFate,
+        gate: &Result<Gate<'_>, String>,
         before: &Survivors,
         taken: &mut Taken,
-    ) -> Result<Accepted, String> {
+    ) -> Result<Accepted, Refusal> {
         let group = &finished.group;
         if fate == BaseFate::RolledBack {
             return Err("the table was rolled back or replaced: it does not build on the planned snapshot any more".into());
@@ -130,21 +193,16 @@ impl Validation<'_> {
                 "snapshot {} that was planned on has expired, and a delete file that was applied is gone: \
                  what became of it can't be told",
                 self.base.snapshot_id
-            ));
+            )
+            .into());
         }
         let metadata = &self.loaded.metadata;
         if metadata.partition_spec_by_id(group.spec_id.get()).is_none() {
-            return Err(format!(
-                "the table has no partition spec {} any more",
-                group.spec_id
-            ));
+            return Err(
+                format!("the table has no partition spec {} any more", group.spec_id).into(),
+            );
         }
-        if metadata.schema_by_id(self.base.schema_id.get()).is_none() {
-            return Err(format!(
-                "the table has no schema {} any more",
-                self.base.schema_id
-            ));
-        }
+        let gate = gate.as_ref().map_err(Clone::clone)?;
         let inputs = self.inputs(finished, before, taken)?;
         let Some(first) = inputs.first().copied() else {
             return Err("it has no inputs".into());
@@ -160,8 +218,9 @@ impl Validation<'_> {
         let partition_bytes = partition_of(header, &entry.file.raw)
             .map_err(|AvroError(message)| message)?
             .to_vec();
-        let outputs = outputs(finished, before, taken)?;
-        self.check_counts(finished, &inputs, &outputs)?;
+        let outputs = outputs(finished, before, taken).map_err(Refusal::gate)?;
+        gate.check(finished, &inputs, &outputs)
+            .map_err(Refusal::gate)?;
         taken
             .inputs
             .extend(group.inputs.iter().map(|input| input.path.clone()));
@@ -243,137 +302,58 @@ impl Validation<'_> {
         Ok(places)
     }
 
-    /// Rows out = rows in − rows deleted, and null counts likewise.
-    fn check_counts(
+    /// Groups with an output that is not in storage as it was written.
+    async fn wrong_outputs(
         &self,
-        finished: &FinishedGroup,
-        inputs: &[Place],
-        outputs: &[OutputFile],
-    ) -> Result<(), String> {
-        let result = &finished.result;
-        let live = inputs
-            .iter()
-            .map(|place| Rows(self.live.entry(*place).file.rows));
-        let rows_in: Rows = live.sum();
-        if rows_in != result.rows_in {
-            return Err(format!(
-                "{} rows were read where the table has {rows_in}: refused",
-                result.rows_in
-            ));
-        }
-        let written: i128 = outputs
-            .iter()
-            .map(|output| i128::from(output.record_count))
-            .sum();
-        if written != i128::from(result.rows_out.get()) {
-            return Err(format!(
-                "the new files have {written} rows where {} were written: refused",
-                result.rows_out
-            ));
-        }
-        let expected = result.rows_in.get().checked_sub(result.rows_deleted.get());
-        if expected != Some(result.rows_out.get()) {
-            return Err(format!(
-                "{} rows in and {} deleted do not make {} rows out: refused",
-                result.rows_in, result.rows_deleted, result.rows_out
-            ));
-        }
-        if result.rows_deleted > Rows::ZERO && finished.group.deletes.is_empty() {
-            return Err(format!(
-                "{} rows were left out though no delete file applies: refused",
-                result.rows_deleted
-            ));
-        }
-        self.check_nulls(inputs, outputs, result.rows_deleted)
-    }
-
-    /// Each column has as many nulls as before, but for those in deleted rows. Only columns at the top are compared:
-    /// writers disagree about whether a field of a struct that is null itself counts.
-    fn check_nulls(
-        &self,
-        inputs: &[Place],
-        outputs: &[OutputFile],
-        rows_deleted: Rows,
-    ) -> Result<(), String> {
-        let Some(schema) = self.loaded.metadata.schema_by_id(self.base.schema_id.get()) else {
-            return Ok(());
-        };
-        let top = schema.as_struct().fields().iter();
-        let mut nulls: HashMap<i32, i64> = top
-            .filter(|field| field.field_type.is_primitive())
-            .map(|field| (field.id, 0))
-            .collect();
-        let mut count = |counts: &HashMap<i32, i64>, sign: i64| {
-            nulls.retain(|column, sum| match counts.get(column) {
-                Some(count) => {
-                    *sum = sum.saturating_add(sign.saturating_mul(*count));
-                    true
-                }
-                None => false,
-            });
-        };
-        for place in inputs {
-            let shape = &self.live.manifest(place.manifest).header.file_shape;
-            let counts = null_value_counts(shape, &self.live.entry(*place).file)
-                .map_err(|AvroError(message)| message)?;
-            count(&counts.unwrap_or_default(), 1);
-        }
-        for output in outputs {
-            let counts = output.null_value_counts.iter().flatten();
-            count(&counts.map(|count| (count.key, count.value)).collect(), -1);
-        }
-        let may_be_gone = i64::try_from(rows_deleted.get()).unwrap_or(i64::MAX);
-        let is_wrong = |sum: i64| sum < 0 || sum > may_be_gone;
-        match nulls.into_iter().filter(|(_, sum)| is_wrong(*sum)).min() {
-            Some((column, sum)) => Err(format!(
-                "the new files have {} nulls {} in column {} than the old ones: refused",
-                sum.abs(),
-                if sum < 0 { "more" } else { "fewer" },
-                schema
-                    .field_by_id(column)
-                    .map_or(column.to_string(), |field| field.name.clone()),
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// Groups with an output that is not in storage as it claims to be.
-    async fn missing_outputs(
-        &self,
+        by_index: &HashMap<u32, &FinishedGroup>,
         accepted: &[Accepted],
         checked: &mut HashSet<String>,
     ) -> Result<HashMap<u32, String>, TableError> {
-        let outputs = accepted.iter().flat_map(|group| {
-            let index = group.index;
-            group.outputs.iter().map(move |output| (index, output))
-        });
-        let unchecked: Vec<_> = outputs
-            .filter(|(_, output)| !checked.contains(&output.file_path))
-            .collect();
-        let mut requests = Vec::with_capacity(unchecked.len());
-        for (index, output) in unchecked {
-            let info = self.storage.info(&output.file_path);
-            requests.push(info.map(move |answer| (index, output, answer)));
+        let mut wrong = HashMap::new();
+        let mut requests = Vec::new();
+        for group in accepted {
+            let modified = &by_index[&group.index].result.seen.modified;
+            if !modified.is_empty() && modified.len() != group.outputs.len() {
+                let message = format!(
+                    "{} of its {} new files were looked at after they were written: refused",
+                    modified.len(),
+                    group.outputs.len()
+                );
+                wrong.insert(group.index, message);
+                continue;
+            }
+            for (place, output) in group.outputs.iter().enumerate() {
+                if !checked.contains(&output.file_path) {
+                    let (index, modified) = (group.index, modified.get(place));
+                    let info = self.storage.info(&output.file_path);
+                    requests.push(info.map(move |answer| (index, output, modified, answer)));
+                }
+            }
         }
         let mut answers = stream::iter(requests).buffered(CONCURRENT_CHECKS);
-        let mut missing = HashMap::new();
-        while let Some((index, output, answer)) = answers.next().await {
+        while let Some((index, output, modified, answer)) = answers.next().await {
             let path = &output.file_path;
-            match answer {
-                Ok(info) if i64::try_from(info.size.get()) == Ok(output.file_size_in_bytes) => {
-                    checked.insert(path.clone());
-                }
-                Ok(info) => {
+            let message = match answer {
+                Ok(info) if i64::try_from(info.size.get()) != Ok(output.file_size_in_bytes) => {
                     let claimed = output.file_size_in_bytes;
-                    let message = format!(
-                        "{path} has {} bytes, not {claimed}: refused",
+                    format!(
+                        "its new file {path} has {} bytes, not {claimed}: refused",
                         info.size.get()
-                    );
-                    missing.entry(index).or_insert(message);
+                    )
+                }
+                Ok(info) if modified.is_some_and(|modified| *modified != info.modified) => {
+                    format!(
+                        "its new file {path} was written again after the rewrite, at {} ms and not at {} ms: refused",
+                        info.modified.get(),
+                        modified.map_or(0, |modified| modified.get())
+                    )
+                }
+                Ok(_) => {
+                    checked.insert(path.clone());
+                    continue;
                 }
                 Err(error) if error.kind == StorageErrorKind::NotFound => {
-                    let message = format!("its new file {path} does not exist");
-                    missing.entry(index).or_insert(message);
+                    format!("its new file {path} does not exist: refused")
                 }
                 Err(source) => {
                     return Err(TableError::Storage {
@@ -381,9 +361,10 @@ impl Validation<'_> {
                         source,
                     });
                 }
-            }
+            };
+            wrong.entry(index).or_insert(message);
         }
-        Ok(missing)
+        Ok(wrong)
     }
 
     /// Groups on whose inputs rows were deleted after the plan, in a way that the outputs would bring back.
@@ -392,12 +373,10 @@ impl Validation<'_> {
     /// at the starting sequence number; position deletes and vectors name files that will be gone.
     async fn late_deletes(
         &self,
-        groups: &[FinishedGroup],
+        by_index: &HashMap<u32, &FinishedGroup>,
         accepted: &[Accepted],
     ) -> HashMap<u32, String> {
         let start = self.base.starting_sequence_number.get();
-        let by_index: HashMap<u32, &FinishedGroup> =
-            groups.iter().map(|group| (group.index, group)).collect();
         let mut by_path = HashMap::new();
         for group in accepted {
             for place in &group.inputs {
@@ -411,7 +390,7 @@ impl Validation<'_> {
             // Data sequence numbers can be set by hand, as a merge of delete files does: the file's own number says
             // when it came.
             let came_later = delete.sequence_number.max(delete.file_sequence_number) > start;
-            if !came_later {
+            if !came_later || self.says_what_was_said(delete, start) {
                 continue;
             }
             let file = &delete.file;
@@ -464,6 +443,15 @@ impl Validation<'_> {
             }
         }
         hit
+    }
+
+    /// Whether a delete file that came after the plan deletes nothing that was not deleted when the plan was made: it
+    /// carries a number from before, and the snapshot that added it is one that changes no row, as a merge of delete
+    /// files is. Java looks at the number alone; a writer that adds real deletes under an old one stays a conflict.
+    fn says_what_was_said(&self, delete: &Entry, start: i64) -> bool {
+        let added_by = self.loaded.metadata.snapshot_by_id(delete.snapshot_id);
+        delete.sequence_number <= start
+            && added_by.is_some_and(|snapshot| snapshot.summary().operation == Operation::Replace)
     }
 
     fn equality_hits(&self, group: &Accepted, delete: &Entry) -> bool {

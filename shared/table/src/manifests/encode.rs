@@ -22,6 +22,9 @@ pub(crate) struct OutputFile {
     pub(crate) content: i32,
     pub(crate) file_path: String,
     pub(crate) file_format: String,
+    /// As that form has it; the manifest gets its bytes from the files that are replaced.
+    #[serde(default)]
+    pub(crate) partition: serde_json::Value,
     pub(crate) record_count: i64,
     pub(crate) file_size_in_bytes: i64,
     #[serde(default)]

@@ -68,9 +68,9 @@ async fn c04_late_position_delete_aborts_the_group() {
         assert_eq!(outcome.committed, [1]);
         assert_eq!(outcome.unused_files, ["o"]);
         assert!(
-            outcome.failed[0].1.contains("late deletes rows of a"),
+            outcome.dropped[0].reason.contains("late deletes rows of a"),
             "{:?}",
-            outcome.failed
+            outcome.dropped
         );
         assert_eq!(world.data_paths().await, ["a", "b", "p"]);
         assert_eq!(world.delete_paths().await, ["late"]);
@@ -102,8 +102,9 @@ async fn c04_a_late_position_delete_that_can_not_be_read_aborts_the_group() {
     world.rival(deletes(vec![late.build().unwrap()])).await;
     world.storage.insert("late", vec![1; 300]);
     match world.run(&base, vec![group]).await.unwrap_err() {
-        CommitFailure::NothingLeft { reasons, .. } => {
-            assert!(reasons[0].contains("late") && reasons[0].contains("can't be read"));
+        CommitFailure::NothingLeft { dropped, .. } => {
+            let reason = &dropped[0].reason;
+            assert!(reason.contains("late") && reason.contains("can't be read"));
         }
         other => panic!("{other}"),
     }

@@ -97,7 +97,7 @@ async fn c25_an_answer_lost_after_the_swap_is_found_and_nothing_deleted() {
     world.catalog.will(Fault::AnswerLost);
     let outcome = world.run(&base, vec![hit, bad]).await.unwrap();
     assert_eq!(outcome.committed, [3]);
-    assert!(outcome.failed[0].1.contains("in the table already"));
+    assert!(outcome.dropped[0].reason.contains("in the table already"));
     assert_eq!(outcome.location, world.loaded().metadata_location);
     assert!(!outcome.rebased);
     assert!(world.storage.deleted().is_empty());
@@ -191,11 +191,14 @@ async fn c25_files_of_a_commit_that_expired_are_never_called_unused() {
             .await;
         match world.run(&base, vec![group.clone()]).await.unwrap_err() {
             CommitFailure::NothingLeft {
-                reasons,
+                dropped,
                 unused_files,
                 ..
             } => {
-                assert!(reasons[0].contains("replaced already"), "{reasons:?}");
+                assert!(
+                    dropped[0].reason.contains("replaced already"),
+                    "{dropped:?}"
+                );
                 assert!(unused_files.is_empty());
             }
             other => panic!("{other}"),

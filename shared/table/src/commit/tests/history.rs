@@ -404,7 +404,10 @@ impl Play {
         }
         match result {
             Ok(outcome) => {
-                assert_eq!(outcome.committed.len() + outcome.failed.len(), groups.len());
+                assert_eq!(
+                    outcome.committed.len() + outcome.dropped.len(),
+                    groups.len()
+                );
                 for group in groups
                     .iter()
                     .filter(|g| outcome.committed.contains(&g.index))

@@ -344,7 +344,11 @@ async fn outputs_stand_under_the_schema_that_they_were_written_in() {
             TableUpdate::SetCurrentSchema { schema_id: -1 },
         ])
         .await;
-    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    let values = (1..=4).map(|column| (column, 10)).collect();
+    let nulls = HashMap::from([(1, 0), (2, 1), (3, 0), (4, 10)]);
+    let mut output = file("o", "eu", 10);
+    output.value_counts(values).null_value_counts(nulls);
+    let group = world.group(0, &["a"], &[output.build().unwrap()]).await;
     world.run(&world.base(), vec![group]).await.unwrap();
     let mut schemas = Vec::new();
     for file in world.list_of(&world.loaded()).await {

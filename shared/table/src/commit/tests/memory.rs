@@ -23,6 +23,8 @@ use icepress_storage::{
 #[derive(Debug, Default)]
 pub(crate) struct MemoryStorage {
     objects: Mutex<BTreeMap<String, Buffer>>,
+    /// How often each was written: its time.
+    written: Mutex<BTreeMap<String, i64>>,
     options: Mutex<BTreeMap<String, WriteOptions>>,
     deleted: Mutex<BTreeSet<String>>,
     /// How many more writes go well; `None` for all.
@@ -33,6 +35,12 @@ impl MemoryStorage {
     pub(crate) fn insert(&self, location: &str, content: impl Into<Buffer>) {
         let mut objects = self.objects.lock().unwrap();
         objects.insert(location.to_owned(), content.into());
+        *self
+            .written
+            .lock()
+            .unwrap()
+            .entry(location.to_owned())
+            .or_default() += 1;
     }
 
     pub(crate) fn remove(&self, location: &str) {
@@ -78,7 +86,7 @@ impl Storage for MemoryStorage {
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
         Ok(ObjectInfo {
             size: Bytes(self.get(location)?.len() as u64),
-            modified: TimestampMs(0),
+            modified: TimestampMs(self.written.lock().unwrap()[location]),
             archived: false,
         })
     }

@@ -21,7 +21,10 @@ async fn two_files() -> World {
 
 fn reason(failure: CommitFailure) -> String {
     match failure {
-        CommitFailure::NothingLeft { reasons, .. } => reasons.join("; "),
+        CommitFailure::NothingLeft { dropped, .. } => {
+            let reasons: Vec<String> = dropped.into_iter().map(|group| group.reason).collect();
+            reasons.join("; ")
+        }
         other => panic!("{other}"),
     }
 }
@@ -73,9 +76,9 @@ async fn c02_rows_in_must_be_rows_out_and_rows_deleted() {
         let outcome = world.run(&world.base(), vec![group, good]).await.unwrap();
         assert_eq!(outcome.committed, [1]);
         assert!(
-            outcome.failed[0].1.contains(expected),
+            outcome.dropped[0].reason.contains(expected),
             "{:?}",
-            outcome.failed
+            outcome.dropped
         );
         assert_eq!(world.data_paths().await, ["a", "p"]);
         assert_ne!(world.loaded().metadata_location, before.metadata_location);
@@ -102,11 +105,15 @@ async fn c02_nulls_go_only_with_deleted_rows() {
 /// An added column has no counts in old files, a nested one may be counted either way: neither stops a commit.
 #[tokio::test]
 async fn null_counts_that_not_all_files_have_are_not_compared() {
-    let world = two_files().await;
-    let output = file("o", "eu", 10)
-        .null_value_counts(HashMap::from([(1, 0), (3, 5)]))
-        .build()
-        .unwrap();
+    let world = World::new(FormatVersion::V2);
+    let counting = |path: &str, column: i32, nulls: u64| {
+        file(path, "eu", 10)
+            .null_value_counts(HashMap::from([(1, 0), (column, nulls)]))
+            .build()
+            .unwrap()
+    };
+    world.append(&[counting("a", 2, 1)]).await;
+    let output = counting("o", 3, 5);
     let group = world.group(0, &["a"], &[output]).await;
     world.run(&world.base(), vec![group]).await.unwrap();
 }
@@ -126,7 +133,11 @@ async fn c11_an_input_that_another_writer_removed_aborts_its_group_alone() {
         .await;
     let outcome = world.run(&base, vec![hit, other]).await.unwrap();
     assert_eq!(outcome.committed, [1]);
-    assert!(outcome.failed[0].1.contains("another writer removed it"));
+    assert!(
+        outcome.dropped[0]
+            .reason
+            .contains("another writer removed it")
+    );
     assert!(outcome.rebased);
     assert_eq!(world.data_paths().await, ["p"]);
 }
@@ -161,8 +172,8 @@ async fn c01_nothing_is_replaced_or_added_twice() {
         .await
         .unwrap();
     assert_eq!(outcome.committed, [0]);
-    assert!(outcome.failed[0].1.contains("replaced twice"));
-    assert!(outcome.failed[1].1.contains("added twice"));
+    assert!(outcome.dropped[0].reason.contains("replaced twice"));
+    assert!(outcome.dropped[1].reason.contains("added twice"));
     // The third group's file is the first's too, which is in the table now.
     assert_eq!(outcome.unused_files, ["q"]);
 

@@ -21,8 +21,8 @@ use iceberg::{
 use icepress_catalog::{Catalog as _, CommitToken, LoadedTable, TableChange};
 use icepress_model::{
     BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult, InputFile,
-    MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId,
-    ambient::Ambient,
+    Inspection, MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
+    TableId, ambient::Ambient,
 };
 use icepress_storage::Storage as _;
 use parquet::{
@@ -480,6 +480,15 @@ impl World {
                 .unwrap_or_else(|| panic!("{path} is not live"));
             group.spec_id = SpecId(manifest.partition_spec_id);
             rows_in += entry.record_count();
+            let spec = loaded
+                .metadata
+                .partition_spec_by_id(group.spec_id.get())
+                .unwrap();
+            let types = spec
+                .partition_type(loaded.metadata.current_schema())
+                .unwrap();
+            group.partition =
+                crate::partition_to_json(entry.data_file().partition(), &types).unwrap();
             group.inputs.push(InputFile {
                 path: (*path).to_owned(),
                 size: Bytes(entry.file_size_in_bytes()),
@@ -512,6 +521,7 @@ impl World {
                 bytes_out: Bytes(0),
                 row_groups_in: 0,
                 row_groups_out: 0,
+                seen: Inspection::default(),
             },
             group,
         }
@@ -578,15 +588,17 @@ pub(crate) fn file(path: &str, region: &str, rows: u64) -> DataFileBuilder {
         .partition_spec_id(0)
         .record_count(rows)
         .file_size_in_bytes(rows * 10 + 1)
-        .value_counts(HashMap::from([(1, rows), (2, rows)]))
-        .null_value_counts(HashMap::from([(1, 0), (2, rows / 10)]))
+        .value_counts(HashMap::from([(1, rows), (2, rows), (3, rows)]))
+        .null_value_counts(HashMap::from([(1, 0), (2, rows / 10), (3, 0)]))
         .lower_bounds(HashMap::from([
             (1, Datum::long(0)),
             (2, Datum::string("a")),
+            (3, Datum::string(region)),
         ]))
         .upper_bounds(HashMap::from([
             (1, Datum::long(rows as i64)),
             (2, Datum::string("z")),
+            (3, Datum::string(region)),
         ]))
         .split_offsets(Some(vec![4]));
     builder

@@ -9,7 +9,7 @@ use iceberg::spec::{NestedFieldRef, Schema, TableMetadata, Type};
 
 /// What is recorded of a column in manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MetricsMode {
+pub enum MetricsMode {
     /// Nothing.
     None,
     /// Counts of values, NULLs and NaNs.
@@ -42,14 +42,14 @@ impl MetricsMode {
 
 /// The mode of each column, by field id.
 #[derive(Debug)]
-pub(crate) struct MetricsModes {
+pub struct MetricsModes {
     by_id: HashMap<i32, MetricsMode>,
     default: MetricsMode,
 }
 
 impl MetricsModes {
     /// The modes of a table for columns of `schema`. What can't be read falls back to the default, as in Java.
-    pub(crate) fn of(metadata: &TableMetadata, schema: &Schema) -> Self {
+    pub fn of(metadata: &TableMetadata, schema: &Schema) -> Self {
         let properties = metadata.properties();
         let mut by_id = HashMap::new();
         let configured = properties.get("write.metadata.metrics.default");
@@ -89,7 +89,7 @@ impl MetricsModes {
     }
 
     /// The mode of a column.
-    pub(crate) fn of_column(&self, id: i32) -> MetricsMode {
+    pub fn of_column(&self, id: i32) -> MetricsMode {
         self.by_id.get(&id).copied().unwrap_or(self.default)
     }
 }

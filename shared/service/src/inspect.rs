@@ -1,0 +1,131 @@
+//! A look at what a rewrite wrote, before it is reported: when storage has each file from, so that a commit takes none
+//! that was written again; and, on a sample or for every group, whether its rows are those of the inputs.
+//!
+//! It is done here and not at the commit because here there is one group, a claim that is kept, and time of its own.
+
+use std::sync::Arc;
+
+use iceberg::spec::TableMetadata;
+use icepress_model::{
+    Bytes, Group, GroupResult, GroupTask, InputFile, RewriteFailure, RewriteFailureKind, Rows,
+    TaskId,
+};
+use icepress_planner::VerifyRows;
+use icepress_rewrite::{Progress, RewriteContext, hash_rows};
+use icepress_storage::StorageErrorKind;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Of so many groups a sample takes one.
+const ONE_IN: u64 = 16;
+
+/// Whether the rows of a task's group are to be compared. The same for every attempt at it.
+pub(crate) fn is_picked(mode: VerifyRows, task: &TaskId) -> bool {
+    match mode {
+        VerifyRows::Off => false,
+        VerifyRows::All => true,
+        VerifyRows::Sample => {
+            xxh3_64(format!("{}-{}", task.process, task.index).as_bytes()) % ONE_IN == 0
+        }
+    }
+}
+
+/// Looks at the files of `result` and notes what it saw in it; with `verify_rows`, reads inputs and outputs once more.
+///
+/// Fails with [`RewriteFailureKind::WrongRows`] where what was written is not what was read.
+pub(crate) async fn inspect(
+    engine: &RewriteContext,
+    metadata: &TableMetadata,
+    task: &GroupTask,
+    result: &mut GroupResult,
+    verify_rows: bool,
+) -> Result<(), RewriteFailure> {
+    for path in result.data_file_paths() {
+        let info = engine.storage.info(&path).await.map_err(|error| {
+            let kind = match error.kind {
+                StorageErrorKind::NotFound => RewriteFailureKind::WrongRows,
+                StorageErrorKind::PermissionDenied => RewriteFailureKind::PermissionDenied,
+                _ => RewriteFailureKind::Transient,
+            };
+            let message = format!(
+                "table {}: {}: a file that was just written can't be looked at: {error}",
+                task.table,
+                name(task)
+            );
+            RewriteFailure { kind, message }
+        })?;
+        result.seen.modified.push(info.modified);
+    }
+    if verify_rows {
+        result.seen.rows_hash = Some(compare_rows(engine, metadata, task, result).await?);
+    }
+    Ok(())
+}
+
+async fn compare_rows(
+    engine: &RewriteContext,
+    metadata: &TableMetadata,
+    task: &GroupTask,
+    result: &GroupResult,
+) -> Result<String, RewriteFailure> {
+    // What is read for the comparison is no progress of the rewrite.
+    let engine = RewriteContext {
+        progress: Arc::new(Progress::default()),
+        ..engine.clone()
+    };
+    let hash = async |group: &Group| {
+        let groups = std::slice::from_ref(group);
+        hash_rows(&engine, metadata, &task.table, task.base.schema_id, groups).await
+    };
+    let wrong = |what: String| RewriteFailure {
+        kind: RewriteFailureKind::WrongRows,
+        message: format!(
+            "table {}: {}: {what}; none of it is used, and the new files are kept to be looked into: {}",
+            task.table,
+            name(task),
+            result.data_file_paths().join(", ")
+        ),
+    };
+    let read = hash(&task.group).await?;
+    let outputs = outputs(task, result).ok_or_else(|| {
+        wrong("the description of a new file lacks its path, size or rows".to_owned())
+    })?;
+    let written = hash(&outputs).await.map_err(|failure| match failure.kind {
+        RewriteFailureKind::CorruptFile | RewriteFailureKind::FileVanished => wrong(format!(
+            "what was written can't be read again: {}",
+            failure.message
+        )),
+        _ => failure,
+    })?;
+    if read != written {
+        return Err(wrong(format!(
+            "the {} rows that were read have hash {read}, and the {} rows that were written have {written}",
+            read.rows, written.rows
+        )));
+    }
+    Ok(read.to_string())
+}
+
+/// The new files as a group to be read.
+fn outputs(task: &GroupTask, result: &GroupResult) -> Option<Group> {
+    let inputs = result.data_files.iter().map(|file| {
+        Some(InputFile {
+            path: file.get("file_path")?.as_str()?.to_owned(),
+            size: Bytes(file.get("file_size_in_bytes")?.as_u64()?),
+            rows: Rows(file.get("record_count")?.as_u64()?),
+            sequence_number: task.base.starting_sequence_number,
+            deletes: Vec::new(),
+        })
+    });
+    Some(Group {
+        inputs: inputs.collect::<Option<_>>()?,
+        deletes: Vec::new(),
+        ..task.group.clone()
+    })
+}
+
+fn name(task: &GroupTask) -> String {
+    match task.group.partition_name.as_str() {
+        "" => format!("group {}", task.index),
+        partition => format!("group {} ({partition})", task.index),
+    }
+}
