@@ -101,7 +101,7 @@ impl Refusal {
             DropCause::Gate if files > 0 => {
                 format!(
                     "; its {files} new files are kept: {}",
-                    sample(&finished.result.data_file_paths())
+                    sample(&finished.result.file_paths())
                 )
             }
             _ => String::new(),
