@@ -1,7 +1,23 @@
-//! The invariants of leases, tables, processes and tasks (protocols.md, sections 1 to 3), each a plain predicate.
+//! The invariants of leases, change, tables, processes and tasks (protocols.md, sections 1 to 5), each a plain predicate.
 //!
-//! They stand here once and are used as debug assertions where a row changes, by the conformance suite, and by whoever
-//! explores interleavings. Each returns what is wrong, or nothing.
+//! They stand here once and are used where a row changes, as debug assertions; by the conformance suite of the stores; by
+//! the model, in every state and at every step; and by whoever simulates. Each returns what is wrong, or nothing.
+//!
+//! | what protocols.md says | predicates |
+//! |---|---|
+//! | an epoch never repeats or shrinks | [`bucket_step`] |
+//! | of two writers with different epochs, only the later's writes are accepted | [`accepted_epoch`], [`table_step`] |
+//! | a lease is taken when it is free, or its end is more than the guard ago; it ends by itself | [`lease_respected`], [`lease_ends`] |
+//! | a moved table is evaluated | [`table_row`]: no mark is lost; [`digest_was_marked`]: marks come before the digest; that it happens in the end, the model shows |
+//! | table state is never deleted because a bucket moved or a listing was partial | [`row_may_go`] |
+//! | at most one process a table | [`one_process`] |
+//! | a task's result is accepted once, and only of the newest attempt | [`task_step`], [`accepted_attempt`], [`claim_respected`] |
+//! | whoever brings the open tasks to zero commits | [`open_tasks`], [`process_row`] |
+//! | a process ends once, in exactly one way, and truly | [`process_step`], [`accepted_claim`], [`commit_claim_respected`], [`ended_truly`] |
+//! | rows are neither lost nor doubled by a commit | [`each_once`] |
+//! | nothing a live snapshot refers to is deleted | [`nothing_live_deleted`] |
+//!
+//! The commit lock (section 5) has its own, beside its rules, in `icepress-catalog`.
 
 use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 

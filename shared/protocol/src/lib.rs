@@ -7,6 +7,8 @@
 
 mod error;
 pub mod invariants;
+#[cfg(test)]
+mod model;
 mod outcomes;
 mod rows;
 pub mod transition;

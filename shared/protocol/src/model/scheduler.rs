@@ -1,0 +1,598 @@
+//! What a scheduler does: leases, the census, the sweep (protocols.md, sections 1 to 3).
+
+use std::time::Duration;
+
+use icepress_model::{Epoch, TimestampMs};
+
+use super::{
+    actions::Step,
+    mutations::Mutation,
+    rows::{self, NOW, process_id, table_id},
+    world::{
+        Commit, CommitAt, File, News, Process, ProcessState, Row, SchedulerAt, Seen, Task,
+        TaskState,
+    },
+};
+use crate::{
+    Conclusion, CoordinationError, Lease, NewProcess, NewTask, Payload, TableRow,
+    invariants::{self, Verdict},
+    transition,
+};
+
+pub(super) const TTL: Duration = Duration::from_secs(60);
+pub(super) const GUARD: Duration = Duration::from_secs(30);
+
+/// What a write under a lease came to.
+enum Written {
+    Accepted,
+    Fenced,
+}
+
+/// Lets a refusal be a refusal; anything else is a fault of the code.
+fn unless_fenced<T>(result: Result<T, CoordinationError>) -> Result<Option<T>, String> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(CoordinationError::Fenced(_)) => Ok(None),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
+impl Step<'_> {
+    fn go(&mut self, who: u8, at: SchedulerAt) {
+        self.world.schedulers[usize::from(who)].at = at;
+    }
+
+    fn at(&self, who: u8) -> SchedulerAt {
+        self.world.schedulers[usize::from(who)].at.clone()
+    }
+
+    fn lease_of(&self, who: u8) -> Lease {
+        let lease = self.world.schedulers[usize::from(who)].lease;
+        rows::lease(lease.expect("it works under a lease"), who)
+    }
+
+    /// What happens after a write under a lease: the work goes on, or the lease was lost and it stops.
+    fn after_write(&mut self, who: u8, written: Written, next: SchedulerAt) {
+        match written {
+            Written::Accepted => self.go(who, next),
+            Written::Fenced => {
+                self.go(who, SchedulerAt::Idle);
+                self.world.schedulers[usize::from(who)].lease = None;
+            }
+        }
+    }
+
+    /// Whether the store accepts a write under this lease.
+    fn is_leased(&self, lease: &Lease) -> bool {
+        let bucket = u8::try_from(lease.bucket.0).expect("there are few buckets");
+        self.is(Mutation::LeaseUnchecked)
+            || transition::is_newest(&self.world.bucket_row(bucket), lease)
+    }
+
+    /// That a write which was accepted carried the newest epoch.
+    fn check_accepted(&self, lease: &Lease) -> Verdict {
+        let newest = self.world.buckets[lease.bucket.0 as usize].epoch;
+        invariants::accepted_epoch(Epoch(u64::from(newest)), lease.epoch)
+    }
+
+    // --- leases ---
+
+    pub(super) fn take_lease(&mut self, who: u8, bucket: u8, ended: bool) -> Verdict {
+        let before = self.world.bucket_row(bucket);
+        let now = if ended {
+            NOW + GUARD + Duration::from_millis(1)
+        } else {
+            NOW + GUARD
+        };
+        let owner = rows::scheduler(who);
+        let Some(mut after) = transition::take_lease(&before, &owner, now, TTL, GUARD) else {
+            self.go(who, SchedulerAt::Idle);
+            return Ok(());
+        };
+        invariants::lease_ends(&after, now, TTL)?;
+        invariants::lease_respected(&before, now, GUARD)?;
+        if self.is(Mutation::EpochReused) {
+            after.epoch = before.epoch;
+        }
+        invariants::bucket_step(&before, &after)?;
+        self.world.put_bucket(&after);
+        let epoch = self.world.buckets[usize::from(bucket)].epoch;
+        self.world.schedulers[usize::from(who)].lease = Some((bucket, epoch));
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, who: u8) -> Verdict {
+        let lease = self.lease_of(who);
+        let bucket = u8::try_from(lease.bucket.0).expect("there are few buckets");
+        let before = self.world.bucket_row(bucket);
+        let released = transition::release_lease(&before, &lease, Some(NOW));
+        if let Some(Some(after)) = unless_fenced(released)? {
+            self.check_accepted(&lease)?;
+            invariants::bucket_step(&before, &after)?;
+            self.world.put_bucket(&after);
+        }
+        self.world.schedulers[usize::from(who)].lease = None;
+        Ok(())
+    }
+
+    // --- the census ---
+
+    pub(super) fn list(&mut self, who: u8) -> Verdict {
+        let tables = self.world.catalog.iter();
+        let listed = tables.map(|entry| entry.exists.then_some(entry.location));
+        let listed = listed.collect();
+        self.go(who, SchedulerAt::Listed(listed));
+        Ok(())
+    }
+
+    pub(super) fn compare(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Listed(listed) = self.at(who) else {
+            return Err("only what was listed can be compared".to_owned());
+        };
+        let news = self.news(&listed);
+        let has_lease = self.world.schedulers[usize::from(who)].lease.is_some();
+        if has_lease {
+            return self.begin_recording(who, news);
+        }
+        let nothing_new = news.marks.is_empty() && news.gone.is_empty() && news.digest.is_none();
+        let next = if nothing_new {
+            SchedulerAt::Idle
+        } else {
+            SchedulerAt::Found {
+                news,
+                compared_with: self.world.digest.clone(),
+            }
+        };
+        self.go(who, next);
+        Ok(())
+    }
+
+    fn news(&self, listed: &[Option<u8>]) -> News {
+        let mut marks = Vec::new();
+        let mut gone = Vec::new();
+        let mut digest = Vec::new();
+        for (table, (now, last)) in (0..).zip(listed.iter().zip(&self.world.digest)) {
+            digest.push(match (now, last) {
+                (Some(location), Seen::At(seen)) if seen == location => *last,
+                (Some(location), _) => {
+                    marks.push((table, *location));
+                    Seen::At(*location)
+                }
+                (None, Seen::Never) => Seen::Never,
+                (None, Seen::At(_)) => Seen::MissingOnce,
+                (None, Seen::MissingOnce) => {
+                    gone.push(table);
+                    Seen::Never
+                }
+            });
+        }
+        News {
+            marks,
+            gone,
+            digest: Some(digest).filter(|digest| *digest != self.world.digest),
+        }
+    }
+
+    pub(super) fn compare_again(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Found {
+            news,
+            compared_with,
+        } = self.at(who)
+        else {
+            return Err("only what is new is recorded".to_owned());
+        };
+        if compared_with == self.world.digest {
+            self.begin_recording(who, news)
+        } else {
+            self.list(who)
+        }
+    }
+
+    fn begin_recording(&mut self, who: u8, mut news: News) -> Verdict {
+        if self.is(Mutation::DigestBeforeMarks)
+            && let Some(digest) = news.digest.take()
+        {
+            let lease = self.lease_of(who);
+            if !transition::is_newest(&self.world.bucket_row(0), &lease) {
+                self.after_write(who, Written::Fenced, SchedulerAt::Idle);
+                return Ok(());
+            }
+            self.world.digest = digest;
+            self.world.digest_epoch = epoch_of(&lease);
+        }
+        self.go(who, SchedulerAt::Recording(news));
+        Ok(())
+    }
+
+    pub(super) fn mark(&mut self, who: u8) -> Verdict {
+        let mut at = self.at(who);
+        let SchedulerAt::Recording(news) = &mut at else {
+            return Err("only what is new is marked".to_owned());
+        };
+        let (table, location) = news.marks.remove(0);
+        let location = rows::location(location);
+        self.write_mark(table, Some(&location))?;
+        self.go(who, at);
+        Ok(())
+    }
+
+    pub(super) fn force(&mut self, who: u8) -> Verdict {
+        let mut at = self.at(who);
+        let SchedulerAt::Recording(news) = &mut at else {
+            return Err("only what is new is marked".to_owned());
+        };
+        let table = news.gone.remove(0);
+        // The rows of the database are read, and those marked that are gone: there may be none.
+        if self.world.rows[usize::from(table)].is_some() {
+            self.write_mark(table, None)?;
+        }
+        self.go(who, at);
+        Ok(())
+    }
+
+    fn write_mark(
+        &mut self,
+        table: u8,
+        location: Option<&icepress_model::MetadataLocation>,
+    ) -> Verdict {
+        let before = self.world.table_row(table);
+        let bucket = icepress_model::BucketId(u32::from(self.world.bucket_of(table)));
+        let after = transition::mark(before.as_ref(), bucket, &table_id(table), location, NOW);
+        if let Some(after) = after {
+            invariants::table_step(before.as_ref(), &after)?;
+            self.world.put_table(table, &after);
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_digest(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Recording(News {
+            digest: Some(digest),
+            ..
+        }) = self.at(who)
+        else {
+            self.go(who, SchedulerAt::Idle);
+            return Ok(());
+        };
+        let lease = self.lease_of(who);
+        let newest = Epoch(u64::from(self.world.digest_epoch));
+        let bucket = self.world.bucket_row(0);
+        let accepted = self.is(Mutation::LeaseUnchecked)
+            || unless_fenced(transition::check_digest(&bucket, &lease, Some(newest)))?.is_some();
+        let written = if accepted {
+            self.check_accepted(&lease)?;
+            invariants::accepted_epoch(newest, lease.epoch)?;
+            self.world.digest = digest;
+            self.world.digest_epoch = epoch_of(&lease);
+            Written::Accepted
+        } else {
+            Written::Fenced
+        };
+        self.after_write(who, written, SchedulerAt::Idle);
+        Ok(())
+    }
+
+    // --- the sweep ---
+
+    pub(super) fn look(&mut self, who: u8, table: u8) -> Verdict {
+        let seen = self.world.rows[usize::from(table)].clone();
+        let seen = seen.ok_or("a row that is due is there")?;
+        // Only this of what was seen is asked for later: how often it was marked, and for what.
+        let seen = Row {
+            marks: seen.marks,
+            due_location: seen.due_location,
+            active: seen.active,
+            ..Row::default()
+        };
+        self.go(who, SchedulerAt::Looking { table, seen });
+        Ok(())
+    }
+
+    /// Loads the table to evaluate it, or sees to the process that the row names.
+    pub(super) fn tend(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Looking { table, seen } = self.at(who) else {
+            return Err("only what was looked at is tended".to_owned());
+        };
+        let Some(id) = seen.active else {
+            let entry = &self.world.catalog[usize::from(table)];
+            let loaded = entry.exists.then_some(entry.location);
+            let groups = if entry.exists {
+                groups_to_rewrite(self.size.groups, &entry.files)
+            } else {
+                Vec::new()
+            };
+            self.go(
+                who,
+                SchedulerAt::Evaluated {
+                    table,
+                    seen,
+                    loaded,
+                    groups,
+                },
+            );
+            return Ok(());
+        };
+        let next = match self.world.process(id) {
+            Some(process) if process.open == 0 => SchedulerAt::Committing {
+                commit: Commit {
+                    process: id,
+                    claim: 0,
+                    at: CommitAt::Unclaimed,
+                },
+                table,
+                seen,
+            },
+            Some(process) => {
+                let tasks = (0..).zip(&process.tasks);
+                let open = tasks.filter(|(_, task)| {
+                    matches!(task.state, TaskState::Queued | TaskState::Running(_))
+                });
+                SchedulerAt::Sending {
+                    process: id,
+                    tasks: open.map(|(index, _)| index).collect(),
+                    then: Some((table, seen)),
+                }
+            }
+            None => SchedulerAt::Sending {
+                process: id,
+                tasks: Vec::new(),
+                then: Some((table, seen)),
+            },
+        };
+        self.go(who, next);
+        Ok(())
+    }
+
+    pub(super) fn conclude_or_start(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Evaluated {
+            table,
+            seen,
+            loaded,
+            groups,
+        } = self.at(who)
+        else {
+            return Err("only what was evaluated is concluded".to_owned());
+        };
+        match loaded {
+            Some(loaded) if !groups.is_empty() => self.start(who, table, &seen, loaded, &groups),
+            Some(loaded) => self.conclude(who, table, &seen, Some(loaded), None),
+            None if seen.due_location.is_none() => self.forget(who, table, &seen),
+            None => self.conclude(who, table, &seen, seen.due_location, None),
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        who: u8,
+        table: u8,
+        seen: &Row,
+        evaluated: Option<u8>,
+        next_due_at: Option<TimestampMs>,
+    ) -> Verdict {
+        let lease = self.lease_of(who);
+        let before = self.row_to_plan(table);
+        let seen = self.world.as_table_row(table, seen);
+        let conclusion = conclusion(evaluated, next_due_at);
+        let concluded = if self.is_leased(&lease) {
+            unless_fenced(transition::conclude(
+                before.as_ref(),
+                &lease,
+                &seen,
+                &conclusion,
+            ))?
+        } else {
+            None
+        };
+        let written = match concluded {
+            Some(mut after) => {
+                self.check_accepted(&lease)?;
+                if self.is(Mutation::MarkClearedByConclusion) && after.active_process.is_none() {
+                    after.due_at = next_due_at;
+                    after.due_location = None;
+                }
+                invariants::table_step(before.as_ref(), &after)?;
+                self.world.put_table(table, &after);
+                Written::Accepted
+            }
+            None => Written::Fenced,
+        };
+        self.after_write(who, written, SchedulerAt::Idle);
+        Ok(())
+    }
+
+    /// The table's row as a write of the planning side reads it: without a process whose own row is gone.
+    fn row_to_plan(&self, table: u8) -> Option<TableRow> {
+        let row = self.world.table_row(table)?;
+        let active = self.world.rows[usize::from(table)]
+            .as_ref()
+            .and_then(|row| row.active);
+        Some(match active {
+            Some(id) if self.world.process(id).is_none() => transition::without_lost_process(&row),
+            _ => row,
+        })
+    }
+
+    fn forget(&mut self, who: u8, table: u8, seen: &Row) -> Verdict {
+        let lease = self.lease_of(who);
+        let before = self.row_to_plan(table);
+        let seen = self.world.as_table_row(table, seen);
+        let mut written = Written::Fenced;
+        if self.is_leased(&lease) {
+            written = Written::Accepted;
+            if let Some(row) = &before {
+                let may = if self.is(Mutation::RowForgottenUnseen) {
+                    Some(row.active_process.is_none())
+                } else {
+                    unless_fenced(transition::may_forget(row, &lease, &seen))?
+                };
+                match may {
+                    Some(true) => {
+                        self.check_accepted(&lease)?;
+                        invariants::row_may_go(row, &seen)?;
+                        self.world.rows[usize::from(table)] = None;
+                    }
+                    Some(false) => {}
+                    None => written = Written::Fenced,
+                }
+            }
+        }
+        self.after_write(who, written, SchedulerAt::Idle);
+        Ok(())
+    }
+
+    fn start(
+        &mut self,
+        who: u8,
+        table: u8,
+        seen: &Row,
+        loaded: u8,
+        groups: &[Vec<File>],
+    ) -> Verdict {
+        let lease = self.lease_of(who);
+        if !self.is_leased(&lease) {
+            self.after_write(who, Written::Fenced, SchedulerAt::Idle);
+            return Ok(());
+        }
+        let before = self.row_to_plan(table);
+        let active = before.as_ref().and_then(|row| row.active_process.as_ref());
+        if active.is_some() {
+            self.after_write(who, Written::Accepted, SchedulerAt::Idle);
+            return Ok(());
+        }
+        let id = self.world.fresh_process();
+        let new_process = NewProcess {
+            process: process_id(id),
+            table: table_id(table),
+            created_at: NOW,
+            header: String::new(),
+            check_at: NOW,
+            conclusion: conclusion(Some(loaded), None),
+        };
+        let tasks: Vec<NewTask> = groups
+            .iter()
+            .map(|_| NewTask {
+                payload: Payload::Inline(String::new()),
+            })
+            .collect();
+        let seen = self.world.as_table_row(table, seen);
+        let started = transition::start(before.as_ref(), &lease, &seen, &new_process);
+        let Some(mut after) = unless_fenced(started)? else {
+            self.after_write(who, Written::Fenced, SchedulerAt::Idle);
+            return Ok(());
+        };
+        self.check_accepted(&lease)?;
+        if self.is(Mutation::MarkClearedByStart) {
+            after.due_location = None;
+            after.marked_at = None;
+        }
+        invariants::table_step(before.as_ref(), &after)?;
+        self.world.put_table(table, &after);
+
+        let process_row = transition::new_process(&lease, &new_process, &tasks);
+        let task_rows = transition::new_tasks(&process_row, &tasks);
+        self.world.processes.push(Process {
+            id,
+            table,
+            epoch: epoch_of(&lease),
+            base: Some(loaded),
+            state: ProcessState::Running,
+            claims: 0,
+            open: 0,
+            tasks: groups
+                .iter()
+                .map(|inputs| Task {
+                    attempt: 0,
+                    state: TaskState::Queued,
+                    inputs: inputs.clone(),
+                })
+                .collect(),
+        });
+        self.world.put_process(&process_row);
+        for row in &task_rows {
+            self.world.put_task(row);
+        }
+        let tasks = (0..).zip(groups).map(|(index, _)| index).collect();
+        self.go(
+            who,
+            SchedulerAt::Sending {
+                process: id,
+                tasks,
+                then: None,
+            },
+        );
+        Ok(())
+    }
+
+    /// Sends all messages at once; the first of them may be lost.
+    pub(super) fn send(&mut self, who: u8, all_arrive: bool) -> Verdict {
+        let SchedulerAt::Sending {
+            process,
+            tasks,
+            then,
+        } = self.at(who)
+        else {
+            return Err("only what was planned is sent".to_owned());
+        };
+        let lost = usize::from(!all_arrive);
+        self.world.left.lost_messages -= u8::from(!all_arrive);
+        for task in &tasks[lost..] {
+            self.world.queue.insert((process, *task));
+        }
+        let next = match then {
+            None => SchedulerAt::Idle,
+            Some(_) => SchedulerAt::Sending {
+                process,
+                tasks: Vec::new(),
+                then,
+            },
+        };
+        self.go(who, next);
+        Ok(())
+    }
+
+    /// After seeing to a process: notes when to look again, unless the process has ended meanwhile.
+    pub(super) fn look_again(&mut self, who: u8) -> Verdict {
+        let (table, seen, committed) = match self.at(who) {
+            SchedulerAt::Sending {
+                then: Some((table, seen)),
+                ..
+            } => (table, seen, false),
+            SchedulerAt::Committing { table, seen, .. } => (table, seen, true),
+            _ => return Err("nothing was seen to".to_owned()),
+        };
+        let row = &self.world.rows[usize::from(table)];
+        if committed && row.as_ref().is_none_or(|row| row.active.is_none()) {
+            self.go(who, SchedulerAt::Idle);
+            return Ok(());
+        }
+        self.conclude(who, table, &seen, None, Some(NOW))
+    }
+}
+
+fn epoch_of(lease: &Lease) -> u8 {
+    u8::try_from(lease.epoch.get()).expect("epochs are renumbered")
+}
+
+fn conclusion(evaluated: Option<u8>, next_due_at: Option<TimestampMs>) -> Conclusion {
+    Conclusion {
+        evaluated_location: evaluated.map(rows::location),
+        text: String::new(),
+        next_due_at,
+        failures: 0,
+    }
+}
+
+/// The files of each group that is not one file of ours. What another writer wrote well is left alone.
+pub(super) fn groups_to_rewrite(groups: u8, files: &[File]) -> Vec<Vec<File>> {
+    (0..groups)
+        .map(|group| {
+            let of_group = |file: &&File| {
+                let first = u8::try_from(file.rows().trailing_zeros()).expect("eight rows");
+                let is_well = matches!(file, File::Output { .. }) && first >= groups;
+                first % groups == group && !is_well
+            };
+            files.iter().filter(of_group).copied().collect()
+        })
+        .filter(|files: &Vec<File>| !matches!(files[..], [] | [File::Output { .. }]))
+        .collect()
+}
