@@ -33,6 +33,7 @@ pub(super) enum Action {
     Tend(u8),
     /// Writes what the evaluation came to: a conclusion, or a process with its tasks.
     Conclude(u8),
+    FailToLoad(u8),
     Send(u8),
     LoseMessage(u8),
     LookAgain(u8),
@@ -60,6 +61,7 @@ pub(super) enum Action {
     GiveUp(Who),
     CleanUp(Who),
     End(Who),
+    Cancel(u8),
     Crash(Who),
     Append(u8),
     Remove {
@@ -86,6 +88,8 @@ impl Action {
         matches!(
             self,
             Self::LoseMessage(_)
+                | Self::FailToLoad(_)
+                | Self::Cancel(_)
                 | Self::Fail(_)
                 | Self::GiveBack(_)
                 | Self::SwapUnheard(_)
@@ -148,6 +152,8 @@ impl Step<'_> {
             Action::GiveUp(who) => self.give_up(who),
             Action::CleanUp(who) => self.clean_up(who),
             Action::End(who) => self.end(who),
+            Action::FailToLoad(who) => self.fail_to_load(who),
+            Action::Cancel(process) => self.cancel(process),
             Action::Crash(who) => self.crash(who),
             Action::Append(table) => self.append(table),
             Action::Remove { table, file } => self.remove(table, file),
@@ -286,7 +292,12 @@ impl World {
                 });
             }
             SchedulerAt::Looking { .. } => actions.push(Action::Tend(who)),
-            SchedulerAt::Evaluated { .. } => actions.push(Action::Conclude(who)),
+            SchedulerAt::Evaluated { .. } => {
+                actions.push(Action::Conclude(who));
+                if self.left.failures > 0 {
+                    actions.push(Action::FailToLoad(who));
+                }
+            }
             SchedulerAt::Sending { tasks, then, .. } => {
                 if !tasks.is_empty() {
                     actions.push(Action::Send(who));
@@ -452,6 +463,10 @@ impl World {
                 actions.push(Action::Drop(table));
             }
         }
+        let under_way = self.processes.iter().filter(|process| {
+            self.left.cancels > 0 && !matches!(process.state, ProcessState::Ended(_))
+        });
+        actions.extend(under_way.map(|process| Action::Cancel(process.id)));
         for (swap, _) in (0..).zip(&self.in_flight) {
             actions.push(Action::Arrive(swap));
             actions.push(Action::Vanish(swap));

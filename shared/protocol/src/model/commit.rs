@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     actions::{Step, Who},
     mutations::Mutation,
-    rows::{self, NOW, outcome_of, process_id, worker},
+    rows::{self, NOW, number_of, outcome_of, process_id, worker},
     world::{
         Author, Bits, Commit, CommitAt, Ending, Entry, File, Optimizer, Outcome, Process,
         SchedulerAt, Snapshot, Swap, TaskState, World,
@@ -176,6 +176,7 @@ impl Step<'_> {
                 Outcome::Partly(*made)
             },
             due: true,
+            failing: has_failures(process),
         })
     }
 
@@ -209,6 +210,7 @@ impl Step<'_> {
             let ending = Ending {
                 outcome: Outcome::Committed(loaded),
                 due: false,
+                failing: false,
             };
             self.write_end(who, ending)?;
         }
@@ -292,6 +294,7 @@ impl Step<'_> {
                         Outcome::Partly(made)
                     },
                     due: rebased || !all,
+                    failing: has_failures(&process),
                 };
                 CommitAt::CleaningUp { unused, ending }
             }
@@ -415,7 +418,13 @@ impl Step<'_> {
             return Ok(());
         };
         let due = ending.due.then_some(NOW);
-        let freed = transition::free(&table, &process_id(process.id), committed.as_ref(), due, 0);
+        let freed = transition::free(
+            &table,
+            &process_id(process.id),
+            committed.as_ref(),
+            due,
+            u32::from(ending.failing),
+        );
         if let Some(mut freed) = freed {
             if self.is(Mutation::MarkClearedByEnd) {
                 freed.due_at = due;
@@ -429,10 +438,38 @@ impl Step<'_> {
     }
 }
 
+impl Step<'_> {
+    /// A person cancels a process.
+    pub(super) fn cancel(&mut self, process: u8) -> Verdict {
+        self.world.left.cancels -= 1;
+        let before = self.world.process_row(process);
+        let before = before.ok_or("only a process that stands is cancelled")?;
+        let transition::Cancel::Ended(after) = transition::cancel(&before, "") else {
+            return Ok(());
+        };
+        invariants::process_step(&before, &after)?;
+        self.world.put_process(&after);
+        let table = number_of(after.table.name.as_str());
+        let row = self.world.table_row(table);
+        let row = row.ok_or("a table with a process has a row")?;
+        if let Some(freed) = transition::free(&row, &after.process, None, None, row.failures) {
+            invariants::table_step(Some(&row), &freed)?;
+            self.world.put_table(table, &freed);
+        }
+        Ok(())
+    }
+}
+
+fn has_failures(process: &Process) -> bool {
+    let mut tasks = process.tasks.iter();
+    tasks.any(|task| task.state == TaskState::Failed)
+}
+
 fn failed() -> Ending {
     Ending {
         outcome: Outcome::Failed,
         due: true,
+        failing: true,
     }
 }
 
@@ -440,5 +477,6 @@ fn abandoned() -> Ending {
     Ending {
         outcome: Outcome::Abandoned,
         due: false,
+        failing: false,
     }
 }

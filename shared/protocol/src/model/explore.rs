@@ -75,8 +75,8 @@ impl Happening {
         match self {
             Self::Commit => commits,
             Self::PartCommit => commits && size.groups > 1 && size.removals > 0,
-            Self::Failure => commits && (size.failures > 0 || size.removals > 0),
-            Self::Abandonment => commits && size.drops > 0,
+            Self::Failure => commits && (size.failures > 0 || size.removals >= size.groups),
+            Self::Abandonment => commits && size.drops + size.cancels > 0,
             Self::Takeover => size.leases_end_early,
         }
     }
@@ -139,7 +139,8 @@ impl World {
                 && seen == Seen::At(entry.location)
                 && row.active.is_none()
                 && !row.due
-                && groups_to_rewrite(size.groups, &entry.files).is_empty()
+                // Who cancels says that the table is well enough until it changes.
+                && (size.cancels > 0 || groups_to_rewrite(size.groups, &entry.files).is_empty())
         })
     }
 

@@ -92,7 +92,7 @@ impl World {
             evaluated_location: row.evaluated.map(location),
             committed_location: row.committed.map(location),
             conclusion: None,
-            failures: 0,
+            failures: u32::from(row.failing),
             active_process: row.active.map(process_id),
         }
     }
@@ -112,6 +112,7 @@ impl World {
             seen_marks: small(row.seen_marks),
             evaluated: place(&row.evaluated_location),
             committed: place(&row.committed_location),
+            failing: row.failures > 0,
             active: row.active_process.as_ref().map(|id| number_of(id.as_str())),
         });
     }
@@ -242,9 +243,11 @@ pub(super) fn outcome_of(outcome: Outcome) -> ProcessOutcome {
             location: location(at),
             snapshot_id,
             failures: Vec::new(),
+            lost_files: 0,
         },
         Outcome::Failed => ProcessOutcome::Failed {
             failures: Vec::new(),
+            lost_files: 0,
         },
         Outcome::Abandoned => ProcessOutcome::Abandoned {
             reason: String::new(),

@@ -277,10 +277,11 @@ impl Step<'_> {
     pub(super) fn look(&mut self, who: u8, table: u8) -> Verdict {
         let seen = self.world.rows[usize::from(table)].clone();
         let seen = seen.ok_or("a row that is due is there")?;
-        // Only this of what was seen is asked for later: how often it was marked, and for what.
+        // Only this of what was seen is asked for later: how often it was marked and for what, and whether it failed.
         let seen = Row {
             marks: seen.marks,
             due_location: seen.due_location,
+            failing: seen.failing,
             active: seen.active,
             ..Row::default()
         };
@@ -355,10 +356,19 @@ impl Step<'_> {
         };
         match loaded {
             Some(loaded) if !groups.is_empty() => self.start(who, table, &seen, loaded, &groups),
-            Some(loaded) => self.conclude(who, table, &seen, Some(loaded), None),
+            Some(loaded) => self.conclude(who, table, &seen, Some(loaded), None, false),
             None if seen.due_location.is_none() => self.forget(who, table, &seen),
-            None => self.conclude(who, table, &seen, seen.due_location, None),
+            None => self.conclude(who, table, &seen, seen.due_location, None, false),
         }
+    }
+
+    /// The table could not be loaded: it is tried again after a while.
+    pub(super) fn fail_to_load(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Evaluated { table, seen, .. } = self.at(who) else {
+            return Err("only what was evaluated is concluded".to_owned());
+        };
+        self.world.left.failures -= 1;
+        self.conclude(who, table, &seen, None, Some(NOW), true)
     }
 
     fn conclude(
@@ -368,11 +378,12 @@ impl Step<'_> {
         seen: &Row,
         evaluated: Option<u8>,
         next_due_at: Option<TimestampMs>,
+        failing: bool,
     ) -> Verdict {
         let lease = self.lease_of(who);
         let before = self.row_to_plan(table);
         let seen = self.world.as_table_row(table, seen);
-        let conclusion = conclusion(evaluated, next_due_at);
+        let conclusion = conclusion(evaluated, next_due_at, failing);
         let concluded = if self.is_leased(&lease) {
             unless_fenced(transition::conclude(
                 before.as_ref(),
@@ -466,7 +477,7 @@ impl Step<'_> {
             created_at: NOW,
             header: String::new(),
             check_at: NOW,
-            conclusion: conclusion(Some(loaded), None),
+            conclusion: conclusion(Some(loaded), None, seen.failing),
         };
         let tasks: Vec<NewTask> = groups
             .iter()
@@ -565,7 +576,7 @@ impl Step<'_> {
             self.go(who, SchedulerAt::Idle);
             return Ok(());
         }
-        self.conclude(who, table, &seen, None, Some(NOW))
+        self.conclude(who, table, &seen, None, Some(NOW), seen.failing)
     }
 }
 
@@ -573,12 +584,16 @@ fn epoch_of(lease: &Lease) -> u8 {
     u8::try_from(lease.epoch.get()).expect("epochs are renumbered")
 }
 
-fn conclusion(evaluated: Option<u8>, next_due_at: Option<TimestampMs>) -> Conclusion {
+fn conclusion(
+    evaluated: Option<u8>,
+    next_due_at: Option<TimestampMs>,
+    failing: bool,
+) -> Conclusion {
     Conclusion {
         evaluated_location: evaluated.map(rows::location),
         text: String::new(),
         next_due_at,
-        failures: 0,
+        failures: u32::from(failing),
     }
 }
 

@@ -160,6 +160,14 @@ fn messages_are_lost_and_tasks_fail() {
 }
 
 #[test]
+fn a_process_is_cancelled_beside_a_writer() {
+    holds(&Size {
+        cancels: 1,
+        ..WRITER
+    });
+}
+
+#[test]
 fn one_process_follows_another() {
     holds(&Size {
         appends_need_work: true,

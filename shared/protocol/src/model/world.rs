@@ -33,8 +33,10 @@ pub(super) struct Size {
     pub(super) lost_answers: u8,
     /// Messages that are lost.
     pub(super) lost_messages: u8,
-    /// Tasks that fail, and commits given up.
+    /// Tables that can't be loaded, tasks that fail, commits given up.
     pub(super) failures: u8,
+    /// Processes that a person cancels.
+    pub(super) cancels: u8,
     /// Whether leases end while their holder works.
     pub(super) leases_end_early: bool,
     /// Whether claims of tasks and commits end while their holder works.
@@ -59,6 +61,7 @@ pub(super) const CALM: Size = Size {
     lost_answers: 0,
     lost_messages: 0,
     failures: 0,
+    cancels: 0,
     leases_end_early: false,
     claims_end_early: false,
     begins_at_rest: false,
@@ -95,6 +98,7 @@ pub(super) struct Left {
     pub(super) crashes: u8,
     pub(super) lost_messages: u8,
     pub(super) failures: u8,
+    pub(super) cancels: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -122,6 +126,7 @@ pub(super) struct Row {
     pub(super) seen_marks: u8,
     pub(super) evaluated: Option<u8>,
     pub(super) committed: Option<u8>,
+    pub(super) failing: bool,
     pub(super) active: Option<u8>,
 }
 
@@ -350,6 +355,8 @@ pub(super) struct Ending {
     pub(super) outcome: Outcome,
     /// Whether the table is due again at some time although nothing changes.
     pub(super) due: bool,
+    /// Whether it counts as a failure of the table.
+    pub(super) failing: bool,
 }
 
 impl World {
@@ -414,6 +421,7 @@ impl World {
                 crashes: size.crashes,
                 lost_messages: size.lost_messages,
                 failures: size.failures,
+                cancels: size.cancels,
             },
             broken: None,
         }
