@@ -21,6 +21,12 @@ locals {
   # What a catalog says itself wins over what is added here.
   catalogs = { for name, properties in var.catalogs : name => merge(local.lock_properties, properties) }
 
+  # A catalog on S3 Tables says its table bucket itself.
+  table_bucket_arns = distinct([
+    for properties in values(local.catalogs) : properties.warehouse
+    if can(regex("^arn:[^:]+:s3tables:", lookup(properties, "warehouse", "")))
+  ])
+
   environment = {
     ICEPRESS_STATE_TABLE        = module.state.state_table_name
     ICEPRESS_BUCKETS            = tostring(var.buckets)
@@ -74,6 +80,7 @@ module "permissions" {
   payload_bucket_arn = module.payload.bucket_arn
   table_locations    = var.table_locations
   glue_databases     = var.glue_databases
+  table_bucket_arns  = local.table_bucket_arns
   kms_key_arn        = var.kms_key_arn
   table_kms_key_arns = var.table_kms_key_arns
 }

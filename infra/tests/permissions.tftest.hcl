@@ -137,6 +137,31 @@ run "own_key" {
   }
 }
 
+run "table_buckets" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  variables {
+    table_bucket_arns = ["arn:aws:s3tables:eu-central-1:123456789012:bucket/lake"]
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : toset(flatten([
+        for statement in jsondecode(policy).Statement : statement.Resource
+        if statement.Effect == "Allow" && contains(flatten([statement.Action]), "s3tables:UpdateTableMetadataLocation")
+        ])) == toset([
+        "arn:aws:s3tables:eu-central-1:123456789012:bucket/lake",
+        "arn:aws:s3tables:eu-central-1:123456789012:bucket/lake/table/*",
+      ])
+    ])
+    error_message = "both functions must commit to the table buckets of the catalogs, and to no others"
+  }
+}
+
 run "every_bucket" {
   command = apply
 

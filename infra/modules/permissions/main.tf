@@ -103,6 +103,26 @@ data "aws_iam_policy_document" "common" {
     }
   }
 
+  # Its REST endpoint asks for these, and for the data in the functions' own name.
+  dynamic "statement" {
+    for_each = length(var.table_bucket_arns) > 0 ? [concat(var.table_bucket_arns, [for arn in var.table_bucket_arns : "${arn}/table/*"])] : []
+    content {
+      sid = "TableBuckets"
+      actions = [
+        "s3tables:GetNamespace",
+        "s3tables:GetTable",
+        "s3tables:GetTableBucket",
+        "s3tables:GetTableData",
+        "s3tables:GetTableMetadataLocation",
+        "s3tables:ListNamespaces",
+        "s3tables:ListTables",
+        "s3tables:PutTableData",
+        "s3tables:UpdateTableMetadataLocation",
+      ]
+      resources = statement.value
+    }
+  }
+
   # Said as a denial too, so that no policy that somebody attaches later undoes it by accident.
   statement {
     sid    = "NeverDelete"
@@ -129,6 +149,7 @@ data "aws_iam_policy_document" "scheduler" {
   statement {
     sid = "Catalog"
     actions = [
+      "glue:GetCatalog",
       "glue:GetDatabase",
       "glue:GetDatabases",
       "glue:GetTable",
@@ -162,7 +183,7 @@ data "aws_iam_policy_document" "optimizer" {
 
   statement {
     sid       = "Catalog"
-    actions   = ["glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"]
+    actions   = ["glue:GetCatalog", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"]
     resources = local.glue_resources
   }
 

@@ -28,6 +28,12 @@ variable "glue_databases" {
   type        = list(string)
 }
 
+variable "table_bucket_arns" {
+  description = "S3 table buckets whose tables may be read and written."
+  type        = list(string)
+  default     = []
+}
+
 variable "kms_key_arn" {
   description = "KMS key of Icepress's own stores; null for none."
   type        = string

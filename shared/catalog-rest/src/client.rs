@@ -178,7 +178,8 @@ impl RestClient {
                 url,
                 body: body.unwrap_or_default(),
             };
-            self.auth.sign(&unsigned, &mut headers).await?;
+            let signed = self.auth.sign(&unsigned, &mut headers).await;
+            signed.map_err(Failure::before_sending)?;
             let authorization = headers.get(AUTHORIZATION).cloned();
             let answer = self
                 .http

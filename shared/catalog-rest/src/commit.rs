@@ -137,13 +137,12 @@ impl<'a> Commit<'a> {
         added.peek().is_some() && added.all(|id| metadata.snapshot_by_id(id).is_some())
     }
 
-    /// Whether it is in, and nothing came after it.
+    /// Whether it is in, and nothing came after it: the file before this one is the base's. Times tell nothing, since a
+    /// server takes its own for the table's last update.
     fn is_the_last_thing_in(&self, metadata: &TableMetadata) -> bool {
-        let added = self
-            .added_snapshots()
-            .filter_map(|id| metadata.snapshot_by_id(id));
-        let newest = added.map(|snapshot| snapshot.timestamp_ms()).max();
-        self.is_in(metadata) && newest == Some(metadata.last_updated_ms())
+        let before = metadata.metadata_log().last();
+        let before = before.map(|entry| entry.metadata_file.as_str());
+        self.is_in(metadata) && before == Some(self.base.metadata_location.as_str())
     }
 
     fn added_snapshots(&self) -> impl Iterator<Item = i64> {

@@ -121,6 +121,14 @@ impl Failure {
         Self::new(kind, said(error))
     }
 
+    /// The same, of what had to be done first: the request itself was not sent, whatever became of that.
+    pub(crate) fn before_sending(mut self) -> Self {
+        if self.leaves_doubt() {
+            self.kind = FailureKind::NotSent;
+        }
+        self
+    }
+
     /// Whether the same read may succeed a moment later.
     pub(crate) fn is_passing(&self) -> bool {
         matches!(

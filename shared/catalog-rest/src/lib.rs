@@ -18,6 +18,8 @@ mod names;
 mod options;
 mod seen;
 mod session;
+#[cfg(test)]
+mod tests;
 mod types;
 mod vended;
 

@@ -28,6 +28,9 @@ pub(crate) struct RestOptions {
     pub(crate) separator: Separator,
     /// Sent with each request.
     pub(crate) headers: HeaderMap,
+    /// Whether the server is asked for keys to tables' files. Others that it hands out are left: whoever signs with a
+    /// role of AWS means to read with it.
+    pub(crate) wants_keys: bool,
     pub(crate) auth: AuthOptions,
     /// Items in a page of a listing; the server's own choice where nothing is said.
     pub(crate) page_size: Option<u32>,
@@ -98,6 +101,10 @@ impl RestOptions {
         if aws == Some(S3_TABLES) {
             bucket_arn(properties)?;
         }
+        let headers = headers(properties, sigv4.is_some())?;
+        let delegation = headers
+            .get(DELEGATION)
+            .and_then(|value| value.to_str().ok());
         Ok(Self {
             warehouse: properties.get("warehouse").map(str::to_owned),
             prefix: properties
@@ -107,7 +114,8 @@ impl RestOptions {
             separator: properties
                 .get("namespace-separator")
                 .map_or_else(Separator::default, Separator::new),
-            headers: headers(properties, sigv4.is_some())?,
+            wants_keys: delegation.is_some_and(|asked| asked.contains(VENDED)),
+            headers,
             auth: auth(properties, &uri, sigv4)?,
             page_size,
             is_flat: aws.is_some(),

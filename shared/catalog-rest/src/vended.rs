@@ -22,7 +22,7 @@ use crate::{
     session::Session,
     types::{Config, LoadedBody, StorageCredential},
 };
-use keys::{Access, VendedCredentials};
+pub(crate) use keys::{Access, VendedCredentials};
 use storage::PrefixedStorage;
 
 /// Tables whose storages are kept open at a time.
@@ -68,11 +68,14 @@ pub(crate) async fn remember(
     body: &LoadedBody,
 ) -> Result<(), CatalogError> {
     let table = &loaded.table;
-    let access = Access::new(
+    let mut access = Access::new(
         &session.said,
         body.config.as_ref(),
         body.storage_credentials.as_deref(),
     );
+    if !session.options.wants_keys {
+        access.forget_keys();
+    }
     let made_of = access.made_of();
     {
         let by_table = storages

@@ -19,11 +19,6 @@ use crate::{
 
 /// How long before its end a long-lived token is renewed.
 const MARGIN: Duration = Duration::from_secs(5 * 60);
-/// Tries of a request for a token.
-const ATTEMPTS: u32 = 3;
-/// The longest wait before the second try; doubles from try to try.
-const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-
 /// Tokens for client credentials.
 pub(crate) struct OAuth2 {
     client: ClientCredentials,
@@ -74,26 +69,8 @@ impl OAuth2 {
         true
     }
 
+    /// Tried once: whoever needs the token tries the whole request again.
     async fn fetch(&self) -> Result<Token, Failure> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let failure = match self.fetch_once().await {
-                Ok(token) => return Ok(token),
-                Err(failure) => failure,
-            };
-            if !failure.is_passing() || attempt == ATTEMPTS {
-                return Err(failure);
-            }
-            let backoff = self
-                .ambient
-                .jitter(FIRST_BACKOFF.saturating_mul(1 << attempt));
-            let wait = failure.retry_after.unwrap_or(backoff);
-            self.ambient.clock.sleep(wait).await;
-        }
-    }
-
-    async fn fetch_once(&self) -> Result<Token, Failure> {
         let client = &self.client;
         let mut headers = HeaderMap::new();
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -28,6 +28,7 @@ fn a_plain_server() {
     assert_eq!(plain.auth, AuthOptions::None);
     assert!(!plain.is_flat);
     assert_eq!(plain.headers[DELEGATION], VENDED);
+    assert!(plain.wants_keys);
     assert_eq!(options(&[("uri", "https://h/api/v1")]).uri, "https://h/api");
 }
 
@@ -40,6 +41,7 @@ fn headers_are_the_users() {
     ]);
     assert_eq!(some.headers["x-tenant"], "blue");
     assert_eq!(some.headers[DELEGATION], "remote-signing");
+    assert!(!some.wants_keys);
     let none = options(&[
         ("uri", "http://h"),
         ("header.X-Iceberg-Access-Delegation", ""),
@@ -131,7 +133,7 @@ fn services_of_aws_by_region() {
         })
     };
     assert_eq!(tables.auth, signed("s3tables", "eu-west-1"));
-    assert!(tables.is_flat && tables.headers.is_empty());
+    assert!(tables.is_flat && tables.headers.is_empty() && !tables.wants_keys);
 
     let glue = [
         ("type", "rest"),

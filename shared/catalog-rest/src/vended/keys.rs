@@ -28,13 +28,13 @@ const CREDENTIALS_ENDPOINT: &str =
 
 /// What a server says about a table's files, by prefix of location; that of all locations is the empty one.
 #[derive(Debug)]
-pub(super) struct Access {
+pub(crate) struct Access {
     by_prefix: Vec<(String, Config)>,
 }
 
 impl Access {
     /// Out of what the server says for the catalog, for the table, and for prefixes.
-    pub(super) fn new(
+    pub(crate) fn new(
         catalog: &Config,
         table: Option<&Config>,
         credentials: Option<&[StorageCredential]>,
@@ -51,6 +51,14 @@ impl Access {
             }
         }
         Self { by_prefix }
+    }
+
+    /// Leaves the settings alone.
+    pub(super) fn forget_keys(&mut self) {
+        self.by_prefix.truncate(1);
+        for (_, config) in &mut self.by_prefix {
+            config.remove(ACCESS_KEY);
+        }
     }
 
     pub(super) fn is_nothing(&self) -> bool {
@@ -73,7 +81,7 @@ impl Access {
         self.config(prefix).map(s3_settings).unwrap_or_default()
     }
 
-    pub(super) fn keys(&self, prefix: &str) -> Option<Keys> {
+    pub(crate) fn keys(&self, prefix: &str) -> Option<Keys> {
         Keys::of(self.config(prefix)?)
     }
 
@@ -90,7 +98,7 @@ impl Access {
 
 /// Keys to S3.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     access_key: String,
     secret_key: String,
     session_token: Option<String>,
@@ -133,7 +141,7 @@ impl fmt::Debug for Keys {
 }
 
 /// The keys for one prefix of one table, renewed for as long as somebody asks.
-pub(super) struct VendedCredentials {
+pub(crate) struct VendedCredentials {
     core: Arc<Core>,
     table: TableId,
     prefix: String,
@@ -142,7 +150,7 @@ pub(super) struct VendedCredentials {
 
 impl VendedCredentials {
     /// Begins with `keys`, which were given a moment ago.
-    pub(super) fn new(core: &Arc<Core>, table: &TableId, prefix: &str, keys: Keys) -> Self {
+    pub(crate) fn new(core: &Arc<Core>, table: &TableId, prefix: &str, keys: Keys) -> Self {
         let use_until = keys.use_until(core.ambient.now());
         Self {
             core: Arc::clone(core),

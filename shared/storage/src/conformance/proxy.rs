@@ -89,6 +89,13 @@ impl Proxy {
         self.bodies(text).len()
     }
 
+    /// The heads (request line and headers) that contain `text`, of the requests so far.
+    pub fn heads(&self, text: &str) -> Vec<String> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = requests.iter().filter(|(head, _)| head.contains(text));
+        wanted.map(|(head, _)| head.clone()).collect()
+    }
+
     /// The bodies of the requests whose head contains `text`, so far.
     pub fn bodies(&self, text: &str) -> Vec<String> {
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);

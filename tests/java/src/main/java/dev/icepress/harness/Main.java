@@ -24,6 +24,7 @@ public final class Main {
       case "check" -> CheckCommand.run(options);
       case "damage" -> DamageCommand.run(options);
       case "writer" -> WriterCommand.run(options);
+      case "rest" -> RestCommand.run(options);
       default -> usage();
     }
     // Iceberg's worker pools and file system threads must not keep the process alive.
@@ -38,7 +39,8 @@ public final class Main {
           rows   --out DIR [--table NS.NAME]                           one JSON line a row, DIR/NS.NAME.jsonl
           check  [--table NS.NAME]                                     one JSON line a table: what is wrong with it
           damage --table NS.NAME --kind KIND                           append a file whose manifest entry lies
-          writer --table NS.NAME --kind append|position|equality --commits N --from ID   a concurrent writer""");
+          writer --table NS.NAME --kind append|position|equality --commits N --from ID   a concurrent writer
+          rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there""");
     System.exit(2);
   }
 
