@@ -6,6 +6,7 @@
 
 mod clock;
 mod faults;
+pub mod history;
 mod lab;
 mod mute_queue;
 mod rows;

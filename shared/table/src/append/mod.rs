@@ -1,9 +1,11 @@
-//! Adds files to a table as a writer would: data files, position deletes and equality deletes, one snapshot a call.
+//! Adds files to a table as a writer would, and takes files out: data files, position deletes and equality deletes, one
+//! snapshot a call.
 //!
 //! Icepress itself never adds rows. This is for the demo and for tests, which need tables with a history; it is a
 //! real writer all the same: manifests and summaries are what the specification asks for, and the catalog decides.
 //! Format versions 1 and 2; nothing is validated but what can be seen without reading the table's files.
 
+mod removal;
 mod snapshot;
 mod summary;
 
@@ -26,6 +28,25 @@ pub struct AddedFile {
     pub spec_id: SpecId,
     /// The file: rows, position deletes or equality deletes, as its content type says.
     pub file: DataFile,
+}
+
+/// A file to take out. Vectors share files, and are told apart by where they lie in them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RemovedFile {
+    /// Its location, letter for letter.
+    pub path: String,
+    /// Where a vector lies in its file, in bytes; `None` for whole files.
+    pub content_offset: Option<i64>,
+}
+
+impl RemovedFile {
+    /// The file of an entry.
+    pub fn of(file: &DataFile) -> Self {
+        Self {
+            path: file.file_path().to_owned(),
+            content_offset: file.content_offset(),
+        }
+    }
 }
 
 /// Files that were not added.
@@ -82,7 +103,7 @@ pub async fn append_files(
     let mut backoff = context.policy.first_backoff;
     for attempt in 1..=context.policy.attempts {
         let base = context.catalog.load(table).await?;
-        match add(context, &base, files).await {
+        match change(context, &base, files, &[]).await {
             Err(AppendFailure::RaceLost { .. }) if attempt < context.policy.attempts => {
                 context
                     .ambient
@@ -110,15 +131,29 @@ pub async fn add_delete_files(
     base: &LoadedTable,
     files: &[AddedFile],
 ) -> Result<LoadedTable, AppendFailure> {
-    add(context, base, files).await
+    change(context, base, files, &[]).await
+}
+
+/// Takes files out and adds others, in one snapshot on exactly `base`; returns the table as it is then. The operation is
+/// `delete` where no data file is added, and `overwrite` else.
+///
+/// What is taken out must be live in `base`. A lost race is not tried again, as with [`add_delete_files`].
+pub async fn overwrite_files(
+    context: &CommitContext,
+    base: &LoadedTable,
+    added: &[AddedFile],
+    removed: &[RemovedFile],
+) -> Result<LoadedTable, AppendFailure> {
+    change(context, base, added, removed).await
 }
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 
-async fn add(
+async fn change(
     context: &CommitContext,
     base: &LoadedTable,
     files: &[AddedFile],
+    removed: &[RemovedFile],
 ) -> Result<LoadedTable, AppendFailure> {
     for added in files {
         check(&base.metadata, added).map_err(|message| AppendFailure::Invalid {
@@ -126,7 +161,7 @@ async fn add(
             message,
         })?;
     }
-    let change = snapshot::produce(context, base, files).await?;
+    let change = snapshot::produce(context, base, files, removed).await?;
     match context.catalog.commit(base, change).await {
         Ok(table) => Ok(table),
         Err(CommitError::Conflict(table)) => Err(AppendFailure::RaceLost { table, attempts: 1 }),

@@ -15,18 +15,18 @@ use icepress_catalog::{LoadedTable, TableChange};
 use icepress_storage::{PutMode, WriteOptions};
 use uuid::Uuid;
 
-use super::{AddedFile, summary};
+use super::{AddedFile, RemovedFile, summary};
 use crate::{CommitContext, TableError};
 
 /// Where the crate's writers write to before the bytes go to storage.
-const SCRATCH: &str = "memory:/manifest.avro";
+pub(super) const SCRATCH: &str = "memory:/manifest.avro";
 
 /// One call's worth of names, sizes and places.
-struct Producer<'a> {
+pub(super) struct Producer<'a> {
     context: &'a CommitContext,
-    base: &'a LoadedTable,
-    uuid: Uuid,
-    snapshot_id: i64,
+    pub(super) base: &'a LoadedTable,
+    pub(super) uuid: Uuid,
+    pub(super) snapshot_id: i64,
     sequence_number: i64,
 }
 
@@ -35,6 +35,7 @@ pub(super) async fn produce(
     context: &CommitContext,
     base: &LoadedTable,
     files: &[AddedFile],
+    removed: &[RemovedFile],
 ) -> Result<TableChange, TableError> {
     let metadata = &base.metadata;
     let is_v1 = metadata.format_version() == FormatVersion::V1;
@@ -50,7 +51,9 @@ pub(super) async fn produce(
         },
     };
     let mut manifests = producer.write_manifests(files).await?;
-    manifests.extend(producer.inherited_manifests().await?);
+    let inherited = producer.inherited_manifests().await?;
+    let (inherited, gone) = producer.without(inherited, removed).await?;
+    manifests.extend(inherited);
     let manifest_list = producer.write_list(manifests).await?;
 
     let not_before = metadata.last_updated_ms();
@@ -60,7 +63,7 @@ pub(super) async fn produce(
         .with_sequence_number(producer.sequence_number)
         .with_timestamp_ms(context.ambient.now().get().max(not_before))
         .with_manifest_list(manifest_list)
-        .with_summary(summary::summarize(metadata, files))
+        .with_summary(summary::summarize(metadata, files, &gone))
         .with_schema_id(metadata.current_schema_id())
         .build();
     Ok(TableChange {
@@ -152,15 +155,15 @@ impl Producer<'_> {
             return Ok(Vec::new());
         };
         let location = parent.manifest_list();
-        let content = self
-            .context
-            .storage
-            .read(location)
-            .await
-            .map_err(|source| self.storage(source))?;
+        let content = self.read(location).await?;
         let list = ManifestList::parse_with_version(&content, self.base.metadata.format_version())
             .map_err(|error| self.corrupt(location, &error))?;
         Ok(list.consume_entries().into_iter().collect())
+    }
+
+    pub(super) async fn read(&self, location: &str) -> Result<bytes::Bytes, TableError> {
+        let content = self.context.storage.read(location).await;
+        content.map_err(|source| self.storage(source))
     }
 
     async fn write_list(&self, manifests: Vec<ManifestFile>) -> Result<String, TableError> {
@@ -186,7 +189,7 @@ impl Producer<'_> {
         Ok(location)
     }
 
-    async fn put(&self, scratch: &FileIO, location: &str) -> Result<(), TableError> {
+    pub(super) async fn put(&self, scratch: &FileIO, location: &str) -> Result<(), TableError> {
         let corrupt = |error: iceberg::Error| self.corrupt(location, &error);
         let content = scratch
             .new_input(SCRATCH)
@@ -206,7 +209,7 @@ impl Producer<'_> {
             .map_err(|source| self.storage(source))
     }
 
-    fn location(&self, name: &str) -> String {
+    pub(super) fn location(&self, name: &str) -> String {
         let metadata = &self.base.metadata;
         match metadata.properties().get("write.metadata.path") {
             Some(folder) => format!("{}/{name}", folder.trim_end_matches('/')),
@@ -224,11 +227,11 @@ impl Producer<'_> {
         }
     }
 
-    fn corrupt(&self, file: &str, error: &iceberg::Error) -> TableError {
+    pub(super) fn corrupt(&self, file: &str, error: &iceberg::Error) -> TableError {
         self.corrupt_because(file, error.to_string())
     }
 
-    fn corrupt_because(&self, file: &str, message: String) -> TableError {
+    pub(super) fn corrupt_because(&self, file: &str, message: String) -> TableError {
         TableError::Corrupt {
             table: self.base.table.clone(),
             file: file.to_owned(),

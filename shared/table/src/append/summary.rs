@@ -6,38 +6,57 @@ use iceberg::spec::{DataContentType, Operation, SnapshotSummaryCollector, Summar
 
 use super::AddedFile;
 
-/// Each total with what adds to it, by their names in a summary (specification, *Optional Snapshot Summary Fields*).
-const TOTALS: [(&str, &str); 6] = [
-    ("total-data-files", "added-data-files"),
-    ("total-delete-files", "added-delete-files"),
-    ("total-records", "added-records"),
-    ("total-files-size", "added-files-size"),
-    ("total-position-deletes", "added-position-deletes"),
-    ("total-equality-deletes", "added-equality-deletes"),
+/// Each total with what adds to it and what takes from it, by their names in a summary (specification, *Optional
+/// Snapshot Summary Fields*).
+const TOTALS: [(&str, &str, &str); 6] = [
+    ("total-data-files", "added-data-files", "deleted-data-files"),
+    (
+        "total-delete-files",
+        "added-delete-files",
+        "removed-delete-files",
+    ),
+    ("total-records", "added-records", "deleted-records"),
+    ("total-files-size", "added-files-size", "removed-files-size"),
+    (
+        "total-position-deletes",
+        "added-position-deletes",
+        "removed-position-deletes",
+    ),
+    (
+        "total-equality-deletes",
+        "added-equality-deletes",
+        "removed-equality-deletes",
+    ),
 ];
 
-/// The summary of a snapshot that adds `files` to the table's current snapshot.
+/// The summary of a snapshot that adds `files` to the table's current snapshot and takes `gone` out of it.
 ///
 /// A total that the parent does not state is left out: it would have to be counted.
-pub(super) fn summarize(metadata: &TableMetadata, files: &[AddedFile]) -> Summary {
+pub(super) fn summarize(
+    metadata: &TableMetadata,
+    files: &[AddedFile],
+    gone: &[AddedFile],
+) -> Summary {
     let mut collector = SnapshotSummaryCollector::default();
+    let schema = metadata.current_schema();
     for added in files {
         if let Some(spec) = metadata.partition_spec_by_id(added.spec_id.get()) {
-            collector.add_file(
-                &added.file,
-                Arc::clone(metadata.current_schema()),
-                Arc::clone(spec),
-            );
+            collector.add_file(&added.file, Arc::clone(schema), Arc::clone(spec));
+        }
+    }
+    for removed in gone {
+        if let Some(spec) = metadata.partition_spec_by_id(removed.spec_id.get()) {
+            collector.remove_file(&removed.file, Arc::clone(schema), Arc::clone(spec));
         }
     }
     let mut properties = collector.build();
-    let added_of = |properties: &HashMap<String, String>, name: &str| {
+    let count_of = |properties: &HashMap<String, String>, name: &str| {
         properties
             .get(name)
             .and_then(|text| text.parse::<u64>().ok())
             .unwrap_or(0)
     };
-    for (total, added) in TOTALS {
+    for (total, added, removed) in TOTALS {
         let before = match metadata.current_snapshot() {
             None => Some(0),
             Some(parent) => parent
@@ -47,21 +66,22 @@ pub(super) fn summarize(metadata: &TableMetadata, files: &[AddedFile]) -> Summar
                 .and_then(|text| text.parse::<u64>().ok()),
         };
         if let Some(before) = before {
-            let after = before + added_of(&properties, added);
+            let after = before + count_of(&properties, added);
+            let after = after.saturating_sub(count_of(&properties, removed));
             properties.insert(total.to_owned(), after.to_string());
         }
     }
     Summary {
-        operation: operation(files),
+        operation: operation(files, !gone.is_empty()),
         additional_properties: properties,
     }
 }
 
-fn operation(files: &[AddedFile]) -> Operation {
+fn operation(files: &[AddedFile], removes: bool) -> Operation {
     let is_data = |added: &AddedFile| added.file.content_type() == DataContentType::Data;
     match (files.iter().any(is_data), files.iter().all(is_data)) {
-        (_, true) => Operation::Append,
-        (true, false) => Operation::Overwrite,
-        (false, false) => Operation::Delete,
+        (_, true) if !removes => Operation::Append,
+        (true, _) => Operation::Overwrite,
+        (false, _) => Operation::Delete,
     }
 }

@@ -1,0 +1,246 @@
+//! Rewrites of a history's table: the real planner, engine and commit, and what must hold after each.
+
+use std::{collections::HashSet, sync::Arc};
+
+use icepress_catalog::LoadedTable;
+use icepress_model::{Attempt, Group, GroupTask, ProcessId, SchemaId, TablePlan};
+use icepress_planner::{PlanOptions, group_all, plan_table};
+use icepress_rewrite::{RewriteContext, RowsHash, hash_rows, rewrite_group};
+use icepress_table::{CommitFailure, FinishedGroup, commit_groups, open_snapshot};
+
+use super::{
+    reader::Seen,
+    world::{Outcome, World},
+};
+
+/// Plans that may follow one another before the table must be at rest.
+const MOST_ROUNDS: usize = 6;
+
+/// A rewrite whose files are written.
+pub(super) struct Begun {
+    plan: TablePlan,
+    process: ProcessId,
+    groups: Vec<FinishedGroup>,
+}
+
+impl World {
+    /// Rewrites until nothing is left to do. Nobody comes between, so every group must be committed.
+    pub(super) async fn rewrite(&mut self, force: bool) -> Outcome {
+        let mut force = force;
+        for _ in 0..MOST_ROUNDS {
+            let before = self.engine_rows().await?;
+            let Some(begun) = self.prepare(force).await? else {
+                return Ok(());
+            };
+            let (asked_to_follow, all) = (begun.plan.follow_up || force, force);
+            let groups = begun.groups.len();
+            let committed = self.commit_begun(begun).await?;
+            if committed != groups {
+                return Err(format!(
+                    "{committed} of {groups} groups were committed, and nobody was in the way"
+                ));
+            }
+            let after = self.engine_rows().await?;
+            if before != after {
+                return Err(format!(
+                    "the engine reads {before:?} before and {after:?} after a rewrite"
+                ));
+            }
+            if all {
+                self.check_no_deletes_left().await?;
+            }
+            force = false;
+            if !asked_to_follow {
+                let (loaded, plan) = self.plan(false).await?;
+                drop(loaded);
+                if !plan.groups.is_empty() {
+                    return Err(format!(
+                        "the second plan is not empty: {:?}",
+                        reasons(&plan)
+                    ));
+                }
+            }
+        }
+        let (_, plan) = self.plan(false).await?;
+        if plan.groups.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "after {MOST_ROUNDS} rewrites there is still something to do: {:?}",
+            reasons(&plan)
+        ))
+    }
+
+    /// Plans and rewrites; nobody hears of it yet. What was begun before is forgotten, as when a worker dies.
+    pub(super) async fn begin(&mut self, force: bool) -> Outcome {
+        self.begun = self.prepare(force).await?;
+        Ok(())
+    }
+
+    /// Commits what was begun.
+    pub(super) async fn finish(&mut self) -> Outcome {
+        let Some(begun) = self.begun.take() else {
+            return Ok(());
+        };
+        self.commit_begun(begun).await.map(drop)
+    }
+
+    async fn plan(&mut self, force: bool) -> Outcome<(LoadedTable, TablePlan)> {
+        let loaded = self.load().await;
+        let metadata = &loaded.metadata;
+        let scan = open_snapshot(&*self.storage, &self.table, metadata)
+            .await
+            .map_err(|error| format!("the scan failed: {error}"))?;
+        let options = PlanOptions {
+            force,
+            ..PlanOptions::default()
+        };
+        let plan = plan_table(&scan, metadata, &loaded.metadata_location, &options)
+            .map_err(|error| format!("the plan failed: {error}"))?;
+        Ok((loaded, plan))
+    }
+
+    fn engine(&self) -> RewriteContext {
+        RewriteContext {
+            storage: Arc::clone(&self.storage),
+            ambient: self.ambient.clone(),
+            memory_cap: Self::MEMORY,
+            progress: Arc::default(),
+        }
+    }
+
+    /// Plans and rewrites; `None` where there is nothing to do.
+    async fn prepare(&mut self, force: bool) -> Outcome<Option<Begun>> {
+        let (base, plan) = self.plan(force).await?;
+        let (Some(state), false) = (plan.base.clone(), plan.groups.is_empty()) else {
+            return Ok(None);
+        };
+        let process = ProcessId::from_uuid(self.ambient.uuid());
+        let mut groups = Vec::new();
+        for (index, group) in (0u32..).zip(&plan.groups) {
+            let task = GroupTask {
+                table: self.table.clone(),
+                process: process.clone(),
+                index,
+                base: state.clone(),
+                group: group.clone(),
+            };
+            let result = rewrite_group(&self.engine(), &base.metadata, &task, Attempt(1))
+                .await
+                .map_err(|failure| format!("the rewrite failed: {}", failure.message))?;
+            groups.push(FinishedGroup {
+                index,
+                group: group.clone(),
+                result,
+            });
+        }
+        Ok(Some(Begun {
+            plan,
+            process,
+            groups,
+        }))
+    }
+
+    /// Commits; returns how many groups are in. Which ones may be is known beforehand.
+    async fn commit_begun(&mut self, begun: Begun) -> Outcome<usize> {
+        let (_, seen) = self.look().await;
+        let welcome = self.welcome(&begun, &seen).await;
+        let Begun {
+            plan,
+            process,
+            groups,
+            ..
+        } = begun;
+        let Some(state) = plan.base else {
+            return Ok(0);
+        };
+        let context = self.committing();
+        let outcome = commit_groups(&context, &self.table, &process, &state, groups).await;
+        let (committed, failed) = match outcome {
+            Ok(outcome) => (outcome.committed, outcome.failed),
+            Err(CommitFailure::NothingLeft { reasons, .. }) => (
+                Vec::new(),
+                reasons.into_iter().map(|reason| (0, reason)).collect(),
+            ),
+            Err(error) => return Err(format!("the commit failed: {error}")),
+        };
+        let committed: HashSet<u32> = committed.into_iter().collect();
+        if committed == welcome {
+            return Ok(committed.len());
+        }
+        Err(format!(
+            "groups {committed:?} were committed where {welcome:?} had to be; not committed: {failed:?}"
+        ))
+    }
+
+    /// The groups that have to be committed, by the rules and nothing stricter: all inputs are live still, and no
+    /// position delete or vector that came after the plan hits one of them.
+    async fn welcome(&mut self, begun: &Begun, seen: &Seen) -> HashSet<u32> {
+        let live: HashSet<&str> = seen.data().iter().map(|file| file.path.as_str()).collect();
+        let Some(base) = &begun.plan.base else {
+            return HashSet::new();
+        };
+        let late: HashSet<String> = self
+            .reader
+            .named_positions(seen)
+            .await
+            .into_iter()
+            .filter(|(_, sequence)| *sequence > base.starting_sequence_number.get())
+            .map(|(path, _)| path)
+            .collect();
+        let is_welcome = |group: &Group| {
+            let mut inputs = group.inputs.iter();
+            inputs.all(|input| live.contains(input.path.as_str()) && !late.contains(&input.path))
+        };
+        let groups = begun.groups.iter();
+        groups
+            .filter(|finished| is_welcome(&finished.group))
+            .map(|finished| finished.index)
+            .collect()
+    }
+
+    /// All rows through the engine's own reader, with all deletes applied.
+    async fn engine_rows(&mut self) -> Outcome<RowsHash> {
+        let loaded = self.load().await;
+        let metadata = &loaded.metadata;
+        let scan = open_snapshot(&*self.storage, &self.table, metadata)
+            .await
+            .map_err(|error| format!("the scan failed: {error}"))?;
+        let (groups, left) = group_all(&scan, metadata).map_err(|error| error.to_string())?;
+        if !left.is_empty() {
+            return Err(format!("files were left out: {left:?}"));
+        }
+        let schema = SchemaId(metadata.current_schema_id());
+        let rows = hash_rows(&self.engine(), metadata, &self.table, schema, &groups)
+            .await
+            .map_err(|failure| format!("the engine can't read: {}", failure.message))?;
+        let expected = self.model.ids().len() as u64;
+        if rows.rows.get() == expected {
+            return Ok(rows);
+        }
+        Err(format!("the engine reads {} rows of {expected}", rows.rows))
+    }
+
+    /// Where every file was rewritten, no delete file has anything to do any more.
+    async fn check_no_deletes_left(&mut self) -> Outcome {
+        let (_, seen) = self.look().await;
+        let left: Vec<String> = seen
+            .deletes()
+            .iter()
+            .map(|file| file.path.clone())
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "all files were rewritten, and these delete files are left: {left:?}"
+        ))
+    }
+}
+
+fn reasons(plan: &TablePlan) -> Vec<String> {
+    let groups = plan.groups.iter();
+    groups
+        .map(|group| format!("{:?} of {} files", group.reason, group.inputs.len()))
+        .collect()
+}
