@@ -86,7 +86,7 @@ impl Dice {
         match kind {
             PrimitiveType::Boolean => Value::Boolean(small % 2 == 0),
             PrimitiveType::Int => Value::Integer([-1, 0, 7, i64::from(i32::MAX)][small as usize]),
-            PrimitiveType::Long => Value::Integer([-1, 0, 7, i64::MIN][small as usize]),
+            PrimitiveType::Long => Value::Integer([-1, 0, 7, -(1 << 40)][small as usize]),
             PrimitiveType::Date => Value::Integer([-1, 0, 365, 20_000][small as usize]),
             PrimitiveType::Timestamp | PrimitiveType::Timestamptz => {
                 Value::Integer([-1, 0, 86_400_000_000, 1_700_000_000_123_456][small as usize])

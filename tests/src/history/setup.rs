@@ -16,11 +16,11 @@ pub(super) const WORD: i32 = 2;
 pub(super) const NUMBER: i32 = 3;
 /// A field of the first struct that is never dropped: where a file has none of a struct's fields, readers differ about
 /// whether the struct is NULL.
-pub(super) const ANCHOR: i32 = 7;
+pub(super) const ANCHOR: i32 = 11;
 /// A timestamp, to partition by.
-pub(super) const TIME: i32 = 11;
+pub(super) const TIME: i32 = 8;
 /// A date, to partition by.
-pub(super) const DAY: i32 = 12;
+pub(super) const DAY: i32 = 9;
 
 /// A history: a table that is made, and what happens to it.
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ pub enum Step {
 }
 
 /// How many ways there are to partition.
-pub const SPECS: u8 = 8;
+pub(super) const SPECS: u8 = 8;
 
 /// The fields of a way to partition: source, transform, name.
 pub(super) fn partition_fields(choice: u8) -> Vec<(i32, Transform, &'static str)> {
@@ -171,17 +171,17 @@ pub(super) fn partition_fields(choice: u8) -> Vec<(i32, Transform, &'static str)
     }
 }
 
-/// The schema that all tables begin with.
+/// The schema that all tables begin with. Its ids are those that a new table's schema is given: level by level.
 pub(super) fn first_schema() -> Schema {
     let plain = |id, name: &str, kind| -> NestedFieldRef {
         NestedField::optional(id, name, Type::Primitive(kind)).into()
     };
     let pair = StructType::new(vec![
         plain(ANCHOR, "a", PrimitiveType::Int),
-        plain(8, "b", PrimitiveType::String),
+        plain(12, "b", PrimitiveType::String),
     ]);
     let list = ListType::new(
-        NestedField::list_element(10, Type::Primitive(PrimitiveType::Int), false).into(),
+        NestedField::list_element(13, Type::Primitive(PrimitiveType::Int), false).into(),
     );
     let map = MapType::optional(
         14,
@@ -201,10 +201,10 @@ pub(super) fn first_schema() -> Schema {
             plain(4, "share", PrimitiveType::Float),
             plain(5, "amount", decimal),
             NestedField::optional(6, "pair", Type::Struct(pair)).into(),
-            NestedField::optional(9, "list", Type::List(list)).into(),
+            NestedField::optional(7, "list", Type::List(list)).into(),
             plain(TIME, "time", PrimitiveType::Timestamptz),
             plain(DAY, "day", PrimitiveType::Date),
-            NestedField::optional(13, "map", Type::Map(map)).into(),
+            NestedField::optional(10, "map", Type::Map(map)).into(),
         ])
         .build()
         .unwrap()
