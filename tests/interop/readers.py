@@ -120,9 +120,10 @@ class Warehouse:
             rows[answer["table"]] = canon.exact(lines)
         return rows
 
-    def java_check(self, *names):
+    def java_check(self, *names, schema="current"):
+        """What Java finds in each table; rewritten files must be of the table's current schema, or of any it had."""
         chosen = ["--table", ",".join(names)] if names else []
-        lines = self.java("check", *chosen).stdout.splitlines()
+        lines = self.java("check", "--schema", schema, *chosen).stdout.splitlines()
         return {answer["table"]: answer for answer in map(json.loads, lines)}
 
 

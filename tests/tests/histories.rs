@@ -2,12 +2,26 @@
 //!
 //! `HISTORIES=N` tries N of them instead of the usual number, `HISTORIES_FROM=S` begins with another seed.
 
-use icepress_tests::history::{Ground, try_seed};
+use icepress_tests::history::{Ground, Tally, try_seed};
 
 const USUAL: u64 = 240;
 
 /// As many threads as the machines have that run this for us.
 const THREADS: u64 = 2;
+
+/// What must have happened in that many histories, for a run to tell anything.
+const EXPECTED: [&str; 10] = [
+    "data files",
+    "overwrites",
+    "position delete files",
+    "equality delete files",
+    "new schemas",
+    "new specs",
+    "upgrades",
+    "groups committed",
+    "groups committed across a foreign commit",
+    "groups lost",
+];
 
 #[allow(
     clippy::disallowed_methods,
@@ -23,11 +37,25 @@ fn try_part(part: u64) {
     let (count, from) = (number("HISTORIES", USUAL), number("HISTORIES_FROM", 0));
     let folder = tempfile::tempdir().unwrap();
     let ground = Ground::new(folder.path(), part);
-    let failures: Vec<String> = (from..from + count)
-        .filter(|seed| seed % THREADS == part)
-        .filter_map(|seed| try_seed(&ground, seed).err())
-        .collect();
+    let mut failures = Vec::new();
+    let mut total = Tally::new();
+    for seed in (from..from + count).filter(|seed| seed % THREADS == part) {
+        match try_seed(&ground, seed) {
+            Err(failure) => failures.push(failure),
+            Ok(tally) => {
+                for (what, times) in tally {
+                    *total.entry(what).or_default() += times;
+                }
+            }
+        }
+    }
+    println!("{total:#?}");
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    if count >= USUAL {
+        for what in EXPECTED {
+            assert!(total.contains_key(what), "no history had any {what}");
+        }
+    }
 }
 
 #[test]

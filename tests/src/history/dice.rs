@@ -1,8 +1,11 @@
 //! Chance that repeats, and rows made of it.
 
-use iceberg::spec::{NestedFieldRef, PrimitiveType, Type};
+use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, Type};
 
-use super::values::{Columns, Value};
+use super::{
+    shape::is_anchor,
+    values::{Columns, Value},
+};
 
 /// Numbers that follow from a seed (SplitMix64).
 #[derive(Debug, Clone)]
@@ -40,7 +43,7 @@ impl Dice {
             .map(|field| {
                 let value = match field.id {
                     super::setup::ID => Value::Integer(id),
-                    _ => self.value(&field.field_type, !field.required),
+                    _ => self.value(field, !field.required),
                 };
                 (field.id, value)
             })
@@ -48,32 +51,34 @@ impl Dice {
     }
 
     /// A value from a small domain, so that equality deletes hit several rows.
-    pub(super) fn value(&mut self, kind: &Type, nullable: bool) -> Value {
+    fn value(&mut self, field: &NestedField, nullable: bool) -> Value {
         if nullable && self.once_in(4) {
             return Value::Null;
         }
-        match kind {
+        match field.field_type.as_ref() {
             Type::Primitive(kind) => self.primitive(kind),
             Type::Struct(inner) => Value::Struct(
                 inner
                     .fields()
                     .iter()
-                    .map(|field| (field.id, self.value(&field.field_type, !field.required)))
+                    .map(|inner| {
+                        let nullable = !inner.required && !is_anchor(field.id, inner.id);
+                        (inner.id, self.value(inner, nullable))
+                    })
                     .collect(),
             ),
             Type::List(list) => {
-                let (element, nullable) =
-                    (&list.element_field.field_type, !list.element_field.required);
+                let (element, nullable) = (&list.element_field, !list.element_field.required);
                 let count = self.below(3);
                 Value::List((0..count).map(|_| self.value(element, nullable)).collect())
             }
             Type::Map(map) => {
                 let mut pairs: Vec<(Value, Value)> = Vec::new();
                 for _ in 0..self.below(3) {
-                    let key = self.value(&map.key_field.field_type, false);
+                    let key = self.value(&map.key_field, false);
                     if pairs.iter().all(|(other, _)| *other != key) {
                         let content = &map.value_field;
-                        pairs.push((key, self.value(&content.field_type, !content.required)));
+                        pairs.push((key, self.value(content, !content.required)));
                     }
                 }
                 Value::Map(pairs)

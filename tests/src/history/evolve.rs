@@ -7,7 +7,10 @@ use iceberg::spec::{
     StructType, TableMetadata, Transform, Type, UnboundPartitionField, UnboundPartitionSpec,
 };
 
-use super::setup::{ANCHOR, ID, partition_fields};
+use super::{
+    setup::{ID, partition_fields},
+    shape::is_anchor,
+};
 
 /// The schema with a column more, at the end of the table or of its first struct.
 pub(super) fn with_column(
@@ -217,11 +220,10 @@ pub(super) fn without_column(
             candidates.push((place, None));
         }
         if let Type::Struct(inner) = field.field_type.as_ref() {
-            let is_anchor = |id: i32| id == ANCHOR || id == field.id + 1;
             let inner = inner.fields().iter().enumerate();
             candidates.extend(
                 inner
-                    .filter(|(_, field)| !is_anchor(field.id))
+                    .filter(|(_, inner)| !is_anchor(field.id, inner.id))
                     .map(|(inside, _)| (place, Some(inside))),
             );
         }

@@ -33,7 +33,7 @@ use std::path::Path;
 use tokio::runtime::Runtime;
 
 pub use setup::{History, Setup, Step, any_history};
-pub use world::{Checkpoint, Outcome, World};
+pub use world::{Checkpoint, Outcome, Tally, World};
 
 /// Whether tables are upgraded to version 3, and begin there.
 const WITH_V3: bool = false;
@@ -75,8 +75,9 @@ impl Ground {
         }
     }
 
-    /// Lives a history in a table of that name; returns the states to be judged by others, the last one among them.
-    pub fn live(&self, name: &str, history: &History) -> Outcome<Vec<Checkpoint>> {
+    /// Lives a history in a table of that name; returns the states to be judged by others, the last one among them, and
+    /// what happened.
+    pub fn live(&self, name: &str, history: &History) -> Outcome<(Vec<Checkpoint>, Tally)> {
         let table = self.table(name);
         let folder = format!("{}/warehouse/{name}", self.folder);
         self.runtime.block_on(async {
@@ -95,7 +96,7 @@ impl Ground {
             }
             let loaded = world.load().await;
             world.note(&loaded, "the last step");
-            Ok(world.checkpoints)
+            Ok((world.checkpoints, world.tally))
         })
     }
 
@@ -132,19 +133,22 @@ pub fn history_of(seed: u64) -> History {
 
 /// Lives the history of a seed, and where something is wrong, looks for the shortest history in which it still is. The
 /// error shows that.
-pub fn try_seed(ground: &Ground, seed: u64) -> Outcome {
+pub fn try_seed(ground: &Ground, seed: u64) -> Outcome<Tally> {
     let mut runner = runner(seed);
     let tree = any_history(versions()).new_tree(&mut runner).unwrap();
     let tries = std::cell::Cell::new(0u32);
+    let first = std::cell::RefCell::new(Tally::new());
     let outcome = runner.run_one(tree, |history| {
         tries.set(tries.get() + 1);
         let name = format!("s{seed}_{}", tries.get());
         let lived = ground.live(&name, &history);
         ground.forget(&name);
-        lived.map(drop).map_err(TestCaseError::fail)
+        let (_, tally) = lived.map_err(TestCaseError::fail)?;
+        *first.borrow_mut() = tally;
+        Ok(())
     });
     match outcome {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(first.into_inner()),
         Err(TestError::Abort(reason)) => Err(format!("seed {seed}: {reason}")),
         Err(TestError::Fail(reason, history)) => Err(told(seed, &reason.to_string(), &history)),
     }

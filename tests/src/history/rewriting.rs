@@ -143,8 +143,10 @@ impl World {
 
     /// Commits; returns how many groups are in. Which ones may be is known beforehand.
     async fn commit_begun(&mut self, begun: Begun) -> Outcome<usize> {
-        let (_, seen) = self.look().await;
+        let (now, seen) = self.look().await;
         let welcome = self.welcome(&begun, &seen).await;
+        let planned_on = begun.plan.base.as_ref().map(|base| &base.metadata_location);
+        let has_moved = planned_on.is_some_and(|location| *location != now.metadata_location);
         let Begun {
             plan,
             process,
@@ -165,6 +167,14 @@ impl World {
             Err(error) => return Err(format!("the commit failed: {error}")),
         };
         let committed: HashSet<u32> = committed.into_iter().collect();
+        self.count_all("groups committed", committed.len() as u64);
+        self.count_all("groups lost", failed.len() as u64);
+        if has_moved {
+            self.count_all(
+                "groups committed across a foreign commit",
+                committed.len() as u64,
+            );
+        }
         if committed == welcome {
             return Ok(committed.len());
         }

@@ -2,7 +2,10 @@
 
 use iceberg::spec::{NestedFieldRef, Schema, TableMetadata, Type};
 
-use super::values::{Columns, Value};
+use super::{
+    setup::ANCHOR,
+    values::{Columns, Value},
+};
 
 /// The column with this id, at the top or inside a struct; `None` where the row was written without it.
 pub(super) fn find(columns: &Columns, id: i32) -> Option<&Value> {
@@ -80,7 +83,8 @@ pub(super) fn key_of(metadata: &TableMetadata, columns: &Columns, id: i32) -> Va
     }
 }
 
-/// Fields that an equality delete may have as its key: primitive, not floating, at the top or in a struct at the top.
+/// Fields that an equality delete may have as its key: primitive, not floating, at the top, or those of structs at the
+/// top that are never NULL by themselves. (Whether a NULL struct equals one with a NULL in it, readers don't agree.)
 pub(super) fn key_fields(schema: &Schema) -> Vec<i32> {
     let mut found = Vec::new();
     for field in schema.as_struct().fields() {
@@ -90,15 +94,19 @@ pub(super) fn key_fields(schema: &Schema) -> Vec<i32> {
                 inner
                     .fields()
                     .iter()
-                    .filter(|field| {
-                        matches!(field.field_type.as_ref(), Type::Primitive(kind) if !kind_is_floating(kind))
-                    })
-                    .map(|field| field.id),
+                    .map(|inner| inner.id)
+                    .filter(|inner| is_anchor(field.id, *inner)),
             ),
             _ => {}
         }
     }
     found
+}
+
+/// Whether a field of a struct is there wherever the struct is, and stays as long as the struct does. (Where a file has
+/// none of a struct's fields, readers don't agree about whether the struct is NULL.)
+pub(super) fn is_anchor(outer: i32, inner: i32) -> bool {
+    inner == ANCHOR || inner == outer + 1
 }
 
 fn kind_is_floating(kind: &iceberg::spec::PrimitiveType) -> bool {

@@ -8,7 +8,7 @@ use std::{
 
 use iceberg::{
     TableCreation, TableRequirement, TableUpdate,
-    spec::{FormatVersion, Literal, PartitionSpec, Schema},
+    spec::{DataContentType, FormatVersion, Literal, PartitionSpec, Schema},
 };
 use icepress_catalog::{Catalog, LoadedTable, SqlCatalog, TableChange, metadata::stage_new_table};
 use icepress_model::{Bytes, MetadataLocation, TableId, ambient::Ambient};
@@ -44,6 +44,9 @@ pub struct Checkpoint {
     pub rows: Vec<String>,
 }
 
+/// What happened, by name: a run in which something never happened tells nothing about it.
+pub type Tally = BTreeMap<&'static str, u64>;
+
 /// A table with its model.
 pub struct World {
     pub(super) ambient: Ambient,
@@ -55,6 +58,8 @@ pub struct World {
     pub(super) begun: Option<Begun>,
     /// States to be judged by others.
     pub checkpoints: Vec<Checkpoint>,
+    /// What happened, counted.
+    pub tally: Tally,
     writer: Writer,
     next_id: i64,
 }
@@ -106,6 +111,7 @@ impl World {
             model: Model::default(),
             begun: None,
             checkpoints: Vec::new(),
+            tally: Tally::default(),
             next_id: 0,
         }
     }
@@ -166,6 +172,14 @@ impl World {
             after: after.to_owned(),
             rows: rows.values().map(line).collect(),
         });
+    }
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        self.count_all(what, 1);
+    }
+
+    pub(super) fn count_all(&mut self, what: &'static str, times: u64) {
+        *self.tally.entry(what).or_default() += times;
     }
 
     pub(super) async fn load(&self) -> LoadedTable {
@@ -277,6 +291,16 @@ impl World {
             return;
         }
         let context = self.committing();
+        for file in &added {
+            self.count(match file.file.content_type() {
+                DataContentType::Data => "data files",
+                DataContentType::PositionDeletes => "position delete files",
+                DataContentType::EqualityDeletes => "equality delete files",
+            });
+        }
+        if !foreign.removed.is_empty() {
+            self.count("overwrites");
+        }
         let only_data = foreign.removed.is_empty() && added.len() == foreign.data.len();
         if only_data {
             append_files(&context, &self.table, &added).await.unwrap();
@@ -505,7 +529,12 @@ impl World {
         }
     }
 
-    async fn change(&self, base: &LoadedTable, updates: Vec<TableUpdate>) -> LoadedTable {
+    async fn change(&mut self, base: &LoadedTable, updates: Vec<TableUpdate>) -> LoadedTable {
+        self.count(match updates[0] {
+            TableUpdate::AddSchema { .. } => "new schemas",
+            TableUpdate::AddSpec { .. } => "new specs",
+            _ => "upgrades",
+        });
         let change = TableChange {
             requirements: vec![TableRequirement::UuidMatch {
                 uuid: base.metadata.uuid(),

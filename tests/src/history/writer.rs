@@ -339,6 +339,9 @@ pub(super) fn key_row(columns: &Columns, schema: &Schema, metadata: &TableMetada
     fields
         .map(|field| {
             let value = match field.field_type.as_ref() {
+                Type::Struct(_) if !matches!(find(columns, field.id), Some(Value::Struct(_))) => {
+                    Value::Null
+                }
                 Type::Struct(inner) => {
                     let fields = inner.fields().iter();
                     let keys = fields

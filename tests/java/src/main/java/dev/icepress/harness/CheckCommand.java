@@ -24,7 +24,7 @@ final class CheckCommand {
   static void run(Main.Options options) {
     try (JdbcCatalog catalog = Catalogs.open(options)) {
       for (TableIdentifier name : Catalogs.chosen(catalog, options)) {
-        Findings findings = new Findings();
+        Findings findings = new Findings(options.get("schema", "current").equals("any"));
         try {
           check(catalog.loadTable(name), findings);
         } catch (Exception e) {

@@ -11,6 +11,13 @@ final class Findings {
   final List<String> problems = new ArrayList<>();
   final List<String> notes = new ArrayList<>();
 
+  /** Whether a rewritten file may be of any schema that the table ever had: schemas change after a rewrite, and during one. */
+  final boolean anySchema;
+
+  Findings(boolean anySchema) {
+    this.anySchema = anySchema;
+  }
+
   void problem(String format, Object... arguments) {
     problems.add(String.format(format, arguments));
   }
