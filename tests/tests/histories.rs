@@ -2,6 +2,11 @@
 //!
 //! `HISTORIES=N` tries N of them instead of the usual number, `HISTORIES_FROM=S` begins with another seed.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture that fails should fail the test at once"
+)]
+
 use icepress_tests::history::{Ground, Tally, try_seed};
 
 const USUAL: u64 = 240;

@@ -233,4 +233,6 @@ fn corrupt(table: &TableId, file: &str, error: AvroError) -> TableError {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

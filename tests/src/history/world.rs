@@ -64,6 +64,9 @@ pub struct World {
     next_id: i64,
 }
 
+/// A spec, and a partition under it.
+type Partition = (i32, Vec<Value>);
+
 /// What a foreign commit adds beside its delete files.
 #[derive(Default)]
 struct Foreign {
@@ -365,7 +368,7 @@ impl World {
             return;
         }
         let data = self.make_current(&loaded, add).await;
-        let mut doomed: BTreeMap<(i32, Vec<Value>), Vec<(String, u64)>> = BTreeMap::new();
+        let mut doomed: BTreeMap<Partition, Vec<(String, u64)>> = BTreeMap::new();
         let mut gone = Vec::new();
         let rows: Vec<_> = seen
             .rows

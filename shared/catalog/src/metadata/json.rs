@@ -7,15 +7,29 @@ use iceberg::spec::TableMetadata;
 use icepress_model::TimestampMs;
 use serde_json::Value;
 
+/// How large a metadata file may be when decompressed, whatever its size.
+const MOST_DECOMPRESSED: usize = 64 << 20;
+/// How often its own size it may be above that: metadata repeats itself, and shrinks to a twentieth or so. Gzip could
+/// make it a thousandth.
+const MOST_TIMES: usize = 100;
+
 /// The file's content without its compression.
 pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
     if !content.starts_with(&[0x1f, 0x8b]) {
         return Ok(content.to_vec());
     }
+    let limit = MOST_DECOMPRESSED.max(content.len().saturating_mul(MOST_TIMES));
     let mut json = Vec::new();
-    MultiGzDecoder::new(content)
+    let read = MultiGzDecoder::new(content)
+        .take(limit as u64 + 1)
         .read_to_end(&mut json)
         .map_err(|error| format!("it is not a whole gzip file: {error}"))?;
+    if read > limit {
+        return Err(format!(
+            "its {} bytes are more than {limit} when decompressed",
+            content.len()
+        ));
+    }
     Ok(json)
 }
 

@@ -485,3 +485,21 @@ async fn a_partition_field_without_its_column_is_told_in_one_line() {
     );
     assert!(message.len() < 300 && !message.contains('\n'), "{message}");
 }
+
+#[tokio::test]
+async fn metadata_that_would_fill_the_memory_is_refused() {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().unwrap();
+    let location = format!("{}/bomb.gz.metadata.json", folder.path().display());
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let blanks = vec![b' '; 1 << 20];
+    for _ in 0..80 {
+        bomb.write_all(&blanks).unwrap();
+    }
+    bomb.write_all(b"{}").unwrap();
+    std::fs::write(&location, bomb.finish().unwrap()).unwrap();
+    let location = MetadataLocation(location);
+    let error = read_metadata(&LocalStorage::new(), &table(), &location).await;
+    let message = error.unwrap_err().to_string();
+    assert!(message.contains("when decompressed"), "{message}");
+}

@@ -27,7 +27,9 @@ use icepress_storage::{
     StorageErrorKind, WriteOptions,
 };
 
-use super::{AddedFile, AppendFailure, add_delete_files, append_files};
+use super::{
+    AddedFile, AppendFailure, RemovedFile, add_delete_files, append_files, overwrite_files,
+};
 use crate::{CommitContext, CommitPolicy};
 
 #[derive(Debug, Default)]
@@ -247,7 +249,7 @@ async fn live(world: &World) -> Vec<(String, i64, u64)> {
         assert_eq!(manifest_file.manifest_length, bytes.len() as i64);
         let manifest = Manifest::parse_avro(&bytes).unwrap();
         let (entries, _) = manifest.into_parts();
-        for entry in entries {
+        for entry in entries.into_iter().filter(|entry| entry.is_alive()) {
             files.push((
                 entry.file_path().to_owned(),
                 // What an entry leaves out it takes from its manifest.
@@ -321,6 +323,57 @@ async fn each_snapshot_keeps_what_was_there_and_adds_its_own() {
         ("total-position-deletes", "2"),
     ] {
         assert_eq!(total(&table, name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn files_go_out_and_others_keep_their_numbers() {
+    for (version, numbers) in [(FormatVersion::V1, [0, 0]), (FormatVersion::V2, [1, 2])] {
+        let world = world(version);
+        let data = |path, rows| file(path, DataContentType::Data, Some("eu"), rows);
+        let base = append_files(&world.context, &world.table, &[data("a", 10), data("b", 5)])
+            .await
+            .unwrap();
+        let gone = |path: &str| RemovedFile {
+            path: path.to_owned(),
+            content_offset: None,
+        };
+        let table = overwrite_files(&world.context, &base, &[data("c", 1)], &[gone("a")])
+            .await
+            .unwrap();
+        let [first, second] = numbers;
+        let expected = [("b".to_owned(), first, 5), ("c".to_owned(), second, 1)];
+        assert_eq!(live(&world).await, expected);
+        let operation = &table
+            .metadata
+            .current_snapshot()
+            .unwrap()
+            .summary()
+            .operation;
+        assert_eq!(*operation, Operation::Overwrite);
+        for (name, value) in [
+            ("deleted-data-files", "1"),
+            ("deleted-records", "10"),
+            ("total-data-files", "2"),
+            ("total-records", "6"),
+            ("total-files-size", "200"),
+        ] {
+            assert_eq!(total(&table, name).as_deref(), Some(value), "{name}");
+        }
+        // It has a tombstone, and is not live.
+        let again = overwrite_files(&world.context, &table, &[], &[gone("a")]).await;
+        let refused = again.unwrap_err().to_string();
+        assert!(refused.contains("is not in the table"), "{refused}");
+        let table = overwrite_files(&world.context, &table, &[], &[gone("b")])
+            .await
+            .unwrap();
+        let operation = &table
+            .metadata
+            .current_snapshot()
+            .unwrap()
+            .summary()
+            .operation;
+        assert_eq!(*operation, Operation::Delete);
     }
 }
 

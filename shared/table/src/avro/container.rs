@@ -19,12 +19,29 @@ pub(crate) struct Container<'a> {
     blocks: Cursor<'a>,
 }
 
+/// How a file's blocks are compressed.
 #[derive(Clone, Copy)]
-enum Codec {
+pub(crate) enum Codec {
     Null,
     Deflate,
     Snappy,
     Zstandard,
+}
+
+impl Codec {
+    /// The codec that a header's `avro.codec` names.
+    pub(crate) fn parse(name: Option<&[u8]>) -> Result<Self, AvroError> {
+        match name {
+            None | Some(b"null") => Ok(Self::Null),
+            Some(b"deflate") => Ok(Self::Deflate),
+            Some(b"snappy") => Ok(Self::Snappy),
+            Some(b"zstandard") => Ok(Self::Zstandard),
+            Some(other) => Err(AvroError::Unsupported(format!(
+                "it is compressed with {}, of which only null, deflate, snappy and zstandard can be read",
+                String::from_utf8_lossy(other)
+            ))),
+        }
+    }
 }
 
 impl<'a> Container<'a> {
@@ -40,18 +57,7 @@ impl<'a> Container<'a> {
             Ok(())
         })?;
         let sync = cursor.array()?;
-        let codec = match metadata.get("avro.codec").copied() {
-            None | Some(b"null") => Codec::Null,
-            Some(b"deflate") => Codec::Deflate,
-            Some(b"snappy") => Codec::Snappy,
-            Some(b"zstandard") => Codec::Zstandard,
-            Some(other) => {
-                return Err(AvroError::Unsupported(format!(
-                    "it is compressed with {}, of which only null, deflate, snappy and zstandard can be read",
-                    String::from_utf8_lossy(other)
-                )));
-            }
-        };
+        let codec = Codec::parse(metadata.get("avro.codec").copied())?;
         let schema = metadata
             .get("avro.schema")
             .ok_or_else(|| AvroError::corrupt("its header has no Avro schema"))?;
@@ -92,7 +98,7 @@ impl<'a> Container<'a> {
                 Codec::Null => block,
                 codec => {
                     decompressed.clear();
-                    decompress(codec, block, &mut decompressed)?;
+                    decompress(codec, block, MAX_BLOCK_BYTES, &mut decompressed)?;
                     decompressed.as_slice()
                 }
             };
@@ -118,29 +124,35 @@ impl<'a> Container<'a> {
     }
 }
 
-/// Appends what is in `block` to `output`.
-fn decompress(codec: Codec, block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
+/// Puts what is in `block` into `output`, which is empty; fails where that is more than `limit` bytes.
+pub(crate) fn decompress(
+    codec: Codec,
+    block: &[u8],
+    limit: usize,
+    output: &mut Vec<u8>,
+) -> Result<(), AvroError> {
     match codec {
         Codec::Null => {
+            check_size(block.len(), limit)?;
             output.extend_from_slice(block);
             Ok(())
         }
-        Codec::Deflate => inflate(block, output),
-        Codec::Snappy => unsnap(block, output),
+        Codec::Deflate => inflate(block, limit, output),
+        Codec::Snappy => unsnap(block, limit, output),
         Codec::Zstandard => {
             let failed =
                 |error| AvroError::corrupt(format!("a zstandard block can't be read: {error}"));
             let decoder = zstd::Decoder::new(block).map_err(failed)?;
-            let limit = MAX_BLOCK_BYTES as u64 + 1;
-            let read = decoder.take(limit).read_to_end(output).map_err(failed)?;
-            check_size(read)
+            let one_more = (limit as u64).saturating_add(1);
+            let read = decoder.take(one_more).read_to_end(output);
+            check_size(read.map_err(failed)?, limit)
         }
     }
 }
 
-fn inflate(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
+fn inflate(block: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), AvroError> {
     let mut inflater = flate2::Decompress::new(false);
-    output.reserve(block.len().saturating_mul(4).min(MAX_BLOCK_BYTES));
+    output.reserve(block.len().saturating_mul(4).min(limit));
     loop {
         let read = usize::try_from(inflater.total_in()).unwrap_or(usize::MAX);
         let input = block.get(read..).unwrap_or_default();
@@ -149,7 +161,7 @@ fn inflate(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
             .map_err(|error| {
                 AvroError::corrupt(format!("a deflate block can't be read: {error}"))
             })?;
-        check_size(output.len())?;
+        check_size(output.len(), limit)?;
         match status {
             flate2::Status::StreamEnd => return Ok(()),
             _ if output.len() == output.capacity() => output.reserve(output.len().max(1 << 16)),
@@ -159,13 +171,13 @@ fn inflate(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
 }
 
 /// Avro's snappy blocks end with the CRC-32 of what they hold, big-endian.
-fn unsnap(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
+fn unsnap(block: &[u8], limit: usize, output: &mut Vec<u8>) -> Result<(), AvroError> {
     let failed = |error| AvroError::corrupt(format!("a snappy block can't be read: {error}"));
     let (compressed, checksum) = block
         .split_last_chunk::<4>()
         .ok_or_else(|| AvroError::corrupt("a snappy block is cut short"))?;
     let length = snap::raw::decompress_len(compressed).map_err(failed)?;
-    check_size(length)?;
+    check_size(length, limit)?;
     // Three bytes copy at most 64: what claims more is not worth the memory.
     if length > compressed.len().saturating_mul(32) {
         return Err(AvroError::corrupt(
@@ -182,10 +194,10 @@ fn unsnap(block: &[u8], output: &mut Vec<u8>) -> Result<(), AvroError> {
     Ok(())
 }
 
-fn check_size(size: usize) -> Result<(), AvroError> {
-    if size > MAX_BLOCK_BYTES {
+fn check_size(size: usize, limit: usize) -> Result<(), AvroError> {
+    if size > limit {
         return Err(AvroError::corrupt(format!(
-            "a block is larger than {MAX_BLOCK_BYTES} bytes when decompressed"
+            "a block is larger than {limit} bytes when decompressed"
         )));
     }
     Ok(())

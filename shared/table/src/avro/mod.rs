@@ -15,7 +15,7 @@ mod skip;
 
 use thiserror::Error;
 
-pub(crate) use container::Container;
+pub(crate) use container::{Codec, Container, decompress};
 pub(crate) use cursor::Cursor;
 pub(crate) use projection::{Layout, Projection, Want};
 pub(crate) use schema::{AvroType, Field};

@@ -58,85 +58,11 @@ pub(crate) struct Field {
 impl Shape {
     /// Reads a schema's JSON.
     pub(crate) fn parse(json: &Value) -> Result<Self> {
-        Self::parse_named(json, &mut HashMap::new(), 0)
-    }
-
-    fn parse_named(json: &Value, named: &mut HashMap<String, Shape>, depth: u32) -> Result<Self> {
-        if depth > 32 {
-            return broken("its Avro schema is nested too deeply");
-        }
-        match json {
-            Value::String(name) => Self::primitive(name, None)
-                .or_else(|| named.get(name).cloned())
-                .ok_or_else(|| AvroError(format!("its Avro schema has an unknown type '{name}'"))),
-            Value::Array(branches) => branches
-                .iter()
-                .map(|branch| Self::parse_named(branch, named, depth + 1))
-                .collect::<Result<_>>()
-                .map(Shape::Union),
-            Value::Object(object) => {
-                let logical = match object.get("logicalType").and_then(Value::as_str) {
-                    Some("decimal") => Some(Logical::Decimal),
-                    Some("uuid") => Some(Logical::Uuid),
-                    _ => None,
-                };
-                let Some(kind) = object.get("type") else {
-                    return broken("its Avro schema has an object without a type");
-                };
-                let Value::String(kind) = kind else {
-                    return Self::parse_named(kind, named, depth + 1);
-                };
-                let inner = |key: &str, named: &mut HashMap<String, Shape>| match object.get(key) {
-                    Some(inner) => Self::parse_named(inner, named, depth + 1).map(Box::new),
-                    None => broken(format!("its Avro schema has a {kind} without {key}")),
-                };
-                let shape = match kind.as_str() {
-                    "array" => Shape::Array(inner("items", named)?),
-                    "map" => Shape::Map(inner("values", named)?),
-                    "enum" => Shape::Enum,
-                    "fixed" => {
-                        let size = object.get("size").and_then(Value::as_u64);
-                        let size = size.and_then(|size| usize::try_from(size).ok());
-                        match size {
-                            Some(size) => Shape::Fixed(size, logical),
-                            None => return broken("its Avro schema has a fixed without size"),
-                        }
-                    }
-                    "record" => {
-                        let Some(fields) = object.get("fields").and_then(Value::as_array) else {
-                            return broken("its Avro schema has a record without fields");
-                        };
-                        let mut parsed = Vec::with_capacity(fields.len());
-                        for field in fields {
-                            let id = field.get("field-id").and_then(Value::as_i64);
-                            let Some(shape) = field.get("type") else {
-                                return broken("its Avro schema has a field without a type");
-                            };
-                            parsed.push(Field {
-                                id: id.and_then(|id| i32::try_from(id).ok()),
-                                shape: Self::parse_named(shape, named, depth + 1)?,
-                            });
-                        }
-                        Shape::Record(parsed)
-                    }
-                    name => {
-                        return Self::primitive(name, logical)
-                            .or_else(|| named.get(name).cloned())
-                            .ok_or_else(|| {
-                                AvroError(format!("its Avro schema has an unknown type '{name}'"))
-                            });
-                    }
-                };
-                if let Some(name) = object.get("name").and_then(Value::as_str) {
-                    if let Some(space) = object.get("namespace").and_then(Value::as_str) {
-                        named.insert(format!("{space}.{name}"), shape.clone());
-                    }
-                    named.insert(name.to_owned(), shape.clone());
-                }
-                Ok(shape)
-            }
-            _ => broken("its Avro schema is no schema"),
-        }
+        let mut parser = Parser {
+            named: HashMap::new(),
+            nodes: 0,
+        };
+        Ok(parser.parse(json, 0)?.shape)
     }
 
     fn primitive(name: &str, logical: Option<Logical>) -> Option<Self> {
@@ -186,6 +112,140 @@ impl Shape {
     /// The field with this id, and its place.
     pub(crate) fn field(&self, id: i32) -> Result<Option<&Field>> {
         Ok(self.fields()?.iter().find(|field| field.id == Some(id)))
+    }
+}
+
+/// How deep types may nest, those behind names included. Iceberg's manifests nest five deep.
+const MAX_DEPTH: usize = 48;
+/// How many types a schema may have once its named types are written out: a named type that holds another twice, and so
+/// on, would fill any memory.
+const MAX_NODES: usize = 100_000;
+
+/// A type with what it costs to write it out again.
+#[derive(Clone)]
+struct Parsed {
+    shape: Shape,
+    height: usize,
+    nodes: usize,
+}
+
+struct Parser {
+    named: HashMap<String, Parsed>,
+    nodes: usize,
+}
+
+impl Parser {
+    fn parse(&mut self, json: &Value, depth: usize) -> Result<Parsed> {
+        if depth > MAX_DEPTH {
+            return broken("its Avro schema is nested too deeply");
+        }
+        let nodes_before = self.nodes;
+        self.nodes += 1;
+        let (shape, height) = match json {
+            Value::String(name) => self.by_name(name, None)?,
+            Value::Array(branches) => {
+                let mut height = 0;
+                let mut shapes = Vec::with_capacity(branches.len());
+                for branch in branches {
+                    let parsed = self.parse(branch, depth + 1)?;
+                    height = height.max(parsed.height);
+                    shapes.push(parsed.shape);
+                }
+                (Shape::Union(shapes), height + 1)
+            }
+            Value::Object(_) => self.object(json, depth)?,
+            _ => return broken("its Avro schema is no schema"),
+        };
+        if self.nodes > MAX_NODES || depth + height > MAX_DEPTH {
+            return broken("its Avro schema is too large or nested too deeply");
+        }
+        let parsed = Parsed {
+            shape,
+            height,
+            nodes: self.nodes - nodes_before,
+        };
+        if let Some(name) = json.get("name").and_then(Value::as_str) {
+            if let Some(space) = json.get("namespace").and_then(Value::as_str) {
+                self.named.insert(format!("{space}.{name}"), parsed.clone());
+            }
+            self.named.insert(name.to_owned(), parsed.clone());
+        }
+        Ok(parsed)
+    }
+
+    fn by_name(&mut self, name: &str, logical: Option<Logical>) -> Result<(Shape, usize)> {
+        if let Some(shape) = Shape::primitive(name, logical) {
+            return Ok((shape, 1));
+        }
+        let Some(known) = self.named.get(name) else {
+            return broken(format!("its Avro schema has an unknown type '{name}'"));
+        };
+        self.nodes += known.nodes;
+        // Not even once is it copied where that is too much.
+        if self.nodes > MAX_NODES {
+            return broken("its Avro schema is too large or nested too deeply");
+        }
+        Ok((known.shape.clone(), known.height))
+    }
+
+    fn object(&mut self, json: &Value, depth: usize) -> Result<(Shape, usize)> {
+        let logical = match json.get("logicalType").and_then(Value::as_str) {
+            Some("decimal") => Some(Logical::Decimal),
+            Some("uuid") => Some(Logical::Uuid),
+            _ => None,
+        };
+        let Some(kind) = json.get("type") else {
+            return broken("its Avro schema has an object without a type");
+        };
+        let Value::String(kind) = kind else {
+            let parsed = self.parse(kind, depth + 1)?;
+            return Ok((parsed.shape, parsed.height));
+        };
+        let inner = |parser: &mut Self, key: &str| match json.get(key) {
+            Some(inner) => parser.parse(inner, depth + 1),
+            None => broken(format!("its Avro schema has a {kind} without {key}")),
+        };
+        Ok(match kind.as_str() {
+            "array" => {
+                let items = inner(self, "items")?;
+                (Shape::Array(Box::new(items.shape)), items.height + 1)
+            }
+            "map" => {
+                let values = inner(self, "values")?;
+                (Shape::Map(Box::new(values.shape)), values.height + 1)
+            }
+            "enum" => (Shape::Enum, 1),
+            "fixed" => {
+                let size = json.get("size").and_then(Value::as_u64);
+                match size.and_then(|size| usize::try_from(size).ok()) {
+                    Some(size) => (Shape::Fixed(size, logical), 1),
+                    None => return broken("its Avro schema has a fixed without size"),
+                }
+            }
+            "record" => self.record(json, depth)?,
+            name => self.by_name(name, logical)?,
+        })
+    }
+
+    fn record(&mut self, json: &Value, depth: usize) -> Result<(Shape, usize)> {
+        let Some(fields) = json.get("fields").and_then(Value::as_array) else {
+            return broken("its Avro schema has a record without fields");
+        };
+        let mut height = 0;
+        let mut parsed = Vec::with_capacity(fields.len());
+        for field in fields {
+            let id = field.get("field-id").and_then(Value::as_i64);
+            let Some(inner) = field.get("type") else {
+                return broken("its Avro schema has a field without a type");
+            };
+            let inner = self.parse(inner, depth + 1)?;
+            height = height.max(inner.height);
+            parsed.push(Field {
+                id: id.and_then(|id| i32::try_from(id).ok()),
+                shape: inner.shape,
+            });
+        }
+        Ok((Shape::Record(parsed), height + 1))
     }
 }
 
@@ -281,8 +341,13 @@ impl<'a> Cursor<'a> {
             Shape::Fixed(size, _) => drop(self.take(*size)?),
             Shape::Array(items) => {
                 while let Some(count) = self.block()? {
+                    let before = self.rest.len();
                     for _ in 0..count {
                         self.skip(items)?;
+                        // Items that take no bytes could be claimed in any number.
+                        if self.rest.len() == before {
+                            break;
+                        }
                     }
                 }
             }
