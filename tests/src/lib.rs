@@ -9,10 +9,12 @@ mod faults;
 pub mod history;
 mod lab;
 mod mute_queue;
+mod overlay;
 mod rows;
 
 pub use clock::ShiftedClock;
 pub use faults::{CatalogFault, FaultyCatalog};
 pub use lab::{Events, Lab, settings_for_tests};
 pub use mute_queue::MuteQueue;
+pub use overlay::Overlay;
 pub use rows::{Row, read_table_rows, write_rows};

@@ -32,6 +32,7 @@ use proptest::{
 use std::path::Path;
 use tokio::runtime::Runtime;
 
+pub use dice::Dice;
 pub use setup::{History, Setup, Step, any_history};
 pub use world::{Checkpoint, Outcome, Tally, World};
 

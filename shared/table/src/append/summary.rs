@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use iceberg::spec::{DataContentType, Operation, SnapshotSummaryCollector, Summary, TableMetadata};
+use iceberg::spec::{
+    DataContentType, Operation, PartitionSpecRef, SchemaRef, SnapshotSummaryCollector, Summary,
+    TableMetadata,
+};
+use icepress_model::SpecId;
 
 use super::AddedFile;
 
@@ -38,15 +42,14 @@ pub(super) fn summarize(
     gone: &[AddedFile],
 ) -> Summary {
     let mut collector = SnapshotSummaryCollector::default();
-    let schema = metadata.current_schema();
     for added in files {
-        if let Some(spec) = metadata.partition_spec_by_id(added.spec_id.get()) {
-            collector.add_file(&added.file, Arc::clone(schema), Arc::clone(spec));
+        if let Some((schema, spec)) = spec_with_schema(metadata, added.spec_id) {
+            collector.add_file(&added.file, schema, spec);
         }
     }
     for removed in gone {
-        if let Some(spec) = metadata.partition_spec_by_id(removed.spec_id.get()) {
-            collector.remove_file(&removed.file, Arc::clone(schema), Arc::clone(spec));
+        if let Some((schema, spec)) = spec_with_schema(metadata, removed.spec_id) {
+            collector.remove_file(&removed.file, schema, spec);
         }
     }
     let mut properties = collector.build();
@@ -75,6 +78,29 @@ pub(super) fn summarize(
         operation: operation(files, !gone.is_empty()),
         additional_properties: properties,
     }
+}
+
+/// A spec, and the newest schema that has all its columns: the collector can't do without, and a column that an older
+/// spec partitions by may be gone.
+fn spec_with_schema(
+    metadata: &TableMetadata,
+    spec_id: SpecId,
+) -> Option<(SchemaRef, PartitionSpecRef)> {
+    let spec = metadata.partition_spec_by_id(spec_id.get())?;
+    let has_columns = |schema: &&SchemaRef| {
+        let mut fields = spec.fields().iter();
+        fields.all(|field| schema.field_by_id(field.source_id).is_some())
+    };
+    let mut schemas: Vec<&SchemaRef> = metadata.schemas_iter().filter(has_columns).collect();
+    schemas.sort_by_key(|schema| {
+        (
+            schema.schema_id() == metadata.current_schema_id(),
+            schema.schema_id(),
+        )
+    });
+    schemas
+        .last()
+        .map(|schema| (Arc::clone(schema), Arc::clone(spec)))
 }
 
 fn operation(files: &[AddedFile], removes: bool) -> Operation {
