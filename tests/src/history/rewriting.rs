@@ -158,17 +158,14 @@ impl World {
         };
         let context = self.committing();
         let outcome = commit_groups(&context, &self.table, &process, &state, groups).await;
-        let (committed, failed) = match outcome {
-            Ok(outcome) => (outcome.committed, outcome.failed),
-            Err(CommitFailure::NothingLeft { reasons, .. }) => (
-                Vec::new(),
-                reasons.into_iter().map(|reason| (0, reason)).collect(),
-            ),
+        let (committed, dropped) = match outcome {
+            Ok(outcome) => (outcome.committed, outcome.dropped),
+            Err(CommitFailure::NothingLeft { dropped, .. }) => (Vec::new(), dropped),
             Err(error) => return Err(format!("the commit failed: {error}")),
         };
         let committed: HashSet<u32> = committed.into_iter().collect();
         self.count_all("groups committed", committed.len() as u64);
-        self.count_all("groups lost", failed.len() as u64);
+        self.count_all("groups lost", dropped.len() as u64);
         if has_moved {
             self.count_all(
                 "groups committed across a foreign commit",
@@ -179,7 +176,7 @@ impl World {
             return Ok(committed.len());
         }
         Err(format!(
-            "groups {committed:?} were committed where {welcome:?} had to be; not committed: {failed:?}"
+            "groups {committed:?} were committed where {welcome:?} had to be; not committed: {dropped:?}"
         ))
     }
 
