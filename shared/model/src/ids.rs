@@ -75,6 +75,10 @@ number_id! {
     SequenceNumber(i64)
 }
 number_id! {
+    /// The id of a row in a table of format version 3 (specification, *Row Lineage*).
+    RowId(i64)
+}
+number_id! {
     /// An Iceberg schema of one table.
     SchemaId(i32)
 }

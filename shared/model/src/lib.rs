@@ -14,7 +14,7 @@ mod units;
 pub use bucket::{BucketCount, BucketId, bucket_of_database, bucket_of_table};
 pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
-    SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
+    RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
 };
 pub use outcome::{GroupResult, Inspection, ProcessOutcome, RewriteFailure, RewriteFailureKind};
 pub use plan::{

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId,
+    Bytes, MetadataLocation, ProcessId, RowId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
+    TableId,
 };
 
 /// The state of a table that a plan was made on.
@@ -33,6 +34,10 @@ pub struct InputFile {
     pub rows: Rows,
     /// Its data sequence number.
     pub sequence_number: SequenceNumber,
+    /// The id of its first row, inherited where its manifest entry has none: rows that store no id of their own have
+    /// this one plus their position. `None` before format version 3, and until the first commit after an upgrade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_row_id: Option<RowId>,
     /// Which of [`Group::deletes`] may apply to it, by index.
     pub deletes: Vec<u32>,
 }
@@ -213,8 +218,6 @@ pub enum LeftAloneReason {
     },
     /// The files, or delete files that apply to them, are encrypted.
     Encrypted,
-    /// The table is of format version 3: a rewrite would have to keep the id of each row.
-    RowLineage,
     /// The table's property `icepress.enabled` is `false`.
     Disabled,
 }
@@ -236,10 +239,6 @@ impl fmt::Display for LeftAloneReason {
                 write!(f, "its files are {format}, and only Parquet is rewritten")
             }
             Self::Encrypted => f.write_str("its files are encrypted"),
-            Self::RowLineage => f.write_str(
-                "the table is of format version 3: a rewrite would have to keep the id of each row, \
-                 which is not done yet",
-            ),
             Self::Disabled => f.write_str("the table's property icepress.enabled is false"),
         }
     }

@@ -18,6 +18,8 @@ pub(crate) struct Candidate {
     pub(crate) deletes: u64,
     /// Whether its deletes alone make it worth rewriting.
     pub(crate) for_deletes: bool,
+    /// Whether its rows have ids (format version 3).
+    pub(crate) has_row_ids: bool,
 }
 
 /// Candidates of one partition to be rewritten together.
@@ -29,11 +31,25 @@ pub(crate) struct PackedGroup {
     pub(crate) reason: GroupReason,
 }
 
-/// Packs candidates one after the other, each group as full as it may get, and keeps the groups that are worth it.
+/// Packs candidates into groups and keeps those that are worth it.
+///
+/// Files whose rows have ids never share a group with files whose rows have none: one new file would hold rows whose
+/// ids are written down beside rows that get theirs at the commit. (Only a writer that forgot ids leaves both in one
+/// table: the first commit after an upgrade gives ids to all.)
+pub(crate) fn pack(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGroup> {
+    let (with_ids, without): (Vec<_>, Vec<_>) = candidates
+        .iter()
+        .partition(|candidate| candidate.has_row_ids);
+    let mut groups = pack_alike(&with_ids, options);
+    groups.extend(pack_alike(&without, options));
+    groups
+}
+
+/// Packs candidates one after the other, each group as full as it may get.
 ///
 /// Neighbours stay together: a writer that works along time or key leaves files that don't overlap, and mixing them
 /// would make every reader of one range open them all.
-pub(crate) fn pack(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGroup> {
+fn pack_alike(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGroup> {
     let mut groups = Vec::new();
     let mut start = 0;
     while start < candidates.len() {

@@ -106,6 +106,7 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
             size,
             deletes,
             for_deletes,
+            has_row_ids: entry.first_row_id().is_some(),
         };
         rewritable.push((candidate, wrong_size || for_deletes || options.force));
     }

@@ -64,8 +64,6 @@ pub fn refusal(
     let options = options.for_table(table, metadata.properties())?;
     Ok(if !options.enabled {
         Some(LeftAloneReason::Disabled)
-    } else if metadata.format_version() == FormatVersion::V3 {
-        Some(LeftAloneReason::RowLineage)
     } else {
         None
     })
@@ -393,6 +391,7 @@ fn write_group(context: &Context<'_>, packed: &PackedGroup, mut group: Group) ->
             size: entry.size,
             rows: entry.rows,
             sequence_number: entry.sequence_number,
+            first_row_id: entry.first_row_id(),
             deletes,
         });
     }

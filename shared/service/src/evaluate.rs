@@ -74,12 +74,7 @@ pub(crate) async fn all_files(
 
 /// Why a plan leaves the whole table alone until a person changes something, if it does.
 pub(crate) fn refusal(plan: &TablePlan) -> Option<String> {
-    let whole_table = |reason: &LeftAloneReason| {
-        matches!(
-            reason,
-            LeftAloneReason::Disabled | LeftAloneReason::RowLineage
-        )
-    };
+    let whole_table = |reason: &LeftAloneReason| matches!(reason, LeftAloneReason::Disabled);
     if !plan.groups.is_empty() {
         return None;
     }

@@ -9,12 +9,14 @@ mod container;
 mod decode;
 mod encode;
 mod partition;
+mod row_ids;
 mod schema;
 
 use std::sync::Arc;
 
 use bytes::Bytes as Buffer;
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::TableId;
 use icepress_storage::Storage;
 use serde_json::Value;
@@ -27,17 +29,39 @@ pub(crate) use encode::{
     write_manifest_list, write_manifests,
 };
 pub(crate) use partition::PartitionKey;
+pub(crate) use row_ids::assign_first_row_ids;
 
 use crate::TableError;
 
 /// How many manifests are fetched and decoded at a time.
 pub(crate) const CONCURRENT_READS: usize = 24;
 
-/// The format version that manifests are written in. (Version 3 is refused before it comes to that.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// The format version that manifests are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Version {
     V1,
     V2,
+    V3,
+}
+
+impl Version {
+    /// The version of a table.
+    pub(crate) fn of(metadata: &TableMetadata) -> Self {
+        match metadata.format_version() {
+            FormatVersion::V1 => Self::V1,
+            FormatVersion::V2 => Self::V2,
+            FormatVersion::V3 => Self::V3,
+        }
+    }
+
+    /// As the headers of manifests and manifest lists have it.
+    fn text(self) -> &'static str {
+        match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+            Self::V3 => "3",
+        }
+    }
 }
 
 /// What a manifest tracks.
@@ -86,6 +110,8 @@ pub(crate) struct ManifestFile {
     pub(crate) deleted: Count,
     pub(crate) partitions: Option<Vec<FieldSummary>>,
     pub(crate) key_metadata: Option<Vec<u8>>,
+    /// What its data files without a first row id of their own count on from; `None` before format version 3.
+    pub(crate) first_row_id: Option<i64>,
 }
 
 impl ManifestFile {
@@ -129,6 +155,8 @@ pub(crate) struct TrackedFile {
     pub(crate) partition: PartitionKey,
     pub(crate) rows: u64,
     pub(crate) size: u64,
+    /// The id of a data file's first row, inherited where its entry has none.
+    pub(crate) first_row_id: Option<i64>,
     /// The one data file that a delete file is about, where it says so.
     pub(crate) referenced_data_file: Option<String>,
     /// Where a vector lies in its file: offset and length. Together with the path that is what tells vectors apart.
@@ -141,6 +169,12 @@ impl TrackedFile {
     /// What tells one delete file from another: several vectors share a Puffin file.
     pub(crate) fn identity(&self) -> (&str, Option<i64>) {
         (&self.path, self.blob.map(|(offset, _)| offset))
+    }
+
+    /// The bytes that are its own: of a file with many vectors, each has a part.
+    pub(crate) fn own_bytes(&self) -> u64 {
+        let part = self.blob.and_then(|(_, length)| u64::try_from(length).ok());
+        part.filter(|_| self.is_vector()).unwrap_or(self.size)
     }
 
     /// Whether this is a vector, and not a file of position deletes.
@@ -160,7 +194,7 @@ pub(crate) struct Manifest {
 
 /// Reads the manifest list at `location`.
 ///
-/// Fails where it can't be fetched, or is no manifest list of version 1 or 2.
+/// Fails where it can't be fetched, or is no manifest list.
 pub(crate) async fn read_manifest_list(
     storage: &dyn Storage,
     table: &TableId,

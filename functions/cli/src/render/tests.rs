@@ -57,6 +57,7 @@ mod plans {
             size: Bytes::mebibytes(1),
             rows: Rows(10),
             sequence_number: SequenceNumber(1),
+            first_row_id: None,
             deletes: Vec::new(),
         };
         Group {

@@ -184,6 +184,7 @@ impl TestTable {
             size: Bytes(std::fs::metadata(path).unwrap().len()),
             rows: Rows(rows),
             sequence_number: SequenceNumber(sequence),
+            first_row_id: None,
             deletes: Vec::new(),
         });
     }
@@ -386,6 +387,7 @@ impl TestTable {
                     size: Bytes(entry.file_size_in_bytes()),
                     rows: Rows(entry.record_count()),
                     sequence_number: SequenceNumber(100),
+                    first_row_id: None,
                     deletes: Vec::new(),
                 })
                 .collect(),

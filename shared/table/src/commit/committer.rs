@@ -14,7 +14,7 @@ use super::{
     cleanup::unneeded_deletes,
     find::committed_before,
     live::{Place, Reader},
-    produce::{Ingredients, Prepared, discard, version},
+    produce::{Ingredients, Prepared, discard},
     unused::unused_outputs,
     validate::Validation,
 };
@@ -141,7 +141,6 @@ impl Committer<'_> {
         checked: &mut HashSet<String>,
     ) -> Result<Tried, CommitFailure> {
         let storage = &self.context.storage;
-        version(self.table, &loaded.metadata)?;
         let live = reader.read(loaded).await?;
         let validation = Validation {
             storage,

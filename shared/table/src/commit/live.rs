@@ -44,7 +44,7 @@ impl Totals {
     pub(super) fn add(&mut self, file: &TrackedFile) {
         self.files += 1;
         self.rows += file.rows;
-        self.bytes += file.size;
+        self.bytes += file.own_bytes();
     }
 }
 
@@ -83,7 +83,9 @@ pub(super) struct LiveTable {
 pub(super) struct Reader {
     storage: Arc<dyn Storage>,
     inputs: HashSet<String>,
-    seen: HashMap<String, Kept>,
+    /// By path and first row id, which a manifest has from its list: the first commit after an upgrade to format version
+    /// 3 gives one to manifests that are older.
+    seen: HashMap<(String, Option<i64>), Kept>,
 }
 
 impl Reader {
@@ -106,7 +108,7 @@ impl Reader {
         }
         let unseen: Vec<ManifestFile> = listed
             .iter()
-            .filter(|file| !self.seen.contains_key(&file.path))
+            .filter(|file| !self.seen.contains_key(&cache_key(file)))
             .cloned()
             .collect();
         let inputs = &self.inputs;
@@ -115,7 +117,7 @@ impl Reader {
         })
         .await?;
         for (file, kept) in unseen.into_iter().zip(read) {
-            self.seen.insert(file.path, kept);
+            self.seen.insert(cache_key(&file), kept);
         }
         let mut live = LiveTable {
             manifests: Vec::with_capacity(listed.len()),
@@ -123,7 +125,7 @@ impl Reader {
             inputs: HashMap::new(),
         };
         for mut file in listed {
-            let Some(kept) = self.seen.get(&file.path).cloned() else {
+            let Some(kept) = self.seen.get(&cache_key(&file)).cloned() else {
                 continue;
             };
             fill_counts(&mut file, kept.counted());
@@ -134,6 +136,10 @@ impl Reader {
         }
         Ok(live)
     }
+}
+
+fn cache_key(file: &ManifestFile) -> (String, Option<i64>) {
+    (file.path.clone(), file.first_row_id)
 }
 
 fn keep(manifest: Manifest, inputs: &HashSet<String>) -> Kept {

@@ -13,12 +13,12 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::{
     TableRequirement, TableUpdate,
     spec::{
-        FormatVersion, MAIN_BRANCH, Operation, Snapshot, SnapshotReference, SnapshotRetention,
-        Summary, TableMetadata,
+        MAIN_BRANCH, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
+        TableMetadata,
     },
 };
 use icepress_catalog::{LoadedTable, TableChange};
-use icepress_model::{BaseState, ProcessId, SnapshotId, TableId, ambient::Ambient};
+use icepress_model::{BaseState, ProcessId, SnapshotId, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
 
 use serde::Deserialize as _;
@@ -32,7 +32,8 @@ use crate::{
     TableError,
     manifests::{
         AvroError, Compression, Content, ManifestFile, ManifestHeader, ManifestPart,
-        ManifestSettings, NewEntry, Version, write_manifest_list, write_manifests,
+        ManifestSettings, NewEntry, Version, assign_first_row_ids, write_manifest_list,
+        write_manifests,
     },
 };
 
@@ -66,18 +67,6 @@ pub(super) struct Ingredients<'a> {
     pub(super) unneeded: &'a HashSet<Place>,
 }
 
-/// The version to write, for a table that we maintain.
-pub(super) fn version(table: &TableId, metadata: &TableMetadata) -> Result<Version, TableError> {
-    match metadata.format_version() {
-        FormatVersion::V1 => Ok(Version::V1),
-        FormatVersion::V2 => Ok(Version::V2),
-        FormatVersion::V3 => Err(TableError::Unsupported {
-            table: table.clone(),
-            message: "format version 3 is not rewritten: its row lineage would be lost".to_owned(),
-        }),
-    }
-}
-
 impl Ingredients<'_> {
     /// Writes manifests and manifest list. On failure what was written is deleted again, as far as that is allowed.
     pub(super) async fn prepare(&self) -> Result<Prepared, TableError> {
@@ -96,7 +85,7 @@ impl Ingredients<'_> {
         while snapshot_id == 0 || metadata.snapshot_by_id(snapshot_id).is_some() {
             snapshot_id = self.ambient.snapshot_id();
         }
-        let version = version(&self.loaded.table, metadata)?;
+        let version = Version::of(metadata);
         let target = properties.get("commit.manifest.target-size-bytes");
         let settings = ManifestSettings {
             version,
@@ -107,7 +96,7 @@ impl Ingredients<'_> {
             snapshot_id,
             sequence_number: match version {
                 Version::V1 => 0,
-                Version::V2 => metadata.next_sequence_number(),
+                Version::V2 | Version::V3 => metadata.next_sequence_number(),
             },
         };
         let folder = match properties.get("write.metadata.path") {
@@ -131,6 +120,7 @@ impl Ingredients<'_> {
             }
         }
         manifests.extend(untouched.into_iter().cloned());
+        let row_range = self.assign_row_ids(version, &mut manifests)?;
         let list = format!("{folder}/snap-{snapshot_id}-{}-{id}.avro", self.attempt);
         let parent = metadata.current_snapshot();
         let parent_id = parent.map(|parent| parent.snapshot_id());
@@ -147,21 +137,42 @@ impl Ingredients<'_> {
             operation: Operation::Replace,
             additional_properties: changes.properties(totals, told, self.process, &committed),
         };
-        let snapshot = Snapshot::builder()
+        let builder = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
             .with_parent_snapshot_id(parent_id)
             .with_sequence_number(settings.sequence_number)
             .with_timestamp_ms(self.timestamp())
             .with_manifest_list(list)
             .with_summary(summary)
-            .with_schema_id(metadata.current_schema_id())
-            .build();
+            .with_schema_id(metadata.current_schema_id());
+        let snapshot = match row_range {
+            Some((first, added)) => builder.with_row_range(first, added).build(),
+            None => builder.build(),
+        };
         Ok(Prepared {
             change: self.change(snapshot)?,
             snapshot_id: SnapshotId(snapshot_id),
             removed_delete_files: changes.removed_delete_files(),
             written: std::mem::take(written),
         })
+    }
+
+    /// Gives first row ids to data manifests without (format version 3). Returns the snapshot's range: the table's next
+    /// row id, and how many were given out.
+    fn assign_row_ids(
+        &self,
+        version: Version,
+        manifests: &mut [ManifestFile],
+    ) -> Result<Option<(u64, u64)>, TableError> {
+        if version < Version::V3 {
+            return Ok(None);
+        }
+        let first = self.loaded.metadata.next_row_id();
+        let used_up = |_| self.unwritable(AvroError("its next row id is too large".to_owned()));
+        let next = i64::try_from(first).map_err(used_up)?;
+        let after =
+            assign_first_row_ids(manifests, next).map_err(|error| self.unwritable(error))?;
+        Ok(Some((first, (after - next).unsigned_abs())))
     }
 
     /// Now, but after all that the table has seen: clocks differ between writers, and a time of its own lets the

@@ -22,6 +22,7 @@ pub(super) const REMOVED_DELETE_FILES: &str = "removed-delete-files";
 pub(super) struct Changes {
     added: Totals,
     removed: [Totals; 3],
+    removed_vectors: u64,
     partitions: HashSet<PartitionKey>,
 }
 
@@ -35,6 +36,7 @@ impl Changes {
 
     pub(super) fn remove(&mut self, file: &TrackedFile) {
         self.removed[file.content as usize].add(file);
+        self.removed_vectors += u64::from(file.is_vector());
         self.touch(&file.partition);
     }
 
@@ -74,7 +76,11 @@ impl Changes {
         positive("deleted-data-files", data.files);
         positive("deleted-records", data.rows);
         positive(REMOVED_DELETE_FILES, deletes);
-        positive("removed-position-delete-files", position.files);
+        positive(
+            "removed-position-delete-files",
+            position.files - self.removed_vectors,
+        );
+        positive("removed-dvs", self.removed_vectors);
         positive("removed-position-deletes", position.rows);
         positive("removed-equality-delete-files", equality.files);
         positive("removed-equality-deletes", equality.rows);

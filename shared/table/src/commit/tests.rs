@@ -6,6 +6,7 @@ mod deletes;
 mod faults;
 mod gate;
 mod history;
+mod lineage;
 mod manifests;
 mod memory;
 mod validation;

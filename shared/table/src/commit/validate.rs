@@ -10,7 +10,7 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, stream};
 use iceberg::spec::{Operation, TableMetadata};
 use icepress_catalog::LoadedTable;
-use icepress_model::{BaseState, DeleteContent};
+use icepress_model::{BaseState, DeleteContent, RowId};
 use icepress_storage::{Storage, StorageErrorKind};
 
 use super::{
@@ -295,6 +295,13 @@ impl Validation<'_> {
             {
                 return Err(format!(
                     "{path} is another file now than the one that was read"
+                ));
+            }
+            // What was written keeps the ids that the rows had when they were read. The first commit after an upgrade
+            // to format version 3 gives ids to rows that had none.
+            if file.first_row_id != input.first_row_id.map(RowId::get) {
+                return Err(format!(
+                    "the rows of {path} have other ids now than when they were read"
                 ));
             }
             places.push(place);

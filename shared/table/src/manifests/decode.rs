@@ -9,6 +9,7 @@ use super::{
     PartitionKey, TrackedFile,
     avro::{AvroError, Cursor, Result, Scalar, Shape, broken},
     container::Container,
+    row_ids::Inheritance,
 };
 
 /// The plain values of a record, by field id.
@@ -63,7 +64,7 @@ fn is_plain(shape: &Shape) -> bool {
     }
 }
 
-/// Decodes a manifest list, of version 1 or 2 (or 3, whose further fields are left out).
+/// Decodes a manifest list, of any version.
 pub(super) fn manifest_list(file: &[u8]) -> Result<Vec<ManifestFile>> {
     let container = Container::read(file)?;
     let shape = Shape::parse(&container.schema)?;
@@ -101,6 +102,7 @@ pub(super) fn manifest_list(file: &[u8]) -> Result<Vec<ManifestFile>> {
                 deleted: plain.count(506, 514),
                 partitions,
                 key_metadata: plain.bytes(519).map(<[u8]>::to_vec),
+                first_row_id: plain.int(520),
             });
         }
     }
@@ -141,6 +143,7 @@ pub(super) fn manifest(content: &[u8], file: &ManifestFile) -> Result<Manifest> 
     let container = Container::read(content)?;
     let shape = Shape::parse(&container.schema)?;
     let header = header(&container, &shape, file)?;
+    let mut row_ids = Inheritance::new(file);
     let mut entries = Vec::new();
     let mut counted = [Count {
         files: Some(0),
@@ -166,7 +169,7 @@ pub(super) fn manifest(content: &[u8], file: &ManifestFile) -> Result<Manifest> 
                 return broken("an entry has no file");
             };
             let status = plain.required_int(0)?;
-            let tracked = tracked_file(&header, block.slice_ref(raw))?;
+            let mut tracked = tracked_file(&header, block.slice_ref(raw))?;
             let index = match status {
                 ADDED => 0,
                 EXISTING => 1,
@@ -180,6 +183,9 @@ pub(super) fn manifest(content: &[u8], file: &ManifestFile) -> Result<Manifest> 
                 .map(|rows| rows.saturating_add(tracked.rows as i64));
             if status == DELETED {
                 continue;
+            }
+            if header.content == Content::Data {
+                tracked.first_row_id = row_ids.first_of(tracked.first_row_id, tracked.rows)?;
             }
             let inherit = |own: Option<i64>| match own {
                 Some(own) => Ok(own),
@@ -266,7 +272,7 @@ fn tracked_file(header: &ManifestHeader, raw: Buffer) -> Result<TrackedFile> {
             Some(102) => {
                 partition = Some(PartitionKey::decode(header.spec_id, &field.shape, bytes)?);
             }
-            Some(id @ (100 | 101 | 103 | 104 | 134 | 143..=145)) => {
+            Some(id @ (100 | 101 | 103 | 104 | 134 | 142..=145)) => {
                 plain.0.insert(id, Cursor::new(bytes).scalar(&field.shape)?);
             }
             _ => {}
@@ -292,6 +298,7 @@ fn tracked_file(header: &ManifestHeader, raw: Buffer) -> Result<TrackedFile> {
         partition: partition.ok_or_else(|| AvroError("an entry has no partition".to_owned()))?,
         rows: unsigned(103)?,
         size: unsigned(104)?,
+        first_row_id: plain.int(142),
         referenced_data_file: plain.text(143)?,
         blob: plain.int(144).zip(plain.int(145)),
         raw: raw.clone(),

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Content, Count, Entry, ManifestFile, ManifestHeader, Version,
+    Content, Count, Entry, ManifestFile, ManifestHeader, TrackedFile, Version,
     avro::{AvroError, Cursor, Result, Shape, broken, put_bytes, put_long, transcode},
     container::{Compression, ContainerWriter},
     partition::Summaries,
@@ -185,6 +185,7 @@ impl OpenManifest {
                 deleted,
                 partitions: Some(self.summaries.finish()),
                 key_metadata: None,
+                first_row_id: None,
             },
             bytes,
         })
@@ -202,12 +203,9 @@ fn header_entries(part: &ManifestPart<'_>, settings: &ManifestSettings) -> Vec<(
     entries.push(("partition-spec".to_owned(), header.partition_spec.clone()));
     let spec_id = header.spec_id.to_string().into_bytes();
     entries.push(("partition-spec-id".to_owned(), spec_id));
-    let version: &[u8] = match settings.version {
-        Version::V1 => b"1",
-        Version::V2 => b"2",
-    };
-    entries.push(("format-version".to_owned(), version.to_vec()));
-    if settings.version == Version::V2 {
+    let version = settings.version.text().as_bytes().to_vec();
+    entries.push(("format-version".to_owned(), version));
+    if settings.version > Version::V1 {
         let content: &[u8] = match header.content {
             Content::Data => b"data",
             Content::Deletes => b"deletes",
@@ -240,17 +238,10 @@ fn put_entry(
             (2, 2, settings.snapshot_id, entry.sequence_number, own)
         }
     };
-    let put_optional = |value: Option<i64>, out: &mut Vec<u8>| match value {
-        Some(value) => {
-            put_long(1, out);
-            put_long(value, out);
-        }
-        None => put_long(0, out),
-    };
     put_long(status, out);
     match settings.version {
         Version::V1 => put_long(snapshot_id, out),
-        Version::V2 => {
+        Version::V2 | Version::V3 => {
             put_optional(Some(snapshot_id), out);
             put_optional(Some(sequence_number), out);
             put_optional(file_sequence_number, out);
@@ -260,7 +251,7 @@ fn put_entry(
         shape.fields().map(<[_]>::len),
         Ok(match settings.version {
             Version::V1 => 3,
-            Version::V2 => 5,
+            Version::V2 | Version::V3 => 5,
         })
     );
     let live_at = (kind != 2).then_some(sequence_number);
@@ -272,12 +263,21 @@ fn put_entry(
             Ok((kind, file.record_count, live_at, partition.to_vec()))
         }
         NewEntry::Existing { entry, from } | NewEntry::Deleted { entry, from } => {
-            let content = entry.file.content as i64;
-            put_tracked(&entry.file.raw, content, from, file_shape, out)?;
+            put_tracked(&entry.file, from, file_shape, out)?;
             let partition = partition_of(from, &entry.file.raw)?;
             debug_assert_eq!(from.partition_shape, header.partition_shape);
             Ok((kind, entry.file.rows as i64, live_at, partition.to_vec()))
         }
+    }
+}
+
+fn put_optional(value: Option<i64>, out: &mut Vec<u8>) {
+    match value {
+        Some(value) => {
+            put_long(1, out);
+            put_long(value, out);
+        }
+        None => put_long(0, out),
     }
 }
 
@@ -293,16 +293,16 @@ pub(crate) fn partition_of<'a>(header: &ManifestHeader, raw: &'a [u8]) -> Result
     found.ok_or_else(|| AvroError("an entry has no partition".to_owned()))
 }
 
-/// Carries a file over: field by field, by id, each as the bytes that it was.
+/// Carries a file over: field by field, by id, each as the bytes that it was. Only the first row id may be more than its
+/// entry had: what was inherited is written down, since the new manifest would hand out another.
 fn put_tracked(
-    raw: &[u8],
-    content: i64,
+    file: &TrackedFile,
     from: &ManifestHeader,
     to: &Shape,
     out: &mut Vec<u8>,
 ) -> Result<()> {
     let mut fields = Vec::with_capacity(24);
-    Cursor::new(raw).record(&from.file_shape, |field, bytes| {
+    Cursor::new(&file.raw).record(&from.file_shape, |field, bytes| {
         if let Some(id) = field.id {
             fields.push((id, field.shape.clone(), bytes));
         }
@@ -311,9 +311,10 @@ fn put_tracked(
     for field in to.fields()? {
         let source = fields.iter().find(|(id, ..)| Some(*id) == field.id);
         match (source, field.id, &field.shape) {
+            (_, Some(142), _) => put_optional(file.first_row_id, out),
             (Some((_, shape, bytes)), ..) => transcode(bytes, shape, &field.shape, out)?,
             // Version 1 has no content, and does without the block size since long.
-            (None, Some(134), _) => put_long(content, out),
+            (None, Some(134), _) => put_long(file.content as i64, out),
             (None, Some(105), _) => put_long(BLOCK_SIZE, out),
             (None, _, Shape::Union(_)) => put_long(0, out),
             (None, id, _) => return broken(format!("an entry lacks the required field {id:?}")),
@@ -402,7 +403,8 @@ fn put_metrics<T>(
     put_long(0, out);
 }
 
-/// Encodes a manifest list. Every count must be known in version 2.
+/// Encodes a manifest list. Every count must be known from version 2 on, and in version 3 every data manifest's first row
+/// id ([`super::assign_first_row_ids`]).
 pub(crate) fn write_manifest_list(
     manifests: &[ManifestFile],
     parent_snapshot_id: Option<i64>,
@@ -417,15 +419,12 @@ pub(crate) fn write_manifest_list(
         ),
         ("parent-snapshot-id".to_owned(), parent.into_bytes()),
     ];
-    if settings.version == Version::V2 {
+    if settings.version > Version::V1 {
         let number = settings.sequence_number.to_string().into_bytes();
         header.push(("sequence-number".to_owned(), number));
     }
-    let version: &[u8] = match settings.version {
-        Version::V1 => b"1",
-        Version::V2 => b"2",
-    };
-    header.push(("format-version".to_owned(), version.to_vec()));
+    let version = settings.version.text().as_bytes().to_vec();
+    header.push(("format-version".to_owned(), version));
     let json: Value = schema::manifest_list(settings.version);
     let shape = Shape::parse(&json)?;
     let mut writer = ContainerWriter::new(&json, &header, settings.compression, sync);
@@ -477,6 +476,7 @@ fn put_list_field(
         Some(512) => manifest.added.rows,
         Some(513) => manifest.existing.rows,
         Some(514) => manifest.deleted.rows,
+        Some(520) => manifest.first_row_id,
         _ => None,
     };
     match (number, shape) {

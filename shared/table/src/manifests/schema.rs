@@ -39,7 +39,7 @@ fn list(id: i32, name: &str, element_id: i32, element: &str) -> Value {
 /// has it: it depends on the partition spec, and on the schema at the time.
 pub(crate) fn manifest(version: Version, content: Content, partition: &Value) -> Value {
     let mut file = Vec::new();
-    if version == Version::V2 {
+    if version > Version::V1 {
         file.push(field(134, "content", json!("int")));
     }
     file.extend([
@@ -62,14 +62,17 @@ pub(crate) fn manifest(version: Version, content: Content, partition: &Value) ->
         optional(131, "key_metadata", json!("bytes")),
         list(132, "split_offsets", 133, "long"),
     ]);
-    if version == Version::V2 {
+    if version > Version::V1 {
         file.push(list(135, "equality_ids", 136, "int"));
     }
     file.push(optional(140, "sort_order_id", json!("int")));
-    if version == Version::V2 {
+    if version == Version::V3 {
+        file.push(optional(142, "first_row_id", json!("long")));
+    }
+    if version > Version::V1 {
         file.push(optional(143, "referenced_data_file", json!("string")));
     }
-    if version == Version::V2 && content == Content::Deletes {
+    if version == Version::V3 || (version == Version::V2 && content == Content::Deletes) {
         // Version 2 has no vectors, but where a writer put one all the same, nothing of it must get lost.
         file.push(optional(144, "content_offset", json!("long")));
         file.push(optional(145, "content_size_in_bytes", json!("long")));
@@ -81,7 +84,7 @@ pub(crate) fn manifest(version: Version, content: Content, partition: &Value) ->
             field(1, "snapshot_id", json!("long")),
             field(2, "data_file", file),
         ],
-        Version::V2 => vec![
+        Version::V2 | Version::V3 => vec![
             field(0, "status", json!("int")),
             optional(1, "snapshot_id", json!("long")),
             optional(3, "sequence_number", json!("long")),
@@ -126,7 +129,7 @@ pub(crate) fn manifest_list(version: Version) -> Value {
             optional(514, "deleted_rows_count", json!("long")),
             optional(519, "key_metadata", json!("bytes")),
         ]),
-        Version::V2 => fields.extend([
+        Version::V2 | Version::V3 => fields.extend([
             field(517, "content", json!("int")),
             field(515, "sequence_number", json!("long")),
             field(516, "min_sequence_number", json!("long")),
@@ -140,6 +143,9 @@ pub(crate) fn manifest_list(version: Version) -> Value {
             summaries,
             optional(519, "key_metadata", json!("bytes")),
         ]),
+    }
+    if version == Version::V3 {
+        fields.push(optional(520, "first_row_id", json!("long")));
     }
     json!({"type": "record", "name": "manifest_file", "fields": fields})
 }

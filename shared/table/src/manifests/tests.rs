@@ -29,6 +29,7 @@ fn listed(content: Content) -> ManifestFile {
         deleted: Count::default(),
         partitions: None,
         key_metadata: None,
+        first_row_id: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use iceberg::spec::Struct;
-use icepress_model::{Bytes, Rows, SequenceNumber, SpecId, TableId};
+use icepress_model::{Bytes, RowId, Rows, SequenceNumber, SpecId, TableId};
 use thiserror::Error;
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -28,6 +28,8 @@ pub struct NewDataFile<'a> {
     pub rows: Rows,
     /// Its data sequence number.
     pub sequence_number: SequenceNumber,
+    /// The id of its first row, where it has one.
+    pub first_row_id: Option<RowId>,
     /// Its partition's number.
     pub partition: u32,
     /// Its row groups; 0 where unknown.
@@ -113,6 +115,9 @@ impl ScanBuilder {
             size: file.size,
             rows: file.rows,
             sequence_number: file.sequence_number,
+            first_row_id: file
+                .first_row_id
+                .map_or(DataFileEntry::NO_ROW_ID, RowId::get),
             partition: file.partition,
             row_groups: file.row_groups,
             format: file.format,

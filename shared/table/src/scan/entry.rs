@@ -23,6 +23,7 @@ pub(super) struct RawEntry<'a> {
     pub(super) equality_ids: Vec<i64>,
     pub(super) encrypted: bool,
     pub(super) referenced_data_file: Option<&'a [u8]>,
+    pub(super) first_row_id: Option<i64>,
     pub(super) content_offset: Option<i64>,
     pub(super) content_size: Option<i64>,
     /// Bounds of the path column of a position delete file.
@@ -44,6 +45,7 @@ pub(super) enum EntryField {
     EqualityIds,
     KeyMetadata,
     ReferencedDataFile,
+    FirstRowId,
     ContentOffset,
     ContentSize,
     PathBound(usize),
@@ -88,6 +90,7 @@ impl EntryReader {
                 EntryField::ReferencedDataFile => {
                     entry.referenced_data_file = Some(cursor.bytes()?);
                 }
+                EntryField::FirstRowId => entry.first_row_id = Some(cursor.varint()?),
                 EntryField::ContentOffset => entry.content_offset = Some(cursor.varint()?),
                 EntryField::ContentSize => entry.content_size = Some(cursor.varint()?),
                 EntryField::PathBound(side) => cursor.items(|cursor| {
@@ -134,6 +137,7 @@ fn want(field: &Field, with_bounds: bool) -> Want<EntryField> {
         Some(132) => Want::Take(F::SplitOffsets, Layout::Integers),
         Some(135) => Want::Take(F::EqualityIds, Layout::Integers),
         Some(131) => Want::Take(F::KeyMetadata, Layout::Bytes),
+        Some(142) => Want::Take(F::FirstRowId, Layout::Integer),
         Some(143) => Want::Take(F::ReferencedDataFile, Layout::Bytes),
         Some(144) => Want::Take(F::ContentOffset, Layout::Integer),
         Some(145) => Want::Take(F::ContentSize, Layout::Integer),
@@ -157,6 +161,7 @@ fn id_by_name(name: &str) -> Option<i32> {
         "split_offsets" => 132,
         "equality_ids" => 135,
         "key_metadata" => 131,
+        "first_row_id" => 142,
         "referenced_data_file" => 143,
         "content_offset" => 144,
         "content_size_in_bytes" => 145,

@@ -15,6 +15,8 @@ pub(super) struct ListedManifest {
     pub(super) sequence_number: i64,
     /// Whether it can have live files; true where the list does not say.
     pub(super) has_live_files: bool,
+    /// What data files without a first row id of their own count on from; `None` before format version 3.
+    pub(super) first_row_id: Option<i64>,
     pub(super) encrypted: bool,
 }
 
@@ -27,6 +29,7 @@ enum ListField {
     SequenceNumber,
     AddedFiles,
     ExistingFiles,
+    FirstRowId,
     KeyMetadata,
 }
 
@@ -37,8 +40,16 @@ pub(super) fn read_manifest_list(file: &[u8]) -> Result<Vec<ListedManifest>, Avr
     let mut manifests = Vec::new();
     container.for_each(|cursor| {
         let mut path = None;
-        let mut integers = [None; 6];
-        let [length, spec_id, content, sequence_number, added, existing] = &mut integers;
+        let mut integers = [None; 7];
+        let [
+            length,
+            spec_id,
+            content,
+            sequence_number,
+            added,
+            existing,
+            first_row_id,
+        ] = &mut integers;
         let mut encrypted = false;
         projection.read(cursor, |field, _, cursor| {
             match field {
@@ -49,6 +60,7 @@ pub(super) fn read_manifest_list(file: &[u8]) -> Result<Vec<ListedManifest>, Avr
                 ListField::SequenceNumber => *sequence_number = Some(cursor.varint()?),
                 ListField::AddedFiles => *added = Some(cursor.varint()?),
                 ListField::ExistingFiles => *existing = Some(cursor.varint()?),
+                ListField::FirstRowId => *first_row_id = Some(cursor.varint()?),
                 ListField::KeyMetadata => encrypted = !cursor.bytes()?.is_empty(),
             }
             Ok(())
@@ -73,6 +85,7 @@ pub(super) fn read_manifest_list(file: &[u8]) -> Result<Vec<ListedManifest>, Avr
             },
             sequence_number: sequence_number.unwrap_or(0),
             has_live_files: !(*added == Some(0) && *existing == Some(0)),
+            first_row_id: *first_row_id,
             encrypted,
         });
         Ok(())
@@ -91,6 +104,7 @@ fn want(field: &Field) -> Want<ListField> {
         "sequence_number" => Some(515),
         "added_files_count" | "added_data_files_count" => Some(504),
         "existing_files_count" | "existing_data_files_count" => Some(505),
+        "first_row_id" => Some(520),
         "key_metadata" => Some(519),
         _ => None,
     });
@@ -102,6 +116,7 @@ fn want(field: &Field) -> Want<ListField> {
         Some(515) => Want::Take(F::SequenceNumber, Layout::Integer),
         Some(504) => Want::Take(F::AddedFiles, Layout::Integer),
         Some(505) => Want::Take(F::ExistingFiles, Layout::Integer),
+        Some(520) => Want::Take(F::FirstRowId, Layout::Integer),
         Some(519) => Want::Take(F::KeyMetadata, Layout::Bytes),
         _ => Want::Nothing,
     }

@@ -13,7 +13,9 @@ mod paths;
 
 use std::sync::Arc;
 
-use icepress_model::{Bytes, DeleteContent, DeleteFile, Rows, SequenceNumber, SnapshotId, TableId};
+use icepress_model::{
+    Bytes, DeleteContent, DeleteFile, RowId, Rows, SequenceNumber, SnapshotId, TableId,
+};
 
 pub use builder::{NewDataFile, NewDeleteFile, ScanBuilder, ScanDefect};
 pub use open::{open_snapshot, open_snapshot_at};
@@ -86,6 +88,8 @@ pub struct DataFileEntry {
     pub rows: Rows,
     /// Its data sequence number, inherited where the entry has none.
     pub sequence_number: SequenceNumber,
+    /// [`Self::NO_ROW_ID`] stands for none: an `Option` would take twice the memory.
+    first_row_id: i64,
     /// Its partition, by number in [`SnapshotScan::partitions`].
     pub partition: u32,
     /// How many split offsets it has, which for Parquet is how many row groups; 0 where the entry does not say.
@@ -94,6 +98,16 @@ pub struct DataFileEntry {
     pub format: FileFormat,
     /// Whether it is encrypted.
     pub encrypted: bool,
+}
+
+impl DataFileEntry {
+    /// Row ids are never negative.
+    const NO_ROW_ID: i64 = -1;
+
+    /// The id of its first row, inherited where the entry has none; `None` in snapshots before format version 3.
+    pub fn first_row_id(&self) -> Option<RowId> {
+        (self.first_row_id != Self::NO_ROW_ID).then_some(RowId(self.first_row_id))
+    }
 }
 
 /// What a delete file deletes.

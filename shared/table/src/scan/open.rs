@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes as Buffer;
 use futures::{StreamExt as _, stream};
 use iceberg::spec::{ManifestContentType, Snapshot, StructType, TableMetadata};
-use icepress_model::{Bytes, Rows, SequenceNumber, SnapshotId, SpecId, TableId};
+use icepress_model::{Bytes, RowId, Rows, SequenceNumber, SnapshotId, SpecId, TableId};
 use icepress_storage::Storage;
 
 use crate::{
@@ -189,6 +189,7 @@ impl Assembly {
             source.partition_type,
             container.schema(),
         )?;
+        let mut row_ids = RowIds::new(source.listed);
         container.for_each(|cursor| {
             let entry = entries.read(cursor)?;
             match entry.status {
@@ -200,7 +201,10 @@ impl Assembly {
             let partition = partitions.number(entry.partition, &mut self.partitions)?;
             let file = LiveFile::new(&entry, source.listed)?;
             match content {
-                ManifestContentType::Data => self.add_data_file(&entry, &file, partition),
+                ManifestContentType::Data => {
+                    let first_row_id = row_ids.first_of(&entry, &file)?;
+                    self.add_data_file(&entry, &file, partition, first_row_id)
+                }
                 ManifestContentType::Deletes => {
                     self.add_delete_file(&entry, &file, partition, source.global)
                 }
@@ -213,6 +217,7 @@ impl Assembly {
         entry: &RawEntry<'_>,
         file: &LiveFile<'_>,
         partition: u32,
+        first_row_id: Option<RowId>,
     ) -> Result<(), AvroError> {
         if entry.content.unwrap_or(0) != 0 {
             return Err(file.defect("is a delete file in a manifest of data files"));
@@ -222,6 +227,7 @@ impl Assembly {
             size: file.size,
             rows: file.rows,
             sequence_number: file.sequence_number,
+            first_row_id,
             partition,
             row_groups: u32::try_from(entry.split_offsets).unwrap_or(u32::MAX),
             format: file.format,
@@ -299,6 +305,46 @@ impl Assembly {
         self.builder
             .finish()
             .map_err(|defect| AvroError::corrupt(defect.to_string()))
+    }
+}
+
+/// The ids of the first rows of a manifest's data files, given out in the order of its live entries (specification,
+/// *First Row ID Inheritance*).
+struct RowIds {
+    /// What the next file without an id of its own gets; `None` where the list gives the manifest none: then its files
+    /// have none either, as Iceberg's Java reader has it.
+    next: Option<i64>,
+}
+
+impl RowIds {
+    fn new(manifest: &ListedManifest) -> Self {
+        Self {
+            next: manifest.first_row_id,
+        }
+    }
+
+    fn first_of(
+        &mut self,
+        entry: &RawEntry<'_>,
+        file: &LiveFile<'_>,
+    ) -> Result<Option<RowId>, AvroError> {
+        let Some(next) = self.next else {
+            return Ok(None);
+        };
+        let own = entry.first_row_id;
+        let first = own.unwrap_or(next);
+        let after = i64::try_from(file.rows.get())
+            .ok()
+            .and_then(|rows| first.checked_add(rows));
+        let Some(after) = after.filter(|_| first >= 0) else {
+            return Err(file.defect(&format!(
+                "has rows from the id {first} on, which is no row id"
+            )));
+        };
+        if own.is_none() {
+            self.next = Some(after);
+        }
+        Ok(Some(RowId(first)))
     }
 }
 

@@ -116,6 +116,7 @@ fn input_files(folder: &Path) -> Result<Vec<InputFile>> {
                     .to_owned(),
                 rows: Rows(data::ROWS),
                 sequence_number: SequenceNumber(1),
+                first_row_id: None,
                 deletes: Vec::new(),
             })
         })

@@ -1,6 +1,6 @@
 //! One rule a test.
 
-use icepress_model::{Bytes, GroupReason, LeftAloneReason, SpecId};
+use icepress_model::{Bytes, GroupReason, LeftAloneReason, RowId, SpecId};
 use icepress_table::scan::{DeleteKind, FileFormat};
 use serde_json::json;
 
@@ -191,17 +191,38 @@ fn files_that_can_not_be_rewritten_are_named_with_the_reason() {
 }
 
 #[test]
-fn tables_of_version_3_and_disabled_ones_are_left_alone() {
+fn disabled_tables_are_left_alone() {
     let mut world = World::new();
     for _ in 0..5 {
         world.add(1, 10);
     }
-    world.version = iceberg::spec::FormatVersion::V3;
-    assert_eq!(left(&world), [LeftAloneReason::RowLineage]);
     let off = ("icepress.enabled".to_owned(), "false".to_owned());
     world.properties.extend([off]);
     assert_eq!(left(&world), [LeftAloneReason::Disabled]);
     assert!(world.plan().groups.is_empty() && !world.plan().follow_up);
+}
+
+/// A group with both would write down the ids of some rows and leave the others to the commit.
+#[test]
+fn c23_files_with_and_without_row_ids_are_never_rewritten_together() {
+    let mut world = World::new();
+    world.version = iceberg::spec::FormatVersion::V3;
+    for number in 0..12 {
+        world.add(1, 10);
+        let file = world.data.last_mut().unwrap();
+        file.first_row_id = (number % 2 == 0).then_some(RowId(number * 100));
+    }
+    let groups = world.plan().groups;
+    assert_eq!(groups.len(), 2);
+    for (group, with_ids) in groups.iter().zip([true, false]) {
+        assert_eq!(group.inputs.len(), 6);
+        let mut inputs = group.inputs.iter();
+        assert!(inputs.all(|input| input.first_row_id.is_some() == with_ids));
+    }
+    assert_eq!(groups[0].inputs[1].first_row_id, Some(RowId(200)));
+    // Three of a kind are too few, though there are six files.
+    world.data.truncate(6);
+    assert!(world.plan().groups.is_empty());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use iceberg::spec::{
     Struct, TableMetadata, TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
 };
 use icepress_model::{
-    Bytes, MetadataLocation, Rows, SequenceNumber, SnapshotId, SpecId, TablePlan,
+    Bytes, MetadataLocation, RowId, Rows, SequenceNumber, SnapshotId, SpecId, TablePlan,
 };
 use icepress_table::{
     delete_index::DeleteIndex,
@@ -25,6 +25,7 @@ pub(super) struct Data {
     pub(super) size: u64,
     pub(super) rows: u64,
     pub(super) sequence_number: i64,
+    pub(super) first_row_id: Option<RowId>,
     pub(super) partition: i32,
     pub(super) format: FileFormat,
     pub(super) encrypted: bool,
@@ -79,6 +80,7 @@ impl World {
             size,
             rows: 100,
             sequence_number: self.sequence_number,
+            first_row_id: None,
             partition,
             format: FileFormat::Parquet,
             encrypted: false,
@@ -149,6 +151,7 @@ impl World {
                     size: Bytes(file.size),
                     rows: Rows(file.rows),
                     sequence_number: SequenceNumber(file.sequence_number),
+                    first_row_id: file.first_row_id,
                     partition: number[&file.partition],
                     row_groups: 1,
                     format: file.format,
@@ -247,6 +250,7 @@ impl World {
                     size,
                     rows,
                     sequence_number: starting,
+                    first_row_id: None,
                     partition,
                     format: FileFormat::Parquet,
                     encrypted: false,

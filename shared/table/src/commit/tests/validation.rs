@@ -9,7 +9,7 @@ use iceberg::{
 use icepress_model::{Rows, SnapshotId};
 
 use super::world::{Foreign, World, data, file, set_main};
-use crate::{TableError, commit::CommitFailure};
+use crate::commit::CommitFailure;
 
 async fn two_files() -> World {
     let world = World::new(FormatVersion::V2);
@@ -19,7 +19,7 @@ async fn two_files() -> World {
     world
 }
 
-fn reason(failure: CommitFailure) -> String {
+pub(super) fn reason(failure: CommitFailure) -> String {
     match failure {
         CommitFailure::NothingLeft { dropped, .. } => {
             let reasons: Vec<String> = dropped.into_iter().map(|group| group.reason).collect();
@@ -295,23 +295,6 @@ async fn an_unknown_schema_or_spec_refuses_the_group() {
     group.group.spec_id.0 = 9;
     let failure = world.run(&world.base(), vec![group]).await.unwrap_err();
     assert!(reason(failure).contains("no partition spec 9"));
-}
-
-#[tokio::test]
-async fn format_version_3_is_refused_with_the_reason() {
-    let world = two_files().await;
-    let base = world.base();
-    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
-    let format_version = FormatVersion::V3;
-    world
-        .change(vec![TableUpdate::UpgradeFormatVersion { format_version }])
-        .await;
-    match world.run(&base, vec![group]).await.unwrap_err() {
-        CommitFailure::Table(TableError::Unsupported { message, .. }) => {
-            assert!(message.contains("row lineage"));
-        }
-        other => panic!("{other}"),
-    }
 }
 
 #[tokio::test]

@@ -12,17 +12,18 @@ use iceberg::{
     spec::{
         DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal,
         MAIN_BRANCH, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestList,
-        ManifestListWriter, ManifestStatus, ManifestWriterBuilder, NestedField, Operation,
-        PartitionSpec, PrimitiveType, Schema, Snapshot, SnapshotReference, SnapshotRetention,
-        SortOrder, Struct, Summary, TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
+        ManifestListWriter, ManifestStatus, ManifestWriter, ManifestWriterBuilder, NestedField,
+        Operation, PartitionSpec, PrimitiveType, Schema, Snapshot, SnapshotReference,
+        SnapshotRetention, SortOrder, Struct, Summary, TableMetadata, TableMetadataBuilder,
+        Transform, Type, UnboundPartitionSpec, deserialize_data_file_from_json,
         serialize_data_file_to_json,
     },
 };
 use icepress_catalog::{Catalog as _, CommitToken, LoadedTable, TableChange};
 use icepress_model::{
     BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult, InputFile,
-    Inspection, MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
-    TableId, ambient::Ambient,
+    Inspection, MetadataLocation, ProcessId, RowId, Rows, SchemaId, SequenceNumber, SnapshotId,
+    SpecId, TableId, ambient::Ambient,
 };
 use icepress_storage::Storage as _;
 use parquet::{
@@ -243,11 +244,11 @@ impl World {
             let at = location();
             let spec = metadata.partition_spec_by_id(spec_id).unwrap();
             let builder = builder(&io, &at, snapshot_id, metadata.current_schema(), spec);
-            let mut writer = match (metadata.format_version(), is_data) {
-                (FormatVersion::V1, _) => builder.build_v1(),
-                (_, true) => builder.build_v2_data(),
-                (_, false) => builder.build_v2_deletes(),
+            let content = match is_data {
+                true => ManifestContentType::Data,
+                false => ManifestContentType::Deletes,
             };
+            let mut writer = build(builder, metadata.format_version(), content);
             for file in files {
                 writer
                     .add_file(file, foreign.sequence_number.unwrap_or(-1))
@@ -256,6 +257,7 @@ impl World {
             manifests.push(writer.write_manifest_file().await.unwrap());
             self.copy(&io, &at).await;
         }
+        let row_ids = self.row_ids().await;
         for (manifest, entries) in self.manifests_of(&base).await {
             let is_hit = entries
                 .iter()
@@ -269,13 +271,10 @@ impl World {
                 .partition_spec_by_id(manifest.partition_spec_id)
                 .unwrap();
             let builder = builder(&io, &at, snapshot_id, metadata.current_schema(), spec);
-            let mut writer = match (metadata.format_version(), manifest.content) {
-                (FormatVersion::V1, _) => builder.build_v1(),
-                (_, ManifestContentType::Data) => builder.build_v2_data(),
-                (_, ManifestContentType::Deletes) => builder.build_v2_deletes(),
-            };
+            let mut writer = build(builder, metadata.format_version(), manifest.content);
             for entry in entries {
-                let file = entry.data_file().clone();
+                let row_id = row_ids.get(entry.file_path()).copied().flatten();
+                let file = with_row_id(entry.data_file(), row_id, spec, metadata);
                 let number = entry.sequence_number().unwrap();
                 if foreign.removed.iter().any(|path| path == file.file_path()) {
                     writer
@@ -296,12 +295,17 @@ impl World {
         let parent = metadata.current_snapshot_id();
         let mut writer = match metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(output, snapshot_id, parent),
-            _ => ManifestListWriter::v2(output, snapshot_id, parent, number),
+            FormatVersion::V2 => ManifestListWriter::v2(output, snapshot_id, parent, number),
+            FormatVersion::V3 => {
+                let next = Some(metadata.next_row_id());
+                ManifestListWriter::v3(output, snapshot_id, parent, number, next)
+            }
         };
         writer.add_manifests(manifests.into_iter()).unwrap();
+        let given = writer.next_row_id();
         writer.close().await.unwrap();
         self.copy(&io, &list).await;
-        let snapshot = Snapshot::builder()
+        let builder = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
             .with_parent_snapshot_id(parent)
             .with_sequence_number(number)
@@ -311,8 +315,12 @@ impl World {
                 operation: Operation::Overwrite,
                 additional_properties: HashMap::new(),
             })
-            .with_schema_id(metadata.current_schema_id())
-            .build();
+            .with_schema_id(metadata.current_schema_id());
+        let first = metadata.next_row_id();
+        let snapshot = match given {
+            Some(next) => builder.with_row_range(first, next - first).build(),
+            None => builder.build(),
+        };
         let updates = vec![TableUpdate::AddSnapshot { snapshot }, set_main(snapshot_id)];
         self.change(updates).await;
     }
@@ -382,6 +390,43 @@ impl World {
         manifests
     }
 
+    /// The id of each live data file's first row, inherited here by the letter of the specification.
+    pub(crate) async fn row_ids(&self) -> BTreeMap<String, Option<i64>> {
+        let mut ids = BTreeMap::new();
+        for (file, entries) in self.manifests_of(&self.loaded()).await {
+            let mut next = file.first_row_id.map(|id| id as i64);
+            for entry in entries {
+                if file.content == ManifestContentType::Deletes {
+                    continue;
+                }
+                let own = entry.data_file().first_row_id().filter(|_| next.is_some());
+                ids.insert(entry.file_path().to_owned(), own.or(next));
+                if own.is_none() {
+                    next = next.map(|next| next + entry.record_count() as i64);
+                }
+            }
+        }
+        ids
+    }
+
+    /// Status, path and first row id of all entries of a manifest, as they stand there.
+    pub(crate) async fn entries_of(
+        &self,
+        file: &ManifestFile,
+    ) -> Vec<(ManifestStatus, String, Option<i64>)> {
+        let bytes = self.storage.read(&file.manifest_path).await.unwrap();
+        let (entries, _) = Manifest::parse_avro(&bytes).unwrap().into_parts();
+        let entries = entries.iter().map(|entry| {
+            let file = entry.data_file();
+            (
+                entry.status(),
+                entry.file_path().to_owned(),
+                file.first_row_id(),
+            )
+        });
+        entries.collect()
+    }
+
     /// Live data files, and live delete files, sorted.
     pub(crate) async fn live(&self) -> (Vec<Seen>, Vec<Seen>) {
         let mut data = Vec::new();
@@ -434,6 +479,7 @@ impl World {
     ) -> FinishedGroup {
         let loaded = self.loaded();
         let manifests = self.manifests_of(&loaded).await;
+        let row_ids = self.row_ids().await;
         let live = || {
             manifests
                 .iter()
@@ -494,6 +540,7 @@ impl World {
                 size: Bytes(entry.file_size_in_bytes()),
                 rows: Rows(entry.record_count()),
                 sequence_number: SequenceNumber(entry.sequence_number.unwrap()),
+                first_row_id: row_ids[*path].map(RowId),
                 deletes: (0..group.deletes.len() as u32).collect(),
             });
         }
@@ -575,6 +622,48 @@ fn builder(
 ) -> ManifestWriterBuilder {
     let output = io.new_output(at).unwrap();
     ManifestWriterBuilder::new(output, Some(snapshot_id), Arc::clone(schema), spec.clone())
+}
+
+fn build(
+    builder: ManifestWriterBuilder,
+    version: FormatVersion,
+    content: ManifestContentType,
+) -> ManifestWriter {
+    match (version, content) {
+        (FormatVersion::V1, _) => builder.build_v1(),
+        (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+        (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+        (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+        (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
+    }
+}
+
+/// The file with a first row id: the crate's builder has no setter.
+fn with_row_id(
+    file: &DataFile,
+    row_id: Option<i64>,
+    spec: &PartitionSpec,
+    metadata: &TableMetadata,
+) -> DataFile {
+    let schema = metadata.current_schema();
+    let partition = spec.partition_type(schema).unwrap();
+    let json = serialize_data_file_to_json(file.clone(), &partition, FormatVersion::V3).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    json["first_row_id"] = serde_json::json!(row_id);
+    let spec_id = spec.spec_id();
+    deserialize_data_file_from_json(&json.to_string(), spec_id, &partition, schema).unwrap()
+}
+
+/// A deletion vector of `path`: a part of a Puffin file.
+pub(crate) fn vector(puffin: &str, region: &str, path: &str, offset: i64) -> DataFile {
+    file(puffin, region, 1)
+        .content(DataContentType::PositionDeletes)
+        .file_format(DataFileFormat::Puffin)
+        .referenced_data_file(Some(path.to_owned()))
+        .content_offset(Some(offset))
+        .content_size_in_bytes(Some(40))
+        .build()
+        .unwrap()
 }
 
 /// A data file of `rows` rows in `region`, with a tenth of its names null.

@@ -174,6 +174,7 @@ proptest! {
             spec_id: 0,
             content: ManifestContentType::Data,
             sequence_number: 1,
+            first_row_id: None,
             has_live_files: true,
             encrypted: false,
         };
