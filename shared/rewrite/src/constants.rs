@@ -1,4 +1,5 @@
-//! Values that come from a partition instead of a file: columns that data files may leave out.
+//! Values that come from a partition, or from a column's default, instead of a file: columns that data files may leave
+//! out.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,7 +10,7 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 use iceberg::spec::{
-    Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
+    Literal, NestedField, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
 };
 
 use crate::{
@@ -61,6 +62,19 @@ pub(crate) fn partition_constants(
         constants.insert(field.source_id, array);
     }
     Ok(constants)
+}
+
+/// The one-row array of a field's `initial-default`, of the field's type.
+pub(crate) fn default_value(field: &NestedField, default: &Literal) -> Result<ArrayRef> {
+    let wanted = arrow_type(&field.field_type)?;
+    constant(default, &field.field_type)
+        .and_then(|array| promoted(&array, &wanted))
+        .ok_or_else(|| {
+            unsupported(format!(
+                "column '{}' has the default value {default:?}, which is no {}",
+                field.name, field.field_type
+            ))
+        })
 }
 
 fn promoted(array: &ArrayRef, wanted: &DataType) -> Option<ArrayRef> {

@@ -15,6 +15,7 @@ use crate::{
     constants::partition_constants,
     deletes::{DeletedPositions, EqualityDeletes, Tables, input_source},
     failure::{Result, corrupt, unsupported},
+    lineage::{lineage, lineage_fields},
     memory::Shares,
     read::{Batch, Batches, Reading, Scan},
 };
@@ -22,7 +23,7 @@ use crate::{
 /// Rows of one batch that are left once deletes are applied.
 #[derive(Debug)]
 pub(crate) struct LiveRows {
-    /// The table's columns.
+    /// The table's columns; behind them, from format version 3 on, row id and sequence number of each row.
     pub(crate) columns: Vec<ArrayRef>,
     /// How many rows.
     pub(crate) rows: usize,
@@ -45,8 +46,10 @@ pub(crate) struct GroupReader<'a> {
     context: &'a RewriteContext,
     group: &'a Group,
     shares: Shares,
-    /// How many of the columns read are the table's; the others are keys only.
+    /// How many of the columns read are the table's. Behind them come those that are keys only, then those of lineage.
     columns: usize,
+    /// How many columns are row lineage.
+    lineage: usize,
     positions: DeletedPositions,
     equality: EqualityDeletes,
     scan: Scan,
@@ -91,6 +94,8 @@ impl<'a> GroupReader<'a> {
         let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
         let mut targets = current.fields().to_vec();
         targets.extend(equality.extra.iter().cloned());
+        let lineage = lineage_fields(metadata, current)?;
+        targets.extend(lineage.iter().cloned());
         let partition = partition_of(metadata, group)?;
         let types: Vec<Type> = partition_type(metadata, group.spec_id)
             .map_err(unsupported)?
@@ -126,6 +131,7 @@ impl<'a> GroupReader<'a> {
             group,
             shares,
             columns: current.fields().len(),
+            lineage: lineage.len(),
             positions,
             counts: GroupCounts {
                 passes: equality.passes,
@@ -180,8 +186,12 @@ impl<'a> GroupReader<'a> {
         let left = self.group.input_bytes().get().saturating_sub(done);
         let kept = self.kept(input, &batch)?;
         let rows = batch.rows;
-        let mut columns = batch.columns;
+        let (first_row, mut columns) = (batch.first_row, batch.columns);
+        let stored = columns.split_off(columns.len() - self.lineage);
         columns.truncate(self.columns);
+        if self.lineage > 0 {
+            columns.extend(lineage(&stored, first_row, &self.group.inputs[input])?);
+        }
         let Some(kept) = kept else {
             return Ok(LiveRows {
                 columns,

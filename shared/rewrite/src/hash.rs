@@ -37,6 +37,12 @@ pub struct RowsHash {
     /// The wrapping sum of their hashes.
     #[serde(with = "as_hex")]
     pub hash: u128,
+    /// Rows that have a row id: none before format version 3, all from the first commit in it on.
+    #[serde(default)]
+    pub identified: Rows,
+    /// The wrapping sum of their hashes together with row id and last updated sequence number.
+    #[serde(with = "as_hex", default)]
+    pub lineage: u128,
 }
 
 impl fmt::Display for RowsHash {
@@ -67,7 +73,17 @@ impl RowsHash {
         Self {
             rows: self.rows + other.rows,
             hash: self.hash.wrapping_add(other.hash),
+            identified: self.identified + other.identified,
+            lineage: self.lineage.wrapping_add(other.lineage),
         }
+    }
+
+    /// Whether these rows are the rows of `before`: the same values, and where all of them had row ids, the same ids and
+    /// the same last updates. Rows that had no ids may have got some.
+    pub fn is_same_as(&self, before: &Self) -> bool {
+        let had_ids = before.rows > Rows::ZERO && before.identified == before.rows;
+        let keeps_ids = self.identified == before.identified && self.lineage == before.lineage;
+        self.rows == before.rows && self.hash == before.hash && (!had_ids || keeps_ids)
     }
 }
 
@@ -85,10 +101,21 @@ pub(crate) async fn hash(
     for group in groups {
         let mut reader = GroupReader::open(context, metadata, &schema, group).await?;
         while let Some(live) = reader.next().await? {
+            let lineage = live.columns.get(fields.len()..).unwrap_or_default();
             for row in 0..live.rows {
                 row_bytes.clear();
                 write_fields(&mut row_bytes, fields, &live.columns, row)?;
                 sum.hash = sum.hash.wrapping_add(xxh3_128(&row_bytes));
+                if let [ids, numbers] = lineage
+                    && ids.is_valid(row)
+                {
+                    for column in [ids, numbers] {
+                        let value = column.as_primitive::<Int64Type>().value(row);
+                        row_bytes.extend_from_slice(&value.to_le_bytes());
+                    }
+                    sum.lineage = sum.lineage.wrapping_add(xxh3_128(&row_bytes));
+                    sum.identified += Rows(1);
+                }
             }
             sum.rows += Rows(live.rows as u64);
         }

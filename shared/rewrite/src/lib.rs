@@ -11,6 +11,7 @@ mod deletes;
 mod failure;
 mod group;
 mod hash;
+mod lineage;
 mod memory;
 mod project;
 mod read;

@@ -3,6 +3,7 @@
 mod deletes;
 mod evolution;
 mod failures;
+mod lineage;
 pub(crate) mod noting;
 mod output;
 mod shapes;

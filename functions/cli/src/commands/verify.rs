@@ -34,16 +34,17 @@ pub(super) async fn verify(
     let document = json!({
         "table": name.to_string(),
         "same": verified.same(),
+        "same_values": verified.same_values(),
         "snapshot": later,
         "against": earlier,
     });
     output.print(&document, || {
         let header = ["", "snapshot", "rows", "hash of the rows"];
         let rows = vec![later.cells("checked"), earlier.cells("against")];
-        let verdict = if verified.same() {
-            "the rows are the same"
-        } else {
-            "THE ROWS DIFFER"
+        let verdict = match (verified.same(), verified.same_values()) {
+            (true, _) => "the rows are the same",
+            (false, true) => "THE ROWS HAVE OTHER IDS OR SEQUENCE NUMBERS (row lineage)",
+            (false, false) => "THE ROWS DIFFER",
         };
         format!("{}\n{name}: {verdict}", table(&header, &[1, 2], rows))
     })?;

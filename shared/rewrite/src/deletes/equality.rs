@@ -231,8 +231,9 @@ impl EqualityDeletes {
     /// that no file has, so that the places of the others stay what they are.
     fn key_reading(&self, tables: &Tables<'_>, data: &Arc<Reading>) -> Reading {
         let current = tables.current.fields().len();
+        let extra = current..current + self.extra.len();
         let needed = |index: usize| {
-            index >= current
+            extra.contains(&index)
                 || self
                     .joins
                     .iter()

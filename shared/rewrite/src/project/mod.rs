@@ -1,8 +1,8 @@
 //! What of a file is read, and how it becomes columns of the table: by field id, at any depth.
 //!
 //! A [`Projection`] is made once a file. It knows which leaves to read, and turns what the Parquet reader decodes into
-//! the columns asked for: renamed, reordered, promoted, with NULL where the file has nothing, and with the
-//! partition's value where an identity-partition column was left out (specification, *Column Projection*).
+//! the columns asked for: renamed, reordered, promoted, with its default or NULL where the file has nothing, and with
+//! the partition's value where an identity-partition column was left out (specification, *Column Projection*).
 
 mod tree;
 
@@ -19,6 +19,7 @@ use parquet::{basic::Type as PhysicalType, schema::types::SchemaDescriptor};
 pub(crate) use tree::{FileColumn, file_columns};
 
 use crate::{
+    constants::default_value,
     convert::{LeafConversion, leaf_conversion},
     failure::{Result, corrupt, unsupported},
     schema::{arrow_field, arrow_fields, arrow_type},
@@ -34,7 +35,7 @@ pub(crate) struct Projection {
     pub(crate) leaves: Vec<usize>,
     /// The Arrow schema to decode with, where the one derived from the file does not do.
     pub(crate) hints: Option<Fields>,
-    /// Fields asked for that the file lacks, and that no constant stands in for.
+    /// Fields asked for that the file lacks, and that no partition value stands in for.
     pub(crate) absent: Vec<i32>,
     columns: Vec<Column>,
 }
@@ -207,11 +208,10 @@ impl Builder<'_> {
         if let Some(constant) = self.constants.get(&target.id) {
             return Ok(Made::Constant(Arc::clone(constant)));
         }
-        if target.initial_default.is_some() {
-            return Err(unsupported(format!(
-                "column '{}' has a default value, and {} lacks it: defaults of format version 3 are not rewritten",
-                target.name, self.path
-            )));
+        // What a file was written without has the value that the column began with (format version 3).
+        if let Some(default) = &target.initial_default {
+            self.absent.borrow_mut().push(target.id);
+            return Ok(Made::Constant(default_value(target, default)?));
         }
         if let Type::Struct(fields) = target.field_type.as_ref()
             && ((target.required && source.is_some()) || self.has_constant(&target.field_type))

@@ -149,6 +149,14 @@ impl TestTable {
         }
     }
 
+    /// The same table as format version 3.
+    pub(crate) fn upgraded(mut self) -> Self {
+        let builder = self.metadata.clone().into_builder(None);
+        let upgraded = builder.upgrade_format_version(FormatVersion::V3).unwrap();
+        self.metadata = upgraded.build().unwrap().metadata;
+        self
+    }
+
     /// Where the next file goes.
     pub(crate) fn next_path(&mut self, ending: &str) -> String {
         self.files += 1;

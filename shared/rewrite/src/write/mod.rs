@@ -17,6 +17,7 @@ use parquet::schema::types::{SchemaDescriptor, TypePtr};
 
 use crate::{
     failure::{Result, from_write, unsupported},
+    lineage::lineage_fields,
     memory::Shares,
     schema::{arrow_fields, parquet_schema},
 };
@@ -79,9 +80,12 @@ pub(crate) struct Written {
 }
 
 impl Output {
-    /// Prepares for rows of `context.schema`. Nothing is written before the first row comes.
+    /// Prepares for rows of `context.schema`, with their lineage where the table has it. Nothing is written before the first row comes.
     pub(crate) fn new(context: OutputContext<'_>) -> Result<Self> {
-        let fields = context.schema.as_struct().fields();
+        let own = context.schema.as_struct();
+        let mut fields = own.fields().to_vec();
+        fields.extend(lineage_fields(context.metadata, own)?);
+        let fields = &fields;
         let parquet_schema = parquet_schema(fields)?;
         let properties = context.metadata.properties();
         let settings = parquet_settings(

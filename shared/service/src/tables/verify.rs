@@ -3,7 +3,7 @@
 use iceberg::spec::{Operation, SnapshotRef, TableMetadata};
 use icepress_catalog::LoadedTable;
 use icepress_model::{Rows, SchemaId, SnapshotId, TableId};
-use icepress_rewrite::{RewriteContext, hash_rows};
+use icepress_rewrite::{RewriteContext, RowsHash, hash_rows};
 use icepress_table::PROCESS_ID;
 use std::sync::Arc;
 use thiserror::Error;
@@ -43,6 +43,21 @@ pub struct SnapshotRows {
     pub rows: Rows,
     /// The sum of their hashes: the same for the same rows in any order.
     pub hash: u128,
+    /// How many of them have a row id (format version 3).
+    pub identified: Rows,
+    /// The sum of their hashes with row id and last updated sequence number.
+    pub lineage: u128,
+}
+
+impl SnapshotRows {
+    fn hashed(&self) -> RowsHash {
+        RowsHash {
+            rows: self.rows,
+            hash: self.hash,
+            identified: self.identified,
+            lineage: self.lineage,
+        }
+    }
 }
 
 /// Two snapshots side by side.
@@ -55,8 +70,13 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether the rows are the same.
+    /// Whether the rows are the same, and where the earlier ones had row ids, these too.
     pub fn same(&self) -> bool {
+        self.snapshot.hashed().is_same_as(&self.against.hashed())
+    }
+
+    /// Whether the rows have the same values, whatever their ids.
+    pub fn same_values(&self) -> bool {
         self.snapshot.rows == self.against.rows && self.snapshot.hash == self.against.hash
     }
 }
@@ -149,5 +169,7 @@ async fn rows_of(
         snapshot: SnapshotId(snapshot.snapshot_id()),
         rows: total.rows,
         hash: total.hash,
+        identified: total.identified,
+        lineage: total.lineage,
     })
 }
