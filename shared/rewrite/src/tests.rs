@@ -1,5 +1,6 @@
 //! The engine as a whole, on real Parquet files in a temporary folder, compared row by row with plain models.
 
+mod defaults;
 mod deletes;
 mod evolution;
 mod failures;

@@ -316,7 +316,7 @@ fn an_equality_delete_without_its_key_column_is_corrupt() {
 }
 
 /// How many passes the equality deletes of a table take.
-fn passes(table: &TestTable) -> u64 {
+pub(super) fn passes(table: &TestTable) -> u64 {
     let context = table.context();
     let schema = table.metadata.current_schema();
     let reader = GroupReader::open(&context, &table.metadata, schema, &table.group);
