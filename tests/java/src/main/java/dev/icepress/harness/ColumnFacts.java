@@ -51,7 +51,7 @@ final class ColumnFacts {
         nans++;
         return;
       }
-      Object plain = internal(value);
+      Object plain = internal(value, field.type());
       Comparator<Object> order = order(field.type());
       if (min == null || order.compare(plain, min) < 0) {
         min = plain;
@@ -136,6 +136,18 @@ final class ColumnFacts {
         leaves.get(field.fieldId()).hidden++;
       }
     }
+  }
+
+  /** The value of a column as Iceberg's bounds and partition tuples carry it. */
+  static Object internal(Object value, Type type) {
+    if (type.typeId() == Type.TypeID.TIMESTAMP_NANO) {
+      if (value instanceof LocalDateTime t) {
+        return DateTimeUtil.nanosFromTimestamp(t);
+      } else if (value instanceof OffsetDateTime t) {
+        return DateTimeUtil.nanosFromTimestamptz(t);
+      }
+    }
+    return internal(value);
   }
 
   /** The value as Iceberg's bounds and partition tuples carry it. */

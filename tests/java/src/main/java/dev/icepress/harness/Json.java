@@ -23,6 +23,8 @@ import org.apache.iceberg.data.Record;
 final class Json {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
+  private static final LocalDateTime EPOCH = LocalDateTime.ofEpochSecond(0, 0, ZoneOffset.UTC);
+
   private Json() {}
 
   static String text(Object value) {
@@ -56,7 +58,10 @@ final class Json {
     } else if (value instanceof LocalTime t) {
       return t.toNanoOfDay() / 1000;
     } else if (value instanceof LocalDateTime t) {
-      return ChronoUnit.MICROS.between(LocalDateTime.ofEpochSecond(0, 0, ZoneOffset.UTC), t);
+      // What is finer than microseconds stands apart, so that values that both types have look alike.
+      int rest = t.getNano() % 1000;
+      long micros = ChronoUnit.MICROS.between(EPOCH, t.minusNanos(rest));
+      return rest == 0 ? (Object) micros : micros + "+" + rest + "ns";
     } else if (value instanceof OffsetDateTime t) {
       return plain(t.withOffsetSameInstant(ZoneOffset.UTC).toLocalDateTime());
     } else if (value instanceof byte[] b) {

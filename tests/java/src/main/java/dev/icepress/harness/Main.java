@@ -36,10 +36,10 @@ public final class Main {
         """
         harness COMMAND --db FILE --warehouse DIR [--catalog NAME] [OPTION…]
           write  [--seed N] [--only NAME,…] [--schema-version V0|V1]   make the tables
-          rows   --out DIR [--table NS.NAME]                           one JSON line a row, DIR/NS.NAME.jsonl
+          rows   --out DIR [--table NS.NAME] [--lineage yes]           one JSON line a row, DIR/NS.NAME.jsonl
           check  [--table NS.NAME] [--schema current|any]              one JSON line a table: what is wrong with it
           damage --table NS.NAME --kind KIND                           append a file whose manifest entry lies
-          writer --table NS.NAME --kind append|position|equality --commits N --from ID   a concurrent writer
+          writer --table NS.NAME --kind append|position|equality|vector --commits N --from ID   a concurrent writer
           rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there""");
     System.exit(2);
   }

@@ -11,6 +11,7 @@ import java.util.Random;
 import org.apache.iceberg.AppendFiles;
 import org.apache.iceberg.DataFile;
 import org.apache.iceberg.DeleteFile;
+import org.apache.iceberg.FileContent;
 import org.apache.iceberg.FileFormat;
 import org.apache.iceberg.FileScanTask;
 import org.apache.iceberg.PartitionKey;
@@ -19,6 +20,7 @@ import org.apache.iceberg.RowDelta;
 import org.apache.iceberg.Schema;
 import org.apache.iceberg.StructLike;
 import org.apache.iceberg.Table;
+import org.apache.iceberg.data.BaseDeleteLoader;
 import org.apache.iceberg.data.GenericFileWriterFactory;
 import org.apache.iceberg.data.GenericRecord;
 import org.apache.iceberg.data.IcebergGenerics;
@@ -184,11 +186,17 @@ final class Maker {
     return files;
   }
 
-  /** A deletion vector for each live data file (format v3), all in as few Puffin files as the writer makes. */
+  /**
+   * A deletion vector for each live data file (format v3), all in as few Puffin files as the writer makes. What was
+   * deleted before by position goes into it, and its file goes, as the specification wants.
+   */
   Maker deleteByVector(double share) {
+    Map<String, List<DeleteFile>> before = positionDeletes();
+    BaseDeleteLoader loader = new BaseDeleteLoader(file -> table.io().newInputFile(file.location()));
     BaseDVFileWriter writer =
         new BaseDVFileWriter(
-            OutputFileFactory.builderFor(table, ++writers, 1).format(FileFormat.PUFFIN).build(), path -> null);
+            OutputFileFactory.builderFor(table, ++writers, 1).format(FileFormat.PUFFIN).build(),
+            path -> before.containsKey(path) ? loader.loadPositionDeletes(before.get(path), path) : null);
     try (writer) {
       for (DataFile file : liveFiles()) {
         for (long pos = 0; pos < file.recordCount(); pos++) {
@@ -202,8 +210,27 @@ final class Maker {
     }
     RowDelta delta = table.newRowDelta();
     writer.result().deleteFiles().forEach(delta::addDeletes);
-    delta.commit();
+    writer.result().rewrittenDeleteFiles().forEach(delta::removeDeletes);
+    delta.validateFromSnapshot(table.currentSnapshot().snapshotId()).commit();
     return this;
+  }
+
+  /** Position delete files and vectors of each live data file. */
+  private Map<String, List<DeleteFile>> positionDeletes() {
+    Map<String, List<DeleteFile>> deletes = new LinkedHashMap<>();
+    table.refresh();
+    try (CloseableIterable<FileScanTask> tasks = table.newScan().planFiles()) {
+      for (FileScanTask task : tasks) {
+        for (DeleteFile file : task.deletes()) {
+          if (file.content() == FileContent.POSITION_DELETES) {
+            deletes.computeIfAbsent(task.file().location(), path -> new ArrayList<>()).add(file);
+          }
+        }
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return deletes;
   }
 
   List<DataFile> liveFiles() {

@@ -93,6 +93,12 @@ final class RandomRows {
         LocalDateTime at = LocalDateTime.ofEpochSecond(seconds(), random.nextInt(1_000_000) * 1000, ZoneOffset.UTC);
         yield ((Types.TimestampType) type).shouldAdjustToUTC() ? OffsetDateTime.of(at, ZoneOffset.UTC) : at;
       }
+      case TIMESTAMP_NANO -> {
+        LocalDateTime at = LocalDateTime.ofEpochSecond(seconds(), random.nextInt(1_000_000_000), ZoneOffset.UTC);
+        yield ((Types.TimestampNanoType) type).shouldAdjustToUTC() ? OffsetDateTime.of(at, ZoneOffset.UTC) : at;
+      }
+      // No value but NULL, or none that the generic writer takes.
+      case UNKNOWN, VARIANT -> null;
       case STRING -> string();
       case UUID -> new UUID(random.nextLong(), random.nextLong());
       case FIXED -> bytes(((Types.FixedType) type).length());

@@ -13,11 +13,15 @@ import org.apache.iceberg.data.Record;
 import org.apache.iceberg.io.CloseableIterable;
 import org.apache.iceberg.jdbc.JdbcCatalog;
 
-/** {@code rows}: every row of a table's current snapshot as Java's generic reader sees it. One summary line a table. */
+/**
+ * {@code rows}: every row of a table's current snapshot as Java's generic reader sees it, or with {@code --lineage yes}
+ * with its row id and last updated sequence number behind. One summary line a table.
+ */
 final class RowsCommand {
   private RowsCommand() {}
 
   static void run(Main.Options options) throws IOException {
+    boolean lineage = options.get("lineage", "no").equals("yes");
     Path out = Path.of(options.get("out"));
     Files.createDirectories(out);
     try (JdbcCatalog catalog = Catalogs.open(options)) {
@@ -25,7 +29,7 @@ final class RowsCommand {
         Map<String, Object> summary = new LinkedHashMap<>();
         summary.put("table", name.toString());
         try {
-          summary.put("rows", write(catalog.loadTable(name), out.resolve(name + ".jsonl")));
+          summary.put("rows", write(catalog.loadTable(name), out.resolve(name + ".jsonl"), lineage));
         } catch (Exception e) {
           summary.put("error", e.toString());
         }
@@ -34,8 +38,18 @@ final class RowsCommand {
     }
   }
 
-  private static long write(Table table, Path file) throws IOException {
+  private static long write(Table table, Path file, boolean lineage) throws IOException {
     long count = 0;
+    if (lineage) {
+      try (BufferedWriter writer = Files.newBufferedWriter(file)) {
+        for (Record record : Lineage.read(table, null)) {
+          writer.write(Json.row(record, record.size()));
+          writer.newLine();
+          count++;
+        }
+      }
+      return count;
+    }
     // Where position deletes apply, Java's reader leaves its own position column at the end of the row.
     int columns = table.schema().columns().size();
     try (CloseableIterable<Record> records = IcebergGenerics.read(table).build();

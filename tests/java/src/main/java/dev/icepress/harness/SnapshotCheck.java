@@ -7,10 +7,13 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import org.apache.iceberg.ContentFile;
 import org.apache.iceberg.FileContent;
 import org.apache.iceberg.LiveEntries;
 import org.apache.iceberg.LiveEntries.Entry;
+import org.apache.iceberg.HasTableOperations;
+import org.apache.iceberg.ManifestContent;
 import org.apache.iceberg.ManifestFile;
 import org.apache.iceberg.PartitionField;
 import org.apache.iceberg.PartitionSpec;
@@ -52,6 +55,9 @@ final class SnapshotCheck {
         }
       }
     }
+    if (snapshot.firstRowId() != null) {
+      lineage(snapshot);
+    }
     for (String total : List.of("total-records", "total-data-files", "total-delete-files", "total-position-deletes", "total-equality-deletes", "total-files-size")) {
       String said = snapshot.summary().get(total);
       if (said != null) {
@@ -59,6 +65,44 @@ final class SnapshotCheck {
       } else if ("replace".equals(snapshot.operation())) {
         findings.problem("snapshot %d (replace) has no %s", snapshot.snapshotId(), total);
       }
+    }
+  }
+
+  /** Format v3: every file has row ids, none twice, none that the table may give out again; one vector a data file. */
+  private void lineage(Snapshot snapshot) throws IOException {
+    long next = ((HasTableOperations) table).operations().current().nextRowId();
+    String name = "snapshot " + snapshot.snapshotId();
+    if (snapshot.addedRows() == null || snapshot.firstRowId() + snapshot.addedRows() > next) {
+      findings.problem("%s gave out %s row ids from %d on, the table's next is %d", name, snapshot.addedRows(), snapshot.firstRowId(), next);
+    }
+    for (ManifestFile manifest : snapshot.allManifests(table.io())) {
+      boolean data = manifest.content() == ManifestContent.DATA;
+      if (data == (manifest.firstRowId() == null)) {
+        findings.problem("%s: manifest %s has first row id %s", name, manifest.path(), manifest.firstRowId());
+      }
+    }
+    TreeMap<Long, ContentFile<?>> starts = new TreeMap<>();
+    Set<String> vectors = new HashSet<>();
+    for (Entry entry : entries(snapshot)) {
+      ContentFile<?> file = entry.file();
+      if (!entry.live()) {
+        continue;
+      } else if (file instanceof org.apache.iceberg.DeleteFile delete) {
+        if (delete.format() == org.apache.iceberg.FileFormat.PUFFIN && !vectors.add(delete.referencedDataFile())) {
+          findings.problem("%s: %s has two live vectors", name, delete.referencedDataFile());
+        }
+      } else if (file.firstRowId() == null || file.firstRowId() + file.recordCount() > next) {
+        findings.problem("%s: %s has first row id %s, the table's next is %d", name, file.location(), file.firstRowId(), next);
+      } else {
+        starts.put(file.firstRowId(), file);
+      }
+    }
+    long end = 0;
+    for (ContentFile<?> file : starts.values()) {
+      if (file.firstRowId() < end) {
+        findings.problem("%s: %s begins with row id %d, which another file has", name, file.location(), file.firstRowId());
+      }
+      end = Math.max(end, file.firstRowId() + file.recordCount());
     }
   }
 
