@@ -55,6 +55,14 @@ pub enum CatalogError {
         #[source]
         source: StorageError,
     },
+    /// The table is valid, and has what can't be maintained: a column of a type that is not known here, say.
+    #[error("table {table}: {message}")]
+    Unsupported {
+        /// The table.
+        table: TableId,
+        /// What it has.
+        message: String,
+    },
     /// The table's metadata file is not valid, or of a version that we don't know.
     #[error("table {table}: metadata file {location}: {message}")]
     MetadataInvalid {

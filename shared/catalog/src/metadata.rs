@@ -19,6 +19,9 @@ use crate::{CatalogError, CommitError, LoadedTable, TableChange};
 
 mod change;
 mod json;
+mod readable;
+
+use readable::Unreadable;
 
 /// Compresses metadata files: `none` (the default) or `gzip`.
 const COMPRESSION: &str = "write.metadata.compression-codec";
@@ -46,16 +49,25 @@ pub async fn read_metadata(
     parse_metadata(table, location, &content)
 }
 
-/// The metadata that `json`, a metadata file's content without compression, describes. `location` is for errors.
+/// The metadata that `json`, a metadata file's content, describes. `location` is for errors.
+///
+/// Fails with `Unsupported` where the table is valid and has what can't be maintained, such as a column of a type that is
+/// not known here.
 pub fn parse_metadata(
     table: &TableId,
     location: &MetadataLocation,
     json: &[u8],
 ) -> Result<TableMetadata, CatalogError> {
-    json::parse(json).map_err(|message| CatalogError::MetadataInvalid {
-        table: table.clone(),
-        location: location.to_string(),
-        message,
+    json::parse(json).map_err(|unreadable| match unreadable {
+        Unreadable::Invalid(message) => CatalogError::MetadataInvalid {
+            table: table.clone(),
+            location: location.to_string(),
+            message,
+        },
+        Unreadable::Unsupported(message) => CatalogError::Unsupported {
+            table: table.clone(),
+            message,
+        },
     })
 }
 
@@ -192,7 +204,7 @@ async fn write(
     };
     let json = serde_json::to_vec(json).map_err(|error| invalid(error.to_string()))?;
     // What readers will see; it also proves that they can.
-    let metadata = json::parse(&json).map_err(invalid)?;
+    let metadata = json::parse(&json).map_err(|unreadable| invalid(unreadable.message()))?;
     let folder = metadata_folder(&metadata);
     let codec = metadata.properties().get(COMPRESSION).map(String::as_str);
     let (content, extension) = match codec.unwrap_or("none") {

@@ -98,6 +98,7 @@ pub(crate) fn conclusion_of_plan(plan: &TablePlan) -> String {
         "left-alone": named,
         "left-alone-partitions": plan.left_alone.len(),
         "follow-up": plan.follow_up,
+        "refused": refusal(plan),
     })
     .to_string()
 }
@@ -107,8 +108,22 @@ pub(crate) fn conclusion_of_failure(message: &str) -> String {
     json!({ "failure": message }).to_string()
 }
 
+/// A table that is left alone until a person changes something, as the JSON that stands in the table's row.
+pub(crate) fn conclusion_of_refusal(reason: &str) -> String {
+    json!({ "refused": reason }).to_string()
+}
+
 /// The failure that a row's conclusion tells of, if it is one.
 pub(crate) fn failure_of_conclusion(conclusion: &str) -> Option<String> {
+    text_of_conclusion(conclusion, "failure")
+}
+
+/// Why the table is left alone, if a row's conclusion says that it is.
+pub(crate) fn refusal_of_conclusion(conclusion: &str) -> Option<String> {
+    text_of_conclusion(conclusion, "refused")
+}
+
+fn text_of_conclusion(conclusion: &str, key: &str) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(conclusion).ok()?;
-    Some(json.get("failure")?.as_str()?.to_owned())
+    Some(json.get(key)?.as_str()?.to_owned())
 }

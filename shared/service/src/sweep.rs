@@ -229,14 +229,14 @@ async fn conclude_failure(
             return context.store.conclude(lease, row, &conclusion).await;
         }
         EvaluateError::Table(TableError::Unsupported { .. })
-        | EvaluateError::Catalog(CatalogError::NotIceberg(_)) => {
+        | EvaluateError::Catalog(CatalogError::NotIceberg(_) | CatalogError::Unsupported { .. }) => {
             context.tell(Event::Refused {
                 table: row.table.clone(),
                 reason: message.clone(),
             });
             let conclusion = Conclusion {
                 evaluated_location: row.due_location.clone(),
-                text: evaluate::conclusion_of_failure(&message),
+                text: evaluate::conclusion_of_refusal(&message),
                 next_due_at: None,
                 failures: 0,
             };

@@ -20,15 +20,15 @@ beside that. With --no-run, TABLE has \"table\", \"story\" and \"rows\".";
 
 pub(super) const TABLES: &str = "\
 JSON (with --json): {\"tables\": [TABLE…]}, where TABLE is
-  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"settled\", \"metadata_location\", \"health\", \"files\",
-   \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null}
+  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"refused\" | \"settled\", \"metadata_location\", \"health\", \"files\",
+   \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null, \"refused\": TEXT or null}
 with sizes and health as they were when Icepress last looked or wrote, and null before that.";
 
 pub(super) const PLAN: &str = "\
 JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\"}, where
 GROUP is
   {\"spec_id\", \"partition\", \"partition_name\", \"reason\", \"inputs\": [{\"path\", \"size\", \"rows\", \"sequence_number\",
-   \"deletes\": [INDEX…]}…], \"deletes\": [{\"content\", \"path\", \"size\", \"rows\", \"sequence_number\",
+   \"first_row_id\" (format version 3), \"deletes\": [INDEX…]}…], \"deletes\": [{\"content\", \"path\", \"size\", \"rows\", \"sequence_number\",
    \"referenced_data_file\"}…], \"target_file_size\"}
 and PARTITION is
   {\"spec_id\", \"partition_name\", \"files\", \"bytes\", \"reason\"}.";
@@ -38,8 +38,9 @@ JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in 
 where PROCESS is {\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first.";
 
 pub(super) const VERIFY: &str = "\
-JSON (with --json): {\"table\", \"same\": true or false, \"snapshot\": ROWS, \"against\": ROWS}, where ROWS is
+JSON (with --json): {\"table\", \"same\": true or false, \"same_values\": true or false, \"snapshot\": ROWS, \"against\": ROWS}, where ROWS is
   {\"id\", \"rows\", \"hash\"}; a hash is 32 hexadecimal digits, the same for the same rows in any order and any files.
+Rows are the same when they have the same values and, in tables of format version 3, the same row ids and last updates.
 The exit code is 1 where the rows differ.";
 
 pub(super) const PROCESSES: &str = "\

@@ -21,6 +21,8 @@ pub(crate) enum State {
     Working,
     /// The last tries failed; it waits for the next.
     Failing,
+    /// Left alone for a reason that only a person can change.
+    Refused,
     /// Looked at, and nothing is due.
     Settled,
 }
@@ -37,6 +39,7 @@ pub(crate) struct Known {
     delete_files: Option<u64>,
     failures: u32,
     failure: Option<String>,
+    refused: Option<String>,
 }
 
 impl Known {
@@ -51,9 +54,15 @@ impl Known {
             .and_then(|row| row.conclusion.as_deref())
             .and_then(|text| serde_json::from_str(text).ok());
         let number = |path: &str| concluded.as_ref()?.pointer(path)?.as_u64();
+        let text = |path: &str| Some(concluded.as_ref()?.pointer(path)?.as_str()?.to_owned());
+        let refused = text("/refused");
+        let state = match state(listed, row, now) {
+            State::Settled if refused.is_some() => State::Refused,
+            state => state,
+        };
         Self {
             table: table.to_string(),
-            state: state(listed, row, now),
+            state,
             metadata_location: listed.cloned(),
             health: concluded
                 .as_ref()
@@ -62,9 +71,8 @@ impl Known {
             bytes: number("/totals/data_bytes").map(Bytes),
             delete_files: number("/totals/delete_files"),
             failures: row.map_or(0, |row| row.failures),
-            failure: concluded
-                .as_ref()
-                .and_then(|value| Some(value.pointer("/failure")?.as_str()?.to_owned())),
+            failure: text("/failure"),
+            refused,
         }
     }
 
@@ -91,10 +99,13 @@ impl Known {
         ]
     }
 
-    /// The line about its last failure, if the last look at it failed.
+    /// The line about its last failure, if the last look at it failed, or about why it is left alone.
     pub(crate) fn failure_line(&self) -> Option<String> {
-        let failure = self.failure.as_ref()?;
-        Some(format!("{} failed: {failure}", self.table))
+        match (&self.failure, &self.refused) {
+            (Some(failure), _) => Some(format!("{} failed: {failure}", self.table)),
+            (None, Some(reason)) => Some(format!("{} is left alone: {reason}", self.table)),
+            (None, None) => None,
+        }
     }
 
     /// One or two lines for an explanation.
@@ -105,6 +116,9 @@ impl Known {
                 "{} in a row, the last: {failure}\n",
                 counted(u64::from(self.failures), "failure")
             ));
+        }
+        if let Some(reason) = &self.refused {
+            text.push_str(&format!("left alone: {reason}\n"));
         }
         text
     }
@@ -136,6 +150,7 @@ fn word(state: State) -> &'static str {
         State::Due => "due",
         State::Working => "working",
         State::Failing => "failing",
+        State::Refused => "refused",
         State::Settled => "settled",
     }
 }
@@ -146,6 +161,7 @@ fn sentence(state: State) -> &'static str {
         State::Due => "due: the next run looks at it",
         State::Working => "a process is under way",
         State::Failing => "it failed, and is tried again later",
+        State::Refused => "refused: it is left alone until it changes",
         State::Settled => "settled: nothing is done until it changes",
     }
 }

@@ -173,6 +173,16 @@ mod knowledge {
         };
         assert_eq!(known(failing)["state"], "failing");
         assert_eq!(known(failing)["failure"], "no access");
+        let refused = |row: &mut TableRow| {
+            row.conclusion = Some(json!({ "refused": "of a type that nobody knows" }).to_string());
+        };
+        assert_eq!(known(refused)["state"], "refused");
+        assert_eq!(known(refused)["refused"], "of a type that nobody knows");
+        let moved = known(|row| {
+            refused(row);
+            row.evaluated_location = None;
+        });
+        assert_eq!(moved["state"], "due");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::TimestampMs;
 use serde_json::Value;
+
+use super::readable::{Unreadable, lost_default, number_old_snapshots, unknown_type};
 
 /// How large a metadata file may be when decompressed, whatever its size.
 const MOST_DECOMPRESSED: usize = 64 << 20;
@@ -33,25 +35,54 @@ pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
     Ok(json)
 }
 
-/// Reads a metadata file's content; the error is a message for people.
-pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, String> {
-    let json = decompressed(content)?;
-    serde_json::from_slice(&json).map_err(|error| {
-        // The error of the whole says only that no version's form fits.
-        match serde_json::from_slice::<Value>(&json) {
-            Err(error) => format!("it is not valid JSON: {error}"),
-            Ok(value) => match value.get("format-version") {
-                Some(version) if !matches!(version.as_u64(), Some(1..=3)) => {
-                    format!("its format version is {version}: only 1, 2 and 3 are known")
-                }
-                Some(version) => {
-                    let why = first_line_of(&error.to_string());
-                    format!("it is not valid metadata of format version {version}: {why}")
-                }
-                None => "it has no format-version".to_owned(),
-            },
+/// Reads a metadata file's content.
+pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, Unreadable> {
+    let json = decompressed(content).map_err(Unreadable::Invalid)?;
+    let error = match serde_json::from_slice::<TableMetadata>(&json) {
+        Ok(metadata) => return with_all_defaults(&json, metadata),
+        Err(error) => error,
+    };
+    let mut value: Value = serde_json::from_slice(&json)
+        .map_err(|error| Unreadable::Invalid(format!("it is not valid JSON: {error}")))?;
+    // The error of the whole says only that no version's form fits.
+    let version = match value.get("format-version") {
+        Some(version) if !matches!(version.as_u64(), Some(1..=3)) => {
+            return Err(Unreadable::Invalid(format!(
+                "its format version is {version}: only 1, 2 and 3 are known"
+            )));
         }
-    })
+        Some(version) => version.clone(),
+        None => return Err(Unreadable::Invalid("it has no format-version".to_owned())),
+    };
+    if let Some(unsupported) = unknown_type(&value) {
+        return Err(unsupported);
+    }
+    let mut why = error;
+    if number_old_snapshots(&mut value) {
+        match serde_json::from_value::<TableMetadata>(value) {
+            Ok(metadata) => return with_all_defaults(&json, metadata),
+            Err(error) => why = error,
+        }
+    }
+    let why = first_line_of(&why.to_string());
+    Err(Unreadable::Invalid(format!(
+        "it is not valid metadata of format version {version}: {why}"
+    )))
+}
+
+/// The metadata, unless a default value got lost when it was read.
+fn with_all_defaults(json: &[u8], metadata: TableMetadata) -> Result<TableMetadata, Unreadable> {
+    if metadata.format_version() < FormatVersion::V3 {
+        return Ok(metadata);
+    }
+    let text = String::from_utf8_lossy(json);
+    if !text.contains("-default\"") {
+        return Ok(metadata);
+    }
+    let lost = serde_json::from_str(&text)
+        .ok()
+        .and_then(|value| lost_default(&value, &metadata));
+    lost.map_or(Ok(metadata), Err)
 }
 
 /// The crate's words without the schemas and stacks that it prints after them.

@@ -114,11 +114,15 @@ impl Collector {
         let seen = std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
         let errors =
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
-        let waiting = waiting(context).await;
+        let standing = standing(context).await;
         let mut tables = Vec::with_capacity(seen.len());
         for (table, mut seen) in seen {
             if !seen.committed && seen.failed.is_none() && seen.refused.is_none() {
-                seen.failed = waiting.get(&table).cloned();
+                match standing.get(&table) {
+                    Some(Standing::Waits(reason)) => seen.failed = Some(reason.clone()),
+                    Some(Standing::Refused(reason)) => seen.refused = Some(reason.clone()),
+                    None => {}
+                }
             }
             tables.push(report_of(context, table, seen).await);
         }
@@ -142,13 +146,28 @@ impl Collector {
     }
 }
 
-/// Tables that failed before and wait until they are tried again, with why: nothing was done about them, and all is not
-/// well.
-async fn waiting(context: &Context) -> BTreeMap<TableId, String> {
-    let mut waiting = BTreeMap::new();
+/// Why nothing is done about a table that did not change.
+#[derive(Debug)]
+enum Standing {
+    /// It failed before and waits until it is tried again: all is not well.
+    Waits(String),
+    /// It is left alone until a person changes something.
+    Refused(String),
+}
+
+/// Tables about which nothing is done for a reason that an earlier run found.
+async fn standing(context: &Context) -> BTreeMap<TableId, Standing> {
+    let mut standing = BTreeMap::new();
     for bucket in context.settings.buckets.all() {
         let rows = context.store.tables(bucket).await.unwrap_or_default();
-        for row in rows.into_iter().flatten().filter(|row| row.failures > 0) {
+        for row in rows.into_iter().flatten() {
+            if row.failures == 0 {
+                let conclusion = row.conclusion.as_deref();
+                if let Some(reason) = conclusion.and_then(evaluate::refusal_of_conclusion) {
+                    standing.insert(row.table, Standing::Refused(reason));
+                }
+                continue;
+            }
             let failure = row
                 .conclusion
                 .as_deref()
@@ -158,10 +177,10 @@ async fn waiting(context: &Context) -> BTreeMap<TableId, String> {
                 "it failed {} times in a row and waits before it is tried again: {failure}",
                 row.failures
             );
-            waiting.insert(row.table, reason);
+            standing.insert(row.table, Standing::Waits(reason));
         }
     }
-    waiting
+    standing
 }
 
 async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport {

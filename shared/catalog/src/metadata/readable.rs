@@ -1,0 +1,167 @@
+//! Valid metadata that the `iceberg` crate (0.10.1) does not take in as it is.
+//!
+//! * Types that it does not know make it refuse the whole table, in words that say nothing of them.
+//! * Defaults that it can't read it drops without a word; what is written next would lack them for good.
+//! * From format version 3 on it wants a sequence number with each snapshot, which those of version 1 have not, and
+//!   Java does not write where it is 0.
+
+use iceberg::spec::TableMetadata;
+use serde_json::Value;
+
+/// Metadata that can't be used; the text is for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is damaged, or of a version that nobody knew when this was written.
+    Invalid(String),
+    /// It is valid, and holds what we can't maintain: the table is left alone.
+    Unsupported(String),
+}
+
+impl Unreadable {
+    /// The text.
+    pub(super) fn message(self) -> String {
+        match self {
+            Self::Invalid(message) | Self::Unsupported(message) => message,
+        }
+    }
+}
+
+/// Gives snapshots without a sequence number 0, what they had as snapshots of version 1. Says whether there were any.
+pub(super) fn number_old_snapshots(metadata: &mut Value) -> bool {
+    let snapshots = metadata.get_mut("snapshots").and_then(Value::as_array_mut);
+    let mut found = false;
+    for snapshot in snapshots.into_iter().flatten() {
+        if let Some(snapshot) = snapshot.as_object_mut()
+            && !snapshot.contains_key("sequence-number")
+        {
+            snapshot.insert("sequence-number".to_owned(), Value::from(0));
+            found = true;
+        }
+    }
+    found
+}
+
+/// The first column of a type that the crate does not know.
+pub(super) fn unknown_type(metadata: &Value) -> Option<Unreadable> {
+    let mut found = None;
+    for_each_column(metadata, &mut |column| {
+        if found.is_none()
+            && let Some(name) = column.kind.as_str()
+            && !is_known(name)
+        {
+            found = Some(Unreadable::Unsupported(format!(
+                "column '{}' is of type {name}, which can't be rewritten: the table is left alone",
+                column.name
+            )));
+        }
+    });
+    found
+}
+
+/// The first column with a default value that `parsed` has lost.
+pub(super) fn lost_default(metadata: &Value, parsed: &TableMetadata) -> Option<Unreadable> {
+    let mut found = None;
+    for_each_column(metadata, &mut |column| {
+        let held = parsed
+            .schema_by_id(column.schema_id)
+            .and_then(|schema| schema.field_by_id(column.id));
+        for (key, is_held) in [
+            (
+                "initial-default",
+                held.is_some_and(|held| held.initial_default.is_some()),
+            ),
+            (
+                "write-default",
+                held.is_some_and(|held| held.write_default.is_some()),
+            ),
+        ] {
+            let said = column.field.get(key).filter(|value| !value.is_null());
+            if let Some(said) = said.filter(|_| !is_held && found.is_none()) {
+                found = Some(Unreadable::Unsupported(format!(
+                    "column '{}' of type {} has the {key} {said}, which can't be kept: the table is left alone",
+                    column.name,
+                    column.kind.as_str().unwrap_or("a struct, list or map"),
+                )));
+            }
+        }
+    });
+    found
+}
+
+fn is_known(name: &str) -> bool {
+    const KNOWN: [&str; 14] = [
+        "boolean",
+        "int",
+        "long",
+        "float",
+        "double",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "timestamp_ns",
+        "timestamptz_ns",
+        "string",
+        "uuid",
+        "binary",
+    ];
+    KNOWN.contains(&name) || name.starts_with("decimal") || name.starts_with("fixed")
+}
+
+/// A column at any depth, of any of the table's schemas.
+struct Column<'a> {
+    schema_id: i32,
+    id: i32,
+    /// With the names of what is above it, separated by dots.
+    name: String,
+    /// Its type: a name, or an object.
+    kind: &'a Value,
+    /// What holds its defaults, if it may have any.
+    field: &'a Value,
+}
+
+fn for_each_column<'a>(metadata: &'a Value, see: &mut impl FnMut(&Column<'a>)) {
+    let schemas = metadata.get("schemas").and_then(Value::as_array);
+    let listed = schemas.into_iter().flatten();
+    for schema in listed.chain(metadata.get("schema")) {
+        let schema_id = number(schema, "schema-id").unwrap_or(0);
+        below(schema, schema_id, "", see);
+    }
+}
+
+fn below<'a>(kind: &'a Value, schema_id: i32, above: &str, see: &mut impl FnMut(&Column<'a>)) {
+    let mut visit = |field: &'a Value, id: &str, name: &str, kind: &str| {
+        let Some(kind) = field.get(kind) else {
+            return;
+        };
+        let column = Column {
+            schema_id,
+            id: number(field, id).unwrap_or(-1),
+            name: if above.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{above}.{name}")
+            },
+            kind,
+            field,
+        };
+        see(&column);
+        below(kind, schema_id, &column.name, see);
+    };
+    for field in kind
+        .get("fields")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let name = field.get("name").and_then(Value::as_str).unwrap_or("?");
+        visit(field, "id", name, "type");
+    }
+    visit(kind, "element-id", "element", "element");
+    visit(kind, "key-id", "key", "key");
+    visit(kind, "value-id", "value", "value");
+}
+
+fn number(json: &Value, key: &str) -> Option<i32> {
+    json.get(key)?.as_i64()?.try_into().ok()
+}
