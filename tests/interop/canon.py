@@ -18,7 +18,9 @@ from pyiceberg.types import (
     ListType,
     MapType,
     StructType,
+    TimestampNanoType,
     TimestampType,
+    TimestamptzNanoType,
     TimestamptzType,
     TimeType,
     UUIDType,
@@ -51,6 +53,9 @@ def plain(value, kind):
         return ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
     if isinstance(kind, (TimestampType, TimestamptzType)):
         return (value.replace(tzinfo=None) - EPOCH) // MICROSECOND
+    if isinstance(kind, (TimestampNanoType, TimestamptzNanoType)):
+        micros, rest = divmod(value, 1000)
+        return f"{micros}+{rest}ns" if rest else micros
     if isinstance(kind, UUIDType):
         return str(value)
     if isinstance(kind, (BinaryType, FixedType)):

@@ -1,8 +1,5 @@
 """What is known of the tables that the Java harness writes: which reader can read which, and what has to become of each."""
 
-# Format v3 keeps row lineage, which a rewrite would lose: refused, and left as they are.
-REFUSED = {"deletes.vectors_v3", "deletes.upgraded_v3"}
-
 # Nothing to gain: no snapshot, or one file without deletes.
 UNCHANGED = {"types.no_snapshot", "types.one_file"}
 
@@ -38,8 +35,7 @@ CHDB_CANNOT = {
 CHDB_WRONG_ABOUT_DELETES = {"deletes.equality_null_keys", "deletes.equality_types", "deletes.global"}
 
 TABLES = sorted(
-    REFUSED
-    | UNCHANGED
+    UNCHANGED
     | set(FOREIGN_FORMATS)
     | PYICEBERG_REFUSES
     | CHDB_CANNOT
@@ -49,6 +45,8 @@ TABLES = sorted(
         "deletes.positions",
         "deletes.positions_parts",
         "deletes.positions_twice",
+        "deletes.upgraded_v3",
+        "deletes.vectors_v3",
         "evolve.columns_v1",
         "evolve.columns_v2",
         "evolve.nested",

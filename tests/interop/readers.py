@@ -71,7 +71,7 @@ class Warehouse:
                 raise Refused(str(error)) from error
             raise
         kind = table.schema().as_struct()
-        columns = [arrow.column(i).to_pylist() for i in range(arrow.num_columns)]
+        columns = [plain_column(arrow.column(i)) for i in range(arrow.num_columns)]
         rows = []
         for values in zip(*columns):
             rows.append(canon.dumps([canon.plain(v, f.field_type) for v, f in zip(values, kind.fields)]))
@@ -107,11 +107,15 @@ class Warehouse:
     def java(self, *words, check=True):
         return java(*words, "--db", str(self.db), "--warehouse", str(self.data), "--catalog", self.name, check=check)
 
-    def java_rows(self, *names):
+    def java_lineage(self, *names):
+        """As java_rows, each row with its row id and last updated sequence number behind."""
+        return self.java_rows(*names, more=["--lineage", "yes"])
+
+    def java_rows(self, *names, more=()):
         """For each table its canonical rows, sorted; a failure to read is a failure of the test."""
         out = self.folder / "rows"
         shutil.rmtree(out, ignore_errors=True)
-        chosen = ["--table", ",".join(names)] if names else []
+        chosen = [*more, "--table", ",".join(names)] if names else [*more]
         rows = {}
         for line in self.java("rows", "--out", str(out), *chosen).stdout.splitlines():
             answer = json.loads(line)
@@ -125,6 +129,13 @@ class Warehouse:
         chosen = ["--table", ",".join(names)] if names else []
         lines = self.java("check", "--schema", schema, *chosen).stdout.splitlines()
         return {answer["table"]: answer for answer in map(json.loads, lines)}
+
+
+def plain_column(column):
+    """Python values. Nanoseconds, which Python's own times have no room for, as numbers."""
+    if str(column.type).startswith("timestamp[ns"):
+        return column.cast("int64").to_pylist()
+    return column.to_pylist()
 
 
 def path_of(location):

@@ -6,7 +6,7 @@ import canon
 import expected
 import pytest
 
-COMPACTED = [name for name in expected.TABLES if name not in expected.REFUSED | expected.UNCHANGED]
+COMPACTED = [name for name in expected.TABLES if name not in expected.UNCHANGED]
 
 
 @pytest.mark.parametrize("name", expected.TABLES)
@@ -54,14 +54,6 @@ def test_files_of_other_formats_stay(compacted, java_warehouse, name):
     assert len(kept) == expected.FOREIGN_FORMATS[name]
 
 
-@pytest.mark.parametrize("name", sorted(expected.REFUSED))
-def test_v3_is_refused_with_a_reason(before, compacted, name):
-    outcome, after, _ = compacted
-    assert outcome[name]["outcome"] == "refused"
-    assert "3" in outcome[name]["reason"]
-    assert after.locations[name] == before.locations[name]
-
-
 @pytest.mark.parametrize("name", sorted(expected.UNCHANGED))
 def test_a_table_with_nothing_to_gain_is_left_alone(before, compacted, name):
     outcome, after, _ = compacted
@@ -100,8 +92,7 @@ def test_a_second_run_plans_nothing(compacted, icepress, java_warehouse, tmp_pat
     _, after, first = compacted
     runner = first if state == "same" else icepress(java_warehouse, state=tmp_path / "fresh.db")
     again = runner.run_once(code=(0,))
-    allowed = {"unchanged", "refused"}
-    assert {name: table for name, table in again.items() if table["outcome"] not in allowed} == {}
+    assert {name: table for name, table in again.items() if table["outcome"] != "unchanged"} == {}
     assert java_warehouse.locations() == after.locations
 
 

@@ -3,7 +3,7 @@
 //!
 //! Icepress itself never adds rows. This is for the demo and for tests, which need tables with a history; it is a
 //! real writer all the same: manifests and summaries are what the specification asks for, and the catalog decides.
-//! Format versions 1 and 2; nothing is validated but what can be seen without reading the table's files.
+//! Nothing is validated but what can be seen without reading the table's files.
 
 mod removal;
 mod snapshot;
@@ -173,9 +173,6 @@ async fn change(
 fn check(metadata: &TableMetadata, added: &AddedFile) -> Result<(), String> {
     let path = added.file.file_path();
     let content = added.file.content_type();
-    if metadata.format_version() == FormatVersion::V3 {
-        return Err("files are added to tables of format version 1 and 2 only".to_owned());
-    }
     if metadata.format_version() == FormatVersion::V1 && content != DataContentType::Data {
         return Err(format!(
             "{path} is a delete file, and format version 1 has none"

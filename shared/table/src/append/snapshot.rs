@@ -54,18 +54,22 @@ pub(super) async fn produce(
     let inherited = producer.inherited_manifests().await?;
     let (inherited, gone) = producer.without(inherited, removed).await?;
     manifests.extend(inherited);
-    let manifest_list = producer.write_list(manifests).await?;
+    let (manifest_list, next_row_id) = producer.write_list(manifests).await?;
 
     let not_before = metadata.last_updated_ms();
-    let snapshot = Snapshot::builder()
+    let builder = Snapshot::builder()
         .with_snapshot_id(producer.snapshot_id)
         .with_parent_snapshot_id(metadata.current_snapshot_id())
         .with_sequence_number(producer.sequence_number)
         .with_timestamp_ms(context.ambient.now().get().max(not_before))
         .with_manifest_list(manifest_list)
         .with_summary(summary::summarize(metadata, files, &gone))
-        .with_schema_id(metadata.current_schema_id())
-        .build();
+        .with_schema_id(metadata.current_schema_id());
+    let first = metadata.next_row_id();
+    let snapshot = match next_row_id {
+        Some(next) => builder.with_row_range(first, next - first).build(),
+        None => builder.build(),
+    };
     Ok(TableChange {
         requirements: vec![
             TableRequirement::UuidMatch {
@@ -137,8 +141,10 @@ impl Producer<'_> {
         );
         let mut writer = match (metadata.format_version(), content) {
             (FormatVersion::V1, _) => builder.build_v1(),
-            (_, ManifestContentType::Data) => builder.build_v2_data(),
-            (_, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
         };
         for added in files {
             // A sequence number below zero leaves it to the reader to inherit it from the manifest list.
@@ -166,7 +172,11 @@ impl Producer<'_> {
         content.map_err(|source| self.storage(source))
     }
 
-    async fn write_list(&self, manifests: Vec<ManifestFile>) -> Result<String, TableError> {
+    /// Writes the list; returns its location and, from format version 3 on, the next free row id.
+    async fn write_list(
+        &self,
+        manifests: Vec<ManifestFile>,
+    ) -> Result<(String, Option<u64>), TableError> {
         let location = self.location(&format!("snap-{}-1-{}.avro", self.snapshot_id, self.uuid));
         let corrupt = |error: iceberg::Error| self.corrupt(&location, &error);
         let scratch = FileIO::new_with_memory();
@@ -177,16 +187,23 @@ impl Producer<'_> {
             .await
             .map_err(corrupt)?;
         let parent = self.base.metadata.current_snapshot_id();
+        let (id, number) = (self.snapshot_id, self.sequence_number);
         let mut writer = match self.base.metadata.format_version() {
-            FormatVersion::V1 => ManifestListWriter::v1(output, self.snapshot_id, parent),
-            _ => ManifestListWriter::v2(output, self.snapshot_id, parent, self.sequence_number),
+            FormatVersion::V1 => ManifestListWriter::v1(output, id, parent),
+            FormatVersion::V2 => ManifestListWriter::v2(output, id, parent, number),
+            FormatVersion::V3 => {
+                // Gives ids to the rows of manifests that have none: the new ones, and all of them after an upgrade.
+                let next = Some(self.base.metadata.next_row_id());
+                ManifestListWriter::v3(output, id, parent, number, next)
+            }
         };
         writer
             .add_manifests(manifests.into_iter())
             .map_err(corrupt)?;
+        let next_row_id = writer.next_row_id();
         writer.close().await.map_err(corrupt)?;
         self.put(&scratch, &location).await?;
-        Ok(location)
+        Ok((location, next_row_id))
     }
 
     pub(super) async fn put(&self, scratch: &FileIO, location: &str) -> Result<(), TableError> {

@@ -326,6 +326,84 @@ async fn each_snapshot_keeps_what_was_there_and_adds_its_own() {
     }
 }
 
+/// The first row ids of the live data files, by path, as a plan sees them.
+async fn row_ids(world: &World) -> Vec<(String, Option<i64>)> {
+    let table = world.context.catalog.load(&world.table).await.unwrap();
+    let storage = world.storage.as_ref();
+    let scan = crate::open_snapshot(storage, &world.table, &table.metadata);
+    let scan = scan.await.unwrap();
+    let files = scan.data_files().iter();
+    let id = |file: &crate::scan::DataFileEntry| file.first_row_id().map(|id| id.get());
+    let mut ids: Vec<_> = files.map(|file| (scan.path_of(file), id(file))).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn rows_of_version_3_get_ids_and_those_from_before_the_upgrade_too() {
+    let world = world(FormatVersion::V2);
+    let data = |path, rows| file(path, DataContentType::Data, Some("eu"), rows);
+    let old = [data("a", 10), data("b", 5)];
+    append_files(&world.context, &world.table, &old)
+        .await
+        .unwrap();
+    let format_version = FormatVersion::V3;
+    let upgrade = iceberg::TableUpdate::UpgradeFormatVersion { format_version };
+    let base = world.context.catalog.load(&world.table).await.unwrap();
+    let change = icepress_catalog::TableChange {
+        requirements: Vec::new(),
+        updates: vec![upgrade],
+    };
+    world.context.catalog.commit(&base, change).await.unwrap();
+    let expected = [("a", None), ("b", None)];
+    assert_eq!(
+        row_ids(&world).await,
+        expected.map(|(path, id)| (path.to_owned(), id))
+    );
+
+    let files = [data("c", 7), data("d", 1)];
+    append_files(&world.context, &world.table, &files)
+        .await
+        .unwrap();
+    let base = append_files(&world.context, &world.table, &[data("e", 2)])
+        .await
+        .unwrap();
+    let vector = AddedFile {
+        spec_id: SpecId(0),
+        file: DataFileBuilder::default()
+            .content(DataContentType::PositionDeletes)
+            .file_path("v.puffin".to_owned())
+            .file_format(DataFileFormat::Puffin)
+            .partition(Struct::from_iter([Some(Literal::string("eu"))]))
+            .record_count(2)
+            .file_size_in_bytes(100)
+            .referenced_data_file(Some("a".to_owned()))
+            .content_offset(Some(4))
+            .content_size_in_bytes(Some(40))
+            .build()
+            .unwrap(),
+    };
+    let table = add_delete_files(&world.context, &base, &[vector])
+        .await
+        .unwrap();
+    // The new manifest comes first, then those from before.
+    let expected = [("a", 8), ("b", 18), ("c", 0), ("d", 7), ("e", 23)];
+    assert_eq!(
+        row_ids(&world).await,
+        expected.map(|(path, id)| (path.to_owned(), Some(id)))
+    );
+    assert_eq!(table.metadata.next_row_id(), 25);
+    let snapshots = table.metadata.snapshots();
+    let mut ranges: Vec<_> = snapshots.map(|snapshot| snapshot.row_range()).collect();
+    ranges.sort_unstable();
+    assert_eq!(ranges, [None, Some((0, 23)), Some((23, 2)), Some((25, 0))]);
+    let deletes = live(&world)
+        .await
+        .into_iter()
+        .filter(|file| file.0 == "v.puffin");
+    assert_eq!(deletes.count(), 1);
+}
+
 #[tokio::test]
 async fn files_go_out_and_others_keep_their_numbers() {
     for (version, numbers) in [(FormatVersion::V1, [0, 0]), (FormatVersion::V2, [1, 2])] {

@@ -15,7 +15,6 @@ import org.apache.iceberg.MetadataColumns;
 import org.apache.iceberg.PartitionSpec;
 import org.apache.iceberg.RewriteFiles;
 import org.apache.iceberg.Schema;
-import org.apache.iceberg.data.GenericRecord;
 import org.apache.iceberg.data.Record;
 import org.apache.iceberg.expressions.Literal;
 import org.apache.iceberg.types.Type;
@@ -41,6 +40,8 @@ final class V3Scenarios {
     // Small row groups, so that positions run over many of them.
     all.put("v3.row_groups", c -> v3(c, Schemas.simple(), none, "write.parquet.row-group-size-bytes", "2000", "write.parquet.row-group-check-min-record-count", "10", "write.parquet.row-group-check-max-record-count", "10").append(6, 200).deleteByVector(0.3));
     all.put("v3.rewritten", c -> rewritten(v3(c, Schemas.simple(), none)));
+    all.put("v3.some", c -> some(c, "3"));
+    all.put("v3.some_upgraded", c -> some(c, "2").table.updateProperties().set("format-version", "3").commit());
     all.put("v3.upgraded", c -> upgraded(c, 1, true));
     all.put("v3.upgraded_written", c -> upgraded(c, 1, true).append(3, 20).deleteByVector(0.2).append(2, 20));
     all.put("v3.upgraded_plain", c -> upgraded(c, 2, false));
@@ -100,6 +101,20 @@ final class V3Scenarios {
     old.forEach(overwrite::deleteFile);
     overwrite.addFile(merged).commit();
     maker.append(5, 30).deleteByVector(0.2);
+  }
+
+  /** One partition is worth a rewrite; the other's files stand in the same manifests, which are written anew. */
+  private static Maker some(WriteCommand.Context c, String version) {
+    Schema schema = Schemas.simple();
+    Maker maker = c.table(schema, PartitionSpec.builderFor(schema).identity("low_city").build(), "format-version", version);
+    for (int commit = 0; commit < 6; commit++) {
+      List<Record> rows = maker.rows.rows(schema, 40);
+      for (int i = 0; i < rows.size(); i++) {
+        rows.get(i).setField("low_city", commit < 3 && i % 2 == 0 ? "few" : "many");
+      }
+      maker.append(rows);
+    }
+    return maker;
   }
 
   /** A table that began as an older version, compacted there or not, and became v3 with nothing written since. */

@@ -45,6 +45,8 @@ final class WriterCommand {
             }
             case "position" -> deleted.addAll(positions(maker));
             case "equality" -> deleted.addAll(equality(maker));
+            // Which rows it hits is for the tables' own lineage to show.
+            case "vector" -> maker.deleteByVector(0.1);
             default -> throw new IllegalArgumentException("no such kind: " + kind);
           }
           Map<String, Object> said = new LinkedHashMap<>();
