@@ -76,7 +76,9 @@ final class CheckCommand {
     for (Entry entry : data) {
       bytes += entry.file().fileSizeInBytes();
       if (entry.file().format() == FileFormat.PARQUET) {
-        new DataFileCheck(table, entry.file(), replaces.contains(entry.snapshotId()), findings).run(rewritten);
+        boolean replaced = replaces.contains(entry.snapshotId());
+        boolean lineage = replaced && table.snapshot(entry.snapshotId()).firstRowId() != null;
+        new DataFileCheck(table, entry.file(), replaced, lineage, findings).run(rewritten);
       }
     }
     DeleteFileCheck check = new DeleteFileCheck(table, data, findings);

@@ -7,9 +7,11 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.UUID;
 import java.util.stream.Stream;
 import org.apache.iceberg.ContentFile;
+import org.apache.iceberg.MetadataColumns;
 import org.apache.iceberg.Metrics;
 import org.apache.iceberg.MetricsConfig;
 import org.apache.iceberg.PartitionField;
@@ -36,14 +38,19 @@ final class DataFileCheck {
   private final Table table;
   private final ContentFile<?> entry;
   private final boolean rewritten;
+  private final boolean lineage;
   private final Findings findings;
   private final String name;
 
-  /** {@code rewritten}: a replace snapshot added the file, so more is asked of it than of a foreign writer's. */
-  DataFileCheck(Table table, ContentFile<?> entry, boolean rewritten, Findings findings) {
+  /**
+   * {@code rewritten}: a replace snapshot added the file, so more is asked of it than of a foreign writer's;
+   * {@code lineage}: when rows had row ids, so it must have their columns.
+   */
+  DataFileCheck(Table table, ContentFile<?> entry, boolean rewritten, boolean lineage, Findings findings) {
     this.table = table;
     this.entry = entry;
     this.rewritten = rewritten;
+    this.lineage = lineage;
     this.findings = findings;
     this.name = entry.location().substring(entry.location().lastIndexOf('/') + 1);
   }
@@ -63,6 +70,10 @@ final class DataFileCheck {
     if (schema == null) {
       findings.note("%s has no field ids; only its counts were checked", name);
       return;
+    }
+    boolean hasLineage = LINEAGE.stream().allMatch(id -> schemaOf(footer).findField(id) != null);
+    if (lineage && !hasLineage) {
+      findings.problem("%s lacks the columns of row lineage", name);
     }
     ColumnFacts facts = new ColumnFacts(schema);
     Partitions partitions = new Partitions(schema);
@@ -100,16 +111,28 @@ final class DataFileCheck {
     }
   }
 
-  /** The file's own columns under their own ids and types; null if the file carries no ids. */
+  private static final Set<Integer> LINEAGE =
+      Set.of(MetadataColumns.ROW_ID.fieldId(), MetadataColumns.LAST_UPDATED_SEQUENCE_NUMBER.fieldId());
+
+  /**
+   * The file's own columns under their own ids and types; null if the file carries no ids. Without row lineage, which
+   * Java's readers fill in from elsewhere: it is compared row by row by {@code rows --lineage yes}.
+   */
   private Schema fileSchema(ParquetMetadata footer) {
-    var type = footer.getFileMetaData().getSchema();
-    return ParquetSchemaUtil.hasIds(type) ? Footers.schema(type) : null;
+    if (!ParquetSchemaUtil.hasIds(footer.getFileMetaData().getSchema())) {
+      return null;
+    }
+    return new Schema(schemaOf(footer).columns().stream().filter(field -> !LINEAGE.contains(field.fieldId())).toList());
+  }
+
+  private static Schema schemaOf(ParquetMetadata footer) {
+    return Footers.schema(footer.getFileMetaData().getSchema());
   }
 
   private void counts(Metrics stated, ColumnFacts facts, String where) {
     for (Map<Integer, ?> map : Stream.of(stated.valueCounts(), stated.nullValueCounts(), stated.nanValueCounts()).filter(Objects::nonNull).toList()) {
       for (Integer id : map.keySet()) {
-        if (!facts.leaves.containsKey(id)) {
+        if (!facts.leaves.containsKey(id) && !LINEAGE.contains(id)) {
           findings.problem("%s: %s counts values of field %d, which the file has not", name, where, id);
         }
       }
@@ -149,7 +172,9 @@ final class DataFileCheck {
       map.forEach(
           (id, bytes) -> {
             ColumnFacts.Leaf leaf = facts.leaves.get(id);
-            if (leaf == null) {
+            if (leaf == null && LINEAGE.contains(id)) {
+              return;
+            } else if (leaf == null) {
               findings.problem("%s: %s bound of field %d, which the file has not", name, where, id);
             } else {
               bound(leaf, bytes, lower, where);

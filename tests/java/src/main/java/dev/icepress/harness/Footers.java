@@ -1,8 +1,8 @@
 package dev.icepress.harness;
 
 import java.io.IOException;
-import java.util.HashSet;
-import java.util.Set;
+import java.util.HashMap;
+import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.iceberg.Schema;
@@ -30,21 +30,31 @@ final class Footers {
     }
   }
 
-  /** The file's columns as an Iceberg schema. Iceberg's own conversion makes a UUID a fixed of 16 bytes; this does not. */
+  /**
+   * The file's columns as an Iceberg schema. Iceberg's own conversion makes a UUID a fixed of 16 bytes, and nanoseconds
+   * microseconds; this does not.
+   */
   static Schema schema(MessageType type) {
-    Set<Integer> uuids = new HashSet<>();
+    Map<Integer, Type> exact = new HashMap<>();
     for (ColumnDescriptor column : type.getColumns()) {
       var primitive = column.getPrimitiveType();
-      if (primitive.getId() != null
-          && primitive.getLogicalTypeAnnotation() instanceof LogicalTypeAnnotation.UUIDLogicalTypeAnnotation) {
-        uuids.add(primitive.getId().intValue());
+      if (primitive.getId() == null) {
+        continue;
+      }
+      LogicalTypeAnnotation annotation = primitive.getLogicalTypeAnnotation();
+      if (annotation instanceof LogicalTypeAnnotation.UUIDLogicalTypeAnnotation) {
+        exact.put(primitive.getId().intValue(), Types.UUIDType.get());
+      } else if (annotation instanceof LogicalTypeAnnotation.TimestampLogicalTypeAnnotation time
+          && time.getUnit() == LogicalTypeAnnotation.TimeUnit.NANOS) {
+        Type nanos = time.isAdjustedToUTC() ? Types.TimestampNanoType.withZone() : Types.TimestampNanoType.withoutZone();
+        exact.put(primitive.getId().intValue(), nanos);
       }
     }
-    Type struct = withUuids(ParquetSchemaUtil.convert(type).asStruct(), -1, uuids);
+    Type struct = exactly(ParquetSchemaUtil.convert(type).asStruct(), -1, exact);
     return new Schema(struct.asStructType().fields());
   }
 
-  private static Type withUuids(Type type, int id, Set<Integer> uuids) {
+  private static Type exactly(Type type, int id, Map<Integer, Type> exact) {
     return switch (type.typeId()) {
       case STRUCT ->
           Types.StructType.of(
@@ -52,25 +62,25 @@ final class Footers {
                   .map(
                       field ->
                           Types.NestedField.from(field)
-                              .ofType(withUuids(field.type(), field.fieldId(), uuids))
+                              .ofType(exactly(field.type(), field.fieldId(), exact))
                               .build())
                   .toList());
       case LIST -> {
         Types.ListType list = type.asListType();
-        Type element = withUuids(list.elementType(), list.elementId(), uuids);
+        Type element = exactly(list.elementType(), list.elementId(), exact);
         yield list.isElementOptional()
             ? Types.ListType.ofOptional(list.elementId(), element)
             : Types.ListType.ofRequired(list.elementId(), element);
       }
       case MAP -> {
         Types.MapType map = type.asMapType();
-        Type key = withUuids(map.keyType(), map.keyId(), uuids);
-        Type value = withUuids(map.valueType(), map.valueId(), uuids);
+        Type key = exactly(map.keyType(), map.keyId(), exact);
+        Type value = exactly(map.valueType(), map.valueId(), exact);
         yield map.isValueOptional()
             ? Types.MapType.ofOptional(map.keyId(), map.valueId(), key, value)
             : Types.MapType.ofRequired(map.keyId(), map.valueId(), key, value);
       }
-      default -> uuids.contains(id) ? Types.UUIDType.get() : type;
+      default -> exact.getOrDefault(id, type);
     };
   }
 }
