@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use iceberg::spec::TableMetadata;
 use icepress_model::{
-    Bytes, Group, GroupResult, GroupTask, InputFile, RewriteFailure, RewriteFailureKind, Rows,
-    TaskId,
+    Bytes, Group, GroupResult, GroupTask, InputFile, RewriteFailure, RewriteFailureKind, RowId,
+    Rows, TaskId,
 };
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{Progress, RewriteContext, hash_rows};
@@ -102,6 +102,12 @@ async fn compare_rows(
         )),
         _ => failure,
     })?;
+    if read != written && (read.rows, read.hash) == (written.rows, written.hash) {
+        return Err(wrong(format!(
+            "the {} rows that were written have other row ids or last updates than those that were read",
+            written.rows
+        )));
+    }
     if read != written {
         return Err(wrong(format!(
             "the {} rows that were read have hash {read}, and the {} rows that were written have {written}",
@@ -113,12 +119,20 @@ async fn compare_rows(
 
 /// The new files as a group to be read.
 fn outputs(task: &GroupTask, result: &GroupResult) -> Option<Group> {
+    // Ids that the commit will not give: a row that lacks its own is found out.
+    let has_row_ids = task
+        .group
+        .inputs
+        .iter()
+        .any(|input| input.first_row_id.is_some());
+    let first_row_id = has_row_ids.then_some(RowId(0));
     let inputs = result.data_files.iter().map(|file| {
         Some(InputFile {
             path: file.get("file_path")?.as_str()?.to_owned(),
             size: Bytes(file.get("file_size_in_bytes")?.as_u64()?),
             rows: Rows(file.get("record_count")?.as_u64()?),
             sequence_number: task.base.starting_sequence_number,
+            first_row_id,
             deletes: Vec::new(),
         })
     });

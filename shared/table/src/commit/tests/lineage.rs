@@ -196,7 +196,11 @@ async fn c16_a_vector_replaced_twice_stops_only_the_group_that_it_hits() {
     }
     let outcome = world.run(&base, groups).await.unwrap();
     assert_eq!(outcome.committed, [0, 2]);
-    assert!(outcome.failed[0].1.contains("b3.puffin deletes rows of b"));
+    assert!(
+        outcome.dropped[0]
+            .reason
+            .contains("b3.puffin deletes rows of b")
+    );
     assert_eq!(world.data_paths().await, ["b", "d", "oa", "oc"]);
     // C15: one live vector a file, and none of a file that is gone.
     assert_eq!(world.delete_paths().await, ["b3.puffin"]);
