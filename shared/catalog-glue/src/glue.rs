@@ -12,7 +12,7 @@ use icepress_catalog::{
     Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
     TablePage,
     config::{CatalogProperties, ConfigurationError},
-    lock::{CommitLock, LockError, LockOptions},
+    lock::TableLocks,
     metadata::{discard_staged, read_metadata, stage_metadata},
 };
 use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
@@ -38,7 +38,7 @@ pub struct GlueCatalog {
     pub(crate) client: Client,
     /// The account whose catalog it is; `None` for the caller's own.
     pub(crate) catalog_id: Option<String>,
-    lock: Option<CommitLock>,
+    locks: TableLocks,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) ambient: Ambient,
 }
@@ -52,12 +52,7 @@ impl GlueCatalog {
         storage: Arc<dyn Storage>,
         ambient: Ambient,
     ) -> Result<Self, ConfigurationError> {
-        let lock = match LockOptions::from_properties(properties)? {
-            None => None,
-            Some(options) => {
-                Some(CommitLock::connect(options, properties, aws, ambient.clone()).await)
-            }
-        };
+        let locks = TableLocks::connect(properties, aws, ambient.clone()).await?;
         let mut builder = Builder::from(aws.config().await).retry_config(
             RetryConfig::standard()
                 .with_max_attempts(ATTEMPTS)
@@ -73,7 +68,7 @@ impl GlueCatalog {
             name: properties.name().clone(),
             client: Client::from_conf(builder.build()),
             catalog_id: properties.first(&["glue.id", "glue.catalog-id"]),
-            lock,
+            locks,
             storage,
             ambient,
         })
@@ -211,6 +206,7 @@ impl Catalog for GlueCatalog {
         base: &LoadedTable,
         change: TableChange,
     ) -> Result<LoadedTable, CommitError> {
+        let lock = self.locks.of(base)?;
         // Everything that takes time comes before the lock.
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
         let swap = Swap {
@@ -218,7 +214,7 @@ impl Catalog for GlueCatalog {
             base,
             staged: &staged,
         };
-        let swapped = match &self.lock {
+        let swapped = match lock {
             None => swap.run(None).await,
             Some(lock) => {
                 match lock
@@ -230,7 +226,7 @@ impl Catalog for GlueCatalog {
                         held.release().await;
                         swapped
                     }
-                    Err(error) => Err(CommitError::Refused(not_locked(&self.name, &error))),
+                    Err(error) => Err(CommitError::Refused(error.into_catalog_error(&self.name))),
                 }
             }
         };
@@ -248,19 +244,6 @@ impl Catalog for GlueCatalog {
                 Err(error)
             }
         }
-    }
-}
-
-fn not_locked(name: &CatalogName, error: &LockError) -> CatalogError {
-    let catalog = name.to_string();
-    let message = error.to_string();
-    match error {
-        LockError::Refused { .. } => CatalogError::PermissionDenied { catalog, message },
-        LockError::TimedOut { .. } | LockError::Unavailable { .. } => CatalogError::Unavailable {
-            catalog,
-            message,
-            source: None,
-        },
     }
 }
 

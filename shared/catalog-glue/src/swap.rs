@@ -13,7 +13,7 @@ use aws_sdk_glue::{
 use icepress_catalog::{
     CatalogError, CommitError, LoadedTable,
     lock::HeldLock,
-    metadata::{StagedMetadata, read_metadata},
+    metadata::{Fate, StagedMetadata, fate},
 };
 
 use crate::{
@@ -134,9 +134,6 @@ impl Swap<'_> {
         let Some(now) = metadata_location(&entry) else {
             return Err(unknown("and now it is no Iceberg table".to_owned()));
         };
-        if now == self.staged.location {
-            return Ok(());
-        }
         if now == self.base.metadata_location {
             return Err(if entry.version_id.as_deref() == Some(version) {
                 // A request that is still on its way could yet be carried out.
@@ -146,22 +143,11 @@ impl Swap<'_> {
                 CommitError::Conflict(table.clone())
             });
         }
-        let metadata = read_metadata(&*self.catalog.storage, table, &now)
-            .await
-            .map_err(|error| unknown(error.to_string()))?;
-        let is_in_its_past = |location: &str| {
-            metadata
-                .metadata_log()
-                .iter()
-                .any(|entry| entry.metadata_file == location)
-        };
-        if is_in_its_past(self.staged.location.as_str()) {
-            return Ok(());
+        match fate(&*self.catalog.storage, self.base, self.staged, &now).await {
+            Fate::Committed => Ok(()),
+            Fate::Lost => Err(CommitError::Conflict(table.clone())),
+            Fate::Undecided(why) => Err(unknown(why)),
         }
-        if is_in_its_past(self.base.metadata_location.as_str()) {
-            return Err(CommitError::Conflict(table.clone()));
-        }
-        Err(unknown(format!("{now} tells nothing about it")))
     }
 
     fn refused(&self, message: &str) -> CommitError {

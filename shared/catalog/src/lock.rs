@@ -7,9 +7,13 @@
 //! write) and `leaseDurationMs`. Nothing else may stand in it, since Java's writes replace it whole; and no wall clock is
 //! involved: a holder is dead when its `version` stood still for its own lease, by the waiter's clock. A Java waiter
 //! sleeps the lease that it finds, even if the lock is released a moment later, so ours is short. We hold the lock for less
-//! than half of it, and so need no heartbeat.
+//! than half of it, stop where that has passed, and so need no heartbeat.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -17,67 +21,24 @@ use aws_sdk_dynamodb::{
     error::{ProvideErrorMetadata, SdkError},
     types::AttributeValue,
 };
-use icepress_model::ambient::Ambient;
+use icepress_model::{CatalogName, ambient::Ambient};
 use icepress_storage::AwsEnvironment;
 use thiserror::Error;
 
-use crate::config::{CatalogProperties, ConfigurationError};
+use crate::{
+    CatalogError, LoadedTable,
+    config::{CatalogProperties, ConfigurationError},
+};
 
-/// Java's class of this lock, the value of `lock-impl`.
-const JAVA_CLASS: &str = "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager";
-/// The lease that we write, unless a shorter one is configured: a Java waiter sleeps it in full.
-const LEASE: Duration = Duration::from_secs(4);
-/// The shortest lease: half of it must suffice for a commit.
-const SHORTEST_LEASE: Duration = Duration::from_secs(3);
-/// The longest.
-const LONGEST_LEASE: Duration = Duration::from_secs(5);
-/// Waits between looks at a lock that is held, at most.
-const LONGEST_POLL: Duration = Duration::from_secs(1);
+mod options;
+
+use options::LockedTables;
+pub use options::{COMMIT_LOCK, LockOptions};
 
 const ENTITY: &str = "entityId";
 const OWNER: &str = "ownerId";
 const VERSION: &str = "version";
 const LEASE_MS: &str = "leaseDurationMs";
-
-/// How the lock is taken. The properties are Iceberg's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockOptions {
-    /// The DynamoDB table (`lock.table`).
-    pub table: String,
-    /// How long to try (`lock.acquire-timeout-ms`).
-    pub acquire_timeout: Duration,
-    /// What is written as the lease (`lock.heartbeat-timeout-ms`, kept between 3 and 5 s).
-    pub lease: Duration,
-}
-
-impl LockOptions {
-    /// The lock of a catalog, `None` where it has none. A lock manager that we can't be compatible with is an error: going
-    /// on without it would be unsafe.
-    pub fn from_properties(
-        properties: &CatalogProperties,
-    ) -> Result<Option<Self>, ConfigurationError> {
-        match properties.get("lock-impl") {
-            None => return Ok(None),
-            Some(JAVA_CLASS) => {}
-            Some(other) => {
-                let message = format!("is '{other}': only {JAVA_CLASS} is known");
-                return Err(properties.wrong("lock-impl", message));
-            }
-        }
-        let lease = properties
-            .milliseconds("lock.heartbeat-timeout-ms")?
-            .unwrap_or(LEASE);
-        Ok(Some(Self {
-            table: properties
-                .required("lock.table", "a DynamoDB table's name")?
-                .to_owned(),
-            acquire_timeout: properties
-                .milliseconds("lock.acquire-timeout-ms")?
-                .unwrap_or(Duration::from_secs(180)),
-            lease: lease.clamp(SHORTEST_LEASE, LONGEST_LEASE),
-        }))
-    }
-}
 
 /// A lock that could not be taken. Nothing was changed.
 #[derive(Debug, Error)]
@@ -108,12 +69,75 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// As a failure of the catalog `name`.
+    pub fn into_catalog_error(self, name: &CatalogName) -> CatalogError {
+        let catalog = name.to_string();
+        let message = self.to_string();
+        match self {
+            Self::Refused { .. } => CatalogError::PermissionDenied { catalog, message },
+            Self::TimedOut { .. } | Self::Unavailable { .. } => CatalogError::Unavailable {
+                catalog,
+                message,
+                source: None,
+            },
+        }
+    }
+}
+
+/// The lock of a catalog, where it has one, and which of its tables are written under it.
+#[derive(Debug, Clone)]
+pub struct TableLocks {
+    lock: Option<CommitLock>,
+    tables: LockedTables,
+}
+
+impl TableLocks {
+    /// As the catalog's properties say (`lock-impl`, `lock.*`, `icepress.commit-lock`). Sends nothing.
+    pub async fn connect(
+        properties: &CatalogProperties,
+        aws: &AwsEnvironment,
+        ambient: Ambient,
+    ) -> Result<Self, ConfigurationError> {
+        let lock = match LockOptions::from_properties(properties)? {
+            None => None,
+            Some(options) => Some(CommitLock::connect(options, properties, aws, ambient).await),
+        };
+        Ok(Self {
+            tables: LockedTables::from_properties(properties, lock.is_some())?,
+            lock,
+        })
+    }
+
+    /// The lock that has to be held while `base` is changed; `None` where the catalog's comparison is all.
+    ///
+    /// A table that asks for a lock in a catalog that has none is an error: to go on without one could lose a commit.
+    pub fn of(&self, base: &LoadedTable) -> Result<Option<&CommitLock>, CatalogError> {
+        if !self.tables.includes(base)? {
+            return Ok(None);
+        }
+        self.lock
+            .as_ref()
+            .map(Some)
+            .ok_or_else(|| CatalogError::Configuration {
+                catalog: base.table.catalog.to_string(),
+                message: format!(
+                    "table {}: its property {COMMIT_LOCK} is true, but the catalog has no lock: set lock-impl and \
+                     lock.table",
+                    base.table
+                ),
+            })
+    }
+}
+
 /// A lock table.
 #[derive(Debug, Clone)]
 pub struct CommitLock {
     client: Client,
     options: LockOptions,
     ambient: Ambient,
+    /// Until when an entity that we held is left to others, on the monotonic clock.
+    resting: Arc<Mutex<HashMap<String, Duration>>>,
 }
 
 /// A lock that is held. It must be released; one that isn't is free for others after its lease.
@@ -154,11 +178,16 @@ impl CommitLock {
             client: Client::from_conf(builder.build()),
             options,
             ambient,
+            resting: Arc::default(),
         }
     }
 
     /// Takes the lock of `entity` for `owner`, a name that is used for one commit only. Waits while others hold it.
+    ///
+    /// A lock that this process held itself is left alone for twice as long as it was held: a Java waiter makes one try,
+    /// a lease after it saw our row, and finds it free more often than not.
     pub async fn acquire(&self, entity: &str, owner: &str) -> Result<HeldLock<'_>, LockError> {
+        self.rest(entity).await;
         let started = self.ambient.clock.monotonic();
         // The holder that was seen last, and since when its version stands still.
         let mut seen: Option<(Holder, Duration)> = None;
@@ -197,11 +226,25 @@ impl CommitLock {
                     waited,
                 });
             }
-            let longest = LONGEST_POLL.min(self.options.acquire_timeout.saturating_sub(waited));
+            let left = self.options.acquire_timeout.saturating_sub(waited);
+            let longest = self.options.acquire_interval.min(left);
             self.ambient
                 .clock
                 .sleep(longest / 4 + self.ambient.jitter(longest * 3 / 4))
                 .await;
+        }
+    }
+
+    async fn rest(&self, entity: &str) {
+        let until = self
+            .resting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(entity)
+            .unwrap_or_default();
+        let left = until.saturating_sub(self.ambient.clock.monotonic());
+        if !left.is_zero() {
+            self.ambient.clock.sleep(left).await;
         }
     }
 
@@ -328,6 +371,18 @@ impl HeldLock<'_> {
         (self.lock.options.lease / 2).saturating_sub(held)
     }
 
+    fn leave_to_others(&self) {
+        let now = self.lock.ambient.clock.monotonic();
+        let rest = now.saturating_sub(self.since).min(self.lock.options.lease) * 2;
+        let mut resting = self
+            .lock
+            .resting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        resting.retain(|_, until| *until > now);
+        resting.insert(self.entity.clone(), now + rest);
+    }
+
     /// Gives the lock back. Failing to only costs others the rest of the lease.
     pub async fn release(self) {
         let deleted = self
@@ -341,6 +396,7 @@ impl HeldLock<'_> {
             .expression_attribute_values(":o", AttributeValue::S(self.owner.clone()))
             .send()
             .await;
+        self.leave_to_others();
         match deleted {
             Ok(_) => {}
             // The second try after a lost answer, or the lease was over and somebody took the lock.

@@ -190,6 +190,50 @@ pub async fn discard_staged(storage: &dyn Storage, staged: &StagedMetadata) {
     }
 }
 
+/// What became of a swap of which nobody knows, judged by where the table is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is in: the table is there, or was and has moved on.
+    Committed,
+    /// Another swap of the same base is in, so ours can't be any more.
+    Lost,
+    /// It can't be told, for this reason. A request that is still on its way may be carried out yet.
+    Undecided(String),
+}
+
+/// Looks into what became of the swap from `base` to `staged`, where the catalog says `now`.
+///
+/// Each metadata file lists those before it: a table whose past knows `staged` took it, and one whose past knows only
+/// `base` took another.
+pub async fn fate(
+    storage: &dyn Storage,
+    base: &LoadedTable,
+    staged: &StagedMetadata,
+    now: &MetadataLocation,
+) -> Fate {
+    if *now == staged.location {
+        return Fate::Committed;
+    }
+    if *now == base.metadata_location {
+        return Fate::Undecided("the table is unchanged so far".to_owned());
+    }
+    let metadata = match read_metadata(storage, &base.table, now).await {
+        Ok(metadata) => metadata,
+        Err(error) => return Fate::Undecided(error.to_string()),
+    };
+    let is_in_its_past = |location: &MetadataLocation| {
+        let mut past = metadata.metadata_log().iter();
+        past.any(|entry| entry.metadata_file == location.as_str())
+    };
+    if is_in_its_past(&staged.location) {
+        Fate::Committed
+    } else if is_in_its_past(&base.metadata_location) {
+        Fate::Lost
+    } else {
+        Fate::Undecided(format!("{now} tells nothing about it"))
+    }
+}
+
 async fn write(
     storage: &dyn Storage,
     ambient: &Ambient,

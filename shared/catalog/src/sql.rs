@@ -1,30 +1,30 @@
-//! The SQL catalog on SQLite: the tables that PyIceberg's `SqlCatalog` and Java's `JdbcCatalog` share, as they are.
+//! The SQL catalog, on SQLite and PostgreSQL: the tables that PyIceberg's `SqlCatalog` and Java's `JdbcCatalog` share, as they are.
 //!
 //! Both know two layouts of `iceberg_tables`, with the column `iceberg_type` (where views live too) and without. Nothing
-//! is migrated and no pragma is changed: whoever else has the file open goes on as before. A commit is one `UPDATE`
+//! is migrated and no setting is changed: whoever else uses the database goes on as before. A commit is one `UPDATE`
 //! that names the old metadata location in its condition.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use icepress_model::{
     CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
 };
 use icepress_storage::Storage;
-use sqlx::{
-    Row as _,
-    sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions},
-};
 
 use crate::{
     Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
     TablePage,
-    metadata::{StagedMetadata, discard_staged, read_metadata, stage_metadata},
+    config::CatalogProperties,
+    metadata::{Fate, StagedMetadata, discard_staged, fate, read_metadata, stage_metadata},
 };
 
+mod address;
+mod database;
 mod errors;
-mod uri;
 
+use address::{Address, Login};
+use database::{Database, Layout, on_pool};
 use errors::Failure;
 
 /// How long to wait for another process's lock on the file.
@@ -43,29 +43,43 @@ const NEW_TABLES: [&str; 2] = [
         property_value VARCHAR(1000) NOT NULL, PRIMARY KEY (catalog_name, namespace, property_key))",
 ];
 
-/// A SQL catalog in one SQLite file.
+/// A SQL catalog in a SQLite file or a PostgreSQL database.
 #[derive(Debug)]
 pub struct SqlCatalog {
     name: CatalogName,
     /// The value of `catalog_name` in the rows.
     name_in_rows: String,
-    pool: SqlitePool,
+    database: Database,
     layout: Layout,
     storage: Arc<dyn Storage>,
     ambient: Ambient,
 }
 
-/// What the database has.
-#[derive(Debug, Clone, Copy)]
-struct Layout {
-    /// The column `iceberg_type` of `iceberg_tables`.
-    has_types: bool,
-    /// The table `iceberg_namespace_properties`, which the oldest Java catalogs lack.
-    has_namespaces: bool,
-}
-
 impl SqlCatalog {
-    /// Opens the catalog in the file that `uri` names, which somebody made.
+    /// Opens the catalog that the properties name (`uri`, `catalog-name`, `jdbc.user`, `jdbc.password`), which somebody made.
+    pub async fn connect(
+        properties: &CatalogProperties,
+        storage: Arc<dyn Storage>,
+        ambient: Ambient,
+    ) -> Result<Self, CatalogError> {
+        let name = properties.name().clone();
+        let configuration = |message| CatalogError::Configuration {
+            catalog: name.to_string(),
+            message,
+        };
+        let uri = properties
+            .required("uri", "sqlite:////data/catalog.db")
+            .map_err(|error| configuration(error.to_string()))?;
+        let login = Login {
+            user: properties.get("jdbc.user"),
+            password: properties.get("jdbc.password"),
+        };
+        let address = Address::parse(uri, login).map_err(configuration)?;
+        let name_in_rows = properties.get("catalog-name");
+        Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
+    }
+
+    /// Opens the catalog in the database that `uri` names, which somebody made.
     ///
     /// Its rows are those of `name`; or of `name_in_rows` (property `catalog-name`), for a catalog that is known by
     /// another name to those who made it.
@@ -76,12 +90,17 @@ impl SqlCatalog {
         storage: Arc<dyn Storage>,
         ambient: Ambient,
     ) -> Result<Self, CatalogError> {
-        Self::open_waiting(name, uri, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
+        let address =
+            Address::parse(uri, Login::default()).map_err(|message| CatalogError::Configuration {
+                catalog: name.to_string(),
+                message,
+            })?;
+        Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
     }
 
-    async fn open_waiting(
+    async fn open_at(
         name: CatalogName,
-        uri: &str,
+        address: Address,
         name_in_rows: Option<&str>,
         storage: Arc<dyn Storage>,
         ambient: Ambient,
@@ -91,29 +110,36 @@ impl SqlCatalog {
             catalog: name.to_string(),
             message,
         };
-        let file = uri::sqlite_file(uri).map_err(configuration)?;
-        if !file.is_file() {
-            let file = file.display();
-            return Err(configuration(format!(
-                "there is no file {file}, which uri '{uri}' names"
-            )));
-        }
-        let pool = connect(&name, &file, false, busy_timeout).await?;
+        let (database, place) = match address {
+            Address::Sqlite(file) => {
+                let place = file.display().to_string();
+                if !file.is_file() {
+                    return Err(configuration(format!(
+                        "there is no file {place}, which its uri names"
+                    )));
+                }
+                let opened = Database::sqlite(&name, &file, false, busy_timeout).await?;
+                (opened, place)
+            }
+            Address::Postgres(options) => {
+                let place = format!("the database at {}", options.get_host());
+                (Database::postgres(&name, *options).await?, place)
+            }
+        };
         let failed = |source| Failure::new(source).into_catalog_error(name.as_str());
-        let layout = layout(&pool).await.map_err(failed)?.ok_or_else(|| {
+        let layout = database.layout().await.map_err(failed)?.ok_or_else(|| {
             configuration(format!(
-                "{} holds no Iceberg catalog: it has no table iceberg_tables",
-                file.display()
+                "{place} holds no Iceberg catalog: it has no table iceberg_tables"
             ))
         })?;
         let name_in_rows = match name_in_rows {
             Some(given) => given.to_owned(),
-            None => find_name_in_rows(&pool, layout, &name).await?,
+            None => find_name_in_rows(&database, layout, &name).await?,
         };
         Ok(Self {
             name,
             name_in_rows,
-            pool,
+            database,
             layout,
             storage,
             ambient,
@@ -131,7 +157,13 @@ impl SqlCatalog {
             catalog: name.to_string(),
             message,
         };
-        let file = uri::sqlite_file(uri).map_err(configuration)?;
+        let Address::Sqlite(file) =
+            Address::parse(uri, Login::default()).map_err(configuration)?
+        else {
+            return Err(configuration(
+                "only a SQLite catalog can be made; PyIceberg and Java make the others".to_owned(),
+            ));
+        };
         if let Some(folder) = file.parent() {
             tokio::fs::create_dir_all(folder).await.map_err(|error| {
                 configuration(format!(
@@ -140,29 +172,28 @@ impl SqlCatalog {
                 ))
             })?;
         }
-        let pool = connect(&name, &file, true, BUSY_TIMEOUT).await?;
+        let database = Database::sqlite(&name, &file, true, BUSY_TIMEOUT).await?;
         for statement in NEW_TABLES {
-            sqlx::query(statement)
-                .execute(&pool)
-                .await
+            on_pool!(&database, pool => sqlx::query(statement).execute(pool).await.map(drop))
                 .map_err(|source| Failure::new(source).into_catalog_error(name.as_str()))?;
         }
-        pool.close().await;
+        on_pool!(&database, pool => pool.close().await);
         let name_in_rows = name.to_string();
-        Self::open(name, uri, Some(&name_in_rows), storage, ambient).await
+        let address = Address::Sqlite(file);
+        let name_in_rows = Some(name_in_rows.as_str());
+        Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
     }
 
     /// Makes a namespace, unless it is there.
     pub async fn create_namespace(&self, namespace: &Namespace) -> Result<(), CatalogError> {
-        sqlx::query(
-            "INSERT OR IGNORE INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) \
-             VALUES (?, ?, 'exists', 'true')",
-        )
-        .bind(&self.name_in_rows)
-        .bind(namespace.to_string())
-        .execute(&self.pool)
-        .await
-        .map(drop)
+        let statement = "INSERT INTO iceberg_namespace_properties (catalog_name, namespace, property_key, property_value) \
+                         VALUES ($1, $2, 'exists', 'true') ON CONFLICT DO NOTHING";
+        on_pool!(&self.database, pool => sqlx::query(statement)
+            .bind(&self.name_in_rows)
+            .bind(namespace.to_string())
+            .execute(pool)
+            .await
+            .map(drop))
         .map_err(|source| self.failed(source))
     }
 
@@ -174,21 +205,22 @@ impl SqlCatalog {
     ) -> Result<(), CatalogError> {
         self.create_namespace(&table.namespace).await?;
         let statement = if self.layout.has_types {
-            "INSERT OR IGNORE INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, \
-             iceberg_type) VALUES (?, ?, ?, ?, 'TABLE')"
+            "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, iceberg_type) \
+             VALUES ($1, $2, $3, $4, 'TABLE') ON CONFLICT DO NOTHING"
         } else {
-            "INSERT OR IGNORE INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) \
-             VALUES (?, ?, ?, ?)"
+            "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
         };
-        let inserted = sqlx::query(statement)
+        let inserted = on_pool!(&self.database, pool => sqlx::query(statement)
             .bind(&self.name_in_rows)
             .bind(table.namespace.to_string())
             .bind(&table.name)
             .bind(location.as_str())
-            .execute(&self.pool)
+            .execute(pool)
             .await
-            .map_err(|source| self.failed(source))?;
-        if inserted.rows_affected() == 0 {
+            .map(|done| done.rows_affected()))
+        .map_err(|source| self.failed(source))?;
+        if inserted == 0 {
             return Err(CatalogError::AlreadyExists(table.clone()));
         }
         Ok(())
@@ -196,16 +228,17 @@ impl SqlCatalog {
 
     /// Takes a table out of the catalog; its files stay.
     pub async fn unregister(&self, table: &TableId) -> Result<(), CatalogError> {
-        let deleted = sqlx::query(
-            "DELETE FROM iceberg_tables WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?",
-        )
-        .bind(&self.name_in_rows)
-        .bind(table.namespace.to_string())
-        .bind(&table.name)
-        .execute(&self.pool)
-        .await
+        let statement =
+            "DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
+        let deleted = on_pool!(&self.database, pool => sqlx::query(statement)
+            .bind(&self.name_in_rows)
+            .bind(table.namespace.to_string())
+            .bind(&table.name)
+            .execute(pool)
+            .await
+            .map(|done| done.rows_affected()))
         .map_err(|source| self.failed(source))?;
-        if deleted.rows_affected() == 0 {
+        if deleted == 0 {
             return Err(CatalogError::NoSuchTable(table.clone()));
         }
         Ok(())
@@ -219,28 +252,51 @@ impl SqlCatalog {
     async fn current_location(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {
         let statement = if self.layout.has_types {
             "SELECT metadata_location, iceberg_type FROM iceberg_tables \
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
+             WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3"
         } else {
-            "SELECT metadata_location, NULL AS iceberg_type FROM iceberg_tables \
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ?"
+            "SELECT metadata_location, CAST(NULL AS VARCHAR(5)) FROM iceberg_tables \
+             WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3"
         };
-        let row = sqlx::query(statement)
+        let row: Option<(Option<String>, Option<String>)> = on_pool!(&self.database, pool => sqlx::query_as(statement)
             .bind(&self.name_in_rows)
             .bind(table.namespace.to_string())
             .bind(&table.name)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|source| self.failed(source))?
-            .ok_or_else(|| CatalogError::NoSuchTable(table.clone()))?;
-        let location: Option<String> = row.try_get(0).map_err(|source| self.failed(source))?;
-        let kind: Option<String> = row.try_get(1).map_err(|source| self.failed(source))?;
+            .fetch_optional(pool)
+            .await)
+        .map_err(|source| self.failed(source))?;
+        let (location, kind) = row.ok_or_else(|| CatalogError::NoSuchTable(table.clone()))?;
         match (location, kind.as_deref()) {
             (Some(location), None | Some("TABLE")) => Ok(MetadataLocation(location)),
             _ => Err(CatalogError::NotIceberg(table.clone())),
         }
     }
 
-    /// What became of a swap that ended in an error: SQLite undoes a statement that fails, so looking tells.
+    /// The swap: one statement, on a connection that was there before.
+    async fn swap(
+        &self,
+        base: &LoadedTable,
+        staged: &StagedMetadata,
+    ) -> Result<u64, SwapFailure> {
+        let statement = "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \
+                         WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5 AND metadata_location = $2";
+        on_pool!(&self.database, pool => {
+            // A connection first, so that a failure to get one is known to have changed nothing.
+            let mut connection = pool.acquire().await.map_err(SwapFailure::NotSent)?;
+            sqlx::query(statement)
+                .bind(staged.location.as_str())
+                .bind(base.metadata_location.as_str())
+                .bind(&self.name_in_rows)
+                .bind(base.table.namespace.to_string())
+                .bind(&base.table.name)
+                .execute(&mut *connection)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(SwapFailure::Sent)
+        })
+    }
+
+    /// What became of a swap that ended in an error: the database undoes a statement that it refuses, so looking tells;
+    /// after a lost connection it tells where the table has moved on since.
     async fn outcome_of_failed_swap(
         &self,
         base: &LoadedTable,
@@ -251,7 +307,7 @@ impl SqlCatalog {
             table: base.table.clone(),
             message,
         };
-        if failure.is_lock() {
+        if failure.is_lost_race() {
             // Outside a transaction a statement that ends so changed nothing. Another writer was at work: the same as a
             // lost race, but for its end.
             discard_staged(&*self.storage, staged).await;
@@ -262,17 +318,30 @@ impl SqlCatalog {
             Err(CatalogError::NoSuchTable(table)) => return Err(CommitError::NoSuchTable(table)),
             Err(error) => return Err(unknown(format!("{failure}; and then: {error}"))),
         };
-        if now == staged.location {
-            return Ok(());
+        if now == base.metadata_location && failure.is_certain() {
+            discard_staged(&*self.storage, staged).await;
+            return Err(CommitError::Refused(
+                failure.into_catalog_error(self.name.as_str()),
+            ));
         }
-        if now != base.metadata_location || !failure.is_certain() {
-            return Err(unknown(failure.to_string()));
+        match fate(&*self.storage, base, staged, &now).await {
+            Fate::Committed => Ok(()),
+            Fate::Lost => {
+                discard_staged(&*self.storage, staged).await;
+                Err(CommitError::Conflict(base.table.clone()))
+            }
+            // A server may carry the statement out yet that a client gave up.
+            Fate::Undecided(why) => Err(unknown(format!("{failure}; {why}"))),
         }
-        discard_staged(&*self.storage, staged).await;
-        Err(CommitError::Refused(
-            failure.into_catalog_error(self.name.as_str()),
-        ))
     }
+}
+
+/// A swap that ended in an error.
+enum SwapFailure {
+    /// It was never sent.
+    NotSent(sqlx::Error),
+    /// It was sent.
+    Sent(sqlx::Error),
 }
 
 #[async_trait]
@@ -283,16 +352,16 @@ impl Catalog for SqlCatalog {
 
     async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
         let statement = if self.layout.has_namespaces {
-            "SELECT table_namespace FROM iceberg_tables WHERE catalog_name = ?1 \
-             UNION SELECT namespace FROM iceberg_namespace_properties WHERE catalog_name = ?1 ORDER BY 1"
+            "SELECT table_namespace FROM iceberg_tables WHERE catalog_name = $1 \
+             UNION SELECT namespace FROM iceberg_namespace_properties WHERE catalog_name = $1 ORDER BY 1"
         } else {
-            "SELECT DISTINCT table_namespace FROM iceberg_tables WHERE catalog_name = ?1 ORDER BY 1"
+            "SELECT DISTINCT table_namespace FROM iceberg_tables WHERE catalog_name = $1 ORDER BY 1"
         };
-        let names: Vec<String> = sqlx::query_scalar(statement)
+        let names: Vec<String> = on_pool!(&self.database, pool => sqlx::query_scalar(statement)
             .bind(&self.name_in_rows)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|source| self.failed(source))?;
+            .fetch_all(pool)
+            .await)
+        .map_err(|source| self.failed(source))?;
         // Java can keep tables in no namespace at all; a table's name has one here.
         Ok(names
             .iter()
@@ -308,21 +377,21 @@ impl Catalog for SqlCatalog {
     ) -> Result<TablePage, CatalogError> {
         let statement = if self.layout.has_types {
             "SELECT table_name, metadata_location FROM iceberg_tables \
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name > ? AND metadata_location IS NOT NULL \
-             AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL) ORDER BY table_name LIMIT ?"
+             WHERE catalog_name = $1 AND table_namespace = $2 AND table_name > $3 AND metadata_location IS NOT NULL \
+             AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL) ORDER BY table_name LIMIT $4"
         } else {
             "SELECT table_name, metadata_location FROM iceberg_tables \
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name > ? AND metadata_location IS NOT NULL \
-             ORDER BY table_name LIMIT ?"
+             WHERE catalog_name = $1 AND table_namespace = $2 AND table_name > $3 AND metadata_location IS NOT NULL \
+             ORDER BY table_name LIMIT $4"
         };
-        let rows: Vec<(String, String)> = sqlx::query_as(statement)
+        let rows: Vec<(String, String)> = on_pool!(&self.database, pool => sqlx::query_as(statement)
             .bind(&self.name_in_rows)
             .bind(database.namespace.to_string())
             .bind(next.unwrap_or_default())
             .bind(PAGE)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|source| self.failed(source))?;
+            .fetch_all(pool)
+            .await)
+        .map_err(|source| self.failed(source))?;
         let is_full = rows.len() as i64 == PAGE;
         Ok(TablePage {
             next: rows
@@ -360,29 +429,8 @@ impl Catalog for SqlCatalog {
         change: TableChange,
     ) -> Result<LoadedTable, CommitError> {
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
-        // A connection first, so that a failure to get one is known to have changed nothing.
-        let mut connection = match self.pool.acquire().await {
-            Ok(connection) => connection,
-            Err(source) => {
-                discard_staged(&*self.storage, &staged).await;
-                return Err(CommitError::Refused(self.failed(source)));
-            }
-        };
-        let swapped = sqlx::query(
-            "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? \
-             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?",
-        )
-        .bind(staged.location.as_str())
-        .bind(base.metadata_location.as_str())
-        .bind(&self.name_in_rows)
-        .bind(base.table.namespace.to_string())
-        .bind(&base.table.name)
-        .bind(base.metadata_location.as_str())
-        .execute(&mut *connection)
-        .await;
-        drop(connection);
-        match swapped {
-            Ok(done) if done.rows_affected() == 1 => {}
+        match self.swap(base, &staged).await {
+            Ok(1) => {}
             Ok(_) => {
                 discard_staged(&*self.storage, &staged).await;
                 return Err(match self.current_location(&base.table).await {
@@ -390,7 +438,11 @@ impl Catalog for SqlCatalog {
                     _ => CommitError::Conflict(base.table.clone()),
                 });
             }
-            Err(source) => {
+            Err(SwapFailure::NotSent(source)) => {
+                discard_staged(&*self.storage, &staged).await;
+                return Err(CommitError::Refused(self.failed(source)));
+            }
+            Err(SwapFailure::Sent(source)) => {
                 self.outcome_of_failed_swap(base, &staged, Failure::new(source))
                     .await?;
             }
@@ -404,45 +456,10 @@ impl Catalog for SqlCatalog {
     }
 }
 
-async fn connect(
-    name: &CatalogName,
-    file: &Path,
-    create: bool,
-    busy_timeout: Duration,
-) -> Result<SqlitePool, CatalogError> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(create)
-        .busy_timeout(busy_timeout);
-    SqlitePoolOptions::new()
-        .max_connections(4)
-        .connect_with(options)
-        .await
-        .map_err(|source| Failure::new(source).into_catalog_error(name.as_str()))
-}
-
-/// `None` where there is no catalog in the database.
-async fn layout(pool: &SqlitePool) -> Result<Option<Layout>, sqlx::Error> {
-    let columns: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM pragma_table_info('iceberg_tables')")
-            .fetch_all(pool)
-            .await?;
-    let namespaces: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM pragma_table_info('iceberg_namespace_properties')")
-            .fetch_all(pool)
-            .await?;
-    Ok((!columns.is_empty()).then(|| Layout {
-        has_types: columns
-            .iter()
-            .any(|column| column.eq_ignore_ascii_case("iceberg_type")),
-        has_namespaces: !namespaces.is_empty(),
-    }))
-}
-
 /// The catalog's name as the rows have it: PyIceberg takes names from configuration without regard to case, and keeps
 /// them as the program that made the catalog wrote them.
 async fn find_name_in_rows(
-    pool: &SqlitePool,
+    database: &Database,
     layout: Layout,
     name: &CatalogName,
 ) -> Result<String, CatalogError> {
@@ -451,10 +468,9 @@ async fn find_name_in_rows(
     } else {
         "SELECT DISTINCT catalog_name FROM iceberg_tables"
     };
-    let names: Vec<String> = sqlx::query_scalar(statement)
-        .fetch_all(pool)
-        .await
-        .map_err(|source| Failure::new(source).into_catalog_error(name.as_str()))?;
+    let names: Vec<String> =
+        on_pool!(database, pool => sqlx::query_scalar(statement).fetch_all(pool).await)
+            .map_err(|source| Failure::new(source).into_catalog_error(name.as_str()))?;
     if names.is_empty() || names.iter().any(|found| found == name.as_str()) {
         return Ok(name.to_string());
     }
@@ -473,6 +489,5 @@ async fn find_name_in_rows(
     }
 }
 
-#[cfg(test)]
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,11 @@ impl CatalogProperties {
         self.values.get(key).map(String::as_str)
     }
 
+    /// The names of all properties.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
     /// A property that must be there; `example` is what it should look like.
     pub fn required(&self, key: &str, example: &str) -> Result<&str, ConfigurationError> {
         self.get(key)

@@ -14,14 +14,17 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType,
     },
 };
-use icepress_model::{CatalogName, ambient::Ambient};
+use icepress_model::{CatalogName, MetadataLocation, Namespace, TableId, ambient::Ambient};
 use icepress_storage::conformance::{
     emulator::{Emulator, EmulatorKind},
     proxy::{Mishap, Proxy},
 };
 
-use super::{CommitLock, ENTITY, JAVA_CLASS, LEASE_MS, LockError, LockOptions, OWNER, VERSION};
-use crate::config::CatalogProperties;
+use super::{
+    CommitLock, ENTITY, LEASE_MS, LockError, LockOptions, OWNER, TableLocks, VERSION,
+    options::JAVA_CLASS,
+};
+use crate::{CommitToken, LoadedTable, config::CatalogProperties};
 
 struct LockBench {
     emulator: Emulator,
@@ -57,6 +60,7 @@ impl LockBench {
     async fn lock_at(&self, timeout: Duration, endpoint: &str) -> CommitLock {
         let options = LockOptions {
             table: "locks".to_owned(),
+            acquire_interval: Duration::from_secs(1),
             acquire_timeout: timeout,
             lease: Duration::from_secs(4),
         };
@@ -248,10 +252,38 @@ fn options_come_from_iceberg_s_properties() {
         .unwrap(),
         Some(LockOptions {
             table: "t".to_owned(),
+            acquire_interval: Duration::from_secs(1),
             acquire_timeout: Duration::from_secs(180),
             lease: Duration::from_secs(5),
         })
     );
+    let given = options(&[
+        ("lock-impl", JAVA_CLASS),
+        ("lock.table", "t"),
+        ("lock.acquire-interval-ms", "300"),
+        ("lock.acquire-timeout-ms", "9000"),
+        ("lock.heartbeat-interval-ms", "100"),
+        ("lock.heartbeat-timeout-ms", "3500"),
+        ("lock.heartbeat-threads", "2"),
+    ]);
+    assert_eq!(
+        given.unwrap(),
+        Some(LockOptions {
+            table: "t".to_owned(),
+            acquire_interval: Duration::from_millis(300),
+            acquire_timeout: Duration::from_secs(9),
+            lease: Duration::from_millis(3500),
+        })
+    );
+    for (key, value) in [
+        ("lock.acquire-interval-ms", "soon"),
+        ("lock.heartbeat-interval-ms", "3s"),
+        ("lock.heartbeat-threads", "many"),
+    ] {
+        let wrong = options(&[("lock-impl", JAVA_CLASS), ("lock.table", "t"), (key, value)]);
+        let message = wrong.unwrap_err().to_string();
+        assert!(message.contains(key) && message.contains(value), "{message}");
+    }
     let missing = options(&[("lock-impl", JAVA_CLASS)])
         .unwrap_err()
         .to_string();
@@ -263,4 +295,102 @@ fn options_come_from_iceberg_s_properties() {
         unknown.contains("com.example.Lock") && unknown.contains(JAVA_CLASS),
         "{unknown}"
     );
+}
+
+/// A table `db.T` with these properties.
+fn table(name: &str, properties: &[(&str, &str)]) -> LoadedTable {
+    let properties = properties
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let creation = iceberg::TableCreation::builder()
+        .name(name.to_owned())
+        .location("/nowhere".to_owned())
+        .schema(iceberg::spec::Schema::builder().build().unwrap())
+        .properties(properties.collect::<HashMap<_, _>>())
+        .build();
+    let built = iceberg::spec::TableMetadataBuilder::from_table_creation(creation).unwrap();
+    LoadedTable {
+        table: TableId {
+            catalog: CatalogName::from("c"),
+            namespace: Namespace::from_dotted("db"),
+            name: name.to_owned(),
+        },
+        metadata_location: MetadataLocation::from("/nowhere/metadata/1.json"),
+        metadata: Arc::new(built.build().unwrap().metadata),
+        token: CommitToken::default(),
+    }
+}
+
+/// Whether `of` locks tables: by their own property unset, true, false; and one that the configuration names.
+async fn locked(catalog: &[(&str, &str)]) -> Result<[bool; 4], String> {
+    let pairs = catalog
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let properties = CatalogProperties::of(CatalogName::from("c"), pairs);
+    let aws = icepress_storage::AwsEnvironment::from_config(
+        aws_config::SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .build(),
+    );
+    let locks = TableLocks::connect(&properties, &aws, Ambient::system())
+        .await
+        .map_err(|error| error.to_string())?;
+    let of = |table: LoadedTable| match locks.of(&table) {
+        Ok(lock) => Ok(lock.is_some()),
+        Err(error) => Err(error.to_string()),
+    };
+    Ok([
+        of(table("a", &[]))?,
+        of(table("b", &[("icepress.commit-lock", "true")]))?,
+        of(table("c", &[("icepress.commit-lock", "false")]))?,
+        of(table("Named", &[]))?,
+    ])
+}
+
+#[tokio::test]
+async fn the_lock_is_chosen_by_catalog_and_by_table() {
+    const LOCK: [(&str, &str); 2] = [("lock-impl", JAVA_CLASS), ("lock.table", "t")];
+    let with = |more: &[(&'static str, &'static str)]| [&LOCK, more].concat();
+    // The catalog says it for all; a table's own property may say otherwise.
+    assert_eq!(locked(&LOCK).await, Ok([true, true, false, true]));
+    assert_eq!(
+        locked(&with(&[("icepress.commit-lock", "false")])).await,
+        Ok([false, true, false, false])
+    );
+    // The configuration's word on one table is the last.
+    let named = with(&[
+        ("icepress.commit-lock", "false"),
+        ("icepress.commit-lock.db.named", "true"),
+        ("icepress.commit-lock.db.b", "false"),
+    ]);
+    assert_eq!(locked(&named).await, Ok([false, false, false, true]));
+
+    // A table that asks for a lock where there is none is not written at all.
+    let message = locked(&[]).await.unwrap_err();
+    assert!(message.contains("c.db.b") && message.contains("lock-impl"), "{message}");
+    for key in ["icepress.commit-lock", "icepress.commit-lock.db.b"] {
+        let message = locked(&[(key, "true")]).await.unwrap_err();
+        assert!(message.contains("lock-impl") && message.contains("lock.table"), "{message}");
+    }
+    let message = locked(&[("icepress.commit-lock", "perhaps")]).await.unwrap_err();
+    assert!(message.contains("perhaps"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_was_held_is_left_to_others_for_a_while() {
+    let Some(bench) = LockBench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let lock = bench.lock(LONG).await;
+    let clock = Ambient::system().clock;
+    let held = lock.acquire("db.t", "first").await.unwrap();
+    clock.sleep(Duration::from_millis(300)).await;
+    held.release().await;
+    let released = clock.monotonic();
+    // Another entity is not held up by it.
+    lock.acquire("db.other", "o").await.unwrap().release().await;
+    assert!(bench.row().await.is_none());
+    let again = lock.acquire("db.t", "second").await.unwrap();
+    assert!(clock.monotonic() - released >= Duration::from_millis(600));
+    again.release().await;
 }

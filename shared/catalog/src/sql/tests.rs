@@ -11,11 +11,13 @@ use sqlx::{
 };
 use tempfile::TempDir;
 
-use super::SqlCatalog;
+use super::{SqlCatalog, address::Address};
 use crate::{
     Catalog, CatalogError, CommitError, LoadedTable, TableChange, conformance,
     metadata::stage_new_table,
 };
+
+mod postgres;
 
 /// A database as one of the clients makes it, and hands of its own on it.
 struct SqlBench {
@@ -314,9 +316,9 @@ fn no_change() -> TableChange {
 async fn a_catalog_that_stays_locked_is_a_lost_race() {
     let (bench, base) = with_table().await;
     let file = bench.folder.path().join("catalog.db");
-    let impatient = SqlCatalog::open_waiting(
+    let impatient = SqlCatalog::open_at(
         CatalogName::from("c"),
-        &format!("sqlite:///{}", file.display()),
+        Address::Sqlite(file.clone()),
         None,
         Arc::new(LocalStorage::new()),
         Ambient::system(),

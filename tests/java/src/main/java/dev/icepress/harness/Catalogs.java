@@ -5,6 +5,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.iceberg.CatalogUtil;
+import org.apache.iceberg.catalog.Catalog;
 import org.apache.iceberg.catalog.Namespace;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.jdbc.JdbcCatalog;
@@ -24,6 +26,51 @@ final class Catalogs {
     catalog.setConf(new Configuration(false));
     catalog.initialize(options.get("catalog", "default"), properties);
     return catalog;
+  }
+
+  /** What Iceberg's AWS clients need to reach an emulator: keys and region come from the environment. */
+  static Map<String, String> aws(Main.Options options) {
+    String endpoint = options.get("endpoint");
+    return Map.of(
+        "dynamodb.endpoint", endpoint,
+        "glue.endpoint", endpoint,
+        "http-client.type", "urlconnection");
+  }
+
+  /**
+   * The catalog that {@code --kind} names, its files on the local disk, under Java's commit lock where {@code
+   * --lock-table} names one.
+   */
+  static Catalog ofKind(Main.Options options) {
+    Map<String, String> properties = new HashMap<>();
+    properties.put("warehouse", options.get("warehouse"));
+    properties.put("io-impl", "org.apache.iceberg.hadoop.HadoopFileIO");
+    String endpoint = options.get("endpoint", "");
+    if (!endpoint.isEmpty()) {
+      properties.putAll(aws(options));
+    }
+    String lockTable = options.get("lock-table", "");
+    if (!lockTable.isEmpty()) {
+      properties.put("lock-impl", "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager");
+      properties.put("lock.table", lockTable);
+      properties.put("lock.acquire-interval-ms", "200");
+    }
+    String kind = options.get("kind");
+    String implementation =
+        switch (kind) {
+          case "glue" -> "org.apache.iceberg.aws.glue.GlueCatalog";
+          case "dynamodb" -> "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog";
+          case "hadoop" -> "org.apache.iceberg.hadoop.HadoopCatalog";
+          case "jdbc" -> {
+            properties.put("uri", options.get("uri"));
+            properties.put("jdbc.user", options.get("user"));
+            properties.put("jdbc.schema-version", options.get("schema-version", "V1"));
+            yield "org.apache.iceberg.jdbc.JdbcCatalog";
+          }
+          default -> throw new IllegalArgumentException("no such kind: " + kind);
+        };
+    return CatalogUtil.loadCatalog(
+        implementation, options.get("catalog", "default"), properties, new Configuration(false));
   }
 
   static TableIdentifier identifier(String dotted) {

@@ -25,6 +25,8 @@ public final class Main {
       case "damage" -> DamageCommand.run(options);
       case "writer" -> WriterCommand.run(options);
       case "rest" -> RestCommand.run(options);
+      case "lock" -> LockCommand.run(options);
+      case "appender" -> AppenderCommand.run(options);
       default -> usage();
     }
     // Iceberg's worker pools and file system threads must not keep the process alive.
@@ -40,7 +42,9 @@ public final class Main {
           check  [--table NS.NAME] [--schema current|any]              one JSON line a table: what is wrong with it
           damage --table NS.NAME --kind KIND                           append a file whose manifest entry lies
           writer --table NS.NAME --kind append|position|equality|vector --commits N --from ID   a concurrent writer
-          rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there""");
+          rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there
+          lock   --lock-table T --endpoint URL   Java's lock manager, told what to do on standard input
+          appender --kind glue|hadoop|dynamodb|jdbc --table NS.NAME --commits N --from ID   makes a table, appends""");
     System.exit(2);
   }
 

@@ -1,0 +1,219 @@
+"""Our commit lock and Java's `DynamoDbLockManager` on one lock table: they exclude each other, and outlive each other."""
+
+import json
+import signal
+import subprocess
+import time
+
+import cli
+import emulated
+import pytest
+import readers
+
+LOCKS = "locks"
+JAVA_LEASE = 2.0
+OUR_LEASE = 4.0
+HOLDER = cli.BINARY.with_name("lock-holder")
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory):
+    with emulated.emulator("mini", tmp_path_factory.mktemp("locks")) as endpoint:
+        yield endpoint
+
+
+class Sides:
+    """Both sides, each a process, on a lock of its own for every test."""
+
+    def __init__(self, endpoint, folder, entity):
+        self.endpoint, self.folder, self.entity = endpoint, folder, entity
+        self.dynamodb = emulated.client("dynamodb", endpoint)
+        self.processes = []
+
+    def _start(self, command, name):
+        process = emulated.Told(command, emulated.environment(self.endpoint), self.folder / f"{name}.log")
+        self.processes.append(process)
+        assert process.said(timeout=60)["ready"]
+        return process
+
+    def java(self, name="java"):
+        words = ["--lock-table", LOCKS, "--endpoint", self.endpoint, "--lease-ms", str(int(JAVA_LEASE * 1000))]
+        return self._start(readers.java_command("lock", *words, "--heartbeat-ms", "300", "--interval-ms", "200"), name)
+
+    def ours(self, name="ours"):
+        return self._start([str(HOLDER), LOCKS], name)
+
+    def row(self):
+        answer = self.dynamodb.get_item(TableName=LOCKS, Key={"entityId": {"S": self.entity}}, ConsistentRead=True)
+        return answer.get("Item")
+
+    def wait_for_owner(self, owner):
+        until = time.monotonic() + 30
+        while (row := self.row()) is None or row["ownerId"]["S"] != owner:
+            assert time.monotonic() < until, f"{owner} never held it: {row}"
+            time.sleep(0.02)
+
+
+@pytest.fixture
+def sides(java, aws, tmp_path, request):
+    if not HOLDER.is_file():
+        pytest.fail(f"{HOLDER} is missing: cargo build -p icepress-tests")
+    sides = Sides(aws, tmp_path, f"db.{request.node.name}")
+    yield sides
+    for process in sides.processes:
+        process.end()
+
+
+def test_ours_waits_while_java_holds_and_gets_it_after(sides):
+    # Java first: it makes the lock table.
+    java, ours = sides.java(), sides.ours()
+    assert java.ask(f"acquire {sides.entity} s3://java/1.metadata.json")["acquire"]
+    ours.tell(f"acquire {sides.entity} s3://ours/2.metadata.json")
+    # Twice Java's lease: its heartbeats alone keep us out.
+    assert ours.is_waiting(2 * JAVA_LEASE)
+    assert sides.row()["ownerId"]["S"] == "s3://java/1.metadata.json"
+    assert java.ask(f"release {sides.entity} s3://java/1.metadata.json")["release"]
+    said = ours.said(timeout=5)
+    assert said["acquire"] and 0 < said["left"] <= OUR_LEASE / 2 * 1000
+    row = sides.row()
+    assert set(row) == {"entityId", "ownerId", "version", "leaseDurationMs"}
+    assert row["leaseDurationMs"] == {"N": "4000"}
+    ours.ask("release")
+    assert sides.row() is None
+
+
+def test_java_waits_while_ours_holds_and_gets_it_within_its_sleep(sides):
+    java, ours = sides.java(), sides.ours()
+    assert ours.ask(f"acquire {sides.entity} s3://ours/1.metadata.json")["acquire"]
+    java.tell(f"acquire {sides.entity} s3://java/2.metadata.json")
+    assert java.is_waiting(0.5)
+    assert ours.ask("release")["release"]
+    # It sleeps the lease that it saw, then takes the row that is gone by then: no more than one such sleep.
+    said = java.said(timeout=OUR_LEASE + 3)
+    assert said["acquire"] and said["ms"] < (OUR_LEASE + 2.5) * 1000
+    sides.wait_for_owner("s3://java/2.metadata.json")
+    assert java.ask(f"release {sides.entity} s3://java/2.metadata.json")["release"]
+    assert sides.row() is None
+
+
+def test_ours_takes_over_from_a_java_that_died_once_the_row_stood_still(sides):
+    java, ours = sides.java(), sides.ours()
+    assert java.ask(f"acquire {sides.entity} s3://java/1.metadata.json")["acquire"]
+    java.process.send_signal(signal.SIGKILL)
+    java.process.wait()
+    said = ours.ask(f"acquire {sides.entity} s3://ours/2.metadata.json")
+    assert said["acquire"]
+    assert said["ms"] >= JAVA_LEASE * 1000, "not before the row stood still for the lease in it"
+    assert said["ms"] < JAVA_LEASE * 1000 + 4000
+    ours.ask("release")
+    assert sides.row() is None
+
+
+def test_java_steals_from_ours_that_was_killed(sides):
+    java, ours = sides.java(), sides.ours()
+    assert ours.ask(f"acquire {sides.entity} s3://ours/1.metadata.json")["acquire"]
+    ours.process.send_signal(signal.SIGKILL)
+    ours.process.wait()
+    said = java.ask(f"acquire {sides.entity} s3://java/2.metadata.json")
+    assert said["acquire"] and OUR_LEASE * 1000 <= said["ms"] < (OUR_LEASE + 3) * 1000
+    assert java.ask(f"release {sides.entity} s3://java/2.metadata.json")["release"]
+
+
+def test_ours_that_slept_leaves_java_s_lock_alone_and_may_change_nothing(sides):
+    java, ours = sides.java(), sides.ours()
+    assert ours.ask(f"acquire {sides.entity} s3://ours/1.metadata.json")["left"] > 0
+    ours.process.send_signal(signal.SIGSTOP)
+    assert java.ask(f"acquire {sides.entity} s3://java/2.metadata.json")["acquire"]
+    ours.process.send_signal(signal.SIGCONT)
+    assert ours.ask("left")["left"] == 0
+    assert ours.ask("release")["release"]
+    time.sleep(0.5)
+    assert sides.row()["ownerId"]["S"] == "s3://java/2.metadata.json"
+    # And it still waits like everybody else.
+    ours.tell(f"acquire {sides.entity} s3://ours/3.metadata.json")
+    assert ours.is_waiting(JAVA_LEASE + 0.5)
+    assert java.ask(f"release {sides.entity} s3://java/2.metadata.json")["release"]
+    assert ours.said(timeout=5)["acquire"]
+
+
+def test_turns_beside_java_never_overlap_and_nobody_starves(sides):
+    """Ours takes turn after turn, as fast as it may; Java gets its own within a few sleeps all the same."""
+    java, ours = sides.java(), sides.ours()
+    java.tell(f"acquire {sides.entity} s3://java/0")
+    turns, java_turns, until = 0, 0, time.monotonic() + 12
+    while time.monotonic() < until:
+        said = ours.ask(f"acquire {sides.entity} s3://ours/{turns}")
+        assert said["acquire"] and sides.row()["ownerId"]["S"] == f"s3://ours/{turns}"
+        time.sleep(0.1)
+        assert sides.row()["ownerId"]["S"] == f"s3://ours/{turns}", "ours was overtaken within half of its lease"
+        ours.ask("release")
+        turns += 1
+        if not java.is_waiting():
+            assert java.said()["acquire"]
+            java_turns += 1
+            assert java.ask(f"release {sides.entity} s3://java/{java_turns - 1}")["release"]
+            java.tell(f"acquire {sides.entity} s3://java/{java_turns}")
+    assert turns >= 3
+    assert java_turns >= 1, "Java never got its turn"
+
+
+# -- whole commits, beside Java's Glue catalog with its lock manager, which sends no VersionId
+
+
+def glue(endpoint, folder):
+    """icepress on the Glue catalog under the lock."""
+
+    class Glue:
+        name, db, data = "lake", None, folder / "warehouse"
+
+    Glue.folder = folder
+    runner = cli.Icepress(Glue, how="toml")
+    (runner.home / "icepress.toml").write_text(
+        f"""[catalog.lake]
+type = "glue"
+"glue.endpoint" = "{endpoint}"
+"dynamodb.endpoint" = "{endpoint}"
+"lock-impl" = "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager"
+"lock.table" = "{LOCKS}"
+"""
+    )
+    runner.environment |= {key: value for key, value in emulated.environment().items() if key.startswith("AWS_")}
+    return runner
+
+
+def test_upkeep_under_the_lock_beside_a_java_writer_loses_nothing(java, icepress, tmp_path):
+    with emulated.emulator("moto", tmp_path) as endpoint:
+        words = ["--kind", "glue", "--endpoint", endpoint, "--warehouse", f"file://{tmp_path}/warehouse", "--lock-table", LOCKS]
+        words += ["--table", "db.locked"]
+
+        def appender(commits, first):
+            more = ["--commits", str(commits), "--from", str(first), "--pause-ms", "300"]
+            return subprocess.Popen(
+                readers.java_command("appender", *words, *more),
+                env=emulated.environment(),
+                stdout=subprocess.PIPE,
+                stderr=(tmp_path / "java.log").open("wb"),
+                text=True,
+            )
+
+        seed = appender(8, 0)
+        lines = seed.communicate(timeout=120)[0].splitlines()
+        assert seed.returncode == 0, (tmp_path / "java.log").read_text()[-3000:]
+        runner = glue(endpoint, tmp_path)
+        writer = appender(10, 1000)
+        outcomes = []
+        while writer.poll() is None:
+            outcomes.append(runner.run_once(code=(0, 1))["db.locked"]["outcome"])
+            time.sleep(0.3)
+        lines += writer.communicate()[0].splitlines()
+        assert writer.returncode == 0, (tmp_path / "java.log").read_text()[-3000:]
+        runner.run_once(code=(0, 1))
+        assert "compacted" in outcomes, outcomes
+
+        said = [json.loads(line) for line in lines]
+        added = sorted(i for line in said for i in line.get("added", []))
+        reader = appender(0, 0)
+        last = json.loads(reader.communicate(timeout=120)[0].splitlines()[-1])
+        assert sorted(last["rows"]) == added
+        assert len(added) >= 170 and last["files"] < 18
+        assert emulated.client("dynamodb", endpoint).scan(TableName=LOCKS)["Count"] == 0
