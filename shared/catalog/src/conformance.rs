@@ -35,6 +35,10 @@ pub trait Bench: Send + Sync {
     async fn register(&self, table: &TableId, location: &MetadataLocation);
     /// Moves the entry to another metadata file, as another client would.
     async fn point_to(&self, table: &TableId, location: &MetadataLocation);
+    /// Where the catalog keeps what was registered, or moved to, at `location`: some take a copy under a name of their own.
+    fn place_of(&self, location: &MetadataLocation) -> MetadataLocation {
+        location.clone()
+    }
     /// Drops the entry.
     async fn drop_table(&self, table: &TableId);
     /// Makes entries in a namespace that are no Iceberg tables; returns their names.
@@ -123,7 +127,7 @@ async fn make(bench: &dyn Bench, name: &str) -> LoadedTable {
         .await
         .expect("it is registered");
     if bench.keeps_a_pointer() {
-        assert_eq!(loaded.metadata_location, staged.location);
+        assert_eq!(loaded.metadata_location, bench.place_of(&staged.location));
         assert_eq!(loaded.metadata, staged.metadata);
     }
     loaded
@@ -310,7 +314,7 @@ async fn a_foreign_commit_is_never_overwritten(bench: &dyn Bench) {
     let loaded = catalog.load(&base.table).await.expect("it is there");
     assert_eq!(loaded.metadata.uuid(), foreign.metadata.uuid());
     if bench.keeps_a_pointer() {
-        assert_eq!(loaded.metadata_location, foreign.location);
+        assert_eq!(loaded.metadata_location, bench.place_of(&foreign.location));
     }
 }
 
@@ -553,7 +557,7 @@ async fn bad_metadata_names_its_file(bench: &dyn Bench) {
             "{message}"
         );
         assert!(
-            message.contains(location.as_str()) && message.contains(said),
+            message.contains(bench.place_of(&location).as_str()) && message.contains(said),
             "{message}"
         );
         assert!(
@@ -573,5 +577,6 @@ async fn bad_metadata_names_its_file(bench: &dyn Bench) {
         matches!(error, CatalogError::MetadataUnreadable { .. }),
         "{error}"
     );
+    let missing = bench.place_of(&missing);
     assert!(error.to_string().contains(missing.as_str()), "{error}");
 }

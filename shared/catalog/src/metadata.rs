@@ -83,6 +83,26 @@ async fn read(
     })
 }
 
+/// The next metadata of a table, not written yet.
+#[derive(Debug, Clone)]
+pub struct PreparedMetadata {
+    /// The file's content, compressed where the table says so.
+    pub content: Buffer,
+    /// What the file's name ends with, by its compression.
+    pub extension: &'static str,
+    /// What a reader will see.
+    pub metadata: Arc<TableMetadata>,
+}
+
+impl PreparedMetadata {
+    /// How the file is written.
+    pub fn options(&self) -> WriteOptions {
+        WriteOptions {
+            storage_class: self.metadata.properties().get(STORAGE_CLASS).cloned(),
+        }
+    }
+}
+
 /// Applies `change` to `base` and writes the outcome as a new metadata file beside the old ones.
 ///
 /// A requirement that does not hold for `base` is a `Conflict`; a change that makes no valid table, or a file that can't
@@ -93,6 +113,21 @@ pub async fn stage_metadata(
     base: &LoadedTable,
     change: TableChange,
 ) -> Result<StagedMetadata, CommitError> {
+    let prepared = prepare_metadata(storage, ambient, base, change).await?;
+    let version = next_version(&base.metadata_location);
+    write(storage, ambient, &base.table, prepared, version)
+        .await
+        .map_err(CommitError::Refused)
+}
+
+/// Applies `change` to `base` and writes nothing, for catalogs that name their files themselves. Fails as
+/// [`stage_metadata`] does.
+pub async fn prepare_metadata(
+    storage: &dyn Storage,
+    ambient: &Ambient,
+    base: &LoadedTable,
+    change: TableChange,
+) -> Result<PreparedMetadata, CommitError> {
     let invalid = |message: String| CatalogError::MetadataInvalid {
         table: base.table.clone(),
         location: base.metadata_location.to_string(),
@@ -119,10 +154,7 @@ pub async fn stage_metadata(
         let time = ambient.now().get().max(base.metadata.last_updated_ms());
         json::set_time(&mut json, TimestampMs(time));
     }
-    let version = next_version(&base.metadata_location);
-    write(storage, ambient, &base.table, &json, version)
-        .await
-        .map_err(CommitError::Refused)
+    prepare(&base.table, &json).map_err(CommitError::Refused)
 }
 
 /// The branches and tags that a v1 table will have, which its parsed metadata does not know; `None` for other versions,
@@ -177,7 +209,7 @@ pub async fn stage_new_table(
         message: error.to_string(),
     })?;
     json::set_time(&mut json, ambient.now());
-    write(storage, ambient, table, &json, 0).await
+    write(storage, ambient, table, prepare(table, &json)?, 0).await
 }
 
 /// Removes a staged file whose commit certainly failed, if we may: an optimizer's role may not delete, and orphan
@@ -234,13 +266,7 @@ pub async fn fate(
     }
 }
 
-async fn write(
-    storage: &dyn Storage,
-    ambient: &Ambient,
-    table: &TableId,
-    json: &Value,
-    version: u32,
-) -> Result<StagedMetadata, CatalogError> {
+fn prepare(table: &TableId, json: &Value) -> Result<PreparedMetadata, CatalogError> {
     let invalid = |message: String| CatalogError::MetadataInvalid {
         table: table.clone(),
         location: "(new)".to_owned(),
@@ -249,16 +275,15 @@ async fn write(
     let json = serde_json::to_vec(json).map_err(|error| invalid(error.to_string()))?;
     // What readers will see; it also proves that they can.
     let metadata = json::parse(&json).map_err(|unreadable| invalid(unreadable.message()))?;
-    let folder = metadata_folder(&metadata);
     let codec = metadata.properties().get(COMPRESSION).map(String::as_str);
     let (content, extension) = match codec.unwrap_or("none") {
-        codec if codec.eq_ignore_ascii_case("none") => (json, ""),
+        codec if codec.eq_ignore_ascii_case("none") => (json, ".metadata.json"),
         codec if codec.eq_ignore_ascii_case("gzip") => {
             let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
             let compressed = encoder.write_all(&json).and_then(|()| encoder.finish());
             (
                 compressed.map_err(|error| invalid(error.to_string()))?,
-                ".gz",
+                ".gz.metadata.json",
             )
         }
         codec => {
@@ -267,20 +292,29 @@ async fn write(
             )));
         }
     };
+    Ok(PreparedMetadata {
+        content: Buffer::from(content),
+        extension,
+        metadata: Arc::new(metadata),
+    })
+}
+
+async fn write(
+    storage: &dyn Storage,
+    ambient: &Ambient,
+    table: &TableId,
+    prepared: PreparedMetadata,
+    version: u32,
+) -> Result<StagedMetadata, CatalogError> {
+    let options = prepared.options();
     let location = format!(
-        "{folder}/{version:05}-{}{extension}.metadata.json",
-        ambient.uuid()
+        "{}/{version:05}-{}{}",
+        metadata_folder(&prepared.metadata),
+        ambient.uuid(),
+        prepared.extension
     );
-    let options = WriteOptions {
-        storage_class: metadata.properties().get(STORAGE_CLASS).cloned(),
-    };
     storage
-        .put(
-            &location,
-            Buffer::from(content),
-            PutMode::CreateOnly,
-            &options,
-        )
+        .put(&location, prepared.content, PutMode::CreateOnly, &options)
         .await
         .map_err(|source| CatalogError::Unavailable {
             catalog: table.catalog.to_string(),
@@ -289,7 +323,7 @@ async fn write(
         })?;
     Ok(StagedMetadata {
         location: MetadataLocation(location),
-        metadata: Arc::new(metadata),
+        metadata: prepared.metadata,
     })
 }
 

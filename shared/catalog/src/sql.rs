@@ -90,11 +90,12 @@ impl SqlCatalog {
         storage: Arc<dyn Storage>,
         ambient: Ambient,
     ) -> Result<Self, CatalogError> {
-        let address =
-            Address::parse(uri, Login::default()).map_err(|message| CatalogError::Configuration {
+        let address = Address::parse(uri, Login::default()).map_err(|message| {
+            CatalogError::Configuration {
                 catalog: name.to_string(),
                 message,
-            })?;
+            }
+        })?;
         Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
     }
 
@@ -157,8 +158,7 @@ impl SqlCatalog {
             catalog: name.to_string(),
             message,
         };
-        let Address::Sqlite(file) =
-            Address::parse(uri, Login::default()).map_err(configuration)?
+        let Address::Sqlite(file) = Address::parse(uri, Login::default()).map_err(configuration)?
         else {
             return Err(configuration(
                 "only a SQLite catalog can be made; PyIceberg and Java make the others".to_owned(),
@@ -228,8 +228,7 @@ impl SqlCatalog {
 
     /// Takes a table out of the catalog; its files stay.
     pub async fn unregister(&self, table: &TableId) -> Result<(), CatalogError> {
-        let statement =
-            "DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
+        let statement = "DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
         let deleted = on_pool!(&self.database, pool => sqlx::query(statement)
             .bind(&self.name_in_rows)
             .bind(table.namespace.to_string())
@@ -257,13 +256,14 @@ impl SqlCatalog {
             "SELECT metadata_location, CAST(NULL AS VARCHAR(5)) FROM iceberg_tables \
              WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3"
         };
-        let row: Option<(Option<String>, Option<String>)> = on_pool!(&self.database, pool => sqlx::query_as(statement)
+        let row: Option<(Option<String>, Option<String>)> =
+            on_pool!(&self.database, pool => sqlx::query_as(statement)
             .bind(&self.name_in_rows)
             .bind(table.namespace.to_string())
             .bind(&table.name)
             .fetch_optional(pool)
             .await)
-        .map_err(|source| self.failed(source))?;
+            .map_err(|source| self.failed(source))?;
         let (location, kind) = row.ok_or_else(|| CatalogError::NoSuchTable(table.clone()))?;
         match (location, kind.as_deref()) {
             (Some(location), None | Some("TABLE")) => Ok(MetadataLocation(location)),
@@ -272,11 +272,7 @@ impl SqlCatalog {
     }
 
     /// The swap: one statement, on a connection that was there before.
-    async fn swap(
-        &self,
-        base: &LoadedTable,
-        staged: &StagedMetadata,
-    ) -> Result<u64, SwapFailure> {
+    async fn swap(&self, base: &LoadedTable, staged: &StagedMetadata) -> Result<u64, SwapFailure> {
         let statement = "UPDATE iceberg_tables SET metadata_location = $1, previous_metadata_location = $2 \
                          WHERE catalog_name = $3 AND table_namespace = $4 AND table_name = $5 AND metadata_location = $2";
         on_pool!(&self.database, pool => {
@@ -384,14 +380,15 @@ impl Catalog for SqlCatalog {
              WHERE catalog_name = $1 AND table_namespace = $2 AND table_name > $3 AND metadata_location IS NOT NULL \
              ORDER BY table_name LIMIT $4"
         };
-        let rows: Vec<(String, String)> = on_pool!(&self.database, pool => sqlx::query_as(statement)
+        let rows: Vec<(String, String)> =
+            on_pool!(&self.database, pool => sqlx::query_as(statement)
             .bind(&self.name_in_rows)
             .bind(database.namespace.to_string())
             .bind(next.unwrap_or_default())
             .bind(PAGE)
             .fetch_all(pool)
             .await)
-        .map_err(|source| self.failed(source))?;
+            .map_err(|source| self.failed(source))?;
         let is_full = rows.len() as i64 == PAGE;
         Ok(TablePage {
             next: rows

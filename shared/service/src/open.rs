@@ -5,7 +5,7 @@ mod environment;
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use icepress_catalog::{
-    Catalog, CatalogError, SqlCatalog,
+    Catalog, CatalogError, DynamoDbCatalog, HadoopCatalog, SqlCatalog,
     config::{CatalogKind, CatalogProperties, ConfigurationError},
 };
 use icepress_catalog_glue::GlueCatalog;
@@ -148,22 +148,29 @@ async fn open_catalog(
     http: &HttpClient,
     ambient: &Ambient,
 ) -> Result<OpenCatalog, OpenError> {
+    // All of the catalog's AWS, its tables' files included, is reached as one caller.
+    let aws = match properties.assumed_role()? {
+        None => aws.clone(),
+        Some(role) => aws.assuming(role),
+    };
+    let aws = &aws;
     let storage: Arc<dyn Storage> = Arc::new(StorageRouter::new(
         aws.clone(),
         properties.s3_options()?,
         ambient.clone(),
     ));
     let catalog: Arc<dyn Catalog> = match properties.kind()? {
-        CatalogKind::Sql => Arc::new(
-            SqlCatalog::open(
-                properties.name().clone(),
-                properties.required("uri", "sqlite:////data/catalog.db")?,
-                properties.get("catalog-name"),
-                Arc::clone(&storage),
-                ambient.clone(),
-            )
-            .await?,
+        CatalogKind::Sql => {
+            Arc::new(SqlCatalog::connect(properties, Arc::clone(&storage), ambient.clone()).await?)
+        }
+        CatalogKind::DynamoDb => Arc::new(
+            DynamoDbCatalog::connect(properties, aws, Arc::clone(&storage), ambient.clone()).await,
         ),
+        CatalogKind::Hadoop => {
+            let connected =
+                HadoopCatalog::connect(properties, aws, Arc::clone(&storage), ambient.clone());
+            Arc::new(connected.await?)
+        }
         CatalogKind::Glue => {
             let connected =
                 GlueCatalog::connect(properties, aws, Arc::clone(&storage), ambient.clone());

@@ -1,9 +1,28 @@
 //! What all clients of AWS share: configuration and credentials, found once by `aws-config`'s chain.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, identity::IdentityCache, sts::AssumeRoleProvider,
+};
 use tokio::sync::OnceCell;
+
+/// A role to work as, of this account or another. Iceberg's `client.assume-role.…` say the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssumedRole {
+    /// Its ARN.
+    pub arn: String,
+    /// What the other account asks for besides.
+    pub external_id: Option<String>,
+    /// The session's name, which that account's logs show.
+    pub session_name: String,
+    /// How long a session lasts before a new one is asked for; 15 minutes to 12 hours.
+    pub session_length: Duration,
+    /// The session's tags.
+    pub tags: Vec<(String, String)>,
+    /// The region of the clients that work as the role; `None` for the one they would have anyway.
+    pub region: Option<String>,
+}
 
 /// AWS as this process sees it: region, credentials (environment, profile, SSO, web identity, container or instance
 /// role) and HTTP client. Found at first use, since a laptop with local tables has none; shared by all clones, so that
@@ -11,6 +30,8 @@ use tokio::sync::OnceCell;
 #[derive(Clone, Default)]
 pub struct AwsEnvironment {
     found: Arc<OnceCell<SdkConfig>>,
+    /// Whose credentials are used to become whom.
+    role: Option<Arc<(AwsEnvironment, AssumedRole)>>,
 }
 
 impl AwsEnvironment {
@@ -23,15 +44,59 @@ impl AwsEnvironment {
     pub fn from_config(config: SdkConfig) -> Self {
         Self {
             found: Arc::new(OnceCell::new_with(Some(config))),
+            role: None,
+        }
+    }
+
+    /// The same AWS as `role` sees it. Its keys are asked for at the first request, shared by all clients of the outcome,
+    /// and renewed before they expire.
+    pub fn assuming(&self, role: AssumedRole) -> Self {
+        Self {
+            found: Arc::default(),
+            role: Some(Arc::new((self.clone(), role))),
         }
     }
 
     /// The configuration.
     pub async fn config(&self) -> &SdkConfig {
         self.found
-            .get_or_init(|| aws_config::load_defaults(BehaviorVersion::latest()))
+            .get_or_init(|| async {
+                match self.role.as_deref() {
+                    None => aws_config::load_defaults(BehaviorVersion::latest()).await,
+                    Some((caller, role)) => as_role(Box::pin(caller.config()).await, role).await,
+                }
+            })
             .await
     }
+}
+
+async fn as_role(caller: &SdkConfig, role: &AssumedRole) -> SdkConfig {
+    let mut provider = AssumeRoleProvider::builder(&role.arn)
+        .configure(caller)
+        .session_name(&role.session_name)
+        .session_length(role.session_length);
+    if let Some(id) = &role.external_id {
+        provider = provider.external_id(id);
+    }
+    if !role.tags.is_empty() {
+        provider = provider.tags(role.tags.iter().cloned());
+    }
+    let region = role.region.clone().map(Region::new);
+    if caller.region().is_none()
+        && let Some(region) = &region
+    {
+        provider = provider.region(region.clone());
+    }
+    let region = region.or_else(|| caller.region().cloned());
+    caller
+        .to_builder()
+        .credentials_provider(
+            aws_credential_types::provider::SharedCredentialsProvider::new(provider.build().await),
+        )
+        // One for all clients: otherwise each would ask for keys of its own.
+        .identity_cache(IdentityCache::lazy().build())
+        .region(region)
+        .build()
 }
 
 impl fmt::Debug for AwsEnvironment {

@@ -266,6 +266,16 @@ async fn a_listing_is_ordered_whole_and_paged(storage: &dyn Storage, folder: &st
         listing(storage, &format!("{list}a/b/2")).await,
         expected[2..3]
     );
+    for (folder, below) in [
+        (list.as_str(), &["a"][..]),
+        (list.trim_end_matches('/'), &["a"]),
+        (&format!("{list}a"), &["b"]),
+        (&format!("{list}a/b"), &[]),
+        (&format!("{list}nowhere"), &[]),
+    ] {
+        let found = storage.folders(folder).await.expect("listing works");
+        assert_eq!(found, below, "{folder}");
+    }
     let page = storage.list(&list, None).await.expect("listing works");
     assert_eq!(page.objects[0].size, Bytes(3));
     assert!(page.objects[0].modified.get() > 0);
@@ -289,6 +299,8 @@ async fn a_listing_is_ordered_whole_and_paged(storage: &dyn Storage, folder: &st
             .is_some()
     );
     assert_eq!(listing(storage, &many).await, expected);
+    let seven: Vec<String> = (0..7).map(|folder| format!("{folder:02}")).collect();
+    assert_eq!(storage.folders(&many).await.expect("listing works"), seven);
     let outcomes = storage.delete(&expected).await;
     assert_eq!(outcomes.len(), expected.len());
     for (outcome, location) in outcomes.iter().zip(&expected) {

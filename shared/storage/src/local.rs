@@ -214,6 +214,11 @@ impl Storage for LocalStorage {
         .await
     }
 
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        let path = Location::local(folder, "list")?;
+        blocking("list", folder, move || list::folders(&path)).await
+    }
+
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
         let mut outcomes = Vec::with_capacity(locations.len());
         for location in locations {

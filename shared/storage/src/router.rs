@@ -113,6 +113,10 @@ impl Storage for StorageRouter {
         self.adapter(prefix, "list").await?.list(prefix, next).await
     }
 
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        self.adapter(folder, "list").await?.folders(folder).await
+    }
+
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
         let is_on_s3 = |location: &String| {
             matches!(Location::parse(location, "delete"), Ok(Location::S3 { .. }))

@@ -369,6 +369,41 @@ impl Storage for S3Storage {
         })
     }
 
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        let request = self.inner.request("list", folder);
+        let (bucket, key) = Location::s3(folder, "list")?;
+        let key = key.trim_end_matches('/');
+        let prefix = if key.is_empty() {
+            String::new()
+        } else {
+            format!("{key}/")
+        };
+        let mut names = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self
+                .inner
+                .client
+                .list_objects_v2()
+                .bucket(bucket)
+                .prefix(&prefix)
+                .delimiter("/")
+                .set_continuation_token(next)
+                .send()
+                .await
+                .map_err(|error| request.failed(&error))?;
+            names.extend(page.common_prefixes().iter().filter_map(|below| {
+                let name = below.prefix()?.strip_prefix(&prefix)?;
+                Some(name.trim_end_matches('/').to_owned())
+            }));
+            let is_whole = page.is_truncated() != Some(true);
+            next = page.next_continuation_token;
+            if is_whole || next.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
         delete::delete_all(&self.inner, locations).await
     }

@@ -103,6 +103,31 @@ pub trait Storage: Send + Sync + Debug {
     /// A page of all objects whose location begins with `prefix`, at any depth.
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError>;
 
+    /// The names of the folders directly below `folder` (with or without a slash at its end), in the order of their bytes;
+    /// none where it is not there. A folder is what lies before the next slash of an object's location.
+    ///
+    /// This one reads the whole listing; stores that can be asked for it override it.
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        let prefix = format!("{}/", folder.trim_end_matches('/'));
+        let mut names: Vec<String> = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = self.list(&prefix, next.as_deref()).await?;
+            for object in page.objects {
+                let below = object.location.get(prefix.len()..).unwrap_or_default();
+                if let Some((name, _)) = below.split_once('/')
+                    && names.last().is_none_or(|last| last != name)
+                {
+                    names.push(name.to_owned());
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+
     /// Deletes objects in batches. One that can't be deleted does not keep the others.
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome>;
 }

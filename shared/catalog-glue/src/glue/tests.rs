@@ -17,7 +17,7 @@ use icepress_catalog::{
 };
 use icepress_model::{CatalogName, MetadataLocation, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{
-    LocalStorage, Storage,
+    AwsEnvironment, LocalStorage, S3Options, S3Storage, Storage,
     conformance::{
         emulator::{Emulator, EmulatorKind},
         proxy::{Mishap, Proxy},
@@ -579,4 +579,123 @@ async fn a_listing_follows_glue_s_pages() {
         catalog.load(&two_levels).await.unwrap_err(),
         CatalogError::NoSuchTable(_)
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_of_a_catalog_s_aws_is_reached_as_its_role() {
+    // moto keeps every account's things apart, and knows an account by the role that was assumed in it.
+    let Some(emulator) = Emulator::start(EmulatorKind::Moto) else {
+        return;
+    };
+    let proxy = Proxy::start(emulator.endpoint()).await;
+    let own = emulator.config().await;
+    let own = own.to_builder().endpoint_url(proxy.endpoint()).build();
+    let properties = CatalogProperties::of(
+        CatalogName::from("theirs"),
+        [
+            (
+                "client.assume-role.arn",
+                "arn:aws:iam::210987654321:role/upkeep",
+            ),
+            ("client.assume-role.external-id", "between us"),
+            ("client.assume-role.session-name", "icepress-night"),
+            ("client.assume-role.timeout-sec", "1800"),
+            ("client.assume-role.region", "eu-west-1"),
+            (
+                "lock-impl",
+                "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
+            ),
+            ("lock.table", "locks"),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
+    let role = properties.assumed_role().unwrap().unwrap();
+    let aws = AwsEnvironment::from_config(own.clone()).assuming(role);
+
+    let theirs = Client::new(aws.config().await);
+    let input = DatabaseInput::builder().name("theirs").build().unwrap();
+    theirs
+        .create_database()
+        .database_input(input)
+        .send()
+        .await
+        .unwrap();
+    let storage = S3Storage::connect(&aws, S3Options::default(), Ambient::system()).await;
+    let catalog = GlueCatalog::connect(
+        &properties,
+        &aws,
+        Arc::new(LocalStorage::new()),
+        Ambient::system(),
+    );
+    let catalog = catalog.await.unwrap();
+    assert_eq!(
+        catalog.list_namespaces().await.unwrap(),
+        [Namespace::from_dotted("theirs")]
+    );
+    let ours = Client::new(&own).get_databases().send().await.unwrap();
+    assert!(
+        ours.database_list.is_empty(),
+        "our own account has no such database"
+    );
+
+    // A table of theirs, its files on their S3, committed to under their lock (whose table is not there).
+    storage.list("s3://bucket/x", None).await.unwrap_err();
+    let table = TableId {
+        catalog: CatalogName::from("theirs"),
+        namespace: Namespace::from_dotted("theirs"),
+        name: "t".to_owned(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let creation = TableCreation::builder()
+        .name("t".to_owned())
+        .location(folder.path().display().to_string())
+        .schema(Schema::builder().build().unwrap())
+        .build();
+    let staged = stage_new_table(&LocalStorage::new(), &Ambient::system(), &table, creation)
+        .await
+        .unwrap();
+    let input = TableInput::builder()
+        .name("t")
+        .parameters("table_type", "ICEBERG")
+        .parameters("metadata_location", staged.location.as_str())
+        .build()
+        .unwrap();
+    theirs
+        .create_table()
+        .database_name("theirs")
+        .table_input(input)
+        .send()
+        .await
+        .unwrap();
+    let base = catalog.load(&table).await.unwrap();
+    let error = catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(error.to_string().contains("lock table locks"), "{error}");
+
+    let asked = proxy.bodies("/sts/");
+    assert_eq!(asked.len(), 1, "all clients share one session: {asked:?}");
+    for part in [
+        "RoleArn=arn%3Aaws%3Aiam%3A%3A210987654321%3Arole%2Fupkeep",
+        "ExternalId=between%20us",
+        "RoleSessionName=icepress-night",
+        "DurationSeconds=1800",
+    ] {
+        assert!(asked[0].contains(part), "{asked:?}");
+    }
+    // Credential=KEY/DATE/REGION/SERVICE/aws4_request
+    let own_key = "Credential=123456789012/";
+    for service in ["glue", "s3", "dynamodb"] {
+        let heads = proxy.heads(&format!("/eu-west-1/{service}/aws4_request"));
+        assert!(!heads.is_empty(), "{service}");
+        for head in heads {
+            assert!(
+                !head.contains(own_key) && head.contains("x-amz-security-token"),
+                "{head}"
+            );
+        }
+    }
+    assert_eq!(
+        proxy.heads(&format!("{own_key}2")).len(),
+        2,
+        "the role's and our own listing"
+    );
 }

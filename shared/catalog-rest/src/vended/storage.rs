@@ -95,6 +95,10 @@ impl Storage for PrefixedStorage {
         self.of(prefix).list(prefix, next).await
     }
 
+    async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
+        self.of(folder).folders(folder).await
+    }
+
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
         let mut outcomes: Vec<Option<DeleteOutcome>> = locations.iter().map(|_| None).collect();
         for (index, (_, storage)) in self.by_prefix.iter().enumerate() {

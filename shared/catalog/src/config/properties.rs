@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use icepress_model::CatalogName;
-use icepress_storage::S3Options;
+use icepress_storage::{AssumedRole, S3Options};
 
 use super::{ConfigurationError, values::Values};
 
@@ -23,6 +23,13 @@ const SECRETS: [&str; 8] = [
     "api-key",
 ];
 
+/// The types that there is an adapter for, for people.
+const SUPPORTED: &str = "sql, glue, rest, s3tables, dynamodb and hadoop";
+/// Iceberg's names for a role to work as.
+const ROLE: &str = "client.assume-role.";
+/// As long as a session lasts unless `client.assume-role.timeout-sec` says otherwise.
+const SESSION: Duration = Duration::from_secs(3600);
+
 /// The kinds of catalog that there is an adapter for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CatalogKind {
@@ -32,6 +39,10 @@ pub enum CatalogKind {
     Glue,
     /// Iceberg's REST protocol; also S3 Tables, which speaks it.
     Rest,
+    /// Iceberg's own catalog on DynamoDB.
+    DynamoDb,
+    /// Directories with numbered metadata files.
+    Hadoop,
 }
 
 /// A catalog's properties.
@@ -145,6 +156,8 @@ impl CatalogProperties {
                 "sql" | "jdbc" => Ok(CatalogKind::Sql),
                 "glue" => Ok(CatalogKind::Glue),
                 "rest" | "s3tables" => Ok(CatalogKind::Rest),
+                "dynamodb" => Ok(CatalogKind::DynamoDb),
+                "hadoop" => Ok(CatalogKind::Hadoop),
                 other => Err(self.unsupported("type", other)),
             };
         }
@@ -152,6 +165,8 @@ impl CatalogProperties {
             return match class {
                 "org.apache.iceberg.jdbc.JdbcCatalog" => Ok(CatalogKind::Sql),
                 "org.apache.iceberg.aws.glue.GlueCatalog" => Ok(CatalogKind::Glue),
+                "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog" => Ok(CatalogKind::DynamoDb),
+                "org.apache.iceberg.hadoop.HadoopCatalog" => Ok(CatalogKind::Hadoop),
                 "org.apache.iceberg.rest.RESTCatalog"
                 | "software.amazon.s3tables.iceberg.S3TablesCatalog" => Ok(CatalogKind::Rest),
                 other => Err(self.unsupported("catalog-impl", other)),
@@ -161,16 +176,16 @@ impl CatalogProperties {
             .get("uri")
             .map(|uri| uri.split(':').next().unwrap_or_default().to_lowercase());
         match scheme.as_deref() {
-            None => Err(self.wrong("type", "is missing: supported are sql, glue, rest and s3tables".to_owned())),
+            None => Err(self.wrong("type", format!("is missing: supported are {SUPPORTED}"))),
             // Which database, the adapter tells.
-            Some(scheme) if scheme.starts_with("sqlite") || scheme.starts_with("postgresql") || scheme == "jdbc" => {
+            Some(scheme) if scheme.starts_with("sqlite") || scheme.starts_with("postgres") || scheme == "jdbc" => {
                 Ok(CatalogKind::Sql)
             }
             Some("http" | "https") => Ok(CatalogKind::Rest),
             Some("thrift") => Err(self.unsupported("uri", "hive")),
             Some(other) => Err(self.wrong(
                 "type",
-                format!("is missing, and a uri of '{other}:' does not tell it: supported are sql, glue, rest and s3tables"),
+                format!("is missing, and a uri of '{other}:' does not tell it: supported are {SUPPORTED}"),
             )),
         }
     }
@@ -195,6 +210,58 @@ impl CatalogProperties {
         Ok(options)
     }
 
+    /// The role that all of this catalog's AWS is reached as (`client.assume-role.arn`, as Java has it, or PyIceberg's
+    /// `client.role-arn`); `None` where it is the caller's own.
+    pub fn assumed_role(&self) -> Result<Option<AssumedRole>, ConfigurationError> {
+        let key = |rest: &str| format!("{ROLE}{rest}");
+        let (arn_key, session_key) = match self.get(&key("arn")) {
+            Some(_) => (key("arn"), key("session-name")),
+            None => (
+                "client.role-arn".to_owned(),
+                "client.role-session-name".to_owned(),
+            ),
+        };
+        let Some(arn) = self.get(&arn_key) else {
+            return match self.beginning_with(ROLE).next() {
+                None => Ok(None),
+                Some((name, _)) => Err(self.wrong(
+                    &key(name),
+                    format!("is set, but {ROLE}arn, the role itself, is not"),
+                )),
+            };
+        };
+        // arn:PARTITION:iam::ACCOUNT:role/NAME
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        if !matches!(parts[..], ["arn", _, "iam", "", account, role] if !account.is_empty() && role.starts_with("role/"))
+        {
+            let message =
+                format!("is '{arn}': it should look like arn:aws:iam::123456789012:role/icepress");
+            return Err(self.wrong(&arn_key, message));
+        }
+        let timeout = key("timeout-sec");
+        let session_length = match self.get(&timeout) {
+            None => SESSION,
+            Some(text) => match text.parse() {
+                Ok(seconds @ 900..=43200) => Duration::from_secs(seconds),
+                _ => {
+                    let message = format!("is '{text}': it should be 900 to 43200 seconds");
+                    return Err(self.wrong(&timeout, message));
+                }
+            },
+        };
+        Ok(Some(AssumedRole {
+            arn: arn.to_owned(),
+            external_id: self.get(&key("external-id")).map(str::to_owned),
+            session_name: self.get(&session_key).unwrap_or("icepress").to_owned(),
+            session_length,
+            tags: self
+                .beginning_with("client.assume-role.tags.")
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            region: self.get(&key("region")).map(str::to_owned),
+        }))
+    }
+
     /// The first of several properties that is set.
     pub fn first(&self, keys: &[&str]) -> Option<String> {
         keys.iter().find_map(|key| self.get(key)).map(str::to_owned)
@@ -210,10 +277,7 @@ impl CatalogProperties {
     }
 
     fn unsupported(&self, key: &str, kind: &str) -> ConfigurationError {
-        let known = matches!(
-            kind,
-            "dynamodb" | "hive" | "hadoop" | "nessie" | "bigquery" | "in-memory"
-        );
+        let known = matches!(kind, "hive" | "nessie" | "bigquery" | "in-memory");
         let what = if known {
             "is not supported yet"
         } else {
@@ -221,9 +285,7 @@ impl CatalogProperties {
         };
         self.wrong(
             key,
-            format!(
-                "a catalog of type '{kind}' {what}: supported are sql, glue, rest and s3tables"
-            ),
+            format!("a catalog of type '{kind}' {what}: supported are {SUPPORTED}"),
         )
     }
 
@@ -238,8 +300,8 @@ impl CatalogProperties {
             .filter_map(|key| {
                 let said = if ends_with(key, &CREDENTIALS) {
                     "is ignored: credentials are found by the AWS chain only (environment, profile, SSO, role)"
-                } else if ends_with(key, &IDENTITIES) {
-                    "is ignored: set AWS_PROFILE, or a role in the profile, instead"
+                } else if ends_with(key, &IDENTITIES) && key != "client.role-arn" {
+                    "is ignored: set AWS_PROFILE, or client.assume-role.arn for all of the catalog, instead"
                 } else {
                     return None;
                 };

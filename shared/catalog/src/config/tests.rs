@@ -1,9 +1,11 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
+use icepress_model::CatalogName;
 use icepress_storage::S3Options;
 
 use super::{
-    CatalogKind, Configuration, ConfigurationError, SourceFile, Sources, load_configuration,
+    CatalogKind, CatalogProperties, Configuration, ConfigurationError, SourceFile, Sources,
+    load_configuration,
 };
 
 fn file(path: &str, content: &str) -> Option<SourceFile> {
@@ -211,7 +213,7 @@ fn errors_say_where_and_what_it_should_look_like() {
     };
     assert!(
         kind("a")
-            .contains("'nessie' is not supported yet: supported are sql, glue, rest and s3tables"),
+            .contains("'nessie' is not supported yet: supported are sql, glue, rest, s3tables, dynamodb and hadoop"),
         "{}",
         kind("a")
     );
@@ -328,4 +330,63 @@ fn rest_catalogs_and_what_their_server_says() {
         (merged.name(), merged.origin()),
         (ours.name(), ours.origin())
     );
+}
+
+#[test]
+fn a_role_is_named_as_java_or_as_pyiceberg_does() {
+    let role = |pairs: &[(&str, &str)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        CatalogProperties::of(CatalogName::from("c"), pairs).assumed_role()
+    };
+    const ARN: &str = "arn:aws:iam::210987654321:role/team/upkeep";
+    assert_eq!(role(&[("client.region", "eu-west-1")]), Ok(None));
+    let java = role(&[
+        ("client.assume-role.arn", ARN),
+        ("client.assume-role.external-id", "x1"),
+        ("client.assume-role.region", "eu-west-1"),
+        ("client.assume-role.session-name", "night"),
+        ("client.assume-role.timeout-sec", "900"),
+        ("client.assume-role.tags.team", "ice"),
+    ]);
+    let java = java.unwrap().unwrap();
+    assert_eq!(java.arn, ARN);
+    assert_eq!(java.external_id.as_deref(), Some("x1"));
+    assert_eq!(java.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(java.session_name, "night");
+    assert_eq!(java.session_length.as_secs(), 900);
+    assert_eq!(java.tags, [("team".to_owned(), "ice".to_owned())]);
+    let python = role(&[
+        ("client.role-arn", ARN),
+        ("client.role-session-name", "day"),
+    ]);
+    let python = python.unwrap().unwrap();
+    assert_eq!(
+        (python.arn.as_str(), python.session_name.as_str()),
+        (ARN, "day")
+    );
+    assert_eq!(python.session_length.as_secs(), 3600);
+
+    for (pairs, said) in [
+        (&[("client.assume-role.arn", "upkeep")][..], "arn:aws:iam::"),
+        (
+            &[("client.assume-role.arn", "arn:aws:iam::1:user/me")],
+            "arn:aws:iam::",
+        ),
+        (
+            &[("client.assume-role.external-id", "x1")],
+            "client.assume-role.arn",
+        ),
+        (
+            &[
+                ("client.assume-role.arn", ARN),
+                ("client.assume-role.timeout-sec", "60"),
+            ],
+            "900 to 43200",
+        ),
+    ] {
+        let message = role(pairs).unwrap_err().to_string();
+        assert!(message.contains(said), "{message}");
+    }
 }

@@ -110,8 +110,9 @@ impl LockedTables {
         }
         let wanted = all == Some(true) || by_name.values().any(|locked| *locked);
         if wanted && !has_lock {
-            let message =
-                format!("is set, but the catalog has no lock: set lock-impl to {JAVA_CLASS} and lock.table");
+            let message = format!(
+                "is set, but the catalog has no lock: set lock-impl to {JAVA_CLASS} and lock.table"
+            );
             return Err(properties.wrong(COMMIT_LOCK, message));
         }
         Ok(Self {

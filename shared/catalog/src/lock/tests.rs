@@ -282,7 +282,10 @@ fn options_come_from_iceberg_s_properties() {
     ] {
         let wrong = options(&[("lock-impl", JAVA_CLASS), ("lock.table", "t"), (key, value)]);
         let message = wrong.unwrap_err().to_string();
-        assert!(message.contains(key) && message.contains(value), "{message}");
+        assert!(
+            message.contains(key) && message.contains(value),
+            "{message}"
+        );
     }
     let missing = options(&[("lock-impl", JAVA_CLASS)])
         .unwrap_err()
@@ -367,12 +370,20 @@ async fn the_lock_is_chosen_by_catalog_and_by_table() {
 
     // A table that asks for a lock where there is none is not written at all.
     let message = locked(&[]).await.unwrap_err();
-    assert!(message.contains("c.db.b") && message.contains("lock-impl"), "{message}");
+    assert!(
+        message.contains("c.db.b") && message.contains("lock-impl"),
+        "{message}"
+    );
     for key in ["icepress.commit-lock", "icepress.commit-lock.db.b"] {
         let message = locked(&[(key, "true")]).await.unwrap_err();
-        assert!(message.contains("lock-impl") && message.contains("lock.table"), "{message}");
+        assert!(
+            message.contains("lock-impl") && message.contains("lock.table"),
+            "{message}"
+        );
     }
-    let message = locked(&[("icepress.commit-lock", "perhaps")]).await.unwrap_err();
+    let message = locked(&[("icepress.commit-lock", "perhaps")])
+        .await
+        .unwrap_err();
     assert!(message.contains("perhaps"), "{message}");
 }
 

@@ -14,6 +14,32 @@ struct Entry {
     is_folder: bool,
 }
 
+/// The names of the folders in a folder; links to folders are folders.
+pub(super) fn folders(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let is_folder = fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir());
+        if let (true, Ok(name)) = (is_folder, entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// Up to `size` files whose path begins with `path_prefix`, after `after`. Their locations begin with `scheme`.
 ///
 /// Names that are not UTF-8 can't be said in a table's metadata, and are left out.

@@ -22,7 +22,10 @@ use serde_json::{Value, json};
 async fn main() -> anyhow::Result<()> {
     let table = std::env::args().nth(1).context("name the lock table")?;
     let properties = [
-        ("lock-impl", "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager"),
+        (
+            "lock-impl",
+            "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
+        ),
         ("lock.table", &table),
         ("lock.acquire-timeout-ms", "30000"),
     ]

@@ -355,8 +355,7 @@ async fn the_sql_catalog_conforms_on_postgresql() {
     let port = server.port;
     // Each layout, each client's way of writing the address, and transactions that give way to each other.
     let v0 = format!("jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=v0");
-    let v1 =
-        format!("postgresql+psycopg2://ice@127.0.0.1:{port}/lake?options=-csearch_path%3Dv1");
+    let v1 = format!("postgresql+psycopg2://ice@127.0.0.1:{port}/lake?options=-csearch_path%3Dv1");
     let strict = format!(
         "jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=strict&options=-c%20default_transaction_isolation%3Dserializable"
     );
@@ -400,19 +399,21 @@ async fn c25_a_connection_lost_in_the_middle_of_a_swap() {
     assert_eq!(bench.metadata_files("t"), 3);
 
     // It never arrived, and before we look somebody else has committed on the same base: then it can't be in any more.
-    wire.cut(Cut::BeforeItArrives);
-    wire.hold_new_connections();
+    wire.cut_and_hold(Cut::BeforeItArrives);
     let ours = {
         let (catalog, now) = (Arc::clone(&bench.catalog), now.clone());
         tokio::spawn(async move { catalog.commit(&now, no_change()).await })
     };
-    wire.wait_until_cut().await;
-    let direct = format!("postgresql://ice@127.0.0.1:{}/lake?options=-csearch_path%3Dlost", server.port);
+    wire.wait_until_held().await;
+    let direct = format!(
+        "postgresql://ice@127.0.0.1:{}/lake?options=-csearch_path%3Dlost",
+        server.port
+    );
     let other = open(&direct, &[], Arc::new(LocalStorage::new()))
         .await
         .unwrap();
     other.commit(&now, no_change()).await.unwrap();
-    wire.let_connections_in();
+    wire.go_on();
     let error = ours.await.unwrap().unwrap_err();
     assert!(matches!(error, CommitError::Conflict(_)), "{error}");
     assert_eq!(bench.metadata_files("t"), 4, "ours is taken away");
@@ -462,7 +463,11 @@ async fn what_postgresql_refuses_is_told() {
         ),
         "{error}"
     );
-    assert_eq!(bench.metadata_files("t"), 1, "what was refused keeps nothing");
+    assert_eq!(
+        bench.metadata_files("t"),
+        1,
+        "what was refused keeps nothing"
+    );
 
     // A writer that holds the row too long: a lost race.
     let mut holder = bench.database().await;

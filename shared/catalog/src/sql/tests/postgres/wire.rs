@@ -27,9 +27,10 @@ const MARK: &[u8] = b".metadata.json";
 #[derive(Debug, Default)]
 struct Shared {
     planned: Mutex<Option<Cut>>,
-    was_cut: Notify,
+    /// Whether nothing goes on after the next cut until the test says so.
+    holds_after_cut: AtomicBool,
     is_held: AtomicBool,
-    let_in: Notify,
+    goes_on: Notify,
 }
 
 /// The wire; gone when dropped.
@@ -65,17 +66,39 @@ impl Wire {
         *self.shared.planned.lock().unwrap() = Some(cut);
     }
 
-    pub(super) fn hold_new_connections(&self) {
-        self.shared.is_held.store(true, Ordering::SeqCst);
+    /// The next swap is cut off, and after that nothing is carried any more, until [`Wire::go_on`].
+    pub(super) fn cut_and_hold(&self, cut: Cut) {
+        self.shared.holds_after_cut.store(true, Ordering::SeqCst);
+        self.cut(cut);
     }
 
-    pub(super) async fn wait_until_cut(&self) {
-        self.shared.was_cut.notified().await;
+    pub(super) async fn wait_until_held(&self) {
+        while !self.shared.is_held.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
     }
 
-    pub(super) fn let_connections_in(&self) {
+    pub(super) fn go_on(&self) {
         self.shared.is_held.store(false, Ordering::SeqCst);
-        self.shared.let_in.notify_waiters();
+        self.shared.goes_on.notify_waiters();
+    }
+}
+
+impl Shared {
+    fn note_cut(&self) {
+        if self.holds_after_cut.swap(false, Ordering::SeqCst) {
+            self.is_held.store(true, Ordering::SeqCst);
+        }
+    }
+
+    async fn wait_while_held(&self) {
+        loop {
+            let goes_on = self.goes_on.notified();
+            if !self.is_held.load(Ordering::SeqCst) {
+                return;
+            }
+            goes_on.await;
+        }
     }
 }
 
@@ -86,13 +109,6 @@ impl Drop for Wire {
 }
 
 async fn carry(mut client: TcpStream, server: u16, shared: &Shared) -> std::io::Result<()> {
-    loop {
-        let let_in = shared.let_in.notified();
-        if !shared.is_held.load(Ordering::SeqCst) {
-            break;
-        }
-        let_in.await;
-    }
     let mut server = TcpStream::connect(("127.0.0.1", server)).await?;
     let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
     let mut cutting = None;
@@ -108,9 +124,10 @@ async fn carry(mut client: TcpStream, server: u16, shared: &Shared) -> std::io::
                     cutting = shared.planned.lock().unwrap().take();
                 }
                 if cutting == Some(Cut::BeforeItArrives) {
-                    shared.was_cut.notify_one();
+                    shared.note_cut();
                     return Ok(());
                 }
+                shared.wait_while_held().await;
                 server.write_all(part).await?;
             }
             length = server.read(&mut answered) => {
@@ -120,7 +137,7 @@ async fn carry(mut client: TcpStream, server: u16, shared: &Shared) -> std::io::
                 }
                 if cutting == Some(Cut::BeforeTheAnswer) {
                     // What it says first after the values came is that it is done.
-                    shared.was_cut.notify_one();
+                    shared.note_cut();
                     return Ok(());
                 }
                 client.write_all(&answered[..length]).await?;
