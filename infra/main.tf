@@ -81,6 +81,8 @@ module "permissions" {
   table_locations    = var.table_locations
   glue_databases     = var.glue_databases
   table_bucket_arns  = local.table_bucket_arns
+  catalog_table_arns = var.catalog_table_arns
+  assumed_role_arns  = var.assumed_role_arns
   kms_key_arn        = var.kms_key_arn
   table_kms_key_arns = var.table_kms_key_arns
 }

@@ -50,6 +50,25 @@ variable "catalogs" {
   }
 }
 
+variable "catalog_table_arns" {
+  description = "DynamoDB tables that are Iceberg catalogs (type dynamodb), which the functions may read and whose rows they may move."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "assumed_role_arns" {
+  description = "Roles, of other accounts mostly, that catalogs name with client.assume-role.arn. Each has to trust both functions' roles."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.assumed_role_arns : can(regex("^arn:[^:]+:iam::[0-9]{12}:role/[^*]+$", arn))])
+    error_message = "assumed_role_arns must name roles one by one, as arn:aws:iam::123456789012:role/icepress."
+  }
+}
+
 variable "glue_databases" {
   description = "Glue databases whose tables may be read and updated; [\"*\"] for all."
   type        = list(string)

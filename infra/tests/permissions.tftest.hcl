@@ -189,3 +189,34 @@ run "every_bucket" {
     error_message = "deleting must stay denied whatever the locations"
   }
 }
+
+run "other_catalogs" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  variables {
+    catalog_table_arns = ["arn:aws:dynamodb:eu-central-1:123456789012:table/iceberg"]
+    assumed_role_arns  = ["arn:aws:iam::210987654321:role/upkeep"]
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : toset(flatten([
+        for statement in jsondecode(policy).Statement : flatten([statement.Resource]) if contains(flatten([statement.Action]), "sts:AssumeRole")
+      ])) == toset(["arn:aws:iam::210987654321:role/upkeep"])
+    ])
+    error_message = "the functions may become others than the roles that were named, or not these"
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : toset(flatten([
+        for statement in jsondecode(policy).Statement : flatten([statement.Action]) if contains(flatten([statement.Resource]), "arn:aws:dynamodb:eu-central-1:123456789012:table/iceberg")
+      ])) == toset(["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"])
+    ])
+    error_message = "the catalog's rows may be made or deleted, or not be moved"
+  }
+}

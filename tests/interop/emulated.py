@@ -1,11 +1,17 @@
-"""AWS on loopback for the interop tests, and processes that are told what to do line by line."""
+"""AWS and PostgreSQL on loopback for the interop tests, and processes that are told what to do line by line."""
 
 import contextlib
+import glob
 import json
 import os
+import pathlib
 import select
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import boto3
@@ -40,6 +46,50 @@ def environment(endpoint=None):
 def client(service, endpoint):
     keys = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": "test"}
     return boto3.client(service, endpoint_url=endpoint, region_name=REGION, **keys)
+
+
+@contextlib.contextmanager
+def postgresql(folder):
+    """Port of a fresh PostgreSQL with the user `ice` and the database `lake`; None where it is not installed."""
+    programs = [*sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True), *os.environ["PATH"].split(":")]
+    programs = next((place for place in programs if os.path.isfile(f"{place}/initdb")), None)
+    if programs is None:
+        yield None
+        return
+    # It refuses to be root, and whom it is then has to get at its folder.
+    lower = []
+    home = folder / "postgresql"
+    home.mkdir()
+    if os.geteuid() == 0:
+        home = pathlib.Path(tempfile.mkdtemp())
+        shutil.chown(home, 65534, 65534)
+        lower = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+
+    def run(program, *words):
+        return [*lower, f"{programs}/{program}", *words]
+
+    with open(folder / "postgresql.log", "wb") as log:
+        options = {"cwd": home, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        initdb = ["-D", home / "data", "-U", "ice", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        subprocess.run(run("initdb", *initdb), check=True, **options)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        words = ["-D", home / "data", "-h", "127.0.0.1", "-p", str(port), "-k", home, "-c", "fsync=off"]
+        server = subprocess.Popen(run("postgres", *words), **options)
+        try:
+            connect = ["-h", "127.0.0.1", "-p", str(port), "-U", "ice"]
+            until = time.monotonic() + 60
+            while subprocess.run([f"{programs}/createdb", *connect, "lake"], **options).returncode != 0:
+                assert time.monotonic() < until and server.poll() is None, (folder / "postgresql.log").read_text()[-2000:]
+                time.sleep(0.2)
+            yield port
+        finally:
+            # At once, without checkpoints: nothing of it is kept.
+            server.send_signal(signal.SIGQUIT)
+            server.wait(timeout=30)
+            if lower:
+                shutil.rmtree(home, ignore_errors=True)
 
 
 class Told:

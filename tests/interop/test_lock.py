@@ -1,10 +1,9 @@
 """Our commit lock and Java's `DynamoDbLockManager` on one lock table: they exclude each other, and outlive each other."""
 
-import json
 import signal
-import subprocess
 import time
 
+import beside_java
 import cli
 import emulated
 import pytest
@@ -158,63 +157,21 @@ def test_turns_beside_java_never_overlap_and_nobody_starves(sides):
     assert turns["ours"] >= 3 and turns["java"] >= 1, turns
 
 
-# -- whole commits, beside Java's Glue catalog with its lock manager, which sends no VersionId
-
-
-def glue(endpoint, folder):
-    """icepress on the Glue catalog under the lock."""
-
-    class Glue:
-        name, db, data = "lake", None, folder / "warehouse"
-
-    Glue.folder = folder
-    runner = cli.Icepress(Glue, how="toml")
-    (runner.home / "icepress.toml").write_text(
-        f"""[catalog.lake]
-type = "glue"
-"glue.endpoint" = "{endpoint}"
-"dynamodb.endpoint" = "{endpoint}"
-"lock-impl" = "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager"
-"lock.table" = "{LOCKS}"
-"""
-    )
-    runner.environment |= {key: value for key, value in emulated.environment().items() if key.startswith("AWS_")}
-    return runner
+# -- a whole commit, beside Java's Glue catalog with its lock manager, which sends no VersionId
 
 
 def test_upkeep_under_the_lock_beside_a_java_writer_loses_nothing(java, icepress, tmp_path):
     with emulated.emulator("moto", tmp_path) as endpoint:
-        words = ["--kind", "glue", "--endpoint", endpoint, "--warehouse", f"file://{tmp_path}/warehouse", "--lock-table", LOCKS]
-        words += ["--table", "db.locked"]
-
-        def appender(commits, first):
-            more = ["--commits", str(commits), "--from", str(first), "--pause-ms", "300"]
-            return subprocess.Popen(
-                readers.java_command("appender", *words, *more),
-                env=emulated.environment(),
-                stdout=subprocess.PIPE,
-                stderr=(tmp_path / "java.log").open("wb"),
-                text=True,
-            )
-
-        seed = appender(8, 0)
-        lines = seed.communicate(timeout=120)[0].splitlines()
-        assert seed.returncode == 0, (tmp_path / "java.log").read_text()[-3000:]
-        runner = glue(endpoint, tmp_path)
-        writer = appender(10, 1000)
-        outcomes = []
-        while writer.poll() is None:
-            outcomes.append(runner.run_once(code=(0, 1))["db.locked"]["outcome"])
-            time.sleep(0.3)
-        lines += writer.communicate()[0].splitlines()
-        assert writer.returncode == 0, (tmp_path / "java.log").read_text()[-3000:]
-        runner.run_once(code=(0, 1))
-        assert "compacted" in outcomes, outcomes
-
-        said = [json.loads(line) for line in lines]
-        added = sorted(i for line in said for i in line.get("added", []))
-        reader = appender(0, 0)
-        last = json.loads(reader.communicate(timeout=120)[0].splitlines()[-1])
-        assert sorted(last["rows"]) == added
-        assert len(added) >= 170 and last["files"] < 18
+        lake = beside_java.Lake(
+            tmp_path,
+            java=["--kind", "glue", "--endpoint", endpoint, "--lock-table", LOCKS],
+            ours={
+                "type": "glue",
+                "glue.endpoint": endpoint,
+                "dynamodb.endpoint": endpoint,
+                "lock-impl": "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
+                "lock.table": LOCKS,
+            },
+        )
+        lake.compacted_while_java_writes()
         assert emulated.client("dynamodb", endpoint).scan(TableName=LOCKS)["Count"] == 0

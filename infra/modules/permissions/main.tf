@@ -83,6 +83,38 @@ data "aws_iam_policy_document" "common" {
     resources = concat(local.location_buckets, [var.payload_bucket_arn])
   }
 
+  # Iceberg's own catalog on DynamoDB: rows are read and moved, never made and never deleted.
+  dynamic "statement" {
+    for_each = length(var.catalog_table_arns) == 0 ? [] : [var.catalog_table_arns]
+
+    content {
+      sid       = "CatalogRows"
+      actions   = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      resources = statement.value
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.catalog_table_arns) == 0 ? [] : [var.catalog_table_arns]
+
+    content {
+      sid       = "CatalogListing"
+      actions   = ["dynamodb:Query"]
+      resources = [for arn in statement.value : "${arn}/index/namespace-identifier"]
+    }
+  }
+
+  # Catalogs of other accounts, each as the role that it names; the role's own account has to trust this one.
+  dynamic "statement" {
+    for_each = length(var.assumed_role_arns) == 0 ? [] : [var.assumed_role_arns]
+
+    content {
+      sid       = "WorkAsOthers"
+      actions   = ["sts:AssumeRole", "sts:TagSession"]
+      resources = statement.value
+    }
+  }
+
   dynamic "statement" {
     for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
 

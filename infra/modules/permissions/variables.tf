@@ -34,6 +34,18 @@ variable "table_bucket_arns" {
   default     = []
 }
 
+variable "catalog_table_arns" {
+  description = "DynamoDB tables that are Iceberg catalogs (type dynamodb)."
+  type        = list(string)
+  default     = []
+}
+
+variable "assumed_role_arns" {
+  description = "Roles that catalogs name with client.assume-role.arn."
+  type        = list(string)
+  default     = []
+}
+
 variable "kms_key_arn" {
   description = "KMS key of Icepress's own stores; null for none."
   type        = string

@@ -275,27 +275,15 @@ async fn the_glue_catalog_conforms_on_ministack() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_glue_catalog_conforms_under_a_lock() {
-    let lock = [
-        (
-            "lock-impl",
-            "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
-        ),
-        ("lock.table", "locks"),
-    ];
-    let Some(bench) = GlueBench::start(EmulatorKind::MiniStack, &lock).await else {
-        return;
-    };
-    let locks = aws_sdk_dynamodb::Client::new(&bench.emulator.config().await);
-    let base = bench.new_table("early").await;
-    let error = bench.catalog.commit(&base, change("a")).await.unwrap_err();
-    assert!(
-        error.to_string().contains("locks") && error.to_string().contains("entityId"),
-        "{error}"
-    );
-    assert_eq!(bench.metadata_files("early"), 1);
+const LOCK: [(&str, &str); 2] = [
+    (
+        "lock-impl",
+        "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
+    ),
+    ("lock.table", "locks"),
+];
 
+async fn create_lock_table(locks: &aws_sdk_dynamodb::Client) {
     let key = KeySchemaElement::builder()
         .attribute_name("entityId")
         .key_type(KeyType::Hash);
@@ -311,6 +299,23 @@ async fn the_glue_catalog_conforms_under_a_lock() {
         .send()
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_glue_catalog_conforms_under_a_lock() {
+    let Some(bench) = GlueBench::start(EmulatorKind::MiniStack, &LOCK).await else {
+        return;
+    };
+    let locks = aws_sdk_dynamodb::Client::new(&bench.emulator.config().await);
+    let base = bench.new_table("early").await;
+    let error = bench.catalog.commit(&base, change("a")).await.unwrap_err();
+    assert!(
+        error.to_string().contains("locks") && error.to_string().contains("entityId"),
+        "{error}"
+    );
+    assert_eq!(bench.metadata_files("early"), 1);
+
+    create_lock_table(&locks).await;
     conformance::check_all(&bench).await;
     let left = locks.scan().table_name("locks").send().await.unwrap();
     assert_eq!(left.count(), 0, "every lock was released");
@@ -579,6 +584,51 @@ async fn a_listing_follows_glue_s_pages() {
         catalog.load(&two_levels).await.unwrap_err(),
         CatalogError::NoSuchTable(_)
     ));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_gets_its_lock_too_late_changes_nothing() {
+    let Some(bench) = GlueBench::start(EmulatorKind::Moto, &[]).await else {
+        return;
+    };
+    let locks = aws_sdk_dynamodb::Client::new(&bench.emulator.config().await);
+    create_lock_table(&locks).await;
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let catalog = connect(
+        &bench.emulator,
+        &[
+            ("glue.endpoint", proxy.endpoint()),
+            ("dynamodb.endpoint", proxy.endpoint()),
+            LOCK[0],
+            LOCK[1],
+        ],
+    )
+    .await;
+    let base = bench.new_table("late").await;
+    // The row is written, and the answer comes when half of its lease is over: others may believe us dead any moment.
+    let gate = Arc::new(Notify::new());
+    proxy.plan("PutItem", 1, Mishap::HeldUp(Arc::clone(&gate)));
+    let ours = {
+        let base = base.clone();
+        tokio::spawn(async move { catalog.commit(&base, change("late")).await })
+    };
+    while proxy.seen("PutItem") < 1 {
+        tokio::task::yield_now().await;
+    }
+    let clock = Ambient::system().clock;
+    clock.sleep(std::time::Duration::from_millis(2100)).await;
+    gate.notify_one();
+    let error = ours.await.unwrap().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("half of the commit lock's lease"),
+        "{error}"
+    );
+    assert_eq!(proxy.seen(UPDATE), 0);
+    assert_eq!(bench.metadata_files("late"), 1);
+    let left = locks.scan().table_name("locks").send().await.unwrap();
+    assert_eq!(left.count(), 0, "and the lock is given back");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,62 @@
+"""Catalogs beside SQLite's, end to end: Java's own client writes to them while icepress compacts, PyIceberg reads."""
+
+import beside_java
+import emulated
+import pytest
+from conftest import missing
+from pyiceberg.catalog.dynamodb import DynamoDbCatalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import StaticTable
+
+
+def ids(table):
+    return sorted(table.scan(selected_fields=("id",)).to_arrow().column(0).to_pylist())
+
+
+def test_postgresql(java, icepress, tmp_path):
+    with emulated.postgresql(tmp_path) as port:
+        if port is None:
+            missing("PostgreSQL", "Debian: apt-get install postgresql")
+        uri = f"jdbc:postgresql://127.0.0.1:{port}/lake"
+        lake = beside_java.Lake(
+            tmp_path,
+            java=["--kind", "jdbc", "--uri", uri, "--user", "ice"],
+            ours={"type": "jdbc", "uri": uri, "jdbc.user": "ice"},
+        )
+        added = lake.compacted_while_java_writes()
+        theirs = SqlCatalog("lake", uri=f"postgresql+psycopg2://ice@127.0.0.1:{port}/lake", warehouse=f"file://{lake.data}")
+        assert ids(theirs.load_table(beside_java.TABLE)) == added
+
+
+def test_dynamodb(java, icepress, tmp_path, monkeypatch):
+    with emulated.emulator("moto", tmp_path) as endpoint:
+        lake = beside_java.Lake(
+            tmp_path,
+            java=["--kind", "dynamodb", "--endpoint", endpoint],
+            ours={"type": "dynamodb", "dynamodb.endpoint": endpoint},
+        )
+        added = lake.compacted_while_java_writes()
+        for name, value in emulated.environment(endpoint).items():
+            monkeypatch.setenv(name, value)
+        assert ids(DynamoDbCatalog("lake").load_table(beside_java.TABLE)) == added
+
+
+@pytest.mark.parametrize("codec", ["none", "gzip"])
+def test_hadoop(java, icepress, tmp_path, codec):
+    """Java's commit is a look and a rename, which on a local disk replaces: so both sides take the lock."""
+    with emulated.emulator("mini", tmp_path) as endpoint:
+        lake = beside_java.Lake(
+            tmp_path,
+            java=["--kind", "hadoop", "--codec", codec, "--endpoint", endpoint, "--lock-table", "locks"],
+            ours={
+                "type": "hadoop",
+                "dynamodb.endpoint": endpoint,
+                "lock-impl": "org.apache.iceberg.aws.dynamodb.DynamoDbLockManager",
+                "lock.table": "locks",
+            },
+        )
+        added = lake.compacted_while_java_writes()
+        metadata = lake.data / "db" / "shared" / "metadata"
+        newest = max(metadata.glob("v*.metadata.json"), key=lambda path: int(path.name[1:].split(".")[0]))
+        assert newest.name.endswith(".gz.metadata.json") == (codec == "gzip")
+        assert ids(StaticTable.from_metadata(str(newest))) == added
