@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_select::filter::FilterBuilder;
-use iceberg::spec::{NameMapping, Schema, SchemaRef, Struct, TableMetadata, Type};
+use iceberg::spec::{NameMapping, NestedFieldRef, Schema, SchemaRef, Struct, TableMetadata, Type};
 use icepress_model::{Bytes, Group, Rows, SchemaId};
 use icepress_table::{partition_from_json, partition_type};
 
@@ -75,6 +75,37 @@ pub(crate) fn partition_of(metadata: &TableMetadata, group: &Group) -> Result<St
         .map_err(unsupported)
 }
 
+/// How a group's data files are read as columns of `targets`.
+pub(crate) fn reading_of(
+    context: &RewriteContext,
+    metadata: &TableMetadata,
+    group: &Group,
+    targets: Vec<NestedFieldRef>,
+) -> Result<Arc<Reading>> {
+    let partition = partition_of(metadata, group)?;
+    let types: Vec<Type> = partition_type(metadata, group.spec_id)
+        .map_err(unsupported)?
+        .fields()
+        .iter()
+        .map(|field| Type::clone(&field.field_type))
+        .collect();
+    let spec = metadata
+        .partition_spec_by_id(group.spec_id.get())
+        .ok_or_else(|| {
+            unsupported(format!(
+                "the table has no partition spec with id {}",
+                group.spec_id
+            ))
+        })?;
+    let constants = partition_constants(spec, &types, &partition, |id| type_of(&targets, id))?;
+    Ok(Arc::new(Reading {
+        storage: Arc::clone(&context.storage),
+        mapping: name_mapping(metadata)?,
+        targets,
+        constants,
+    }))
+}
+
 impl<'a> GroupReader<'a> {
     /// Loads the deletes of a group whose rows are to be read under `schema`.
     pub(crate) async fn open(
@@ -96,28 +127,7 @@ impl<'a> GroupReader<'a> {
         targets.extend(equality.extra.iter().cloned());
         let lineage = lineage_fields(metadata, current)?;
         targets.extend(lineage.iter().cloned());
-        let partition = partition_of(metadata, group)?;
-        let types: Vec<Type> = partition_type(metadata, group.spec_id)
-            .map_err(unsupported)?
-            .fields()
-            .iter()
-            .map(|field| Type::clone(&field.field_type))
-            .collect();
-        let spec = metadata
-            .partition_spec_by_id(group.spec_id.get())
-            .ok_or_else(|| {
-                unsupported(format!(
-                    "the table has no partition spec with id {}",
-                    group.spec_id
-                ))
-            })?;
-        let constants = partition_constants(spec, &types, &partition, |id| type_of(&targets, id))?;
-        let reading = Arc::new(Reading {
-            storage: Arc::clone(&context.storage),
-            mapping: name_mapping(metadata)?,
-            targets,
-            constants,
-        });
+        let reading = reading_of(context, metadata, group, targets)?;
         let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
         equality
             .load(&tables, key_files, &reading, &mut positions)
@@ -267,7 +277,7 @@ impl<'a> GroupReader<'a> {
 }
 
 /// The type of a field at any depth outside lists and maps.
-fn type_of(fields: &[iceberg::spec::NestedFieldRef], id: i32) -> Option<Type> {
+fn type_of(fields: &[NestedFieldRef], id: i32) -> Option<Type> {
     fields.iter().find_map(|field| {
         if field.id == id {
             return Some(Type::clone(&field.field_type));

@@ -11,6 +11,7 @@ mod deletes;
 mod failure;
 mod group;
 mod hash;
+mod light;
 mod lineage;
 mod memory;
 mod project;
@@ -30,7 +31,7 @@ use std::sync::{
 
 use iceberg::spec::TableMetadata;
 use icepress_model::{
-    Attempt, Bytes, Group, GroupResult, GroupTask, RewriteFailure, Rows, SchemaId, TableId,
+    Attempt, Bytes, Group, GroupResult, GroupTask, RewriteFailure, Rows, SchemaId, TableId, Tier,
     ambient::Ambient,
 };
 use icepress_storage::Storage;
@@ -71,8 +72,9 @@ impl Progress {
     }
 }
 
-/// Rewrites one group: reads its inputs by field id under the table's current schema, leaves out deleted rows, and
-/// writes files of the group's target size.
+/// Rewrites one group. In the full tier: reads its inputs by field id under the table's current schema, leaves out deleted
+/// rows, and writes files of the group's target size. In the light tier: finds the deleted rows, reading no more than key
+/// columns, and writes them as position deletes, or from format version 3 on as deletion vectors.
 ///
 /// `metadata` is the table at the task's base state. On failure the files written so far are aborted where they were
 /// not finished; finished ones carry process, task and attempt in their names and count for nothing.
@@ -82,9 +84,11 @@ pub async fn rewrite_group(
     task: &GroupTask,
     attempt: Attempt,
 ) -> Result<GroupResult, RewriteFailure> {
-    rewrite::rewrite(context, metadata, task, attempt)
-        .await
-        .map_err(|failure| of_table(&task.table, failure))
+    let result = match task.group.tier {
+        Tier::Full => rewrite::rewrite(context, metadata, task, attempt).await,
+        Tier::Light => light::rewrite_deletes(context, metadata, task, attempt).await,
+    };
+    result.map_err(|failure| of_table(&task.table, failure))
 }
 
 /// Reads all live rows of `groups` under the schema `schema_id`, through the same reader as a rewrite and with the same

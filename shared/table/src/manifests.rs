@@ -122,7 +122,7 @@ impl ManifestFile {
 }
 
 /// What all entries of a manifest share, kept as it was written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ManifestHeader {
     pub(crate) content: Content,
     pub(crate) spec_id: i32,

@@ -88,6 +88,14 @@ impl MetricsModes {
         Self { by_id, default }
     }
 
+    /// Whole bounds for every column.
+    pub fn full() -> Self {
+        Self {
+            by_id: HashMap::new(),
+            default: MetricsMode::Full,
+        }
+    }
+
     /// The mode of a column.
     pub fn of_column(&self, id: i32) -> MetricsMode {
         self.by_id.get(&id).copied().unwrap_or(self.default)

@@ -181,6 +181,20 @@ impl EqualityDeletes {
         self.joins.iter().map(|join| join.keys.memory()).sum()
     }
 
+    /// Finds the rows of all inputs that the keys hide, and marks them in `positions`: of the inputs only key columns are
+    /// read, and only of those that a delete is listed for.
+    pub(crate) async fn find(
+        &mut self,
+        tables: &Tables<'_>,
+        data: &Arc<Reading>,
+        positions: &mut DeletedPositions,
+    ) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        self.spill(tables, data, positions).await
+    }
+
     /// Compares the key columns of all inputs with what has been read so far, marks the rows found, and forgets the
     /// keys.
     async fn spill(

@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// Field id of a position delete's file path (specification, *Reserved Field IDs*).
-const PATH_ID: i32 = 2_147_483_546;
+pub(crate) const PATH_ID: i32 = 2_147_483_546;
 /// Field id of a position delete's row position.
-const POSITION_ID: i32 = 2_147_483_545;
+pub(crate) const POSITION_ID: i32 = 2_147_483_545;
 
 /// The deleted positions of each input that has any.
 #[derive(Debug, Default)]
@@ -30,6 +30,13 @@ impl DeletedPositions {
     /// The deleted positions of an input.
     pub(crate) fn of(&self, input: usize) -> Option<&RoaringTreemap> {
         self.by_input.get(&input)
+    }
+
+    /// The deleted positions of an input, taken out. What lies beyond its `rows` deletes nothing.
+    pub(crate) fn take(&mut self, input: usize, rows: u64) -> RoaringTreemap {
+        let mut bitmap = self.by_input.remove(&input).unwrap_or_default();
+        bitmap.remove_range(rows..);
+        bitmap
     }
 
     /// Marks one row of an input.

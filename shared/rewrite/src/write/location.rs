@@ -80,10 +80,15 @@ impl Locations {
         })
     }
 
-    /// The location of the next file.
+    /// The location of the next data file.
     pub(crate) fn next(&mut self) -> Result<String> {
+        self.next_with(".parquet")
+    }
+
+    /// The location of the next file, whose name ends so.
+    pub(crate) fn next_with(&mut self, ending: &str) -> Result<String> {
         self.files += 1;
-        let name = format!("{}-{:05}.parquet", self.stem, self.files);
+        let name = format!("{}-{:05}{ending}", self.stem, self.files);
         let in_partition = if self.partition.is_empty() {
             name.clone()
         } else {

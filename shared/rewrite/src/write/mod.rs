@@ -4,6 +4,7 @@ mod bounds;
 mod encoder;
 mod location;
 mod metrics;
+mod positions;
 mod properties;
 
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use crate::{
 };
 use encoder::Encoder;
 use icepress_table::MetricsModes;
-use location::Locations;
+pub(crate) use location::Locations;
 use metrics::{EntryMaker, NanCounts};
+pub(crate) use positions::{PositionFiles, with_partition};
 use properties::{ParquetSettings, parquet_settings};
 
 /// What may be left over for a file to take it in instead of leaving it as a small file of its own: a quarter of the

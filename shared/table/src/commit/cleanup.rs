@@ -5,9 +5,11 @@ use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use iceberg::spec::TableMetadata;
+use icepress_catalog::LoadedTable;
 use icepress_storage::Storage;
 
 use super::{
+    light::{Converted, reaches_everywhere},
     live::{LiveTable, Place, Survivors},
     named_paths::{FILE_PATH_ID, named_paths},
     validate::{Accepted, is_global},
@@ -26,18 +28,21 @@ enum Verdict {
     Read,
 }
 
-/// The delete entries that no surviving data file can match.
+/// The delete entries that no surviving data file can match, but for those that were told what they say. `survivors`
+/// leaves out the data files of light groups.
 pub(super) async fn unneeded_deletes(
     storage: &Arc<dyn Storage>,
-    metadata: &TableMetadata,
+    loaded: &LoadedTable,
     live: &LiveTable,
     accepted: &[Accepted],
     survivors: &Survivors,
 ) -> HashSet<Place> {
+    let converted = Converted::new(live, accepted);
     let mut unneeded = HashSet::new();
     let mut to_read = Vec::new();
     for place in &live.deletes {
-        match verdict(metadata, live, accepted, survivors, *place) {
+        let verdict = verdict(&loaded.metadata, live, accepted, survivors, *place);
+        match with_converted(verdict, loaded, live, &converted, *place) {
             Verdict::Needed => {}
             Verdict::Unneeded => {
                 unneeded.insert(*place);
@@ -54,10 +59,15 @@ pub(super) async fn unneeded_deletes(
     let mut reads = stream::iter(requests).buffered(CONCURRENT_READS);
     while let Some((place, paths)) = reads.next().await {
         match paths {
-            Ok(paths) if !paths.iter().any(|path| survivors.has_path(path)) => {
-                unneeded.insert(place);
+            Ok(paths) => {
+                let delete = live.entry(place);
+                let is_needed = |path: &String| {
+                    survivors.has_path(path) || converted.path_needs(path, place, delete)
+                };
+                if !paths.iter().any(is_needed) {
+                    unneeded.insert(place);
+                }
             }
-            Ok(_) => {}
             Err(error) => {
                 let path = &live.entry(place).file.path;
                 tracing::warn!(%path, %error, "a delete file is kept because it can't be read");
@@ -65,6 +75,33 @@ pub(super) async fn unneeded_deletes(
         }
     }
     unneeded
+}
+
+/// The verdict once the data files of light groups are asked, too.
+fn with_converted(
+    verdict: Verdict,
+    loaded: &LoadedTable,
+    live: &LiveTable,
+    converted: &Converted<'_>,
+    place: Place,
+) -> Verdict {
+    if verdict != Verdict::Unneeded {
+        return verdict;
+    }
+    let delete = live.entry(place);
+    let file = &delete.file;
+    let is_equality = file.content == FileContent::EqualityDeletes;
+    if let Some(path) = file.referenced_data_file.as_ref().filter(|_| !is_equality) {
+        return match converted.path_needs(path, place, delete) {
+            true => Verdict::Needed,
+            false => Verdict::Unneeded,
+        };
+    }
+    match converted.any_needs(reaches_everywhere(loaded, delete), place, delete) {
+        true if is_equality => Verdict::Needed,
+        true => Verdict::Read,
+        false => Verdict::Unneeded,
+    }
 }
 
 fn verdict(

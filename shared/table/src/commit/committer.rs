@@ -13,10 +13,10 @@ use super::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
     cleanup::unneeded_deletes,
     find::committed_before,
-    live::{Place, Reader},
+    live::{LiveTable, Place, Reader},
     produce::{Ingredients, Prepared, discard},
     unused::unused_outputs,
-    validate::Validation,
+    validate::{Accepted, Validation},
 };
 
 /// How often the table is looked at after an unknown outcome before we say so.
@@ -148,10 +148,13 @@ impl Committer<'_> {
             base: self.base,
             live: &live,
         };
-        let (accepted, dropped) = validation.sort(self.groups, checked).await?;
+        let (mut accepted, mut dropped) = validation.sort(self.groups, checked).await?;
+        let unneeded = self
+            .unneeded(loaded, &live, &mut accepted, &mut dropped)
+            .await;
         let kept: HashSet<&str> = accepted
             .iter()
-            .flat_map(|group| &group.outputs)
+            .flat_map(Accepted::new_files)
             .map(|output| output.file_path.as_str())
             .collect();
         // What the last gate refused is evidence, and stays.
@@ -172,19 +175,6 @@ impl Committer<'_> {
                 unused_files,
             });
         }
-        let replaced: HashSet<Place> = accepted
-            .iter()
-            .flat_map(|group| group.inputs.iter().copied())
-            .collect();
-        let mut survivors = live.survivors(&replaced);
-        for group in &accepted {
-            for output in &group.outputs {
-                let number = self.base.starting_sequence_number.get();
-                survivors.add(&output.file_path, &group.partition, number);
-            }
-        }
-        let metadata = &loaded.metadata;
-        let unneeded = unneeded_deletes(storage, metadata, &live, &accepted, &survivors).await;
         let prepared = Ingredients {
             storage,
             ambient: &self.context.ambient,
@@ -204,6 +194,63 @@ impl Committer<'_> {
             unused_files,
         };
         self.swap(loaded, prepared, committed, left_out).await
+    }
+
+    /// The delete entries that nothing needs once `accepted` is committed.
+    ///
+    /// A light group for which no delete file can go is taken out and told in `dropped`: it would only add files, and the
+    /// next plan would find the same work again.
+    async fn unneeded(
+        &self,
+        loaded: &LoadedTable,
+        live: &LiveTable,
+        accepted: &mut Vec<Accepted>,
+        dropped: &mut Vec<DroppedGroup>,
+    ) -> HashSet<Place> {
+        loop {
+            // The inputs of light groups stay, but what they were told of deletes they need no more: they are looked at
+            // apart.
+            let gone: HashSet<Place> = accepted
+                .iter()
+                .flat_map(|group| group.inputs.iter().copied())
+                .collect();
+            let mut survivors = live.survivors(&gone);
+            for group in accepted.iter() {
+                for output in &group.outputs {
+                    let number = self.base.starting_sequence_number.get();
+                    survivors.add(&output.file_path, &group.partition, number);
+                }
+            }
+            let storage = &self.context.storage;
+            let unneeded = unneeded_deletes(storage, loaded, live, accepted, &survivors).await;
+            let is_idle = |group: &Accepted| {
+                let told = group.light.iter().flat_map(|light| &light.told).flatten();
+                group.light.is_some() && !told.into_iter().any(|place| unneeded.contains(place))
+            };
+            let idle: HashSet<u32> = accepted
+                .iter()
+                .filter(|group| is_idle(group))
+                .map(|group| group.index)
+                .collect();
+            if idle.is_empty() {
+                return unneeded;
+            }
+            let groups = self.groups.iter();
+            dropped.extend(
+                groups
+                    .filter(|group| idle.contains(&group.index))
+                    .map(|group| {
+                        let reason = "other data files need each of its delete files still";
+                        DroppedGroup {
+                            index: group.index,
+                            cause: DropCause::Conflict,
+                            reason: format!("{}: {reason}", group.name()),
+                        }
+                    }),
+            );
+            dropped.sort_by_key(|group| group.index);
+            accepted.retain(|group| !idle.contains(&group.index));
+        }
     }
 
     async fn swap(

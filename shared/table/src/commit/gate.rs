@@ -66,7 +66,7 @@ impl<'a> Gate<'a> {
     ) -> Result<(), String> {
         self.check_rows(finished, inputs, outputs)?;
         self.check_nulls(inputs, outputs, finished.result.rows_deleted)?;
-        self.check_partition(finished, outputs)?;
+        self.check_partition(finished, outputs.iter())?;
         for output in outputs {
             self.check_ids(output)?;
             self.check_bounds(output, inputs)?;
@@ -164,10 +164,10 @@ impl<'a> Gate<'a> {
     }
 
     /// The new files are of the group's spec and partition, as their own description has it.
-    fn check_partition(
+    pub(super) fn check_partition<'b>(
         &self,
         finished: &FinishedGroup,
-        outputs: &[OutputFile],
+        mut outputs: impl Iterator<Item = &'b OutputFile>,
     ) -> Result<(), String> {
         let group = &finished.group;
         let metadata = &self.loaded.metadata;
@@ -189,9 +189,7 @@ impl<'a> Gate<'a> {
             .and_then(|json| {
                 serde_json::from_str::<serde_json::Value>(&json).map_err(|error| error.to_string())
             })?;
-        let wrong = outputs
-            .iter()
-            .find(|output| output.partition != expected["partition"]);
+        let wrong = outputs.find(|output| output.partition != expected["partition"]);
         match wrong {
             None => Ok(()),
             Some(output) => Err(format!(

@@ -5,6 +5,7 @@ mod cleanup;
 mod committer;
 mod find;
 mod gate;
+mod light;
 mod live;
 mod named_paths;
 mod produce;

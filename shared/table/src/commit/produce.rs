@@ -104,7 +104,8 @@ impl Ingredients<'_> {
             None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
         };
         let id = self.ambient.uuid();
-        let (parts, untouched) = self.parts()?;
+        let delete_headers = self.delete_headers();
+        let (parts, untouched) = self.parts(&delete_headers)?;
         let mut manifests = Vec::new();
         let mut contents = Vec::new();
         for part in &parts {
@@ -224,7 +225,10 @@ impl Ingredients<'_> {
             for output in &group.outputs {
                 changes.add(output, &group.partition);
             }
-            for place in &group.inputs {
+            for delete in group.new_deletes() {
+                changes.add_delete(&delete.file, &group.partition);
+            }
+            for place in group.replaced() {
                 changes.remove(&self.live.entry(*place).file);
             }
         }
@@ -234,11 +238,39 @@ impl Ingredients<'_> {
         changes
     }
 
+    /// For each accepted group that has new delete files, the header of their manifest: that of its data files' one, for
+    /// deletes.
+    fn delete_headers(&self) -> Vec<(&Accepted, ManifestHeader)> {
+        let groups = self.accepted.iter();
+        let with_deletes = groups.filter(|group| !group.new_deletes().is_empty());
+        with_deletes
+            .filter_map(|group| {
+                let first = group.inputs.first()?;
+                let header = ManifestHeader {
+                    content: Content::Deletes,
+                    ..self.live.manifest(first.manifest).header.clone()
+                };
+                Some((group, header))
+            })
+            .collect()
+    }
+
     /// What to write, and what to carry over.
-    fn parts(&self) -> Result<(Vec<ManifestPart<'_>>, Vec<&ManifestFile>), TableError> {
+    fn parts<'b>(
+        &'b self,
+        delete_headers: &'b [(&Accepted, ManifestHeader)],
+    ) -> Result<(Vec<ManifestPart<'b>>, Vec<&'b ManifestFile>), TableError> {
         let mut parts = Parts::default();
         let own_schema = self.output_schema()?;
-        for group in self.accepted {
+        for (group, header) in delete_headers {
+            let part = parts.of(header, None, true);
+            part.extend(group.new_deletes().iter().map(|delete| NewEntry::Added {
+                file: &delete.file,
+                partition: &group.partition_bytes,
+                sequence_number: delete.sequence_number,
+            }));
+        }
+        for group in self.accepted.iter().filter(|group| group.light.is_none()) {
             if let Some(first) = group.inputs.first() {
                 let header = &self.live.manifest(first.manifest).header;
                 let schema = own_schema
@@ -252,7 +284,7 @@ impl Ingredients<'_> {
                 }));
             }
         }
-        let replaced = self.accepted.iter().flat_map(|group| &group.inputs);
+        let replaced = self.accepted.iter().flat_map(Accepted::replaced);
         let mut gone: BTreeMap<usize, HashSet<usize>> = BTreeMap::new();
         for place in replaced.chain(self.unneeded) {
             gone.entry(place.manifest).or_default().insert(place.entry);

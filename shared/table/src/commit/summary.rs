@@ -21,7 +21,10 @@ pub(super) const REMOVED_DELETE_FILES: &str = "removed-delete-files";
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     added: Totals,
+    /// Position delete files and vectors.
+    added_deletes: [Totals; 2],
     removed: [Totals; 3],
+    /// How many of the removed position deletes are vectors.
     removed_vectors: u64,
     partitions: HashSet<PartitionKey>,
 }
@@ -34,8 +37,25 @@ impl Changes {
         self.touch(partition);
     }
 
+    /// Counts a new position delete file or vector.
+    pub(super) fn add_delete(&mut self, output: &OutputFile, partition: &PartitionKey) {
+        let added = &mut self.added_deletes[usize::from(output.is_vector())];
+        added.files += 1;
+        added.rows += output.record_count.unsigned_abs();
+        // Of a file that vectors share each counts its own part.
+        let bytes = output
+            .content_size_in_bytes
+            .unwrap_or(output.file_size_in_bytes);
+        added.bytes += bytes.unsigned_abs();
+        self.touch(partition);
+    }
+
     pub(super) fn remove(&mut self, file: &TrackedFile) {
-        self.removed[file.content as usize].add(file);
+        let removed = &mut self.removed[file.content as usize];
+        removed.add(file);
+        if let (true, Some((_, length))) = (file.is_vector(), file.blob) {
+            removed.bytes = removed.bytes - file.size + length.unsigned_abs();
+        }
         self.removed_vectors += u64::from(file.is_vector());
         self.touch(&file.partition);
     }
@@ -63,6 +83,10 @@ impl Changes {
     ) -> HashMap<String, String> {
         let [data, position, equality] = self.removed;
         let deletes = self.removed_delete_files();
+        let [files, vectors] = self.added_deletes;
+        let added_deletes = files.files + vectors.files;
+        let added_positions = files.rows + vectors.rows;
+        let added_bytes = self.added.bytes + files.bytes + vectors.bytes;
         let bytes = data.bytes + position.bytes + equality.bytes;
         let mut properties = BTreeMap::new();
         let mut positive = |key: &str, value: u64| {
@@ -72,14 +96,16 @@ impl Changes {
         };
         positive("added-data-files", self.added.files);
         positive("added-records", self.added.rows);
-        positive("added-files-size", self.added.bytes);
+        positive("added-delete-files", added_deletes);
+        positive("added-position-delete-files", files.files);
+        positive("added-dvs", vectors.files);
+        positive("added-position-deletes", added_positions);
+        positive("added-files-size", added_bytes);
         positive("deleted-data-files", data.files);
         positive("deleted-records", data.rows);
         positive(REMOVED_DELETE_FILES, deletes);
-        positive(
-            "removed-position-delete-files",
-            position.files - self.removed_vectors,
-        );
+        let removed_files = position.files.saturating_sub(self.removed_vectors);
+        positive("removed-position-delete-files", removed_files);
         positive("removed-dvs", self.removed_vectors);
         positive("removed-position-deletes", position.rows);
         positive("removed-equality-delete-files", equality.files);
@@ -106,13 +132,13 @@ impl Changes {
             data.rows,
         );
         let counted = data_before.bytes + position_before.bytes + equality_before.bytes;
-        total("total-files-size", counted, self.added.bytes, bytes);
+        total("total-files-size", counted, added_bytes, bytes);
         let counted = position_before.files + equality_before.files;
-        total("total-delete-files", counted, 0, deletes);
+        total("total-delete-files", counted, added_deletes, deletes);
         total(
             "total-position-deletes",
             position_before.rows,
-            0,
+            added_positions,
             position.rows,
         );
         total(

@@ -24,9 +24,14 @@ pub(super) fn unused_outputs<'a>(
         return Vec::new();
     }
     let before = live.survivors(&HashSet::new());
+    let delete_files = live.deletes.iter();
+    let delete_files: HashSet<&str> = delete_files
+        .map(|place| live.entry(*place).file.path.as_str())
+        .collect();
     groups
         .flat_map(|group| group.result.file_paths())
         .filter(|path| !kept.contains(path.as_str()) && !before.has_path(path))
+        .filter(|path| !delete_files.contains(path.as_str()))
         .collect()
 }
 

@@ -10,19 +10,21 @@ use std::{
 use futures::{FutureExt as _, StreamExt as _, stream};
 use iceberg::spec::{Operation, TableMetadata};
 use icepress_catalog::LoadedTable;
-use icepress_model::{BaseState, DeleteContent, RowId};
+use icepress_model::{BaseState, DeleteContent, DeleteFile, RowId, Tier};
 use icepress_storage::{Storage, StorageErrorKind};
 
 use super::{
     DropCause, DroppedGroup, FinishedGroup,
     gate::Gate,
+    light::{Conversion, LiveDeletes, NewDelete, conversion, live_deletes},
     live::{LiveTable, Place, Survivors},
     named_paths::{FILE_PATH_ID, named_paths},
 };
 use crate::{
     TableError,
     manifests::{
-        AvroError, Entry, FileContent, OutputFile, PartitionKey, TrackedFile, bounds, partition_of,
+        AvroError, Entry, FileContent, OutputFile, PartitionKey, TrackedFile, Version, bounds,
+        partition_of,
     },
 };
 
@@ -39,6 +41,29 @@ pub(super) struct Accepted {
     pub(super) partition: PartitionKey,
     /// The partition tuple as the first input's manifest has it.
     pub(super) partition_bytes: Vec<u8>,
+    /// What a light group does: its inputs stay.
+    pub(super) light: Option<Conversion>,
+}
+
+impl Accepted {
+    /// The data entries that go.
+    pub(super) fn replaced(&self) -> &[Place] {
+        match self.light {
+            None => &self.inputs,
+            Some(_) => &[],
+        }
+    }
+
+    /// New delete files.
+    pub(super) fn new_deletes(&self) -> &[NewDelete] {
+        self.light.as_ref().map_or(&[], |light| &light.deletes)
+    }
+
+    /// All new files.
+    pub(super) fn new_files(&self) -> impl Iterator<Item = &OutputFile> {
+        let deletes = self.new_deletes().iter().map(|delete| &delete.file);
+        self.outputs.iter().chain(deletes)
+    }
 }
 
 /// How the plan's base relates to the table as it is now.
@@ -82,13 +107,13 @@ pub(super) type Sorted = (Vec<Accepted>, Vec<DroppedGroup>);
 
 /// Why a group may not be committed.
 #[derive(Debug, Clone)]
-struct Refusal {
+pub(super) struct Refusal {
     cause: DropCause,
     reason: String,
 }
 
 impl Refusal {
-    fn gate(reason: String) -> Self {
+    pub(super) fn gate(reason: String) -> Self {
         Self {
             cause: DropCause::Gate,
             reason,
@@ -96,7 +121,7 @@ impl Refusal {
     }
 
     fn of(self, finished: &FinishedGroup) -> DroppedGroup {
-        let files: usize = finished.result.data_files.len();
+        let files = finished.result.file_paths().len();
         let evidence = match self.cause {
             DropCause::Gate if files > 0 => {
                 format!(
@@ -149,11 +174,17 @@ impl Validation<'_> {
         let fate = fate_of_base(&self.loaded.metadata, self.base);
         let gate = Gate::new(self.loaded, self.base, self.live);
         let before = self.live.survivors(&HashSet::new());
+        let any_light = groups.iter().any(|group| group.group.tier == Tier::Light);
+        let deletes = if any_light {
+            live_deletes(self.live)
+        } else {
+            LiveDeletes::default()
+        };
         let mut taken = Taken::default();
         let mut accepted = Vec::new();
         let mut dropped = Vec::new();
         for group in groups {
-            match self.check(group, fate, &gate, &before, &mut taken) {
+            match self.check(group, fate, &gate, (&before, &deletes), &mut taken) {
                 Ok(group) => accepted.push(group),
                 Err(refusal) => dropped.push(refusal.of(group)),
             }
@@ -181,7 +212,7 @@ impl Validation<'_> {
         finished: &FinishedGroup,
         fate: BaseFate,
         gate: &Result<Gate<'_>, String>,
-        before: &Survivors,
+        (before, live_deletes): (&Survivors, &LiveDeletes<'_>),
         taken: &mut Taken,
     ) -> Result<Accepted, Refusal> {
         let group = &finished.group;
@@ -218,22 +249,33 @@ impl Validation<'_> {
         let partition_bytes = partition_of(header, &entry.file.raw)
             .map_err(|AvroError(message)| message)?
             .to_vec();
-        let outputs = outputs(finished, before, taken).map_err(Refusal::gate)?;
-        gate.check(finished, &inputs, &outputs)
-            .map_err(Refusal::gate)?;
+        let (outputs, light) = if group.tier == Tier::Light {
+            let (loaded, live) = (self.loaded, self.live);
+            let light = conversion(loaded, live, live_deletes, finished, &inputs, taken)?;
+            gate.check_partition(finished, light.deletes.iter().map(|delete| &delete.file))
+                .map_err(Refusal::gate)?;
+            (Vec::new(), Some(light))
+        } else {
+            let outputs = outputs(finished, before, taken).map_err(Refusal::gate)?;
+            gate.check(finished, &inputs, &outputs)
+                .map_err(Refusal::gate)?;
+            (outputs, None)
+        };
         taken
             .inputs
             .extend(group.inputs.iter().map(|input| input.path.clone()));
-        taken
-            .outputs
-            .extend(outputs.iter().map(|output| output.file_path.clone()));
-        Ok(Accepted {
+        let accepted = Accepted {
             index: finished.index,
             outputs,
             inputs,
             partition,
             partition_bytes,
-        })
+            light,
+        };
+        taken
+            .outputs
+            .extend(accepted.new_files().map(|output| output.file_path.clone()));
+        Ok(accepted)
     }
 
     fn deletes_are_live(&self, finished: &FinishedGroup) -> bool {
@@ -329,7 +371,7 @@ impl Validation<'_> {
                 wrong.insert(group.index, message);
                 continue;
             }
-            for (place, output) in group.outputs.iter().enumerate() {
+            for (place, output) in group.new_files().enumerate() {
                 if !checked.contains(&output.file_path) {
                     let (index, modified) = (group.index, modified.get(place));
                     let info = self.storage.info(&output.file_path);
@@ -390,6 +432,12 @@ impl Validation<'_> {
                 by_path.insert(self.live.entry(*place).file.path.as_str(), group);
             }
         }
+        // Where vectors are, there is one a data file, and position deletes beside it mean nothing: whatever came
+        // later would be lost under the new vector. Otherwise several position delete files add up.
+        let has_vectors = Version::of(&self.loaded.metadata) >= Version::V3;
+        let conflicts = |group: &Accepted, delete: &TrackedFile| {
+            group.light.is_none() || has_vectors || delete.is_vector()
+        };
         let mut hit: HashMap<u32, String> = HashMap::new();
         let mut undecided = Vec::new();
         for place in &self.live.deletes {
@@ -403,18 +451,21 @@ impl Validation<'_> {
             let file = &delete.file;
             if file.content == FileContent::EqualityDeletes {
                 if delete.sequence_number <= start {
-                    for group in accepted.iter().filter(|g| self.equality_hits(g, delete)) {
+                    // The data files of a light group keep their own numbers, so it applies to them as before.
+                    let replacing = accepted.iter().filter(|group| group.light.is_none());
+                    for group in replacing.filter(|g| self.equality_hits(g, delete)) {
                         hit.entry(group.index).or_insert_with(|| backdated(file));
                     }
                 }
             } else if let Some(path) = &file.referenced_data_file {
-                if let Some(group) = by_path.get(path.as_str()) {
+                let group = by_path.get(path.as_str());
+                if let Some(group) = group.filter(|group| conflicts(group, file)) {
                     hit.entry(group.index).or_insert_with(|| late(file, path));
                 }
             } else {
                 let candidates: Vec<&Accepted> = accepted
                     .iter()
-                    .filter(|group| self.may_name_input(group, *place))
+                    .filter(|group| conflicts(group, file) && self.may_name_input(group, *place))
                     .collect();
                 if !candidates.is_empty() {
                     undecided.push((file, candidates));
@@ -505,13 +556,16 @@ fn applied(finished: &FinishedGroup) -> impl Iterator<Item = (&str, Option<i64>)
     let deletes = finished.group.deletes.iter().zip(0u32..);
     deletes
         .filter(move |(_, index)| used.contains(index))
-        .map(|(delete, _)| {
-            let offset = match delete.content {
-                DeleteContent::Vector { offset, .. } => i64::try_from(offset).ok(),
-                _ => None,
-            };
-            (delete.path.as_str(), offset)
-        })
+        .map(|(delete, _)| identity(delete))
+}
+
+/// What tells a delete file from others: path, and offset for vectors.
+pub(super) fn identity(delete: &DeleteFile) -> (&str, Option<i64>) {
+    let offset = match delete.content {
+        DeleteContent::Vector { offset, .. } => i64::try_from(offset).ok(),
+        _ => None,
+    };
+    (&delete.path, offset)
 }
 
 fn late(file: &TrackedFile, path: &str) -> String {
@@ -530,9 +584,9 @@ fn backdated(file: &TrackedFile) -> String {
 
 /// Paths that groups accepted so far remove and add.
 #[derive(Debug, Default)]
-struct Taken {
+pub(super) struct Taken {
     inputs: HashSet<String>,
-    outputs: HashSet<String>,
+    pub(super) outputs: HashSet<String>,
 }
 
 fn outputs(

@@ -14,7 +14,7 @@ use super::{
 /// What Iceberg's Java library writes into version 1's obsolete `block_size_in_bytes`.
 const BLOCK_SIZE: i64 = 64 << 20;
 
-/// A new data file, in the JSON form that `iceberg::spec::serialize_data_file_to_json` gives. Bounds stay bytes, so that
+/// A new data file or delete file, in the JSON form that `iceberg::spec::serialize_data_file_to_json` gives. Bounds stay bytes, so that
 /// they reach the manifest as they were computed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct OutputFile {
@@ -45,6 +45,26 @@ pub(crate) struct OutputFile {
     pub(crate) split_offsets: Option<Vec<i64>>,
     #[serde(default)]
     pub(crate) sort_order_id: Option<i32>,
+    /// The one data file that a delete file is about.
+    #[serde(default)]
+    pub(crate) referenced_data_file: Option<String>,
+    /// Where a vector starts in its file, and how long it is.
+    #[serde(default)]
+    pub(crate) content_offset: Option<i64>,
+    #[serde(default)]
+    pub(crate) content_size_in_bytes: Option<i64>,
+}
+
+impl OutputFile {
+    /// Whether this is a vector, and not a file of rows or position deletes.
+    pub(crate) fn is_vector(&self) -> bool {
+        self.file_format.eq_ignore_ascii_case("puffin")
+    }
+
+    /// What tells it from other new files: several vectors share a Puffin file.
+    pub(crate) fn identity(&self) -> (&str, Option<i64>) {
+        (&self.file_path, self.content_offset)
+    }
 }
 
 /// A value for one column.
@@ -371,7 +391,27 @@ fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>
                 }
                 None => put_long(0, out),
             },
-            // What only delete files have.
+            Some(143) => match &file.referenced_data_file {
+                Some(path) => {
+                    put_long(1, out);
+                    put_bytes(path.as_bytes(), out);
+                }
+                None => put_long(0, out),
+            },
+            Some(id @ (144 | 145)) => {
+                let value = match id {
+                    144 => file.content_offset,
+                    _ => file.content_size_in_bytes,
+                };
+                match value {
+                    Some(value) => {
+                        put_long(1, out);
+                        put_long(value, out);
+                    }
+                    None => put_long(0, out),
+                }
+            }
+            // What we never write anew: keys of equality deletes.
             _ if matches!(field.shape, Shape::Union(_)) => put_long(0, out),
             id => {
                 return broken(format!(

@@ -1,0 +1,150 @@
+//! The light tier: the deletes of a group written anew, its data files left as they are.
+//!
+//! What many delete files say of a data file, by position, by vector and by value, is gathered into one bitmap of
+//! positions. Before format version 3 it becomes a position delete file of its own; from then on a deletion vector, and
+//! the vectors of all data files of the group lie in one Puffin file. For deletes by value the key columns are read, and
+//! nothing else of the data files.
+
+use std::sync::Arc;
+
+use iceberg::spec::{FormatVersion, TableMetadata};
+use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, Rows};
+use icepress_storage::{PutMode, WriteOptions};
+use icepress_table::{partition_path, partition_type, vectors::write_vectors};
+use roaring::RoaringTreemap;
+
+use crate::{
+    RewriteContext,
+    deletes::{DeletedPositions, EqualityDeletes, Tables},
+    failure::{Result, from_write, unsupported},
+    group::{partition_of, reading_of, schema_of},
+    memory::Shares,
+    write::{Locations, PositionFiles, with_partition},
+};
+
+/// What was written.
+#[derive(Debug, Default)]
+struct Written {
+    entries: Vec<serde_json::Value>,
+    rows: u64,
+    bytes: u64,
+}
+
+/// See [`crate::rewrite_group`].
+pub(crate) async fn rewrite_deletes(
+    context: &RewriteContext,
+    metadata: &TableMetadata,
+    task: &GroupTask,
+    attempt: Attempt,
+) -> Result<GroupResult> {
+    let group = &task.group;
+    let mut deleted = deleted_positions(context, metadata, task).await?;
+    let per_file: Vec<(String, RoaringTreemap)> = group
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(index, input)| (input.path.clone(), deleted.take(index, input.rows.get())))
+        .filter(|(_, positions)| !positions.is_empty())
+        .collect();
+    let partition = partition_of(metadata, group)?;
+    let types = partition_type(metadata, group.spec_id).map_err(unsupported)?;
+    let spec = metadata
+        .partition_spec_by_id(group.spec_id.get())
+        .ok_or_else(|| {
+            unsupported(format!(
+                "the table has no partition spec with id {}",
+                group.spec_id
+            ))
+        })?;
+    let folder = partition_path(spec, &types, &partition);
+    let mut locations = Locations::new(metadata, task, attempt, folder)?;
+    let written = if metadata.format_version() < FormatVersion::V3 {
+        let most_held = Shares::of(context.memory_cap).row_group;
+        let storage = Arc::clone(&context.storage);
+        let place = (group.spec_id.get(), partition, types);
+        let files = PositionFiles::new(storage, metadata, place, most_held)?;
+        let mut written = Written::default();
+        for (data_file, positions) in &per_file {
+            let path = locations.next_with("-deletes.parquet")?;
+            let (entry, size) = files.write(path, data_file, positions).await?;
+            written.entries.push(entry);
+            written.rows += positions.len();
+            written.bytes += size;
+        }
+        written
+    } else if per_file.is_empty() {
+        Written::default()
+    } else {
+        let path = locations.next_with("-deletes.puffin")?;
+        let file = write_vectors(per_file).await.map_err(unsupported)?;
+        let options = WriteOptions {
+            storage_class: metadata.properties().get("s3.write.storage-class").cloned(),
+        };
+        context
+            .storage
+            .put(&path, file.content.clone(), PutMode::Overwrite, &options)
+            .await
+            .map_err(|error| from_write(&error))?;
+        let entries = file
+            .entries(&path, group.spec_id, &partition)
+            .map_err(unsupported)?;
+        Written {
+            entries: entries
+                .into_iter()
+                .map(|entry| with_partition(entry, &types, metadata.format_version()))
+                .collect::<Result<_>>()?,
+            rows: file.vectors.iter().map(|vector| vector.rows).sum(),
+            bytes: file.content.len() as u64,
+        }
+    };
+    context
+        .progress
+        .add(group.input_rows(), group.bytes_to_read());
+    let rows_in = group.input_rows();
+    Ok(GroupResult {
+        data_files: Vec::new(),
+        delete_files: written.entries,
+        rows_in,
+        rows_deleted: Rows(written.rows),
+        rows_out: rows_in.saturating_sub(Rows(written.rows)),
+        bytes_out: Bytes(written.bytes),
+        row_groups_in: 0,
+        row_groups_out: 0,
+        seen: Inspection::default(),
+    })
+}
+
+/// The rows of each input that any of the group's deletes hides.
+async fn deleted_positions(
+    context: &RewriteContext,
+    metadata: &TableMetadata,
+    task: &GroupTask,
+) -> Result<DeletedPositions> {
+    let group = &task.group;
+    let schema = schema_of(metadata, task.base.schema_id)?;
+    let shares = Shares::of(context.memory_cap);
+    let tables = Tables {
+        metadata,
+        current: schema.as_struct(),
+        group,
+        shares,
+    };
+    let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
+    let mut targets = schema.as_struct().fields().to_vec();
+    targets.extend(equality.extra.iter().cloned());
+    let reading = reading_of(context, metadata, group, targets)?;
+    let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
+    equality
+        .load(&tables, key_files, &reading, &mut positions)
+        .await?;
+    equality.find(&tables, &reading, &mut positions).await?;
+    if equality.passes > 1 {
+        tracing::info!(
+            table = %task.table,
+            group = task.index,
+            passes = equality.passes,
+            "equality deletes did not fit the memory cap and were looked up in several passes"
+        );
+    }
+    Ok(positions)
+}

@@ -1,0 +1,322 @@
+//! Light groups: data files that stay, and whose deletes were written anew.
+//!
+//! What must hold before one is committed, beside what holds for every group: each delete file that it speaks for is
+//! live and the very one that was read; no data file gets a second vector; and position deletes are numbered so that
+//! they apply to the data file that they name. What holds after: a delete file goes only when each surviving data file
+//! that it could match has been told what it said (case C46), which [`Converted`] keeps count of.
+
+use std::collections::{HashMap, HashSet};
+
+use icepress_catalog::LoadedTable;
+use icepress_model::Tier;
+
+use super::{
+    FinishedGroup,
+    live::{LiveTable, Place},
+    validate::{Accepted, Refusal, Taken, identity, is_global},
+};
+use crate::manifests::{Entry, FileContent, OutputFile, PartitionKey, Version};
+
+/// A new delete file, or vector, of a light group.
+#[derive(Debug)]
+pub(super) struct NewDelete {
+    pub(super) file: OutputFile,
+    /// The greatest data sequence number of what it speaks for (case C09). All of that applied to its data file, so this
+    /// does too; and no data file that comes later can be meant, since it names one.
+    pub(super) sequence_number: i64,
+}
+
+/// What a light group does.
+#[derive(Debug, Default)]
+pub(super) struct Conversion {
+    pub(super) deletes: Vec<NewDelete>,
+    /// For each input the delete entries whose rows the new delete files hide.
+    pub(super) told: Vec<HashSet<Place>>,
+    /// Inputs that have a vector now, by index: position delete files mean nothing to them any more.
+    pub(super) with_vector: HashSet<usize>,
+}
+
+/// Delete entries of the live table, by what tells them apart. `None` where two share it.
+pub(super) type LiveDeletes<'a> = HashMap<(&'a str, Option<i64>), Option<Place>>;
+
+/// Indexes the live delete entries.
+pub(super) fn live_deletes(live: &LiveTable) -> LiveDeletes<'_> {
+    let mut by_identity = HashMap::with_capacity(live.deletes.len());
+    for place in &live.deletes {
+        by_identity
+            .entry(live.entry(*place).file.identity())
+            .and_modify(|known| *known = None)
+            .or_insert(Some(*place));
+    }
+    by_identity
+}
+
+/// Checks a light group's new delete files against its inputs, live at `inputs`.
+pub(super) fn conversion(
+    loaded: &LoadedTable,
+    live: &LiveTable,
+    live_deletes: &LiveDeletes<'_>,
+    finished: &FinishedGroup,
+    inputs: &[Place],
+    taken: &Taken,
+) -> Result<Conversion, Refusal> {
+    let group = &finished.group;
+    debug_assert_eq!(group.tier, Tier::Light);
+    if !finished.result.data_files.is_empty() {
+        let reason = "a rewrite of delete files has new data files: refused";
+        return Err(Refusal::gate(reason.to_owned()));
+    }
+    let mut conversion = Conversion {
+        told: told(live, live_deletes, finished)?,
+        ..Conversion::default()
+    };
+    let by_path: HashMap<&str, usize> = group
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(index, input)| (input.path.as_str(), index))
+        .collect();
+    let needs_vectors = Version::of(&loaded.metadata) >= Version::V3;
+    let live_paths: HashSet<&str> = live_deletes.keys().map(|(path, _)| *path).collect();
+    let mut own = HashSet::new();
+    let mut named = HashSet::new();
+    for json in &finished.result.delete_files {
+        let file: OutputFile = serde_json::from_value(json.clone())
+            .map_err(|error| format!("a new delete file's description can't be read: {error}"))
+            .map_err(Refusal::gate)?;
+        let path = &file.file_path;
+        if file.content != 1 {
+            return Err(Refusal::gate(format!(
+                "its new file {path} holds no position deletes"
+            )));
+        }
+        let referenced = file.referenced_data_file.as_deref();
+        let Some(index) = referenced.and_then(|referenced| by_path.get(referenced).copied()) else {
+            return Err(Refusal::gate(format!(
+                "its new delete file {path} is about none of its data files"
+            )));
+        };
+        if !named.insert(index) {
+            return Err(Refusal::gate(format!(
+                "two of its new delete files are about {}",
+                group.inputs[index].path
+            )));
+        }
+        if file.is_vector() != needs_vectors {
+            let (has, wants) = match needs_vectors {
+                true => ("position deletes", "wants deletion vectors"),
+                false => ("a deletion vector", "has none"),
+            };
+            return Err(Refusal::from(format!(
+                "its new file {path} holds {has}, and the table's format version {wants} now"
+            )));
+        }
+        if file.is_vector()
+            && (file.content_offset.is_none() || file.content_size_in_bytes.is_none())
+        {
+            return Err(Refusal::gate(format!(
+                "its new file {path} does not say where a vector lies"
+            )));
+        }
+        if live_paths.contains(path.as_str()) || taken.outputs.contains(path) {
+            return Err(Refusal::gate(format!(
+                "its new file {path} is in the table already"
+            )));
+        }
+        let (offset_path, offset) = file.identity();
+        if !own.insert((offset_path.to_owned(), offset)) {
+            return Err(Refusal::gate(format!(
+                "its new file {path} is to be added twice"
+            )));
+        }
+        let told = &conversion.told[index];
+        let told = || told.iter().map(|place| live.entry(*place));
+        let Some(sequence_number) = told().map(|delete| delete.sequence_number).max() else {
+            return Err(Refusal::gate(format!(
+                "its new delete file {path} hides rows of a data file that no delete file was about: refused"
+            )));
+        };
+        let data = live.entry(inputs[index]);
+        if sequence_number < data.sequence_number {
+            return Err(Refusal::gate(format!(
+                "its new delete file {path} would not apply to {}: refused",
+                data.file.path
+            )));
+        }
+        // A vector holds each position once: no vector that takes its place can have fewer.
+        let vectors = told().filter(|delete| delete.file.is_vector());
+        let least = vectors.map(|delete| delete.file.rows).max().unwrap_or(1);
+        let rows = u64::try_from(file.record_count).unwrap_or(0);
+        if rows < least.max(1) || rows > data.file.rows {
+            return Err(Refusal::gate(format!(
+                "its new delete file {path} hides {} of the {} rows of {}, where {least} were hidden before: refused",
+                file.record_count, data.file.rows, data.file.path
+            )));
+        }
+        if file.is_vector() {
+            conversion.with_vector.insert(index);
+        }
+        conversion.deletes.push(NewDelete {
+            file,
+            sequence_number,
+        });
+    }
+    check_counts(live, finished, inputs, &conversion).map_err(Refusal::gate)?;
+    Ok(conversion)
+}
+
+/// For each input the live entries of the deletes that were read for it: each still there, and unchanged.
+fn told(
+    live: &LiveTable,
+    live_deletes: &LiveDeletes<'_>,
+    finished: &FinishedGroup,
+) -> Result<Vec<HashSet<Place>>, String> {
+    let group = &finished.group;
+    let mut places = Vec::with_capacity(group.deletes.len());
+    for delete in &group.deletes {
+        let path = &delete.path;
+        let place = match live_deletes.get(&identity(delete)) {
+            Some(Some(place)) => *place,
+            Some(None) => return Err(format!("the table lists {path} more than once")),
+            None => {
+                return Err(format!(
+                    "{path} is not in the table any more: another writer removed it"
+                ));
+            }
+        };
+        let Entry {
+            sequence_number,
+            file,
+            ..
+        } = live.entry(place);
+        let seen = (*sequence_number, file.rows, file.size);
+        if seen
+            != (
+                delete.sequence_number.get(),
+                delete.rows.get(),
+                delete.size.get(),
+            )
+        {
+            return Err(format!(
+                "{path} is another file now than the one that was read"
+            ));
+        }
+        places.push(place);
+    }
+    let told_of = |indices: &Vec<u32>| {
+        let told = indices
+            .iter()
+            .map(|index| places.get(*index as usize).copied());
+        told.collect::<Option<HashSet<Place>>>()
+            .ok_or_else(|| "its plan names a delete file that it does not have".to_owned())
+    };
+    group
+        .inputs
+        .iter()
+        .map(|input| told_of(&input.deletes))
+        .collect()
+}
+
+/// Rows before = rows after, by the count of deletes.
+fn check_counts(
+    live: &LiveTable,
+    finished: &FinishedGroup,
+    inputs: &[Place],
+    conversion: &Conversion,
+) -> Result<(), String> {
+    let result = &finished.result;
+    let rows: u64 = inputs
+        .iter()
+        .map(|place| live.entry(*place).file.rows)
+        .sum();
+    let hidden: u64 = conversion
+        .deletes
+        .iter()
+        .map(|delete| delete.file.record_count.unsigned_abs())
+        .sum();
+    if rows != result.rows_in.get() || hidden != result.rows_deleted.get() {
+        return Err(format!(
+            "{} rows with {} deleted were found where the table has {rows} and the new delete files hide {hidden}: \
+             refused",
+            result.rows_in, result.rows_deleted
+        ));
+    }
+    if rows.checked_sub(hidden) != Some(result.rows_out.get()) {
+        return Err(format!(
+            "{rows} rows in and {hidden} deleted do not make {} rows out: refused",
+            result.rows_out
+        ));
+    }
+    Ok(())
+}
+
+/// The data files of light groups, which stay, with what each has been told of deletes.
+#[derive(Debug, Default)]
+pub(super) struct Converted<'a> {
+    files: Vec<ConvertedFile<'a>>,
+    by_path: HashMap<&'a str, usize>,
+}
+
+#[derive(Debug)]
+struct ConvertedFile<'a> {
+    entry: &'a Entry,
+    partition: &'a PartitionKey,
+    told: &'a HashSet<Place>,
+    has_vector: bool,
+}
+
+impl<'a> Converted<'a> {
+    pub(super) fn new(live: &'a LiveTable, accepted: &'a [Accepted]) -> Self {
+        let mut converted = Self::default();
+        for group in accepted {
+            let Some(light) = &group.light else {
+                continue;
+            };
+            for (index, place) in group.inputs.iter().enumerate() {
+                let entry = live.entry(*place);
+                let number = converted.files.len();
+                converted.by_path.insert(&entry.file.path, number);
+                converted.files.push(ConvertedFile {
+                    entry,
+                    partition: &group.partition,
+                    told: &light.told[index],
+                    has_vector: light.with_vector.contains(&index),
+                });
+            }
+        }
+        converted
+    }
+
+    /// Whether the data file at `path` is one of these, and still needs the position deletes or vector at `place`.
+    pub(super) fn path_needs(&self, path: &str, place: Place, delete: &Entry) -> bool {
+        let file = self.by_path.get(path).map(|number| &self.files[*number]);
+        file.is_some_and(|file| file.needs(place, delete))
+    }
+
+    /// Whether any of these needs the equality delete at `place`, or could need the position deletes, which name no one
+    /// file.
+    pub(super) fn any_needs(&self, is_global: bool, place: Place, delete: &Entry) -> bool {
+        let mut files = self.files.iter();
+        files.any(|file| {
+            (is_global || *file.partition == delete.file.partition) && file.needs(place, delete)
+        })
+    }
+}
+
+impl ConvertedFile<'_> {
+    fn needs(&self, place: Place, delete: &Entry) -> bool {
+        let (data, number) = (self.entry.sequence_number, delete.sequence_number);
+        let applies = match delete.file.content {
+            FileContent::EqualityDeletes => data < number,
+            // Beside a vector readers don't look at position delete files.
+            _ => data <= number && (delete.file.is_vector() || !self.has_vector),
+        };
+        applies && !self.told.contains(&place)
+    }
+}
+
+/// Whether a delete entry applies to every partition.
+pub(super) fn reaches_everywhere(loaded: &LoadedTable, delete: &Entry) -> bool {
+    delete.file.content == FileContent::EqualityDeletes
+        && is_global(&loaded.metadata, delete.file.partition.spec_id)
+}
