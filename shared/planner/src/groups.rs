@@ -1,6 +1,6 @@
 //! Packing candidates into groups, in the table's own order, and judging which groups are worth it.
 
-use icepress_model::GroupReason;
+use icepress_model::{GroupReason, KEY_COLUMNS_DIVISOR, Tier};
 
 use crate::PlanOptions;
 
@@ -29,6 +29,17 @@ pub(crate) struct PackedGroup {
     pub(crate) bytes: u64,
     pub(crate) pairs: u64,
     pub(crate) reason: GroupReason,
+    pub(crate) tier: Tier,
+}
+
+impl PackedGroup {
+    /// The bytes of data files that must be read: of a light group the key columns alone.
+    pub(crate) fn bytes_to_read(&self) -> u64 {
+        match self.tier {
+            Tier::Full => self.bytes,
+            Tier::Light => self.bytes / KEY_COLUMNS_DIVISOR,
+        }
+    }
 }
 
 /// Packs candidates into groups and keeps those that are worth it.
@@ -40,23 +51,32 @@ pub(crate) fn pack(candidates: &[Candidate], options: &PlanOptions) -> Vec<Packe
     let (with_ids, without): (Vec<_>, Vec<_>) = candidates
         .iter()
         .partition(|candidate| candidate.has_row_ids);
-    let mut groups = pack_alike(&with_ids, options);
-    groups.extend(pack_alike(&without, options));
+    let mut groups = pack_alike(&with_ids, Tier::Full, options);
+    groups.extend(pack_alike(&without, Tier::Full, options));
     groups
+}
+
+/// Packs files whose deletes are to be rewritten and nothing else: all of them, whatever their number and size.
+pub(crate) fn pack_light(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGroup> {
+    pack_alike(candidates, Tier::Light, options)
 }
 
 /// Packs candidates one after the other, each group as full as it may get.
 ///
 /// Neighbours stay together: a writer that works along time or key leaves files that don't overlap, and mixing them
 /// would make every reader of one range open them all.
-fn pack_alike(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGroup> {
+fn pack_alike(candidates: &[Candidate], tier: Tier, options: &PlanOptions) -> Vec<PackedGroup> {
+    let to_read = |bytes: u64| match tier {
+        Tier::Full => bytes,
+        Tier::Light => bytes / KEY_COLUMNS_DIVISOR,
+    };
     let mut groups = Vec::new();
     let mut start = 0;
     while start < candidates.len() {
         let mut end = start;
         let (mut bytes, mut pairs) = (0u64, 0u64);
         while let Some(candidate) = candidates.get(end) {
-            let fits = bytes + candidate.size <= options.group_bytes()
+            let fits = to_read(bytes + candidate.size) <= options.group_bytes()
                 && pairs + candidate.deletes <= MAX_GROUP_PAIRS
                 && ((end - start) as u64) < options.group_files();
             // A file that is too large for any group gets one of its own.
@@ -68,12 +88,17 @@ fn pack_alike(candidates: &[Candidate], options: &PlanOptions) -> Vec<PackedGrou
             end += 1;
         }
         let members = &candidates[start..end];
-        if let Some(reason) = reason(members, bytes, options) {
+        let reason = match tier {
+            Tier::Full => reason(members, bytes, options),
+            Tier::Light => Some(GroupReason::Deletes),
+        };
+        if let Some(reason) = reason {
             groups.push(PackedGroup {
                 files: members.iter().map(|candidate| candidate.file).collect(),
                 bytes,
                 pairs,
                 reason,
+                tier,
             });
         }
         start = end;

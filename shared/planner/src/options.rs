@@ -49,6 +49,9 @@ pub struct PlanOptions {
     pub delete_ratio_threshold: f64,
     /// `icepress.delete-file-threshold`: from how many delete files on a file is rewritten. Default 2.
     pub delete_file_threshold: u64,
+    /// `icepress.light-rewrites`: whether the delete files of large files with few deleted rows may be rewritten instead
+    /// of the files. Default `true`.
+    pub light_rewrites: bool,
     /// `icepress.max-group-bytes`: the most bytes of input in a group, so that a function can end it in its time.
     /// Default 5 GiB. Twice the target is allowed in any case: smaller groups could not make whole files.
     pub max_group_bytes: Bytes,
@@ -77,6 +80,7 @@ impl Default for PlanOptions {
             min_input_files: 5,
             delete_ratio_threshold: 0.1,
             delete_file_threshold: 2,
+            light_rewrites: true,
             max_group_bytes: Bytes::mebibytes(5 << 10),
             max_group_files: 5_000,
             max_plan_bytes: Bytes::mebibytes(256 << 10),
@@ -147,6 +151,9 @@ impl PlanOptions {
             delete_file_threshold: read
                 .number("icepress.delete-file-threshold", COUNT, at_least_one)?
                 .unwrap_or(self.delete_file_threshold),
+            light_rewrites: read
+                .number("icepress.light-rewrites", "true or false", |_: &bool| true)?
+                .unwrap_or(self.light_rewrites),
             max_group_bytes: bytes("icepress.max-group-bytes", self.max_group_bytes)?,
             max_group_files,
             max_plan_bytes: bytes("icepress.max-plan-bytes", self.max_plan_bytes)?,
@@ -185,6 +192,12 @@ impl PlanOptions {
     pub(crate) fn group_files(&self) -> u64 {
         let shrunk = self.shrunk_to.unwrap_or(u64::MAX);
         self.max_group_files.min(shrunk.max(self.min_input_files))
+    }
+
+    /// Whether delete files may be rewritten alone. What such a rewrite leaves, one delete file a data file, must be too
+    /// few for another; and whoever asks for all files to be rewritten means the data files.
+    pub(crate) fn allows_light(&self) -> bool {
+        self.light_rewrites && self.delete_file_threshold > 1 && !self.force
     }
 
     /// The most bytes of a group.

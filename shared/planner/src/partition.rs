@@ -1,7 +1,8 @@
 //! One partition of one spec: its candidates, its groups, and how well it is.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use icepress_model::Tier;
 use icepress_table::{
     delete_index::{DeleteIndex, Matches},
     scan::{DataFileEntry, FileFormat, SnapshotScan},
@@ -10,7 +11,7 @@ use icepress_table::{
 use crate::{
     PlanOptions,
     deletes::DeletedShares,
-    groups::{Candidate, PackedGroup, pack},
+    groups::{Candidate, PackedGroup, pack, pack_light},
     health::{PartitionFacts, partition_score},
 };
 
@@ -22,6 +23,19 @@ pub(crate) struct Context<'a> {
     pub(crate) shares: &'a DeletedShares,
     /// Whether all delete files can be read: then no data file need be looked at for those that can't.
     pub(crate) all_deletes_readable: bool,
+    /// What may be done about deletes without rewriting data files.
+    pub(crate) light: Light,
+}
+
+/// Whether delete files may be rewritten alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Light {
+    /// Never.
+    Off,
+    /// Where a partition's own deletes are worth it.
+    On,
+    /// There, and wherever an equality delete of the whole table applies: it goes only when every partition is done.
+    Everywhere,
 }
 
 /// What came of looking at a partition.
@@ -33,6 +47,10 @@ pub(crate) struct PartitionView {
     pub(crate) rest_files: u64,
     pub(crate) rest_bytes: u64,
     pub(crate) rest_candidates: u64,
+    /// Whether a light group has files that equality deletes of the whole table apply to.
+    pub(crate) light_everywhere: bool,
+    /// Whether such a delete applies to a file that is in no group: then it can't go with this plan.
+    pub(crate) left_everywhere: bool,
     /// Files and bytes that can't be rewritten, by what they are.
     pub(crate) unreadable: BTreeMap<Unreadable, (u64, u64)>,
     pub(crate) facts: PartitionFacts,
@@ -45,6 +63,20 @@ pub(crate) enum Unreadable {
     Encrypted,
     /// The data file, or one of its delete files, is of this format.
     Format(&'static str),
+}
+
+/// A file that could be rewritten.
+#[derive(Debug, Clone, Copy)]
+struct Rewritable {
+    candidate: Candidate,
+    /// Whether it is to be rewritten whole.
+    chosen: bool,
+    /// Whether its delete files alone are too many.
+    many: bool,
+    /// Whether it has no deletes, or a single one that is about it alone: nothing is left to be merged or looked up.
+    settled: bool,
+    /// Whether equality deletes of the whole table apply to it.
+    everywhere: bool,
 }
 
 /// Whether delete files of this format can be read.
@@ -61,14 +93,17 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
         rest_files: 0,
         rest_bytes: 0,
         rest_candidates: 0,
+        light_everywhere: false,
+        left_everywhere: false,
         unreadable: BTreeMap::new(),
         facts: PartitionFacts::default(),
         score: 100.0,
     };
     let mut position_deletes = HashSet::new();
     let mut oldest = None;
-    // Every file that could be rewritten, with whether it is a candidate.
-    let mut rewritable: Vec<(Candidate, bool)> = Vec::with_capacity(files.len());
+    let mut rewritable: Vec<Rewritable> = Vec::with_capacity(files.len());
+    // A delete file that also applies to a file which can't be read stays, whatever is done about it elsewhere.
+    let mut light = context.light;
     let mut path = String::new();
     for file in files {
         let entry = &context.scan.data_files()[*file as usize];
@@ -93,36 +128,53 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
             let (files, bytes) = view.unreadable.entry(unreadable).or_default();
             *files += 1;
             *bytes += entry.size.get();
+            if deletes > matches.named.len() as u64 {
+                light = Light::Off;
+            }
+            view.left_everywhere |= !matches.everywhere.is_empty();
             continue;
         }
         let size = entry.size.get();
-        let for_deletes = deletes > 0
+        let heavy = deletes > 0
             && (deleted_share >= options.delete_ratio_threshold
-                || deletes >= options.delete_file_threshold
                 || size <= options.cheap_file_size());
         let wrong_size = size < options.min_file_size() || size > options.max_file_size();
         let candidate = Candidate {
             file: *file,
             size,
             deletes,
-            for_deletes,
+            for_deletes: heavy,
             has_row_ids: entry.first_row_id().is_some(),
         };
-        rewritable.push((candidate, wrong_size || for_deletes || options.force));
+        rewritable.push(Rewritable {
+            candidate,
+            chosen: wrong_size || heavy || options.force,
+            many: deletes > 0 && deletes >= options.delete_file_threshold,
+            settled: deletes == 0 || deletes == 1 && matches.named.len() == 1,
+            everywhere: !matches.everywhere.is_empty(),
+        });
     }
 
-    view.groups = make_groups(&mut rewritable, options);
+    view.groups = match light {
+        Light::Off => full_groups(&mut rewritable, options),
+        light => full_and_light_groups(&rewritable, light == Light::Everywhere, options),
+    };
     let grouped_files: u64 = view
         .groups
         .iter()
         .map(|group| group.files.len() as u64)
         .sum();
     let grouped_bytes: u64 = view.groups.iter().map(|group| group.bytes).sum();
-    let all_bytes: u64 = rewritable.iter().map(|(candidate, _)| candidate.size).sum();
-    let candidates = rewritable.iter().filter(|(_, chosen)| *chosen).count() as u64;
+    let all_bytes: u64 = rewritable.iter().map(|file| file.candidate.size).sum();
     view.rest_files = rewritable.len() as u64 - grouped_files;
     view.rest_bytes = all_bytes - grouped_bytes;
-    view.rest_candidates = candidates - grouped_files;
+    let tiers = tiers(&view.groups);
+    for file in &rewritable {
+        let tier = tiers.get(&file.candidate.file);
+        view.rest_candidates += u64::from(file.chosen && tier.is_none());
+        view.light_everywhere |= file.everywhere && tier == Some(&Tier::Light);
+        view.left_everywhere |= file.everywhere && tier.is_none();
+    }
 
     // What applies to the oldest file is all of a list that applies to any: no list is gone through file by file.
     if let Some(oldest) = oldest {
@@ -138,22 +190,24 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
     view
 }
 
-/// Packs the candidates; and where that gives a group, adds the other files with deletes and packs again, so that a
-/// partition that is rewritten keeps no delete file for the sake of one healthy file.
-fn make_groups(rewritable: &mut [(Candidate, bool)], options: &PlanOptions) -> Vec<PackedGroup> {
-    let chosen = |rewritable: &[(Candidate, bool)]| -> Vec<Candidate> {
-        let chosen = rewritable.iter().filter(|(_, chosen)| *chosen);
-        chosen.map(|(candidate, _)| *candidate).collect()
-    };
+/// Groups of data files to be rewritten, where delete files are not rewritten alone. Where there is any group, the other
+/// files with deletes are added and all packed again, so that a partition that is rewritten keeps no delete file for
+/// the sake of one healthy file.
+fn full_groups(rewritable: &mut [Rewritable], options: &PlanOptions) -> Vec<PackedGroup> {
+    for file in rewritable.iter_mut().filter(|file| file.many) {
+        file.candidate.for_deletes = true;
+        file.chosen = true;
+    }
     let groups = pack(&chosen(rewritable), options);
+    if groups.is_empty() {
+        return groups;
+    }
     let mut added = false;
-    if !groups.is_empty() {
-        for (candidate, chosen) in rewritable.iter_mut() {
-            if candidate.deletes > 0 && !candidate.for_deletes {
-                candidate.for_deletes = true;
-                *chosen = true;
-                added = true;
-            }
+    for file in rewritable.iter_mut() {
+        if file.candidate.deletes > 0 && !file.candidate.for_deletes {
+            file.candidate.for_deletes = true;
+            file.chosen = true;
+            added = true;
         }
     }
     if added {
@@ -161,6 +215,47 @@ fn make_groups(rewritable: &mut [(Candidate, bool)], options: &PlanOptions) -> V
     } else {
         groups
     }
+}
+
+/// Groups of data files to be rewritten, and behind them groups whose delete files are.
+///
+/// A delete file goes only when every data file that it applies to is rewritten, or has its own delete file instead. So
+/// where there is any group, all other files with deletes that could be merged or looked up go into light groups.
+fn full_and_light_groups(
+    rewritable: &[Rewritable],
+    everywhere: bool,
+    options: &PlanOptions,
+) -> Vec<PackedGroup> {
+    let mut groups = pack(&chosen(rewritable), options);
+    let full = tiers(&groups);
+    let is_rest = |file: &&Rewritable| !file.settled && !full.contains_key(&file.candidate.file);
+    let mut rest = rewritable.iter().filter(is_rest);
+    let worth_it =
+        !groups.is_empty() || rest.any(|file| file.many || (everywhere && file.everywhere));
+    if worth_it {
+        let rest = rewritable.iter().filter(is_rest);
+        let rest: Vec<Candidate> = rest.map(|file| file.candidate).collect();
+        groups.extend(pack_light(&rest, options));
+    }
+    groups
+}
+
+fn chosen(rewritable: &[Rewritable]) -> Vec<Candidate> {
+    let chosen = rewritable.iter().filter(|file| file.chosen);
+    chosen.map(|file| file.candidate).collect()
+}
+
+/// Which tier each file of `groups` is in.
+fn tiers(groups: &[PackedGroup]) -> HashMap<u32, Tier> {
+    let files = |group: &PackedGroup| {
+        let tier = group.tier;
+        group
+            .files
+            .clone()
+            .into_iter()
+            .map(move |file| (file, tier))
+    };
+    groups.iter().flat_map(files).collect()
 }
 
 fn count(

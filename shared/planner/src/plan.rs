@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use iceberg::spec::{FormatVersion, StructType, TableMetadata};
 use icepress_model::{
     BaseState, Bytes, Group, InputFile, LeftAlone, LeftAloneReason, MetadataLocation, PlanTotals,
-    SchemaId, SequenceNumber, SpecId, TableId, TablePlan,
+    SchemaId, SequenceNumber, SpecId, TableId, TablePlan, Tier,
 };
 use icepress_table::{
     PartitionError,
@@ -20,7 +20,7 @@ use crate::{
     deletes::DeletedShares,
     groups::PackedGroup,
     health::table_health,
-    partition::{Context, PartitionView, Unreadable, look_at, readable_delete},
+    partition::{Context, Light, PartitionView, Unreadable, look_at, readable_delete},
 };
 
 #[cfg(test)]
@@ -84,6 +84,7 @@ pub fn plan_table(
     let refused = refusal(table, metadata, options)?;
     let options = options.for_table(table, metadata.properties())?;
     let mut view = TableView::new(scan, &options)?;
+    view.settle_light();
     let facts: Vec<_> = view.partitions.iter().map(|view| view.facts).collect();
     let health = table_health(&facts, options.target().get());
     let totals = totals(scan, facts.len());
@@ -95,13 +96,21 @@ pub fn plan_table(
             partition.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
         }
     }
-    let cut = view.partitions.iter().any(|view| view.groups.len() > 1);
     // Whoever asks for all files gets them in one plan: a second would not know which are done.
-    let left_out = if options.force {
-        HashMap::new()
-    } else {
-        cap(&mut view.partitions, &options)
-    };
+    let mut left_out = HashMap::new();
+    if !options.force {
+        left_out = cap(&mut view.partitions, &options);
+        if !left_out.is_empty() && view.partitions.iter().any(|view| view.light_everywhere) {
+            // An equality delete of the whole table can't go with a part of the table.
+            view.look(Light::Off);
+            left_out = cap(&mut view.partitions, &options);
+        }
+    }
+    let cut = view.partitions.iter().any(|view| {
+        let light = |group: &PackedGroup| group.tier == Tier::Light;
+        // Which rows deletes by value hit is known only afterwards: some files may turn out to be worth a rewrite.
+        view.groups.len() > 1 || view.groups.iter().any(light)
+    });
     let names = Names::new(scan, metadata);
     let written = write(
         names,
@@ -166,6 +175,8 @@ struct TableView<'a> {
     index: DeleteIndex,
     shares: DeletedShares,
     all_deletes_readable: bool,
+    files_of: Vec<Vec<u32>>,
+    light: Light,
     partitions: Vec<PartitionView>,
 }
 
@@ -187,15 +198,37 @@ impl<'a> TableView<'a> {
             index,
             shares,
             all_deletes_readable,
+            files_of,
+            light: Light::Off,
             partitions: Vec::new(),
         };
-        view.partitions = files_of
-            .iter()
-            .zip(0..)
-            .filter(|(files, _)| !files.is_empty())
-            .map(|(files, number)| look_at(&view.context(), number, files))
-            .collect();
+        let allowed = options.allows_light() && !scan.delete_files().is_empty();
+        view.look(if allowed { Light::On } else { Light::Off });
         Ok(view)
+    }
+
+    /// Looks at all partitions.
+    fn look(&mut self, light: Light) {
+        self.light = light;
+        let files_of = self.files_of.iter().zip(0..);
+        self.partitions = files_of
+            .filter(|(files, _)| !files.is_empty())
+            .map(|(files, number)| look_at(&self.context(), number, files))
+            .collect();
+    }
+
+    /// Sees to it that an equality delete of the whole table that a light group takes in can go: all other files that it
+    /// applies to are taken in too, or else no delete file is rewritten alone.
+    fn settle_light(&mut self) {
+        let taken_in = self.partitions.iter().any(|view| view.light_everywhere);
+        let left = |view: &Self| view.partitions.iter().any(|view| view.left_everywhere);
+        if !taken_in || !left(self) {
+            return;
+        }
+        self.look(Light::Everywhere);
+        if left(self) {
+            self.look(Light::Off);
+        }
     }
 
     fn context(&self) -> Context<'_> {
@@ -205,6 +238,7 @@ impl<'a> TableView<'a> {
             index: &self.index,
             shares: &self.shares,
             all_deletes_readable: self.all_deletes_readable,
+            light: self.light,
         }
     }
 }
@@ -246,11 +280,17 @@ fn cap(views: &mut [PartitionView], options: &PlanOptions) -> HashMap<u32, (u64,
     for view in worst_first {
         let view = &mut views[view];
         let mut kept = 0;
-        for group in &view.groups {
+        // Light groups come behind the others and go in together: their delete files go when all of them are done.
+        let together = |group: &PackedGroup, next: &PackedGroup| {
+            group.tier == Tier::Light && next.tier == Tier::Light
+        };
+        for groups in view.groups.chunk_by(together) {
             let is_first = files == 0;
-            bytes += group.bytes;
-            files += group.files.len() as u64;
-            pairs += group.pairs;
+            for group in groups {
+                bytes += group.bytes_to_read();
+                files += group.files.len() as u64;
+                pairs += group.pairs;
+            }
             let fits = bytes <= options.max_plan_bytes.get()
                 && files <= options.max_plan_files
                 && pairs <= MAX_PLAN_PAIRS;
@@ -258,7 +298,7 @@ fn cap(views: &mut [PartitionView], options: &PlanOptions) -> HashMap<u32, (u64,
             if full {
                 break;
             }
-            kept += 1;
+            kept += groups.len();
         }
         let taken_out = view.groups.split_off(kept);
         if !taken_out.is_empty() {
@@ -324,7 +364,7 @@ fn write(
                     partition: partition.clone(),
                     partition_name: partition_name.clone(),
                     reason: packed.reason.clone(),
-                    tier: icepress_model::Tier::Full,
+                    tier: packed.tier,
                     inputs: Vec::with_capacity(packed.files.len()),
                     deletes: Vec::new(),
                     target_file_size: context.options.target(),

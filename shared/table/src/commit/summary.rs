@@ -51,11 +51,7 @@ impl Changes {
     }
 
     pub(super) fn remove(&mut self, file: &TrackedFile) {
-        let removed = &mut self.removed[file.content as usize];
-        removed.add(file);
-        if let (true, Some((_, length))) = (file.is_vector(), file.blob) {
-            removed.bytes = removed.bytes - file.size + length.unsigned_abs();
-        }
+        self.removed[file.content as usize].add(file);
         self.removed_vectors += u64::from(file.is_vector());
         self.touch(&file.partition);
     }

@@ -134,6 +134,7 @@ fn any_delete_is_enough_for_a_file_that_costs_nothing() {
 #[test]
 fn a_partition_that_is_rewritten_gets_rid_of_all_its_deletes() {
     let mut world = World::new();
+    world.options.light_rewrites = false;
     let healthy = world.add(1, 1000);
     let other = world.add(2, 1000);
     world.delete(1, 1, DeleteKind::Position).referenced = Some(healthy);

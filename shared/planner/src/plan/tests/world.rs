@@ -7,7 +7,8 @@ use iceberg::spec::{
     Struct, TableMetadata, TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
 };
 use icepress_model::{
-    Bytes, MetadataLocation, RowId, Rows, SequenceNumber, SnapshotId, SpecId, TablePlan,
+    Bytes, DeleteFile, InputFile, KEY_COLUMNS_DIVISOR, MetadataLocation, RowId, Rows,
+    SequenceNumber, SnapshotId, SpecId, TablePlan, Tier,
 };
 use icepress_table::{
     delete_index::DeleteIndex,
@@ -211,7 +212,10 @@ impl World {
                     delete.sequence_number >= input.sequence_number
                 }));
             }
-            let bytes = group.input_bytes().get();
+            let bytes = match group.tier {
+                Tier::Full => group.input_bytes().get(),
+                Tier::Light => group.input_bytes().get() / KEY_COLUMNS_DIVISOR,
+            };
             assert!(group.inputs.len() == 1 || bytes <= self.options.group_bytes());
             assert!(group.inputs.len() as u64 <= self.options.max_group_files);
         }
@@ -228,11 +232,48 @@ impl World {
     }
 
     /// What an engine and a commit would do with a plan: inputs go, `ratio` times their bytes come back in files of
-    /// the target size, each up to `overshoot` larger, and delete files that no data file needs are removed.
+    /// the target size, each up to `overshoot` larger, and delete files that no data file needs are removed. Inputs of
+    /// light groups stay and get a delete file each, with as many rows as their deletes have if those are spread evenly.
     pub(super) fn run(&mut self, plan: &TablePlan, ratio: f64, overshoot: f64) {
         let starting = plan.base.as_ref().unwrap().starting_sequence_number.get();
         let mut outputs = Vec::new();
-        for group in &plan.groups {
+        let mut new_deletes = Vec::new();
+        let mut told: HashMap<String, HashSet<String>> = HashMap::new();
+        for group in plan.groups.iter().filter(|group| group.tier == Tier::Light) {
+            for input in &group.inputs {
+                let place = |index: &u32| &group.deletes[*index as usize];
+                let paths = input.deletes.iter().map(|index| place(index).path.clone());
+                told.insert(input.path.clone(), paths.collect());
+                let rows: f64 = input
+                    .deletes
+                    .iter()
+                    .map(|index| self.hits(input, place(index)))
+                    .sum();
+                let numbers = input
+                    .deletes
+                    .iter()
+                    .map(|index| place(index).sequence_number.get());
+                let data = self
+                    .data
+                    .iter()
+                    .find(|file| file.path == input.path)
+                    .unwrap();
+                self.written += 1;
+                if rows >= 1.0 {
+                    new_deletes.push(Delete {
+                        path: format!("s3://b/t/light-{}.parquet", self.written),
+                        kind: DeleteKind::Position,
+                        rows: (rows as u64).min(input.rows.get()),
+                        sequence_number: numbers.max().unwrap(),
+                        partition: data.partition,
+                        referenced: Some(input.path.clone()),
+                        bounds: None,
+                        format: FileFormat::Parquet,
+                    });
+                }
+            }
+        }
+        for group in plan.groups.iter().filter(|group| group.tier == Tier::Full) {
             let inputs: HashSet<&str> = group.inputs.iter().map(|input| &*input.path).collect();
             let replaced = |file: &Data| inputs.contains(file.path.as_str());
             let mut members = self.data.iter().filter(|file| replaced(file));
@@ -265,7 +306,11 @@ impl World {
         for file in scan.data_files() {
             let path = scan.path_of(file);
             let matches = index.for_file(&path, file.partition, file.sequence_number);
-            needed.extend(matches.numbers());
+            let told = told.get(&path);
+            needed.extend(matches.numbers().filter(|number| {
+                let delete = scan.delete_path(&scan.delete_files()[*number as usize]);
+                !told.is_some_and(|told| told.contains(&delete))
+            }));
         }
         let mut numbers = 0..;
         self.deletes.retain(|_| {
@@ -273,6 +318,30 @@ impl World {
                 .next()
                 .is_some_and(|number| needed.contains(&number))
         });
+        self.deletes.extend(new_deletes);
+    }
+
+    /// How many rows of an input a delete file hits, if its records are spread evenly over all that it applies to.
+    fn hits(&self, input: &InputFile, delete: &DeleteFile) -> f64 {
+        let scan = self.scan();
+        let index = DeleteIndex::of_scan(&scan).unwrap();
+        let is_it =
+            |number: u32| scan.delete_path(&scan.delete_files()[number as usize]) == delete.path;
+        let covered = scan.data_files().iter().filter(|file| {
+            let path = scan.path_of(file);
+            let matches = index.for_file(&path, file.partition, file.sequence_number);
+            matches.numbers().any(is_it)
+        });
+        let mut covered: u64 = covered.map(|file| file.rows.get()).sum();
+        let mut deletes = scan.delete_files().iter();
+        if deletes.any(|file| {
+            let global = matches!(file.kind, DeleteKind::Equality { global: true, .. });
+            global && scan.delete_path(file) == delete.path
+        }) {
+            // Over all rows, as the planner has it.
+            covered = scan.data_files().iter().map(|file| file.rows.get()).sum();
+        }
+        delete.rows.get() as f64 * input.rows.get() as f64 / covered as f64
     }
 }
 

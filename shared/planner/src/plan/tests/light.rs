@@ -1,0 +1,182 @@
+//! When delete files are rewritten and not data files, and that they then go.
+
+use icepress_model::{Bytes, GroupReason, TablePlan, Tier};
+use icepress_table::scan::{DeleteKind, FileFormat};
+
+use super::world::{World, equality};
+
+/// Tier, partition and number of inputs of each group.
+fn groups(plan: &TablePlan) -> Vec<(Tier, &str, usize)> {
+    let groups = plan.groups.iter();
+    groups
+        .map(|group| (group.tier, &*group.partition_name, group.inputs.len()))
+        .collect()
+}
+
+/// Runs the plan; the next must be empty.
+fn settle(world: &mut World) {
+    let plan = world.plan();
+    world.run(&plan, 1.0, 0.0);
+    let second = world.plan();
+    assert!(second.groups.is_empty(), "{:?}", groups(&second));
+}
+
+#[test]
+fn c18_many_delete_files_with_few_rows_are_rewritten_without_their_data_files() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.add(1, 1000);
+    }
+    for _ in 0..2 {
+        world.delete(1, 4, equality(false));
+    }
+    let plan = world.plan();
+    assert_eq!(groups(&plan), [(Tier::Light, "p=1", 3)]);
+    assert_eq!(plan.groups[0].reason, GroupReason::Deletes);
+    assert_eq!(plan.groups[0].deletes.len(), 2);
+    assert!(plan.follow_up);
+    settle(&mut world);
+    assert_eq!(world.data.len(), 3);
+    let named = world
+        .deletes
+        .iter()
+        .map(|delete| delete.referenced.is_some());
+    assert_eq!(named.collect::<Vec<_>>(), [true; 3]);
+}
+
+#[test]
+fn small_files_and_many_deleted_rows_are_worth_a_full_rewrite_beside_it() {
+    let mut world = World::new();
+    let heavy = world.add(1, 1000);
+    for _ in 0..2 {
+        world.add(1, 1000);
+    }
+    world.add(1, 100);
+    world.delete(1, 8, equality(false));
+    world.delete(1, 10, DeleteKind::Position).referenced = Some(heavy.clone());
+    let plan = world.plan();
+    assert_eq!(
+        groups(&plan),
+        [(Tier::Full, "p=1", 2), (Tier::Light, "p=1", 2)]
+    );
+    assert_eq!(plan.groups[0].inputs[0].path, heavy);
+    settle(&mut world);
+    assert!(
+        world
+            .deletes
+            .iter()
+            .all(|delete| delete.referenced.is_some())
+    );
+}
+
+/// Files that one shared delete file applies to, and no other, must come along: else it would stay for their sake.
+#[test]
+fn c07_all_files_that_share_a_delete_file_are_taken_in() {
+    let mut world = World::new();
+    let twice = world.add(1, 1000);
+    let shared = world.add(1, 1000);
+    let own = world.add(1, 1000);
+    world.add(2, 1000);
+    world.delete(1, 4, DeleteKind::Position).bounds = Some((twice.clone(), shared));
+    world.delete(1, 2, DeleteKind::Position).referenced = Some(own);
+    assert!(world.plan().groups.is_empty(), "one delete file each");
+    world.delete(1, 2, DeleteKind::Position).referenced = Some(twice);
+    assert_eq!(groups(&world.plan()), [(Tier::Light, "p=1", 2)]);
+    settle(&mut world);
+    assert_eq!(world.deletes.len(), 3);
+}
+
+/// A delete file that must stay for the sake of a file that can't be read would be told again and again.
+#[test]
+fn c18_a_delete_file_that_can_not_go_is_not_rewritten() {
+    let mut world = World::new();
+    world.add(1, 1000);
+    world.add(1, 1000);
+    world.data[1].format = FileFormat::Avro;
+    for _ in 0..2 {
+        world.delete(1, 2, equality(false));
+    }
+    assert_eq!(groups(&world.plan()), [(Tier::Full, "p=1", 1)]);
+    settle(&mut world);
+}
+
+#[test]
+fn c46_a_global_equality_delete_is_rewritten_in_every_partition_or_in_none() {
+    let mut world = World::new();
+    for partition in [1, 2, 2, 3] {
+        world.add(partition, 1000);
+    }
+    world.delete(9, 4, equality(true));
+    world.add(4, 1000);
+    assert!(world.plan().groups.is_empty(), "one delete file each");
+    world.delete(1, 2, equality(false));
+    let expected = [
+        (Tier::Light, "p=1", 1),
+        (Tier::Light, "p=2", 2),
+        (Tier::Light, "p=3", 1),
+    ];
+    assert_eq!(groups(&world.plan()), expected);
+    settle(&mut world.clone());
+
+    world.data[3].format = FileFormat::Orc;
+    assert_eq!(groups(&world.plan()), [(Tier::Full, "p=1", 1)]);
+    settle(&mut world);
+}
+
+#[test]
+fn c46_a_plan_too_small_for_all_partitions_rewrites_no_global_equality_delete() {
+    let mut world = World::new();
+    for partition in 1..=3 {
+        world.add(partition, 1000);
+    }
+    for _ in 0..2 {
+        world.delete(9, 4, equality(true));
+    }
+    assert_eq!(world.plan().groups.len(), 3);
+    world.options.max_plan_files = 2;
+    let tiers =
+        |plan: &TablePlan| -> Vec<Tier> { plan.groups.iter().map(|group| group.tier).collect() };
+    assert_eq!(tiers(&world.plan()), [Tier::Full; 2]);
+    let plan = world.plan();
+    world.run(&plan, 1.0, 0.0);
+    assert_eq!(tiers(&world.plan()), [Tier::Light]);
+    settle(&mut world);
+}
+
+/// Half of a partition's light groups would leave the delete files, and be planned again.
+#[test]
+fn light_groups_of_a_partition_go_in_together() {
+    let mut world = World::new();
+    for _ in 0..5 {
+        world.add(1, 1000);
+    }
+    for _ in 0..2 {
+        world.delete(1, 4, equality(false));
+    }
+    world.options.max_group_files = 2;
+    world.options.min_input_files = 2;
+    world.options.max_plan_files = 3;
+    world.options.max_group_bytes = Bytes(2000);
+    assert_eq!(world.plan().groups.len(), 3);
+    settle(&mut world);
+}
+
+#[test]
+fn light_rewrites_can_be_turned_off() {
+    let mut world = World::new();
+    world.add(1, 1000);
+    for _ in 0..2 {
+        world.delete(1, 2, equality(false));
+    }
+    let tier = |world: &World| world.plan().groups[0].tier;
+    assert_eq!(tier(&world), Tier::Light);
+    let mut no_deletes_at_all = world.clone();
+    no_deletes_at_all.options.delete_file_threshold = 1;
+    assert_eq!(tier(&no_deletes_at_all), Tier::Full);
+    let mut forced = world.clone();
+    forced.options.force = true;
+    assert_eq!(tier(&forced), Tier::Full);
+    let off = ("icepress.light-rewrites".to_owned(), "false".to_owned());
+    world.properties.extend([off]);
+    assert_eq!(tier(&world), Tier::Full);
+}
