@@ -19,7 +19,7 @@ use super::support::{
     structs, texts, utf8,
 };
 
-fn numbered(range: std::ops::Range<i64>) -> RecordBatch {
+pub(super) fn numbered(range: std::ops::Range<i64>) -> RecordBatch {
     let names: Vec<String> = range.clone().map(|id| format!("n{}", id % 7)).collect();
     let rows: Vec<_> = range
         .zip(names.iter().map(|name| Some(name.as_str())))

@@ -341,9 +341,13 @@ impl TestTable {
 
     /// The manifest entries of a result.
     pub(crate) fn entries(&self, result: &GroupResult) -> Vec<DataFile> {
+        self.entries_of(&result.data_files)
+    }
+
+    /// Manifest entries from their JSON.
+    pub(crate) fn entries_of(&self, files: &[Value]) -> Vec<DataFile> {
         let types = partition_type(&self.metadata, self.group.spec_id).unwrap();
-        result
-            .data_files
+        files
             .iter()
             .map(|json| {
                 deserialize_data_file_from_json(

@@ -6,6 +6,7 @@ mod deletes;
 mod faults;
 mod gate;
 mod history;
+mod light;
 mod lineage;
 mod manifests;
 mod memory;
