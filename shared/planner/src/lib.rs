@@ -22,10 +22,26 @@
 //! So a table whose deletes are spread over small files, or that many deletes have hit, ends with none; a large file
 //! with one delete file that hides a few rows is left alone until that is worth rewriting it.
 //!
+//! # The light tier
+//! Of the four reasons the second says nothing of the file's rows, and neither does the fourth: a large file that would
+//! be read and written for a hundred deleted rows. There the deletes are rewritten and the data file is not: all that
+//! apply to it, by position, by vector and by value, become one position delete file (format version 2) or one vector
+//! (from 3 on) of its own. That reads the delete files, and for deletes by value the key columns.
+//!
+//! * It is chosen for files over an eighth of the target of which less than `icepress.delete-ratio-threshold` is deleted,
+//!   in partitions that have anything else to do or a file with `icepress.delete-file-threshold` delete files.
+//! * A delete file goes only when all data files that it applies to have been rewritten or told what it says. So all
+//!   such files are taken in together, through the whole table where an equality delete of an unpartitioned spec is
+//!   among them; and where one of them can't be read, or the plan is too small for all, the light tier is not chosen.
+//! * A file with a single delete file that is about it alone is finished: this tier has nothing to give it.
+//! * `icepress.light-rewrites` = `false` turns it off; so does a `icepress.delete-file-threshold` of 1, which wants no
+//!   delete file at all.
+//!
 //! # The fixed point
 //! The plan that follows a run is empty. What a group writes is of the target size but for one last file, which alone
 //! is no group; the last files of several groups of one partition are merged by a second plan, for which
-//! [`icepress_model::TablePlan::follow_up`] asks.
+//! [`icepress_model::TablePlan::follow_up`] asks. So it does after light groups: how many rows a delete by value hits is a
+//! guess until it was looked up, and a file that it hit harder than that may be worth a full rewrite now.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod deletes;

@@ -155,7 +155,7 @@ impl Observer for LogObserver {
                     %table, %process, index,
                     rows_in = result.rows_in.get(),
                     rows_deleted = result.rows_deleted.get(),
-                    files_out = result.data_files.len(),
+                    files_out = result.file_paths().len(),
                     bytes_out = result.bytes_out.get(),
                     "group finished"
                 ),

@@ -7,7 +7,9 @@ use futures::{FutureExt as _, future::BoxFuture};
 use iceberg::spec::TableMetadata;
 use icepress_catalog::{CatalogError, metadata::read_metadata};
 use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
-use icepress_model::{Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TaskId};
+use icepress_model::{
+    Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TaskId, Tier,
+};
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
 use icepress_storage::Storage;
@@ -99,7 +101,7 @@ async fn work(
         Err(failure) => return settle_failure_of(context, row, &task, failure).await,
     };
     let work_until = deadline.earlier_by(context.settings.deadline_margin);
-    let bytes = task.group.input_bytes() + task.group.delete_bytes();
+    let bytes = task.group.bytes_to_read();
     let mut needed = context.settings.reckoned_time(bytes);
     let mode = verify_rows(context, &task, &metadata);
     let mut is_verified = inspect::is_picked(mode, &row.task);
@@ -124,7 +126,7 @@ async fn work(
                     "table {}: a group of {} needs about {} s, more than one invocation lasts: lower \
                      icepress.max-group-bytes, or run it in a container",
                     task.table,
-                    task.group.input_bytes(),
+                    task.group.bytes_to_read(),
                     needed.as_secs()
                 ),
             };
@@ -182,7 +184,10 @@ async fn rewrite_in_time(
         process: task.process.clone(),
         index: task.index,
         rows: task.group.input_rows(),
-        bytes: task.group.input_bytes(),
+        bytes: match task.group.tier {
+            Tier::Full => task.group.input_bytes(),
+            Tier::Light => task.group.bytes_to_read(),
+        },
         progress: Arc::clone(&progress),
     });
     let rewriting = rewrite(context, work, row.attempt, progress);

@@ -35,7 +35,7 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             format!(
                 "{table}: group {index}: {} into {}, {}",
                 counted(result.rows_in.get(), "row"),
-                counted(result.data_files.len() as u64, "file"),
+                counted(result.file_paths().len() as u64, "file"),
                 result.bytes_out
             )
         }),

@@ -1,6 +1,6 @@
 //! A plan for people: what would be rewritten and why, and why the rest would not.
 
-use icepress_model::{Bytes, Group, GroupReason, LeftAlone, PlanTotals, TableId, TablePlan};
+use icepress_model::{Bytes, Group, GroupReason, LeftAlone, PlanTotals, TableId, TablePlan, Tier};
 
 use super::{count, counted, report::health, table};
 
@@ -49,9 +49,25 @@ fn of_groups(groups: &[Group]) -> String {
     if groups.is_empty() {
         return "nothing to rewrite\n".to_owned();
     }
-    let files: usize = groups.iter().map(|group| group.inputs.len()).sum();
-    let bytes: Bytes = groups.iter().map(Group::input_bytes).sum();
-    let outputs: u64 = groups.iter().map(Group::expected_outputs).sum();
+    let of_tier = |tier: Tier| groups.iter().filter(move |group| group.tier == tier);
+    let files = |tier| -> u64 { of_tier(tier).map(|group| group.inputs.len() as u64).sum() };
+    let bytes: Bytes = of_tier(Tier::Full).map(Group::input_bytes).sum();
+    let outputs: u64 = of_tier(Tier::Full).map(Group::expected_outputs).sum();
+    let mut what = Vec::new();
+    if files(Tier::Full) > 0 {
+        what.push(format!(
+            "{} ({bytes}) in {} into about {}",
+            counted(files(Tier::Full), "file"),
+            counted(of_tier(Tier::Full).count() as u64, "group"),
+            counted(outputs, "file"),
+        ));
+    }
+    if files(Tier::Light) > 0 {
+        what.push(format!(
+            "the delete files of {}",
+            counted(files(Tier::Light), "data file"),
+        ));
+    }
     let header = [
         "partition",
         "files",
@@ -62,10 +78,8 @@ fn of_groups(groups: &[Group]) -> String {
     ];
     let rows = groups.iter().take(SHOWN).map(cells_of_group).collect();
     format!(
-        "to rewrite: {} ({bytes}) in {} into about {}\n{}\n{}",
-        counted(files as u64, "file"),
-        counted(groups.len() as u64, "group"),
-        counted(outputs, "file"),
+        "to rewrite: {}\n{}\n{}",
+        what.join(", and "),
         table(&header, &[1, 2, 3, 4], rows),
         and_more(groups.len(), "group"),
     )
@@ -78,12 +92,15 @@ fn cells_of_group(group: &Group) -> Vec<String> {
         group.input_bytes().to_string(),
         count(group.deletes.len() as u64),
         count(group.expected_outputs()),
-        because(&group.reason).to_owned(),
+        because(group).to_owned(),
     ]
 }
 
-fn because(reason: &GroupReason) -> &'static str {
-    match reason {
+fn because(group: &Group) -> &'static str {
+    if group.tier == Tier::Light {
+        return "few rows of large files are deleted: the delete files are rewritten, the data files stay";
+    }
+    match group.reason {
         GroupReason::EnoughFiles => "enough files of the wrong size",
         GroupReason::EnoughContent => "enough bytes in files of the wrong size",
         GroupReason::TooLarge => "a file that is too large",
