@@ -45,10 +45,11 @@ final class WriteCommand {
     DeleteScenarios.register(all);
     PropertyScenarios.register(all);
     V3Scenarios.register(all);
+    LightScenarios.register(all);
     String only = options.get("only", "");
     // These are made for the tests that ask for them.
     Set<String> usual = new LinkedHashSet<>(all.keySet());
-    usual.removeIf(name -> name.startsWith("v3.") || name.startsWith("refused."));
+    usual.removeIf(name -> name.startsWith("v3.") || name.startsWith("refused.") || name.startsWith("light."));
     Set<String> chosen = only.isEmpty() ? usual : Set.copyOf(List.of(only.split(",")));
     for (String name : chosen) {
       if (!all.containsKey(name)) {
