@@ -3,12 +3,12 @@
 //!
 //! It is done here and not at the commit because here there is one group, a claim that is kept, and time of its own.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use iceberg::spec::TableMetadata;
 use icepress_model::{
-    Bytes, Group, GroupResult, GroupTask, InputFile, RewriteFailure, RewriteFailureKind, RowId,
-    Rows, TaskId,
+    Bytes, DeleteContent, DeleteFile, Group, GroupResult, GroupTask, InputFile, RewriteFailure,
+    RewriteFailureKind, RowId, Rows, TaskId, Tier,
 };
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{Progress, RewriteContext, hash_rows};
@@ -60,8 +60,7 @@ pub(crate) async fn inspect(
             })?;
         result.seen.modified.push(info.modified);
     }
-    // A light rewrite leaves the rows where they are.
-    if verify_rows && result.delete_files.is_empty() {
+    if verify_rows {
         result.seen.rows_hash = Some(compare_rows(engine, metadata, task, result).await?);
     }
     Ok(())
@@ -117,8 +116,12 @@ async fn compare_rows(
     Ok(read.to_string())
 }
 
-/// The new files as a group to be read.
+/// What a rewrite made of its group, as a group to be read: the new files, or in the light tier the same data files under
+/// the new delete files alone.
 fn outputs(task: &GroupTask, result: &GroupResult) -> Option<Group> {
+    if task.group.tier == Tier::Light {
+        return under_new_deletes(task, result);
+    }
     // Ids that the commit will not give: a row that lacks its own is found out.
     let has_row_ids = task
         .group
@@ -139,6 +142,38 @@ fn outputs(task: &GroupTask, result: &GroupResult) -> Option<Group> {
     Some(Group {
         inputs: inputs.collect::<Option<_>>()?,
         deletes: Vec::new(),
+        ..task.group.clone()
+    })
+}
+
+fn under_new_deletes(task: &GroupTask, result: &GroupResult) -> Option<Group> {
+    let deletes = result.delete_files.iter().map(|file| {
+        let number = |key: &str| file.get(key).and_then(serde_json::Value::as_u64);
+        Some(DeleteFile {
+            content: match (number("content_offset"), number("content_size_in_bytes")) {
+                (Some(offset), Some(length)) => DeleteContent::Vector { offset, length },
+                _ => DeleteContent::Position,
+            },
+            path: file.get("file_path")?.as_str()?.to_owned(),
+            size: Bytes(number("file_size_in_bytes")?),
+            rows: Rows(number("record_count")?),
+            sequence_number: task.base.starting_sequence_number,
+            referenced_data_file: Some(file.get("referenced_data_file")?.as_str()?.to_owned()),
+        })
+    });
+    let deletes: Vec<DeleteFile> = deletes.collect::<Option<_>>()?;
+    let place_of: HashMap<&str, u32> = deletes
+        .iter()
+        .zip(0..)
+        .filter_map(|(delete, place)| Some((delete.referenced_data_file.as_deref()?, place)))
+        .collect();
+    let inputs = task.group.inputs.iter().map(|input| InputFile {
+        deletes: place_of.get(&*input.path).copied().into_iter().collect(),
+        ..input.clone()
+    });
+    Some(Group {
+        inputs: inputs.collect(),
+        deletes: deletes.clone(),
         ..task.group.clone()
     })
 }

@@ -10,13 +10,13 @@ use iceberg::spec::{
     serialize_data_file_to_json,
 };
 use icepress_storage::{Storage, WriteOptions};
+use icepress_table::MetricsModes;
 use parquet::schema::types::{SchemaDescriptor, TypePtr};
 use roaring::RoaringTreemap;
 
 use super::{
     encoder::Encoder,
     metrics::{EntryMaker, NanCounts},
-    modes::MetricsModes,
     properties::{ParquetSettings, parquet_settings},
 };
 use crate::{

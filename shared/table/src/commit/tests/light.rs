@@ -106,7 +106,7 @@ async fn light(
 
 async fn refusals(world: &World, base: &icepress_model::BaseState, group: FinishedGroup) -> String {
     match world.run(base, vec![group]).await.unwrap_err() {
-        CommitFailure::NothingLeft { reasons, .. } => reasons.join("; "),
+        failure @ CommitFailure::NothingLeft { .. } => failure.to_string(),
         other => panic!("{other}"),
     }
 }
@@ -302,14 +302,12 @@ async fn c17_full_and_light_groups_together_leave_no_dangling_delete() {
         .await;
     match world.run(&base, vec![full, beside]).await.unwrap_err() {
         CommitFailure::NothingLeft {
-            reasons,
+            dropped,
             unused_files,
             ..
         } => {
-            assert!(
-                reasons[0].contains("late") && reasons[1].contains("still"),
-                "{reasons:?}"
-            );
+            assert!(dropped[0].reason.contains("late"), "{dropped:?}");
+            assert!(dropped[1].reason.contains("still"), "{dropped:?}");
             assert_eq!(unused_files, ["o", "n"]);
         }
         other => panic!("{other}"),
