@@ -2,11 +2,13 @@
 
 import contextlib
 import subprocess
+import sys
 
 import readers
 from pyiceberg.catalog.rest import RestCatalog
 
 CREDENTIAL = "upkeep:open sesame"
+ACCOUNT, SECRET, REGION = "123456789012", "test", "us-east-1"
 
 
 @contextlib.contextmanager
@@ -27,3 +29,15 @@ def serve(warehouse, *options):
 
 def client(uri):
     return RestCatalog("rest", **{"uri": uri, "credential": CREDENTIAL, "oauth2-server-uri": f"{uri}/v1/oauth/tokens"})
+
+
+@contextlib.contextmanager
+def aws():
+    """The emulated AWS, for as long as it is wanted: its address. The root caller's key is ACCOUNT, its secret `test`."""
+    script = readers.ROOT / "localstack" / "mini_server.py"
+    server = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        yield server.stdout.readline().strip()
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

@@ -3,10 +3,12 @@
 import collections
 import threading
 
+import boto3
 import pyarrow
 import pytest
 import readers
 import rest_server
+from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.schema import Schema
 from pyiceberg.types import LongType, NestedField, StringType
@@ -113,6 +115,71 @@ def test_what_is_wrong_with_a_rest_catalog_is_said(java, icepress, tmp_path):
         assert absent.returncode == 2 and "there is no table default.some.absent" in absent.stderr
     gone = runner.call("tables")
     assert gone.returncode == 1 and uri in gone.stderr
+
+
+def table_bucket(client):
+    """A warehouse in S3 Tables, with its namespace."""
+    arn = client("s3tables").create_table_bucket(name="lake")["arn"]
+    client("s3tables").create_namespace(tableBucketARN=arn, namespace=["sales"])
+    client("s3").create_bucket(Bucket="lake")
+    return arn
+
+
+def glue_database(client):
+    client("glue").create_database(DatabaseInput={"Name": "sales"})
+    return rest_server.ACCOUNT
+
+
+@pytest.mark.parametrize(
+    ("service", "make", "lines"),
+    [
+        ("s3tables", table_bucket, "type: s3tables"),
+        ("glue", glue_database, f"type: rest\n    rest.signing-name: glue\n    rest.signing-region: {rest_server.REGION}"),
+    ],
+)
+def test_the_rest_endpoints_of_aws_with_pyiceberg_writing(icepress, tmp_path, service, make, lines):
+    keys = {"AWS_ACCESS_KEY_ID": rest_server.ACCOUNT, "AWS_SECRET_ACCESS_KEY": rest_server.SECRET}
+    with rest_server.aws() as url:
+
+        def client(name):
+            secret = {"aws_access_key_id": rest_server.ACCOUNT, "aws_secret_access_key": rest_server.SECRET}
+            return boto3.client(name, endpoint_url=url, region_name=rest_server.REGION, **secret)
+
+        warehouse = make(client)
+        properties = {
+            "type": "rest",
+            "uri": f"{url}/iceberg",
+            "warehouse": warehouse,
+            "rest.sigv4-enabled": "true",
+            "rest.signing-name": service,
+            "rest.signing-region": rest_server.REGION,
+            "client.region": rest_server.REGION,
+            "client.access-key-id": rest_server.ACCOUNT,
+            "client.secret-access-key": rest_server.SECRET,
+            "s3.endpoint": url,
+            "s3.access-key-id": rest_server.ACCOUNT,
+            "s3.secret-access-key": rest_server.SECRET,
+            "py-io-impl": "pyiceberg.io.fsspec.FsspecFileIO",
+        }
+        catalog = load_catalog("aws", **properties)
+        table = catalog.create_table("sales.orders", SCHEMA)
+        for first in range(0, 60, 10):
+            rows = [{"id": i, "text": f"row {i}"} for i in range(first, first + 10)]
+            table.append(pyarrow.Table.from_pylist(rows, schema=table.schema().as_arrow()))
+        runner = icepress(readers.Warehouse(tmp_path), how="yaml")
+        runner.environment.update(keys, AWS_REGION=rest_server.REGION)
+        (runner.home / ".pyiceberg.yaml").write_text(
+            f"catalog:\n  default:\n    {lines}\n    uri: {url}/iceberg\n    warehouse: '{warehouse}'\n    s3.endpoint: {url}\n"
+        )
+        assert runner.run_once()["sales.orders"]["outcome"] == "compacted"
+        table = catalog.load_table("sales.orders")
+        (task,) = table.scan().plan_files()
+        assert sorted(table.scan(selected_fields=("id",)).to_arrow().column(0).to_pylist()) == list(range(60))
+        bucket, _, key = task.file.file_path.removeprefix("s3://").partition("/")
+        stored = client("s3").head_object(Bucket=bucket, Key=key).get("StorageClass", "STANDARD")
+        # A table bucket takes no word about that.
+        assert stored == ("STANDARD" if service == "s3tables" else "INTELLIGENT_TIERING")
+        assert {outcome["outcome"] for outcome in runner.run_once().values()} == {"unchanged"}
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,8 @@ impl CatalogProperties {
         };
         if let Some(class) = self.get("s3.write.storage-class") {
             options.storage_class = Some(class.to_owned());
+        } else if self.lies_in_table_buckets() {
+            options.storage_class = None;
         }
         Ok(options)
     }
@@ -260,6 +262,20 @@ impl CatalogProperties {
                 .collect(),
             region: self.get(&key("region")).map(str::to_owned),
         }))
+    }
+
+    /// Whether its tables lie in table buckets of S3 Tables, where the bucket alone says the storage class and S3 refuses
+    /// a write that names another (AWS: "Supported Amazon S3 object-level API operations for S3 Tables").
+    fn lies_in_table_buckets(&self) -> bool {
+        let is = |key: &str, value: &str| {
+            let found = self.get(key);
+            found.is_some_and(|found| found.eq_ignore_ascii_case(value))
+        };
+        let warehouse = self.get("warehouse").unwrap_or_default();
+        is("type", "s3tables")
+            || is("rest.signing-name", "s3tables")
+            || warehouse.contains(":s3tables:")
+            || warehouse.contains(":s3tablescatalog/")
     }
 
     /// The first of several properties that is set.

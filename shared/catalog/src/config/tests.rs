@@ -317,6 +317,18 @@ fn rest_catalogs_and_what_their_server_says() {
         .collect();
     assert_eq!(headers, [("x-tenant", "blue")]);
 
+    // A table bucket chooses the storage class by itself.
+    let class = |name: &str| {
+        configuration
+            .catalog(name)
+            .unwrap()
+            .s3_options()
+            .unwrap()
+            .storage_class
+    };
+    assert_eq!(class("a").as_deref(), Some("INTELLIGENT_TIERING"));
+    assert_eq!(class("c"), None);
+
     let ours = configuration.catalog("a").unwrap();
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let merged = ours.merged(
