@@ -12,6 +12,7 @@ use icepress_service::{
     embedded::Stop,
     open::{self, CloudEnvironment, OpenError},
 };
+use icepress_storage::AwsEnvironment;
 
 use crate::{
     arguments::GlobalArguments,
@@ -115,7 +116,10 @@ impl Session {
                 let settings = Settings::embedded(worker);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
-            Place::Deployed(deployed) => open::cloud(deployed, worker, ambient, observer).await,
+            Place::Deployed(deployed) => {
+                let aws = AwsEnvironment::new();
+                open::cloud(deployed, &aws, worker, ambient, observer).await
+            }
         };
         let mut context = opened.map_err(failure_to_open)?;
         let settings = Arc::make_mut(&mut context.settings);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use icepress_model::ambient::Ambient;
 use icepress_service::{LogObserver, open};
+use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use tracing::info;
 
 mod batch;
 
@@ -16,14 +18,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> Result<(), Error> {
     open::start_logging();
     let environment = open::CloudEnvironment::read(&open::variables())?;
+    let aws = AwsEnvironment::new();
     let ambient = Ambient::system();
     let worker = open::function_worker(&ambient);
-    let context = open::cloud(environment, worker, ambient, Arc::new(LogObserver)).await?;
+    let context = open::cloud(environment, &aws, worker, ambient, Arc::new(LogObserver)).await?;
     run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let context = &context;
+        let (context, ledger) = (&context, aws.ledger());
         async move {
+            let before = ledger.totals();
             let deadline = open::deadline_of(context, event.context.deadline);
             let response = batch::handle(context, event.payload, deadline).await;
+            info!(requests = ?ledger.since(&before), "requests to AWS");
             Ok::<SqsBatchResponse, Error>(response)
         }
     }))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use icepress_model::ambient::Ambient;
 use icepress_service::{LogObserver, open, tick};
+use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
@@ -11,12 +12,14 @@ use serde_json::{Value, json};
 async fn main() -> Result<(), Error> {
     open::start_logging();
     let environment = open::CloudEnvironment::read(&open::variables())?;
+    let aws = AwsEnvironment::new();
     let ambient = Ambient::system();
     let worker = open::function_worker(&ambient);
-    let context = open::cloud(environment, worker, ambient, Arc::new(LogObserver)).await?;
+    let context = open::cloud(environment, &aws, worker, ambient, Arc::new(LogObserver)).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
-        let context = &context;
+        let (context, ledger) = (&context, aws.ledger());
         async move {
+            let before = ledger.totals();
             let deadline = open::deadline_of(context, event.context.deadline);
             let report = tick(context, deadline).await?;
             Ok::<Value, Error>(json!({
@@ -24,6 +27,7 @@ async fn main() -> Result<(), Error> {
                 "held_by_others": report.held_by_others,
                 "unfinished": report.unfinished,
                 "not_begun": report.not_begun,
+                "requests": ledger.since(&before),
             }))
         }
     }))

@@ -53,11 +53,13 @@ impl GlueCatalog {
         ambient: Ambient,
     ) -> Result<Self, ConfigurationError> {
         let locks = TableLocks::connect(properties, aws, ambient.clone()).await?;
-        let mut builder = Builder::from(aws.config().await).retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(FIRST_BACKOFF),
-        );
+        let mut builder = Builder::from(aws.config().await)
+            .interceptor(aws.ledger().clone())
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(FIRST_BACKOFF),
+            );
         if let Some(endpoint) = properties.get("glue.endpoint") {
             builder = builder.endpoint_url(endpoint);
         }

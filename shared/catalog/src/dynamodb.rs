@@ -71,11 +71,13 @@ impl DynamoDbCatalog {
         storage: Arc<dyn Storage>,
         ambient: Ambient,
     ) -> Self {
-        let mut builder = Builder::from(aws.config().await).retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(FIRST_BACKOFF),
-        );
+        let mut builder = Builder::from(aws.config().await)
+            .interceptor(aws.ledger().clone())
+            .retry_config(
+                RetryConfig::standard()
+                    .with_max_attempts(ATTEMPTS)
+                    .with_initial_backoff(FIRST_BACKOFF),
+            );
         if let Some(endpoint) = properties.get("dynamodb.endpoint") {
             builder = builder.endpoint_url(endpoint);
         }

@@ -167,7 +167,7 @@ impl CommitLock {
         aws: &AwsEnvironment,
         ambient: Ambient,
     ) -> Self {
-        let mut builder = Builder::from(aws.config().await);
+        let mut builder = Builder::from(aws.config().await).interceptor(aws.ledger().clone());
         if let Some(endpoint) = properties.get("dynamodb.endpoint") {
             builder = builder.endpoint_url(endpoint);
         }

@@ -64,14 +64,15 @@ pub fn function_worker(ambient: &Ambient) -> WorkerId {
     WorkerId(format!("function-{}", ambient.uuid().simple()))
 }
 
-/// On AWS: DynamoDB, SQS, S3 and the configured catalogs, with credentials of whoever calls.
+/// On AWS: DynamoDB, SQS, S3 and the configured catalogs, with credentials of whoever calls. All requests are counted in
+/// the ledger of `aws`.
 pub async fn cloud(
     environment: CloudEnvironment,
+    aws: &AwsEnvironment,
     worker: WorkerId,
     ambient: Ambient,
     observer: Arc<dyn Observer>,
 ) -> Result<Context, OpenError> {
-    let aws = AwsEnvironment::new();
     let configured = environment.configuration().catalogs;
     let mut settings = Settings::cloud(worker, environment.buckets, environment.payload_location);
     if let Some(memory) = environment.memory_mebibytes {
@@ -79,15 +80,23 @@ pub async fn cloud(
     }
     let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());
     let store = DynamoStore::new(
-        aws_sdk_dynamodb::Client::new(aws.config().await),
+        aws_sdk_dynamodb::Client::from_conf(
+            aws_sdk_dynamodb::config::Builder::from(aws.config().await)
+                .interceptor(aws.ledger().clone())
+                .build(),
+        ),
         environment.state_table,
         ambient.clone(),
     );
     let queue = SqsQueue::new(
-        aws_sdk_sqs::Client::new(aws.config().await),
+        aws_sdk_sqs::Client::from_conf(
+            aws_sdk_sqs::config::Builder::from(aws.config().await)
+                .interceptor(aws.ledger().clone())
+                .build(),
+        ),
         environment.queue_url_template,
     );
-    let catalogs = open_all(configured.values(), &aws, &ambient).await?;
+    let catalogs = open_all(configured.values(), aws, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(store),

@@ -1,10 +1,13 @@
 //! What all clients of AWS share: configuration and credentials, found once by `aws-config`'s chain.
 
+mod ledger;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, sts::AssumeRoleProvider,
 };
+pub use ledger::{RequestLedger, RequestTotals};
 use tokio::sync::OnceCell;
 
 /// A role to work as, of this account or another. Iceberg's `client.assume-role.…` say the same.
@@ -32,6 +35,7 @@ pub struct AwsEnvironment {
     found: Arc<OnceCell<SdkConfig>>,
     /// Whose credentials are used to become whom.
     role: Option<Arc<(AwsEnvironment, AssumedRole)>>,
+    ledger: RequestLedger,
 }
 
 impl AwsEnvironment {
@@ -45,6 +49,7 @@ impl AwsEnvironment {
         Self {
             found: Arc::new(OnceCell::new_with(Some(config))),
             role: None,
+            ledger: RequestLedger::default(),
         }
     }
 
@@ -54,7 +59,13 @@ impl AwsEnvironment {
         Self {
             found: Arc::default(),
             role: Some(Arc::new((self.clone(), role))),
+            ledger: self.ledger.clone(),
         }
+    }
+
+    /// Where every client that is made for this environment counts its requests: each takes it as an interceptor.
+    pub fn ledger(&self) -> &RequestLedger {
+        &self.ledger
     }
 
     /// The configuration.

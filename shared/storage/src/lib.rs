@@ -16,7 +16,7 @@ mod router;
 mod s3;
 mod storage;
 
-pub use aws::{AssumedRole, AwsEnvironment};
+pub use aws::{AssumedRole, AwsEnvironment, RequestLedger, RequestTotals};
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
 pub use router::StorageRouter;

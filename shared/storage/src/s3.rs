@@ -87,7 +87,8 @@ impl S3Storage {
                     .with_initial_backoff(FIRST_BACKOFF)
                     .with_max_backoff(LONGEST_BACKOFF),
             )
-            .interceptor(counter.clone());
+            .interceptor(counter.clone())
+            .interceptor(aws.ledger().clone());
         builder.set_region(region.clone().map(Region::new));
         if let Some(endpoint) = &options.endpoint {
             builder = builder.endpoint_url(endpoint);

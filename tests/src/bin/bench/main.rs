@@ -4,6 +4,7 @@
 mod binpack;
 mod measure;
 mod plan;
+mod requests;
 
 use std::process::ExitCode;
 
@@ -14,9 +15,11 @@ fn main() -> ExitCode {
         ["binpack"] => binpack::run().map_err(Into::into),
         ["binpack", part, folder] => binpack::run_part(part, folder).map_err(Into::into),
         ["plan"] => plan::run(),
+        ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
+        ["requests", tables, idle] => requests::run_sized(tables, idle),
         ["plan", role, folder] => plan::run_role(role, folder),
         _ => {
-            eprintln!("bench: give the name of a bench: binpack, plan");
+            eprintln!("bench: give the name of a bench: binpack, plan, requests");
             return ExitCode::from(2);
         }
     };
