@@ -2,8 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use iceberg::spec::FormatVersion;
 use icepress_catalog::LoadedTable;
-use icepress_model::{Attempt, Group, GroupTask, ProcessId, SchemaId, TablePlan};
+use icepress_model::{Attempt, Group, GroupTask, ProcessId, SchemaId, TablePlan, Tier};
 use icepress_planner::{PlanOptions, group_all, plan_table};
 use icepress_rewrite::{RewriteContext, RowsHash, hash_rows, rewrite_group};
 use icepress_table::{CommitFailure, FinishedGroup, commit_groups, open_snapshot};
@@ -144,7 +145,8 @@ impl World {
     /// Commits; returns how many groups are in. Which ones may be is known beforehand.
     async fn commit_begun(&mut self, begun: Begun) -> Outcome<usize> {
         let (now, seen) = self.look().await;
-        let welcome = self.welcome(&begun, &seen).await;
+        let has_vectors = now.metadata.format_version() >= FormatVersion::V3;
+        let welcome = self.welcome(&begun, &seen, has_vectors).await;
         let planned_on = begun.plan.base.as_ref().map(|base| &base.metadata_location);
         let has_moved = planned_on.is_some_and(|location| *location != now.metadata_location);
         let Begun {
@@ -156,6 +158,8 @@ impl World {
         let Some(state) = plan.base else {
             return Ok(0);
         };
+        let is_light = |finished: &&FinishedGroup| finished.group.tier == Tier::Light;
+        let light: HashSet<u32> = groups.iter().filter(is_light).map(|it| it.index).collect();
         let context = self.committing();
         let outcome = commit_groups(&context, &self.table, &process, &state, groups).await;
         let (committed, dropped) = match outcome {
@@ -166,13 +170,18 @@ impl World {
         let committed: HashSet<u32> = committed.into_iter().collect();
         self.count_all("groups committed", committed.len() as u64);
         self.count_all("groups lost", dropped.len() as u64);
+        let committed_light = committed.intersection(&light).count();
+        self.count_all("light groups committed", committed_light as u64);
         if has_moved {
             self.count_all(
                 "groups committed across a foreign commit",
                 committed.len() as u64,
             );
         }
-        if committed == welcome {
+        // A light group waits where a delete file that it would replace is needed still, as when another group lost.
+        let may_wait = |index: &u32| has_moved && light.contains(index);
+        let mut missing = welcome.difference(&committed);
+        if committed.is_subset(&welcome) && missing.all(may_wait) {
             return Ok(committed.len());
         }
         Err(format!(
@@ -181,8 +190,9 @@ impl World {
     }
 
     /// The groups that have to be committed, by the rules and nothing stricter: all inputs are live still, and no
-    /// position delete or vector that came after the plan hits one of them.
-    async fn welcome(&mut self, begun: &Begun, seen: &Seen) -> HashSet<u32> {
+    /// position delete or vector that came after the plan hits one of them. Those of light groups stay, and before format
+    /// version 3 later position deletes simply add up.
+    async fn welcome(&mut self, begun: &Begun, seen: &Seen, has_vectors: bool) -> HashSet<u32> {
         let live: HashSet<&str> = seen.data().iter().map(|file| file.path.as_str()).collect();
         let Some(base) = &begun.plan.base else {
             return HashSet::new();
@@ -195,9 +205,19 @@ impl World {
             .filter(|(_, sequence)| *sequence > base.starting_sequence_number.get())
             .map(|(path, _)| path)
             .collect();
+        let deletes: HashSet<&str> = seen
+            .deletes()
+            .iter()
+            .map(|file| file.path.as_str())
+            .collect();
         let is_welcome = |group: &Group| {
+            let is_light = group.tier == Tier::Light;
+            let adds_up = is_light && !has_vectors;
             let mut inputs = group.inputs.iter();
-            inputs.all(|input| live.contains(input.path.as_str()) && !late.contains(&input.path))
+            let mut told = group.deletes.iter();
+            inputs.all(|input| {
+                live.contains(input.path.as_str()) && (adds_up || !late.contains(&input.path))
+            }) && (!is_light || told.all(|delete| deletes.contains(delete.path.as_str())))
         };
         let groups = begun.groups.iter();
         groups
