@@ -30,6 +30,7 @@ TABLES = sorted(
         "v3.rewritten",
         "v3.row_groups",
         "v3.some",
+        "v3.unknown",
         "v3.upgraded_plain_written",
         "v3.upgraded_written",
         "v3.vectors",
@@ -53,7 +54,7 @@ REFUSED = {
     "refused.default": "'since' of type timestamp_ns has the initial-default",
     "refused.geography": "'odd' is of type geography",
     "refused.geometry": "'odd' is of type geometry",
-    "refused.unknown": "'odd' is of type unknown",
+    "refused.unknown": "'odd.element' is of type unknown",
     "refused.variant": "'odd' is of type variant",
     "refused.variant_inside": "'odd.v' is of type variant",
 }

@@ -142,12 +142,15 @@ pub async fn prepare_metadata(
         .updates
         .iter()
         .any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-    let refs = refs_of_v1(storage, base, &change.updates).await?;
+    let kept = kept_of(storage, base, &change.updates).await?;
     let location = base.metadata_location.as_str();
     let mut json = change::apply(&base.metadata, location, change.updates)
         .map_err(|message| invalid(format!("the change does not fit the table: {message}")))?;
-    if let Some(refs) = refs {
+    if let Some(refs) = kept.refs {
         json["refs"] = Value::Object(refs);
+    }
+    if let Some(schemas) = kept.schemas {
+        json["schemas"] = schemas;
     }
     // A snapshot's own time is the time of the change that adds it.
     if !adds_a_snapshot {
@@ -157,31 +160,51 @@ pub async fn prepare_metadata(
     prepare(&base.table, &json).map_err(CommitError::Refused)
 }
 
-/// The branches and tags that a v1 table will have, which its parsed metadata does not know; `None` for other versions,
-/// and where there are none.
-async fn refs_of_v1(
+/// What a base's parsed metadata does not know, and the next file shall have all the same.
+#[derive(Debug, Default)]
+struct Kept {
+    /// The branches and tags that a v1 table will have, where there are any.
+    refs: Option<Map<String, Value>>,
+    /// The schemas of a v3 table, letter for letter.
+    schemas: Option<Value>,
+}
+
+async fn kept_of(
     storage: &dyn Storage,
     base: &LoadedTable,
     updates: &[TableUpdate],
-) -> Result<Option<Map<String, Value>>, CatalogError> {
-    if base.metadata.format_version() != FormatVersion::V1 {
-        return Ok(None);
+) -> Result<Kept, CatalogError> {
+    let version = base.metadata.format_version();
+    let touches_schemas = |update: &TableUpdate| matches!(update, TableUpdate::AddSchema { .. });
+    if version == FormatVersion::V2
+        || (version == FormatVersion::V3 && updates.iter().any(touches_schemas))
+    {
+        return Ok(Kept::default());
     }
     let content = read(storage, &base.table, &base.metadata_location).await?;
-    let old: Value = json::decompressed(&content)
+    let mut old: Value = json::decompressed(&content)
         .and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()))
         .map_err(|message| CatalogError::MetadataInvalid {
             table: base.table.clone(),
             location: base.metadata_location.to_string(),
             message,
         })?;
+    if version == FormatVersion::V3 {
+        return Ok(Kept {
+            schemas: old.get_mut("schemas").map(Value::take),
+            ..Kept::default()
+        });
+    }
     let refs = old
         .get("refs")
         .and_then(Value::as_object)
         .cloned()
         .unwrap_or_default();
     let refs = change::refs_after(refs, updates);
-    Ok((!refs.is_empty()).then_some(refs))
+    Ok(Kept {
+        refs: (!refs.is_empty()).then_some(refs),
+        ..Kept::default()
+    })
 }
 
 /// Writes the first metadata file of a table that no catalog knows yet.

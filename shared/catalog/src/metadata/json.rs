@@ -7,7 +7,9 @@ use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::TimestampMs;
 use serde_json::Value;
 
-use super::readable::{Unreadable, lost_default, number_old_snapshots, unknown_type};
+use super::readable::{
+    Unreadable, leave_out_unknown, lost_default, number_old_snapshots, unknown_type,
+};
 
 /// How large a metadata file may be when decompressed, whatever its size.
 const MOST_DECOMPRESSED: usize = 64 << 20;
@@ -54,11 +56,12 @@ pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, Unreadable> {
         Some(version) => version.clone(),
         None => return Err(Unreadable::Invalid("it has no format-version".to_owned())),
     };
+    let mut why = error;
+    let is_mended = number_old_snapshots(&mut value) | leave_out_unknown(&mut value);
     if let Some(unsupported) = unknown_type(&value) {
         return Err(unsupported);
     }
-    let mut why = error;
-    if number_old_snapshots(&mut value) {
+    if is_mended {
         match serde_json::from_value::<TableMetadata>(value) {
             Ok(metadata) => return with_all_defaults(&json, metadata),
             Err(error) => why = error,
@@ -76,7 +79,7 @@ fn with_all_defaults(json: &[u8], metadata: TableMetadata) -> Result<TableMetada
         return Ok(metadata);
     }
     let text = String::from_utf8_lossy(json);
-    if !text.contains("-default\"") {
+    if !text.contains("\"initial-default\"") {
         return Ok(metadata);
     }
     let lost = serde_json::from_str(&text)

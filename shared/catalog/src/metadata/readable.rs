@@ -1,7 +1,9 @@
 //! Valid metadata that the `iceberg` crate (0.10.1) does not take in as it is.
 //!
 //! * Types that it does not know make it refuse the whole table, in words that say nothing of them.
-//! * Defaults that it can't read it drops without a word; what is written next would lack them for good.
+//! * Columns of type unknown, which hold nothing but NULL and are in no file (specification, *Primitive Types*), are
+//!   left out; the next metadata file has them again, since it takes its schemas from the last one as they are.
+//! * Defaults that it can't read it drops without a word: files that lack the column would be read as NULL.
 //! * From format version 3 on it wants a sequence number with each snapshot, which those of version 1 have not, and
 //!   Java does not write where it is 0.
 
@@ -41,6 +43,64 @@ pub(super) fn number_old_snapshots(metadata: &mut Value) -> bool {
     found
 }
 
+/// Takes columns of type unknown out of all schemas. Says whether there were any. Those that a partition spec or sort
+/// order names stay, and those whose struct would be left with nothing.
+pub(super) fn leave_out_unknown(metadata: &mut Value) -> bool {
+    let mut named = Vec::new();
+    for key in ["partition-specs", "sort-orders"] {
+        for list in metadata
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let fields = list.get("fields").and_then(Value::as_array);
+            named.extend(
+                fields
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|field| number(field, "source-id")),
+            );
+        }
+    }
+    let schemas = metadata.get_mut("schemas").and_then(Value::as_array_mut);
+    let mut found = false;
+    for schema in schemas.into_iter().flatten() {
+        found |= without_unknown(schema, &named);
+    }
+    found
+}
+
+fn without_unknown(kind: &mut Value, named: &[i32]) -> bool {
+    let Some(object) = kind.as_object_mut() else {
+        return false;
+    };
+    let mut found = false;
+    if let Some(fields) = object.get_mut("fields").and_then(Value::as_array_mut) {
+        let is_unknown = |field: &Value| {
+            let id = number(field, "id");
+            field.get("type").and_then(Value::as_str) == Some("unknown")
+                && id.is_some_and(|id| !named.contains(&id))
+        };
+        if !fields.iter().all(is_unknown) {
+            let before = fields.len();
+            fields.retain(|field| !is_unknown(field));
+            found = fields.len() < before;
+        }
+        for field in fields {
+            if let Some(kind) = field.get_mut("type") {
+                found |= without_unknown(kind, named);
+            }
+        }
+    }
+    for key in ["element", "key", "value"] {
+        if let Some(kind) = object.get_mut(key) {
+            found |= without_unknown(kind, named);
+        }
+    }
+    found
+}
+
 /// The first column of a type that the crate does not know.
 pub(super) fn unknown_type(metadata: &Value) -> Option<Unreadable> {
     let mut found = None;
@@ -58,31 +118,24 @@ pub(super) fn unknown_type(metadata: &Value) -> Option<Unreadable> {
     found
 }
 
-/// The first column with a default value that `parsed` has lost.
+/// The first column with an `initial-default` that `parsed` has lost. (A `write-default` is for who adds rows.)
 pub(super) fn lost_default(metadata: &Value, parsed: &TableMetadata) -> Option<Unreadable> {
     let mut found = None;
     for_each_column(metadata, &mut |column| {
         let held = parsed
             .schema_by_id(column.schema_id)
             .and_then(|schema| schema.field_by_id(column.id));
-        for (key, is_held) in [
-            (
-                "initial-default",
-                held.is_some_and(|held| held.initial_default.is_some()),
-            ),
-            (
-                "write-default",
-                held.is_some_and(|held| held.write_default.is_some()),
-            ),
-        ] {
-            let said = column.field.get(key).filter(|value| !value.is_null());
-            if let Some(said) = said.filter(|_| !is_held && found.is_none()) {
-                found = Some(Unreadable::Unsupported(format!(
-                    "column '{}' of type {} has the {key} {said}, which can't be kept: the table is left alone",
-                    column.name,
-                    column.kind.as_str().unwrap_or("a struct, list or map"),
-                )));
-            }
+        let is_held = held.is_some_and(|held| held.initial_default.is_some());
+        let said = column
+            .field
+            .get("initial-default")
+            .filter(|value| !value.is_null());
+        if let Some(said) = said.filter(|_| !is_held && found.is_none()) {
+            found = Some(Unreadable::Unsupported(format!(
+                "column '{}' of type {} has the initial-default {said}, which can't be read: the table is left alone",
+                column.name,
+                column.kind.as_str().unwrap_or("struct, list or map"),
+            )));
         }
     });
     found

@@ -563,6 +563,8 @@ fn types_that_nobody_knows_are_named_wherever_they_are() {
     ]});
     let map = serde_json::json!({"type": "map", "key-id": 3, "key": "string", "value-id": 4,
         "value-required": false, "value": "unknown"});
+    let alone = serde_json::json!({"type": "struct", "fields": [
+        {"id": 3, "name": "nothing", "required": false, "type": "unknown"}]});
     for (kind, said) in [
         (serde_json::json!("variant"), "'odd' is of type variant"),
         (serde_json::json!("geometry"), "'odd' is of type geometry"),
@@ -571,6 +573,7 @@ fn types_that_nobody_knows_are_named_wherever_they_are() {
             "'odd.list.element' is of type geography(srid:4269, karney)",
         ),
         (map, "'odd.value' is of type unknown"),
+        (alone, "'odd.nothing' is of type unknown"),
     ] {
         let error = parsed(serde_json::json!([
             {"id": 1, "name": "id", "required": true, "type": "decimal(9,2)"},
@@ -581,6 +584,48 @@ fn types_that_nobody_knows_are_named_wherever_they_are() {
         assert!(error.to_string().contains(said), "{error}");
         assert!(!error.to_string().contains('\n'));
     }
+}
+
+/// Columns without values are in no file: the table is maintained without them, and keeps them. So it does whatever else the
+/// crate does not take in of its schemas.
+#[tokio::test]
+async fn columns_of_type_unknown_stay_in_the_metadata() {
+    let fields = serde_json::json!([
+        {"id": 1, "name": "id", "required": true, "type": "long", "of-tomorrow": "kept"},
+        {"id": 2, "name": "nothing", "required": false, "type": "unknown"},
+        {"id": 3, "name": "s", "required": false, "type": {"type": "struct", "fields": [
+            {"id": 4, "name": "x", "required": false, "type": "int", "initial-default": 5},
+            {"id": 5, "name": "nothing", "required": false, "type": "unknown"},
+        ]}},
+        {"id": 6, "name": "at", "required": false, "type": "timestamp_ns",
+         "write-default": "2026-01-01T00:00:00.000000001"},
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut before: serde_json::Value =
+        serde_json::from_slice(&v3_metadata(&fields, &snapshot_of_v1())).unwrap();
+    before["location"] = serde_json::json!(folder.path().display().to_string());
+    let base = loaded_from(folder.path(), &before).await;
+    let columns = base.metadata.current_schema();
+    assert!(columns.field_by_id(1).is_some() && columns.field_by_id(4).is_some());
+    assert!(columns.field_by_id(2).is_none() && columns.field_by_id(5).is_none());
+    let key = ("a".to_owned(), "b".to_owned());
+    let updates = vec![TableUpdate::SetProperties {
+        updates: HashMap::from([key]),
+    }];
+    let next = stage(&still(), &base, updates).await.unwrap();
+    let after = written(&next).await;
+    assert_eq!(after["schemas"], before["schemas"]);
+    assert_eq!(after["properties"]["a"], "b");
+    // What a partition spec names can't be left out.
+    before["partition-specs"][0]["fields"] = serde_json::json!([
+        {"source-id": 2, "field-id": 1000, "name": "p", "transform": "void"}]);
+    let json = before.to_string().into_bytes();
+    let refused = super::parse_metadata(&table(), &MetadataLocation::from("/m.json"), &json);
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains("'nothing' is of type unknown"),
+        "{refused}"
+    );
 }
 
 /// The crate drops what it can't read, and the next metadata file would lack it: rows of old files would turn NULL.

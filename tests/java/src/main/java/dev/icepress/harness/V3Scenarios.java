@@ -58,12 +58,14 @@ final class V3Scenarios {
     for (String transform : new String[] {"identity", "year", "month", "day", "hour", "bucket"}) {
       all.put("v3.nanos_" + transform, c -> nanosBy(c, transform));
     }
+    // Columns that hold nothing but NULL, and are in no file.
+    all.put("v3.unknown", c -> v3(c, unknown(), none).append(6, 5).deleteByVector(0.2));
+    all.put("refused.unknown", c -> v3(c, with(Types.ListType.ofOptional(11, Types.UnknownType.get())), none));
     // Files that hold types which the engine does not know: the table is left as it is.
     all.put("refused.variant", c -> v3(c, with(Types.VariantType.get()), none).append(2, 5));
     all.put("refused.variant_inside", c -> v3(c, with(Types.StructType.of(optional(11, "v", Types.VariantType.get()))), none));
     all.put("refused.geometry", c -> v3(c, with(Types.GeometryType.crs84()), none));
     all.put("refused.geography", c -> v3(c, with(Types.GeographyType.crs84()), none));
-    all.put("refused.unknown", c -> v3(c, with(Types.UnknownType.get()), none).append(6, 5));
     all.put(
         "refused.default",
         c -> {
@@ -82,6 +84,14 @@ final class V3Scenarios {
 
   private static Schema with(Type type) {
     return new Schema(required(1, "id", Types.LongType.get()), optional(2, "odd", type));
+  }
+
+  private static Schema unknown() {
+    return new Schema(
+        required(1, "id", Types.LongType.get()),
+        optional(2, "nothing", Types.UnknownType.get()),
+        optional(3, "s", Types.StructType.of(optional(4, "x", Types.IntegerType.get()), optional(5, "nothing", Types.UnknownType.get()))),
+        optional(6, "note", Types.StringType.get()));
   }
 
   /** Rows that another engine moved before: their lineage stands in the files, and partly does not. */
