@@ -144,31 +144,32 @@ def test_ours_that_slept_leaves_java_s_lock_alone_and_may_change_nothing(sides, 
 
 
 def test_turns_beside_java_never_overlap_and_nobody_starves(sides, pair):
-    """Both take turn after turn, as fast as they may. Java gets its own, although ours looks far more often."""
+    """Both take turn after turn, as fast as they may, until each had two: ours although Java takes the lock again at
+    once, Java although ours looks far more often than it."""
     processes = dict(zip(("java", "ours"), pair))
     turns = dict.fromkeys(processes, 0)
     for name, process in processes.items():
         process.tell(f"acquire {sides.entity} s3://{name}/0")
-    until = time.monotonic() + 12
     waiting = set(processes)
+    until = time.monotonic() + 90
     while waiting:
+        assert time.monotonic() < until, f"one side starves: {turns}"
         for name in list(waiting):
             process = processes[name]
             if process.is_waiting(0.02):
                 continue
             owner = f"s3://{name}/{turns[name]}"
-            assert process.said()["acquire"]
+            assert process.said()["acquire"], "it gave up"
             time.sleep(0.1)
             # Of a holder that took longer than half its lease nothing is promised.
             if name == "java" or process.ask("left")["left"] > 0:
                 assert sides.row()["ownerId"]["S"] == owner, "overtaken within half of its lease"
             assert process.ask("release" if name == "ours" else f"release {sides.entity} {owner}")["release"]
             turns[name] += 1
-            if time.monotonic() < until:
+            if min(turns.values()) < 2:
                 process.tell(f"acquire {sides.entity} s3://{name}/{turns[name]}")
             else:
                 waiting.discard(name)
-    assert turns["ours"] >= 3 and turns["java"] >= 1, turns
 
 
 # -- a whole commit, beside Java's Glue catalog with its lock manager, which sends no VersionId

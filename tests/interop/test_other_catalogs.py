@@ -1,6 +1,7 @@
 """Catalogs beside SQLite's, end to end: Java's own client writes to them while icepress compacts, PyIceberg reads."""
 
 import beside_java
+import boto3
 import emulated
 from conftest import missing
 from pyiceberg.catalog.dynamodb import DynamoDbCatalog
@@ -58,3 +59,31 @@ def test_hadoop(java, icepress, tmp_path):
         newest = max(metadata.glob("v*.metadata.json"), key=lambda path: int(path.name[1:].split(".")[0]))
         assert newest.name.endswith(".gz.metadata.json")
         assert ids(StaticTable.from_metadata(str(newest))) == added
+
+
+def test_a_glue_catalog_of_another_account(icepress, tmp_path):
+    """moto keeps the accounts apart, and knows them by the role that was assumed there."""
+    role = "arn:aws:iam::210987654321:role/upkeep"
+    with emulated.emulator("moto", tmp_path) as endpoint:
+        keys = emulated.client("sts", endpoint).assume_role(RoleArn=role, RoleSessionName="theirs")["Credentials"]
+        theirs = boto3.client(
+            "glue",
+            endpoint_url=endpoint,
+            region_name=emulated.REGION,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+        theirs.create_database(DatabaseInput={"Name": "theirs"})
+        iceberg = {"table_type": "ICEBERG", "metadata_location": f"{tmp_path}/nowhere.json"}
+        theirs.create_table(DatabaseName="theirs", TableInput={"Name": "t", "Parameters": iceberg})
+
+        def tables(more):
+            lake = beside_java.Lake(tmp_path, java=[], ours={"type": "glue", **more})
+            lake.runner.environment |= emulated.environment(endpoint)
+            result = lake.runner.call("tables")
+            assert result.returncode == 0, result.stderr
+            return result.stdout
+
+        assert "theirs" not in tables({})
+        assert "lake.theirs.t" in tables({"client.assume-role.arn": role})

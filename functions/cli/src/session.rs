@@ -107,7 +107,10 @@ impl Session {
         let unlocked = catalogs
             .clone()
             .filter(|properties| {
-                matches!(properties.kind(), Ok(CatalogKind::Glue)) && properties.get(LOCK).is_none()
+                matches!(
+                    properties.kind(),
+                    Ok(CatalogKind::Glue | CatalogKind::Hadoop)
+                ) && properties.get(LOCK).is_none()
             })
             .map(|properties| properties.name().clone())
             .collect();
