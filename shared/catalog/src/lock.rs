@@ -22,6 +22,7 @@ use aws_sdk_dynamodb::{
     types::AttributeValue,
 };
 use icepress_model::{CatalogName, ambient::Ambient};
+use icepress_protocol::lock::{self, Condition, Holder, Move, Waiting};
 use icepress_storage::AwsEnvironment;
 use thiserror::Error;
 
@@ -151,14 +152,6 @@ pub struct HeldLock<'a> {
     since: Duration,
 }
 
-/// A row that somebody else wrote.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Holder {
-    owner: String,
-    version: String,
-    lease: Duration,
-}
-
 impl CommitLock {
     /// The lock table of a catalog, at the endpoint and region that its properties name, else where `aws` says.
     pub async fn connect(
@@ -189,34 +182,21 @@ impl CommitLock {
     pub async fn acquire(&self, entity: &str, owner: &str) -> Result<HeldLock<'_>, LockError> {
         self.rest(entity).await;
         let started = self.ambient.clock.monotonic();
-        // The holder that was seen last, and since when its version stands still.
-        let mut seen: Option<(Holder, Duration)> = None;
+        let mut waiting = Waiting::default();
         // When we wrote last.
         let mut written = started;
         loop {
             let asked = self.ambient.clock.monotonic();
             let holder = self.holder(entity).await?;
             let answered = self.ambient.clock.monotonic();
-            let taken_over = match &holder {
-                None => Some(None),
-                // A write whose answer was lost.
-                Some(holder) if holder.owner == owner => {
-                    return Ok(self.held(entity, owner, written));
-                }
-                Some(holder) => match &seen {
-                    Some((known, since)) if known == holder => (asked.saturating_sub(*since)
-                        >= holder.lease)
-                        .then_some(Some(holder.version.as_str())),
-                    _ => {
-                        seen = Some((holder.clone(), answered));
-                        None
+            match waiting.next(holder.as_ref(), owner, asked, answered) {
+                Move::Held => return Ok(self.held(entity, owner, written)),
+                Move::Wait => {}
+                Move::Write(condition) => {
+                    written = self.ambient.clock.monotonic();
+                    if self.put(entity, owner, &condition).await? {
+                        return Ok(self.held(entity, owner, written));
                     }
-                },
-            };
-            if let Some(version) = taken_over {
-                written = self.ambient.clock.monotonic();
-                if self.put(entity, owner, version).await? {
-                    return Ok(self.held(entity, owner, written));
                 }
             }
             let waited = self.ambient.clock.monotonic().saturating_sub(started);
@@ -289,12 +269,12 @@ impl CommitLock {
         }
     }
 
-    /// Writes the row: a free one, or over the holder's `version`. `false` where somebody else was faster.
+    /// Writes the row under a condition. `false` where somebody else was faster.
     async fn put(
         &self,
         entity: &str,
         owner: &str,
-        version: Option<&str>,
+        condition: &Condition,
     ) -> Result<bool, LockError> {
         let lease = self.options.lease.as_millis().to_string();
         let row = HashMap::from([
@@ -311,12 +291,12 @@ impl CommitLock {
             .put_item()
             .table_name(&self.options.table)
             .set_item(Some(row));
-        put = match version {
-            None => put.condition_expression("attribute_not_exists(entityId)"),
-            Some(version) => put
+        put = match condition {
+            Condition::Free => put.condition_expression("attribute_not_exists(entityId)"),
+            Condition::Version(version) => put
                 .condition_expression("entityId = :e AND version = :v")
                 .expression_attribute_values(":e", AttributeValue::S(entity.to_owned()))
-                .expression_attribute_values(":v", AttributeValue::S(version.to_owned())),
+                .expression_attribute_values(":v", AttributeValue::S(version.clone())),
         };
         match put.send().await {
             Ok(_) => Ok(true),
@@ -368,7 +348,7 @@ impl HeldLock<'_> {
             .clock
             .monotonic()
             .saturating_sub(self.since);
-        (self.lock.options.lease / 2).saturating_sub(held)
+        lock::time_left(self.lock.options.lease, held)
     }
 
     fn leave_to_others(&self) {

@@ -1,5 +1,5 @@
 //! The protocols of leases, change, processes and tasks, without any I/O: the rows that are kept, what each operation
-//! makes of a row, and what always holds (protocols.md, sections 1 to 3).
+//! makes of a row, and what always holds (protocols.md, sections 1 to 3, and 5).
 //!
 //! A store is these functions in atomic steps of its own kind; `icepress-coordination` has two. The model, under
 //! `model`, is these functions with everything that can go wrong around them.
@@ -7,6 +7,7 @@
 
 mod error;
 pub mod invariants;
+pub mod lock;
 #[cfg(test)]
 mod model;
 mod outcomes;

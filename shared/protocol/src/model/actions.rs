@@ -188,7 +188,7 @@ pub(super) fn step(
     let broken = match acted {
         Ok(Ok(())) => {
             let mut world = step.world;
-            world.make_canonical();
+            world.make_canonical(size.one_name);
             return world;
         }
         Ok(Err(broken)) => broken,
@@ -327,9 +327,8 @@ impl World {
     fn lease_to_take(&self, size: &Size, who: u8, bucket: u8, actions: &mut Vec<Action>) {
         let row = &self.buckets[usize::from(bucket)];
         // Whether the owner is at work still. It may be so slow, or so sure of its clock, that its lease ends.
-        let at_work = row.owner.is_some_and(|owner| {
-            self.schedulers[usize::from(owner)].lease == Some((bucket, row.epoch))
-        });
+        let held = Some((bucket, row.epoch));
+        let at_work = row.owner.is_some() && self.schedulers.iter().any(|one| one.lease == held);
         let mut take = |ended| {
             actions.push(Action::TakeLease { who, bucket, ended });
         };

@@ -49,8 +49,8 @@ impl Renamed {
 }
 
 impl World {
-    pub(super) fn make_canonical(&mut self) {
-        self.sort_workers();
+    pub(super) fn make_canonical(&mut self, one_name: bool) {
+        self.sort_workers(one_name);
         self.drop_forgotten_processes();
         self.rank_epochs();
         self.rank_attempts_and_claims();
@@ -67,7 +67,7 @@ impl World {
         self.in_flight.sort_unstable();
     }
 
-    fn sort_workers(&mut self) {
+    fn sort_workers(&mut self, one_name: bool) {
         let mut order: Vec<u8> = (0..).take(self.schedulers.len()).collect();
         order.sort_by_key(|who| {
             let owns: Vec<bool> = self
@@ -82,7 +82,7 @@ impl World {
             .iter()
             .map(|who| self.schedulers[usize::from(*who)].clone())
             .collect();
-        for bucket in &mut self.buckets {
+        for bucket in self.buckets.iter_mut().filter(|_| !one_name) {
             bucket.owner = bucket.owner.map(|who| new_scheduler[usize::from(who)]);
         }
 

@@ -157,7 +157,7 @@ impl Model for Coordination {
 
     fn init_states(&self) -> Vec<World> {
         let mut world = World::new(&self.size);
-        world.make_canonical();
+        world.make_canonical(self.size.one_name);
         vec![world]
     }
 

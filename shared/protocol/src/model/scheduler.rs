@@ -46,9 +46,14 @@ impl Step<'_> {
         self.world.schedulers[usize::from(who)].at.clone()
     }
 
+    /// The number in a scheduler's name.
+    fn name_of(&self, who: u8) -> u8 {
+        if self.size.one_name { 0 } else { who }
+    }
+
     fn lease_of(&self, who: u8) -> Lease {
         let lease = self.world.schedulers[usize::from(who)].lease;
-        rows::lease(lease.expect("it works under a lease"), who)
+        rows::lease(lease.expect("it works under a lease"), self.name_of(who))
     }
 
     /// What happens after a write under a lease: the work goes on, or the lease was lost and it stops.
@@ -84,7 +89,7 @@ impl Step<'_> {
         } else {
             NOW + GUARD
         };
-        let owner = rows::scheduler(who);
+        let owner = rows::scheduler(self.name_of(who));
         let Some(mut after) = transition::take_lease(&before, &owner, now, TTL, GUARD) else {
             self.go(who, SchedulerAt::Idle);
             return Ok(());

@@ -65,12 +65,29 @@ fn moved_tables_are_seen_whoever_dies_or_is_late() {
 }
 
 #[test]
+fn b03_epochs_alone_tell_two_of_one_name_apart() {
+    holds(&Size {
+        one_name: true,
+        ..SCHEDULERS
+    });
+}
+
+#[test]
 fn a_census_marks_tables_of_other_buckets() {
     holds(&Size {
         tables: 2,
         buckets: 2,
         crashes: 1,
         ..SCHEDULERS
+    });
+}
+
+#[test]
+fn a_mark_comes_between_look_and_start() {
+    holds(&Size {
+        schedulers: 2,
+        buckets: 2,
+        ..WRITER
     });
 }
 

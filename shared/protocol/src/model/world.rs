@@ -37,6 +37,9 @@ pub(super) struct Size {
     pub(super) failures: u8,
     /// Processes that a person cancels.
     pub(super) cancels: u8,
+    /// Whether all schedulers go by one name, as a copy of one, or one thawed after its successor, would: then only
+    /// epochs tell them apart.
+    pub(super) one_name: bool,
     /// Whether leases end while their holder works.
     pub(super) leases_end_early: bool,
     /// Whether claims of tasks and commits end while their holder works.
@@ -62,6 +65,7 @@ pub(super) const CALM: Size = Size {
     lost_messages: 0,
     failures: 0,
     cancels: 0,
+    one_name: false,
     leases_end_early: false,
     claims_end_early: false,
     begins_at_rest: false,
