@@ -284,10 +284,10 @@ fn kind_of(path: &str) -> Option<&'static str> {
         name if name.ends_with(".metadata.json") => "metadata",
         name if name.starts_with("snap-") => "manifest list",
         name if name.ends_with(".avro") => "manifest",
+        name if name.ends_with(".puffin") => "vectors",
         name if name.starts_with("positions") => "position deletes",
         name if name.starts_with("equality") => "equality deletes",
         name if name.starts_with("data") => "data",
-        name if name.ends_with(".puffin") => "vectors",
         _ => return None,
     })
 }
@@ -368,6 +368,7 @@ fn damaged_files_end_in_clear_errors() {
         "manifest list",
         "metadata",
         "position deletes",
+        "vectors",
     ];
     for kind in expected {
         assert!(by_kind.contains_key(kind), "there is no {kind} to damage");

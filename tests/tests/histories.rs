@@ -15,14 +15,16 @@ const USUAL: u64 = 240;
 const THREADS: u64 = 2;
 
 /// What must have happened in that many histories, for a run to tell anything.
-const EXPECTED: [&str; 10] = [
+const EXPECTED: [&str; 12] = [
     "data files",
     "overwrites",
     "position delete files",
+    "vectors",
     "equality delete files",
     "new schemas",
     "new specs",
-    "upgrades",
+    "upgrades to version 2",
+    "upgrades to version 3",
     "groups committed",
     "groups committed across a foreign commit",
     "groups lost",

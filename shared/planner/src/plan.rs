@@ -109,7 +109,10 @@ pub fn plan_table(
     let cut = view.partitions.iter().any(|view| {
         let light = |group: &PackedGroup| group.tier == Tier::Light;
         // Which rows deletes by value hit is known only afterwards: some files may turn out to be worth a rewrite.
-        view.groups.len() > 1 || view.groups.iter().any(light)
+        let has_light = view.groups.iter().any(light);
+        // What is left of a partition that was cut may be worth another group together with what its groups write.
+        let has_rest = !view.groups.is_empty() && view.rest_candidates > 0;
+        view.groups.len() > 1 || has_light || has_rest
     });
     let names = Names::new(scan, metadata);
     let written = write(

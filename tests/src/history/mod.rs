@@ -36,9 +36,6 @@ pub use dice::Dice;
 pub use setup::{History, Setup, Step, any_history};
 pub use world::{Checkpoint, Outcome, Tally, World};
 
-/// Whether tables are upgraded to version 3, and begin there.
-const WITH_V3: bool = false;
-
 /// A moment of 2026, from which the clock goes on.
 const START: TimestampMs = TimestampMs(1_790_000_000_000);
 
@@ -128,7 +125,7 @@ impl Ground {
 
 /// The history of a seed.
 pub fn history_of(seed: u64) -> History {
-    let tree = any_history(versions()).new_tree(&mut runner(seed)).unwrap();
+    let tree = any_history().new_tree(&mut runner(seed)).unwrap();
     tree.current()
 }
 
@@ -136,7 +133,7 @@ pub fn history_of(seed: u64) -> History {
 /// error shows that.
 pub fn try_seed(ground: &Ground, seed: u64) -> Outcome<Tally> {
     let mut runner = runner(seed);
-    let tree = any_history(versions()).new_tree(&mut runner).unwrap();
+    let tree = any_history().new_tree(&mut runner).unwrap();
     let tries = std::cell::Cell::new(0u32);
     let first = std::cell::RefCell::new(Tally::new());
     let outcome = runner.run_one(tree, |history| {
@@ -153,10 +150,6 @@ pub fn try_seed(ground: &Ground, seed: u64) -> Outcome<Tally> {
         Err(TestError::Abort(reason)) => Err(format!("seed {seed}: {reason}")),
         Err(TestError::Fail(reason, history)) => Err(told(seed, &reason.to_string(), &history)),
     }
-}
-
-fn versions() -> std::ops::RangeInclusive<u8> {
-    1..=if WITH_V3 { 3 } else { 2 }
 }
 
 fn runner(seed: u64) -> TestRunner {

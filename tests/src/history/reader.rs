@@ -53,7 +53,8 @@ impl LiveFile {
         (&self.path, self.file.content_offset())
     }
 
-    fn is_vector(&self) -> bool {
+    /// Whether it is a deletion vector.
+    pub(super) fn is_vector(&self) -> bool {
         self.file.file_format() == DataFileFormat::Puffin
     }
 }
@@ -106,6 +107,13 @@ impl Seen {
     /// Live data files.
     pub(super) fn data(&self) -> Vec<&LiveFile> {
         self.files(Some(DataContentType::Data)).collect()
+    }
+
+    /// The first row id of each live data file, by path.
+    pub(super) fn first_row_ids(&self) -> HashMap<String, Option<i64>> {
+        let data = self.data().into_iter();
+        data.map(|file| (file.path.clone(), file.first_row_id))
+            .collect()
     }
 
     /// Live delete files.
@@ -317,6 +325,32 @@ impl Reader {
         let bitmap = roaring::RoaringTreemap::deserialize_from(bitmap).unwrap();
         assert_eq!(bitmap.len(), file.file.record_count(), "{}", file.path);
         bitmap.into_iter().collect()
+    }
+
+    /// The positions in a data file that the live vector says are deleted, or else the live position deletes.
+    pub(super) async fn positions_in(&mut self, seen: &Seen, path: &str) -> HashSet<u64> {
+        let data = seen.data();
+        let Some(file) = data.into_iter().find(|file| file.path == path) else {
+            return HashSet::new();
+        };
+        let (mut by_vector, mut by_files) = (None, HashSet::new());
+        for delete in self.read_deletes(seen).await {
+            if delete.file.sequence < file.sequence {
+                continue;
+            }
+            match delete.what {
+                What::Equal { .. } => {}
+                What::Vector(positions) => {
+                    if delete.file.file.referenced_data_file().as_deref() == Some(path) {
+                        by_vector = Some(positions);
+                    }
+                }
+                What::Positions(mut positions) => {
+                    by_files.extend(positions.remove(path).unwrap_or_default());
+                }
+            }
+        }
+        by_vector.unwrap_or(by_files)
     }
 
     /// Which rows of which data files the live position deletes and vectors name, with the deletes' sequence numbers:

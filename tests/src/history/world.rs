@@ -27,7 +27,7 @@ use super::{
     setup::{History, ID, Layout, Rows, Step, first_schema, partition_fields},
     shape::{key_fields, project, select},
     values::{Columns, Value},
-    writer::{NewData, Place, Writer, is_usable, key_row},
+    writer::{Marked, NewData, Place, Writer, is_usable, key_row},
 };
 
 /// What is wrong, for people.
@@ -214,12 +214,24 @@ impl World {
         let fields = metadata.current_schema().as_struct().fields();
         let expected = self.model.visible(metadata);
         let mut found: BTreeMap<i64, Columns> = BTreeMap::new();
+        let mut row_ids = HashSet::new();
         for row in &seen.rows {
             let id = id_of(&row.columns);
             if found.insert(id, project(fields, &row.columns)).is_some() {
                 return Err(format!("row {id} is there twice"));
             }
             self.check_lineage(id, row.lineage)?;
+            if let Some((Some(row_id), _)) = row.lineage
+                && !row_ids.insert(row_id)
+            {
+                return Err(format!("two rows have the row id {row_id}"));
+            }
+        }
+        let next = i64::try_from(metadata.next_row_id()).unwrap();
+        if let Some(row_id) = row_ids.iter().find(|row_id| **row_id >= next) {
+            return Err(format!(
+                "a row has the id {row_id}, and the next free one is {next}"
+            ));
         }
         for (id, columns) in &expected {
             match found.get(id) {
@@ -297,6 +309,9 @@ impl World {
         for file in &added {
             self.count(match file.file.content_type() {
                 DataContentType::Data => "data files",
+                DataContentType::PositionDeletes if file.file.content_offset().is_some() => {
+                    "vectors"
+                }
                 DataContentType::PositionDeletes => "position delete files",
                 DataContentType::EqualityDeletes => "equality delete files",
             });
@@ -353,8 +368,14 @@ impl World {
                 self.model.delete(id_of(&row.columns));
             }
         }
+        // A vector goes with its file, as Java's writers have it.
+        let is_gone = |path: String| gone.iter().any(|file| file.path == path);
+        let vectors = seen.deletes().into_iter().filter(|file| {
+            file.is_vector() && file.file.referenced_data_file().is_some_and(is_gone)
+        });
+        let vectors: Vec<RemovedFile> = vectors.map(|file| RemovedFile::of(&file.file)).collect();
         let foreign = Foreign {
-            removed: gone.into_iter().collect(),
+            removed: gone.into_iter().chain(vectors).collect(),
             data: self.make_current(&loaded, add).await,
             ..Foreign::default()
         };
@@ -363,8 +384,8 @@ impl World {
 
     async fn delete_positions(&mut self, picks: &[u8], layout: Layout, add: Option<Rows>) {
         let (loaded, seen) = self.look().await;
-        // Version 1 has no deletes, and version 3 has vectors in their place.
-        if loaded.metadata.format_version() != FormatVersion::V2 {
+        let version = loaded.metadata.format_version();
+        if version == FormatVersion::V1 {
             return;
         }
         let data = self.make_current(&loaded, add).await;
@@ -390,21 +411,52 @@ impl World {
             gone.push(id_of(&new.rows[0]));
         }
         let mut dice = Dice::new(picks.iter().map(|pick| u64::from(*pick)).sum());
-        let mut added = Vec::new();
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
         for (place, positions) in doomed {
             let place = place_of_known(&loaded, &data, &place);
-            let files = self.writer.positions(&place, &positions, layout, &mut dice);
-            added.extend(files.await);
+            if version == FormatVersion::V2 {
+                let files = self.writer.positions(&place, &positions, layout, &mut dice);
+                added.extend(files.await);
+                continue;
+            }
+            let (mut deleted, replaced) = self.deleted_already(&seen, &positions).await;
+            removed.extend(replaced);
+            for (path, position) in positions {
+                deleted.entry(path).or_default().insert(position);
+            }
+            added.extend(self.writer.vectors(&place, deleted).await);
         }
         let foreign = Foreign {
             added,
+            removed,
             data,
-            ..Foreign::default()
         };
         self.commit(&loaded, foreign).await;
         for id in gone {
             self.model.delete(id);
         }
+    }
+
+    /// What is deleted by position in the files that `doomed` names, which a new vector must say again; and the vectors
+    /// that it takes the place of.
+    async fn deleted_already(
+        &mut self,
+        seen: &Seen,
+        doomed: &[(String, u64)],
+    ) -> (Marked, Vec<RemovedFile>) {
+        let mut deleted = Marked::new();
+        for (path, _) in doomed {
+            if !deleted.contains_key(path) {
+                let positions = self.reader.positions_in(seen, path).await;
+                deleted.insert(path.clone(), positions.into_iter().collect());
+            }
+        }
+        let vectors = seen.deletes().into_iter().filter(|file| {
+            let named = file.file.referenced_data_file();
+            file.is_vector() && named.is_some_and(|path| deleted.contains_key(&path))
+        });
+        let replaced = vectors.map(|file| RemovedFile::of(&file.file)).collect();
+        (deleted, replaced)
     }
 
     async fn delete_equal(
@@ -518,7 +570,7 @@ impl World {
             Step::Upgrade => {
                 let format_version = match metadata.format_version() {
                     FormatVersion::V1 => FormatVersion::V2,
-                    FormatVersion::V2 if super::WITH_V3 => FormatVersion::V3,
+                    FormatVersion::V2 => FormatVersion::V3,
                     _ => return,
                 };
                 let update = TableUpdate::UpgradeFormatVersion { format_version };
@@ -536,7 +588,10 @@ impl World {
         self.count(match updates[0] {
             TableUpdate::AddSchema { .. } => "new schemas",
             TableUpdate::AddSpec { .. } => "new specs",
-            _ => "upgrades",
+            TableUpdate::UpgradeFormatVersion {
+                format_version: FormatVersion::V3,
+            } => "upgrades to version 3",
+            _ => "upgrades to version 2",
         });
         let change = TableChange {
             requirements: vec![TableRequirement::UuidMatch {

@@ -14,11 +14,12 @@ use iceberg::{
 };
 use icepress_model::SpecId;
 use icepress_storage::{PutMode, Storage, WriteOptions};
-use icepress_table::append::AddedFile;
+use icepress_table::{append::AddedFile, vectors::write_vectors};
 use parquet::{
     arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY},
     file::properties::WriterProperties,
 };
+use roaring::RoaringTreemap;
 
 use super::{
     arrow::to_batch,
@@ -36,6 +37,9 @@ pub(super) struct Writer {
     folder: String,
     files: u32,
 }
+
+/// Deleted positions by data file.
+pub(super) type Marked = BTreeMap<String, RoaringTreemap>;
 
 /// A partition: its spec, and its values as literals.
 #[derive(Debug, Clone)]
@@ -244,6 +248,23 @@ impl Writer {
             spec_id: SpecId(place.spec_id),
             file: builder.build().unwrap(),
         }
+    }
+
+    /// Writes vectors of data files of one partition, all in one file.
+    pub(super) async fn vectors(&mut self, place: &Place, deleted: Marked) -> Vec<AddedFile> {
+        let file = write_vectors(deleted).await.unwrap();
+        self.files += 1;
+        let path = format!("{}/data/vectors-{:04}.puffin", self.folder, self.files);
+        let (content, options) = (file.content.clone(), WriteOptions::default());
+        self.storage
+            .put(&path, content, PutMode::CreateOnly, &options)
+            .await
+            .unwrap();
+        let spec_id = SpecId(place.spec_id);
+        let partition = Struct::from_iter(place.literals.clone());
+        let entries = file.entries(&path, spec_id, &partition).unwrap();
+        let added = |file| AddedFile { spec_id, file };
+        entries.into_iter().map(added).collect()
     }
 
     /// Writes equality deletes: `rows` have the fields of `schema`, of which `ids` are the key.

@@ -3,10 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use iceberg::spec::{
-    DataContentType, Operation, PartitionSpecRef, SchemaRef, SnapshotSummaryCollector, Summary,
-    TableMetadata,
+    DataContentType, Literal, Operation, PartitionSpec, PartitionSpecRef, SchemaRef,
+    SnapshotSummaryCollector, Summary, TableMetadata, Type,
 };
-use icepress_model::SpecId;
 
 use super::AddedFile;
 
@@ -43,14 +42,12 @@ pub(super) fn summarize(
 ) -> Summary {
     let mut collector = SnapshotSummaryCollector::default();
     for added in files {
-        if let Some((schema, spec)) = spec_with_schema(metadata, added.spec_id) {
-            collector.add_file(&added.file, schema, spec);
-        }
+        let (schema, spec) = spec_with_schema(metadata, added);
+        collector.add_file(&added.file, schema, spec);
     }
     for removed in gone {
-        if let Some((schema, spec)) = spec_with_schema(metadata, removed.spec_id) {
-            collector.remove_file(&removed.file, schema, spec);
-        }
+        let (schema, spec) = spec_with_schema(metadata, removed);
+        collector.remove_file(&removed.file, schema, spec);
     }
     let mut properties = collector.build();
     let count_of = |properties: &HashMap<String, String>, name: &str| {
@@ -80,27 +77,33 @@ pub(super) fn summarize(
     }
 }
 
-/// A spec, and the newest schema that has all its columns: the collector can't do without, and a column that an older
-/// spec partitions by may be gone.
-fn spec_with_schema(
-    metadata: &TableMetadata,
-    spec_id: SpecId,
-) -> Option<(SchemaRef, PartitionSpecRef)> {
-    let spec = metadata.partition_spec_by_id(spec_id.get())?;
-    let has_columns = |schema: &&SchemaRef| {
-        let mut fields = spec.fields().iter();
-        fields.all(|field| schema.field_by_id(field.source_id).is_some())
+/// A file's spec, and the newest schema whose types its partition values have: a column that an older spec partitions
+/// by may be gone, or have a wider type now, and the collector can do with neither. Where there is none, the file is
+/// counted without its partition.
+fn spec_with_schema(metadata: &TableMetadata, added: &AddedFile) -> (SchemaRef, PartitionSpecRef) {
+    let fits = |spec: &PartitionSpecRef, schema: &SchemaRef| {
+        let kinds = spec.partition_type(schema).ok();
+        kinds.is_some_and(|kinds| {
+            let mut values = kinds.fields().iter().zip(added.file.partition().fields());
+            values.all(|(field, value)| match (field.field_type.as_ref(), value) {
+                (_, None) => true,
+                (Type::Primitive(kind), Some(Literal::Primitive(value))) => kind.compatible(value),
+                _ => false,
+            })
+        })
     };
-    let mut schemas: Vec<&SchemaRef> = metadata.schemas_iter().filter(has_columns).collect();
-    schemas.sort_by_key(|schema| {
-        (
-            schema.schema_id() == metadata.current_schema_id(),
-            schema.schema_id(),
-        )
-    });
-    schemas
-        .last()
-        .map(|schema| (Arc::clone(schema), Arc::clone(spec)))
+    let mut schemas: Vec<&SchemaRef> = metadata.schemas_iter().collect();
+    schemas.sort_by_key(|schema| std::cmp::Reverse(schema.schema_id()));
+    let found = metadata
+        .partition_spec_by_id(added.spec_id.get())
+        .and_then(|spec| {
+            let schema = schemas.into_iter().find(|schema| fits(spec, schema))?;
+            Some((Arc::clone(schema), Arc::clone(spec)))
+        });
+    found.unwrap_or_else(|| {
+        let unpartitioned = PartitionSpec::unpartition_spec();
+        (Arc::clone(metadata.current_schema()), unpartitioned.into())
+    })
 }
 
 fn operation(files: &[AddedFile], removes: bool) -> Operation {

@@ -2,6 +2,8 @@
 //! fails because a machine is slow.
 
 mod binpack;
+mod commit;
+mod delete_index;
 mod measure;
 mod plan;
 mod requests;
@@ -14,12 +16,16 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["binpack"] => binpack::run().map_err(Into::into),
         ["binpack", part, folder] => binpack::run_part(part, folder).map_err(Into::into),
+        ["commit"] => commit::run(),
+        ["delete_index"] => delete_index::run(),
         ["plan"] => plan::run(),
         ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
         ["requests", tables, idle] => requests::run_sized(tables, idle),
         ["plan", role, folder] => plan::run_role(role, folder),
         _ => {
-            eprintln!("bench: give the name of a bench: binpack, plan, requests");
+            eprintln!(
+                "bench: give the name of a bench: binpack, commit, delete_index, plan, requests"
+            );
             return ExitCode::from(2);
         }
     };

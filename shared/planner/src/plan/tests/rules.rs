@@ -316,3 +316,24 @@ fn whoever_wants_all_rows_gets_all_files() {
     let files: usize = groups.iter().map(|group| group.inputs.len()).sum();
     assert_eq!((files, left_alone.len()), (3499, 1));
 }
+
+#[test]
+fn what_a_cut_leaves_over_is_looked_at_again() {
+    let mut world = World::new();
+    world.options.min_input_files = 2;
+    world.options.max_group_files = 3;
+    for _ in 0..4 {
+        world.add(0, 10);
+    }
+    // Three files are a group, and the fourth alone is none: not before the group has become a file.
+    let plan = world.plan();
+    assert_eq!(plan.groups.len(), 1);
+    assert_eq!(plan.groups[0].inputs.len(), 3);
+    assert!(plan.follow_up);
+    world.run(&plan, 1.0, 0.0);
+    let plan = world.plan();
+    assert_eq!(plan.groups.len(), 1);
+    assert!(!plan.follow_up);
+    world.run(&plan, 1.0, 0.0);
+    assert!(world.plan().groups.is_empty());
+}
