@@ -138,7 +138,7 @@ final class LightScenarios {
     rightSize(maker.append(1, 2 * ROWS));
   }
 
-  /** Keys that were renamed, promoted, dropped and added again, and added after the data was written. */
+  /** Keys that were renamed, promoted, and added after the data was written. (Java 1.11 can't read a table with a key that was dropped.) */
   private static void evolved(WriteCommand.Context c) {
     Schema schema =
         new Schema(
@@ -147,12 +147,11 @@ final class LightScenarios {
             Types.NestedField.optional(3, "text", Types.StringType.get()));
     Maker maker = c.table(schema, PartitionSpec.unpartitioned()).append(3, ROWS).deleteByKey(15, "number", "id");
     maker.deleteByKey(15, "text", "id");
-    maker.table.updateSchema().updateColumn("number", Types.LongType.get()).renameColumn("text", "old_text").commit();
-    maker.deleteByKey(15, "number", "id").deleteByKey(15, "old_text", "id");
-    maker.table.updateSchema().deleteColumn("old_text").commit();
-    maker.table.updateSchema().addColumn("text", Types.StringType.get()).addColumn("late", Types.StringType.get()).commit();
-    // NULL in all files so far, by both keys.
-    maker.deleteByKey(15, "text", "id").deleteByKey(15, "late", "id");
+    maker.table.updateSchema().updateColumn("number", Types.LongType.get()).renameColumn("number", "count").renameColumn("text", "old_text").commit();
+    maker.deleteByKey(15, "count", "id").deleteByKey(15, "old_text", "id");
+    maker.table.updateSchema().addColumn("late", Types.StringType.get()).commit();
+    // NULL in all files so far.
+    maker.deleteByKey(15, "late", "id");
     rightSize(maker.append(1, ROWS));
   }
 }
