@@ -13,6 +13,11 @@ import cli  # noqa: E402
 import readers  # noqa: E402
 
 
+def pytest_addoption(parser):
+    parser.addoption("--upkeep-seconds", type=int, default=15, help="how long upkeep runs beside a steady writer")
+    parser.addoption("--trial-seconds", type=int, default=12, help="how long upkeep runs beside writers at random")
+
+
 def missing(what, how):
     """A tool that the tests cannot bring along: a failure in CI, a skip on a laptop."""
     if os.environ.get("CI"):

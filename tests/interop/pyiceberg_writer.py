@@ -1,6 +1,7 @@
 """A writer on PyIceberg that works while something else compacts: one JSON line for each commit that the catalog took.
 
-Arguments: catalog uri, warehouse, table, append|delete, commits, first id.
+Arguments: catalog uri, warehouse, table, append|delete|overwrite, commits, first id, seconds (0 for so many commits),
+pause in seconds.
 """
 
 import json
@@ -15,12 +16,15 @@ from pyiceberg.expressions import In
 from sqlalchemy.exc import OperationalError
 
 
-def main(uri, warehouse, name, kind, commits, first):
+def main(uri, warehouse, name, kind, commits, first, seconds, pause):
     catalog = SqlCatalog("default", uri=uri, warehouse=warehouse)
     table = catalog.load_table(name)
     chance = random.Random(first)
     next_id = first
-    for _ in range(commits):
+    end = time.monotonic() + seconds
+    done = 0
+    while time.monotonic() < end if seconds else done < commits:
+        done += 1
         added, deleted = [], []
         table = catalog.load_table(name)
         try:
@@ -32,13 +36,20 @@ def main(uri, warehouse, name, kind, commits, first):
             else:
                 live = table.scan(selected_fields=("id",)).to_arrow().column(0).to_pylist()
                 deleted = chance.sample(live, min(3, len(live)))
-                table.delete(In("id", deleted))
+                if kind == "delete":
+                    table.delete(In("id", deleted))
+                else:
+                    added = list(range(next_id, next_id + len(deleted)))
+                    next_id += len(deleted)
+                    rows = [{"id": i, "part": i % 3, "text": f"in another's place {i}"} for i in added]
+                    fresh = pyarrow.Table.from_pylist(rows, schema=table.schema().as_arrow())
+                    table.overwrite(fresh, overwrite_filter=In("id", deleted))
             print(json.dumps({"added": added, "deleted": deleted}), flush=True)
         except (CommitFailedException, ValidationException, OperationalError) as refusal:
             # Refused for certain: PyIceberg raises another error where it does not know. A lock that SQLite did not
             # give is a statement that did not run.
             print(json.dumps({"refused": repr(refusal)[:300]}), flush=True)
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
-main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))
+main(*sys.argv[1:5], int(sys.argv[5]), int(sys.argv[6]), float(sys.argv[7]), float(sys.argv[8]))

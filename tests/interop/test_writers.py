@@ -33,14 +33,16 @@ class Writers:
         self.warehouse = warehouse
         self.processes = []
 
-    def pyiceberg(self, kind, commits, first):
+    def pyiceberg(self, kind, commits, first, seconds=0, pause=0.05):
         script = pathlib.Path(__file__).with_name("pyiceberg_writer.py")
         words = [f"sqlite:///{self.warehouse.db}", f"file://{self.warehouse.data}", TABLE, kind, str(commits), str(first)]
+        words += [str(seconds), str(pause)]
         self._start([sys.executable, str(script), *words])
 
-    def java(self, kind, commits, first):
+    def java(self, kind, commits, first, seconds=0, pause=0.05):
         warehouse = ["--db", str(self.warehouse.db), "--warehouse", str(self.warehouse.data), "--catalog", "default"]
         words = ["--table", TABLE, "--kind", kind, "--commits", str(commits), "--from", str(first)]
+        words += ["--seconds", str(seconds), "--pause-ms", str(int(pause * 1000))]
         self._start(readers.java_command("writer", *words, *warehouse))
 
     def _start(self, command):

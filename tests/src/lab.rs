@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use iceberg::{
     TableCreation,
     spec::{
@@ -15,17 +16,19 @@ use iceberg::{
 };
 use icepress_catalog::{Catalog, LoadedTable, SqlCatalog, metadata::stage_new_table};
 use icepress_coordination::{SqliteFile, SqliteOptions};
-use icepress_model::{CatalogName, Namespace, SpecId, TableId, WorkerId, ambient::Ambient};
+use icepress_model::{
+    CatalogName, MetadataLocation, Namespace, SpecId, TableId, WorkerId, ambient::Ambient,
+};
 use icepress_service::{Catalogs, Context, Event, Observer, OpenCatalog, Settings};
 use icepress_storage::{LocalStorage, PutMode, Storage, WriteOptions};
 use icepress_table::{
     CommitContext, CommitPolicy,
-    append::{AddedFile, append_files},
-    open_snapshot,
+    append::{AddedFile, add_delete_files, append_files},
+    open_snapshot, open_snapshot_at,
 };
 use tempfile::TempDir;
 
-use crate::{FaultyCatalog, Row, ShiftedClock, read_table_rows, write_rows};
+use crate::{FaultyCatalog, FaultyStorage, Row, ShiftedClock, read_table_rows, write_rows};
 
 /// Settings with waits short enough for tests.
 pub fn settings_for_tests(worker: &str) -> Settings {
@@ -35,6 +38,37 @@ pub fn settings_for_tests(worker: &str) -> Settings {
             first_backoff: Duration::from_millis(2),
         },
         ..Settings::embedded(WorkerId::from(worker))
+    }
+}
+
+/// Where tables are at home: a catalog, and what people do in it that Icepress never does.
+#[async_trait]
+pub trait Home: std::fmt::Debug + Send + Sync {
+    /// The catalog as other writers use it.
+    fn catalog(&self) -> Arc<dyn Catalog>;
+
+    /// Makes a table of a metadata file.
+    async fn register(&self, table: &TableId, location: &MetadataLocation);
+
+    /// Takes a table out; its files stay.
+    async fn unregister(&self, table: &TableId);
+}
+
+#[derive(Debug)]
+struct SqlHome(Arc<SqlCatalog>);
+
+#[async_trait]
+impl Home for SqlHome {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        Arc::clone(&self.0) as Arc<dyn Catalog>
+    }
+
+    async fn register(&self, table: &TableId, location: &MetadataLocation) {
+        self.0.register(table, location).await.unwrap();
+    }
+
+    async fn unregister(&self, table: &TableId) {
+        self.0.unregister(table).await.unwrap();
     }
 }
 
@@ -49,9 +83,11 @@ pub struct Lab {
     pub clock: Arc<ShiftedClock>,
     /// The files.
     pub storage: Arc<dyn Storage>,
+    /// The same, to order faults at.
+    pub disk: Arc<FaultyStorage>,
     /// The catalog, with faults on demand.
     pub catalog: Arc<FaultyCatalog>,
-    sql: Arc<SqlCatalog>,
+    home: Arc<dyn Home>,
     state: SqliteFile,
     events: Arc<Events>,
 }
@@ -71,17 +107,29 @@ impl Lab {
     pub async fn new(seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (ambient, clock) = ShiftedClock::ambient(seed);
-        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::new());
+        let disk = FaultyStorage::around(Arc::new(LocalStorage::new()));
         let uri = format!("sqlite:///{}/catalog.db", folder.path().display());
         let sql = SqlCatalog::create(
             CatalogName::from("lab"),
             &uri,
-            Arc::clone(&storage),
+            Arc::clone(&disk) as Arc<dyn Storage>,
             ambient.clone(),
         )
         .await
         .unwrap();
-        let sql = Arc::new(sql);
+        let home = Arc::new(SqlHome(Arc::new(sql)));
+        let catalog = home.catalog();
+        Self::at(folder, (ambient, clock), disk, home, catalog).await
+    }
+
+    /// Around a catalog: `home` is how others reach it, `catalog` how Icepress does.
+    pub async fn at(
+        folder: TempDir,
+        (ambient, clock): (Ambient, Arc<ShiftedClock>),
+        disk: Arc<FaultyStorage>,
+        home: Arc<dyn Home>,
+        catalog: Arc<dyn Catalog>,
+    ) -> Self {
         let state = SqliteFile::open(
             &folder.path().join("state.db"),
             SqliteOptions::default(),
@@ -90,15 +138,24 @@ impl Lab {
         .await
         .unwrap();
         Self {
-            catalog: FaultyCatalog::around(Arc::clone(&sql) as Arc<dyn Catalog>),
+            catalog: FaultyCatalog::around(catalog),
             folder,
             ambient,
             clock,
-            storage,
-            sql,
+            storage: Arc::clone(&disk) as Arc<dyn Storage>,
+            disk,
+            home,
             state,
             events: Arc::default(),
         }
+    }
+
+    /// A laboratory with one table of one partition, of eight small files: one group for a plan.
+    pub async fn of_small_files(seed: u64) -> (Self, TableId) {
+        let lab = Self::new(seed).await;
+        let table = lab.create_table("events", &[]).await;
+        lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+        (lab, table)
     }
 
     /// One more worker on the same state.
@@ -179,7 +236,7 @@ impl Lab {
         let staged = stage_new_table(&*self.storage, &self.ambient, &table, creation)
             .await
             .unwrap();
-        self.sql.register(&table, &staged.location).await.unwrap();
+        self.home.register(&table, &staged.location).await;
         table
     }
 
@@ -244,7 +301,7 @@ impl Lab {
 
     fn writer(&self) -> CommitContext {
         CommitContext {
-            catalog: Arc::clone(&self.sql) as Arc<dyn Catalog>,
+            catalog: self.home.catalog(),
             storage: Arc::clone(&self.storage),
             ambient: self.ambient.clone(),
             policy: CommitPolicy::default(),
@@ -253,12 +310,71 @@ impl Lab {
 
     /// The table as the catalog has it.
     pub async fn load(&self, table: &TableId) -> LoadedTable {
-        self.sql.load(table).await.unwrap()
+        self.home.catalog().load(table).await.unwrap()
     }
 
     /// Drops the table from the catalog; its files stay.
     pub async fn drop_table(&self, table: &TableId) {
-        self.sql.unregister(table).await.unwrap();
+        self.home.unregister(table).await;
+    }
+
+    /// Deletes rows of one region by their ids, as a foreign writer does: an equality delete file in one snapshot.
+    pub async fn delete_ids(&self, table: &TableId, region: &str, ids: &[i64]) -> LoadedTable {
+        let loaded = self.load(table).await;
+        let rows: Vec<Row> = ids.iter().map(|id| Row::numbered(*id, region)).collect();
+        let content = write_rows(&rows);
+        let path = format!(
+            "{}/data/{}-deletes.parquet",
+            loaded.metadata.location(),
+            self.ambient.uuid()
+        );
+        let size = content.len() as u64;
+        self.storage
+            .put(
+                &path,
+                content,
+                PutMode::CreateOnly,
+                &WriteOptions::default(),
+            )
+            .await
+            .unwrap();
+        let file = DataFileBuilder::default()
+            .content(DataContentType::EqualityDeletes)
+            .equality_ids(Some(vec![1]))
+            .file_path(path)
+            .file_format(DataFileFormat::Parquet)
+            .partition(Struct::from_iter([Some(Literal::string(region))]))
+            .record_count(ids.len() as u64)
+            .file_size_in_bytes(size)
+            .partition_spec_id(0)
+            .build()
+            .unwrap();
+        let added = AddedFile {
+            spec_id: SpecId(0),
+            file,
+        };
+        add_delete_files(&self.writer(), &loaded, &[added])
+            .await
+            .unwrap()
+    }
+
+    /// Every file that any snapshot of the table needs is there; and what was deleted is needed by none.
+    pub async fn assert_whole(&self, table: &TableId, when: &str) {
+        let loaded = self.load(table).await;
+        let deleted = self.disk.deleted();
+        for snapshot in loaded.metadata.snapshots() {
+            let list = snapshot.manifest_list().to_owned();
+            let scan = open_snapshot_at(&*self.storage, table, &loaded.metadata, snapshot)
+                .await
+                .unwrap();
+            let mut needed = vec![list];
+            needed.extend(scan.data_files().iter().map(|file| scan.path_of(file)));
+            for path in needed {
+                let info = self.storage.info(&path).await;
+                assert!(info.is_ok(), "{when}: {path} is lost: {info:?}");
+                assert!(!deleted.contains(&path), "{when}: {path} was deleted");
+            }
+        }
     }
 
     /// The rows of a table without delete files, by arrow-rs, in order; and its data files.

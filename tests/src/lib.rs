@@ -6,15 +6,21 @@
 
 mod clock;
 mod faults;
+mod faulty_storage;
+mod glue;
 pub mod history;
 mod lab;
 mod mute_queue;
 mod overlay;
 mod rows;
+mod work;
 
 pub use clock::ShiftedClock;
 pub use faults::{CatalogFault, FaultyCatalog};
-pub use lab::{Events, Lab, settings_for_tests};
+pub use faulty_storage::{FaultyStorage, StorageFault};
+pub use glue::EmulatedGlue;
+pub use lab::{Events, Home, Lab, settings_for_tests};
 pub use mute_queue::MuteQueue;
 pub use overlay::Overlay;
 pub use rows::{Row, read_table_rows, write_rows};
+pub use work::{ended, peek, planned};

@@ -3,58 +3,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use icepress_coordination::{ClaimOutcome, ReportOutcome, TaskMessage, TaskState};
-use icepress_model::{Attempt, BucketId, ProcessOutcome, TableId, TaskId};
+use icepress_coordination::{ClaimOutcome, ReportOutcome, TaskState};
+use icepress_model::{Attempt, ProcessOutcome, TableId, TaskId};
 use icepress_service::{
     Context, Deadline, Event, Handled, Settings,
     embedded::{Stop, TableOutcome, run_once},
     handle, tick,
 };
-use icepress_tests::{CatalogFault, Lab, MuteQueue, settings_for_tests};
+use icepress_tests::{CatalogFault, Lab, MuteQueue, ended, peek, planned, settings_for_tests};
 
 async fn run(lab: &Lab, worker: &str) -> icepress_service::embedded::RunReport {
     run_once(&lab.worker(settings_for_tests(worker)), 2, &Stop::default())
         .await
         .unwrap()
-}
-
-/// Ticks once, and returns the messages that lie in the queues, without taking them away.
-async fn planned(context: &Context) -> Vec<TaskMessage> {
-    tick(context, Deadline::NONE).await.unwrap();
-    let mut messages = Vec::new();
-    for bucket in context.settings.buckets.all() {
-        messages.extend(peek(context, bucket).await);
-    }
-    messages
-}
-
-async fn peek(context: &Context, bucket: BucketId) -> Vec<TaskMessage> {
-    let received = context
-        .queue
-        .receive(bucket, 100, Duration::ZERO, Duration::from_secs(60))
-        .await
-        .unwrap();
-    for message in &received {
-        context
-            .queue
-            .change_visibility(message, Duration::ZERO)
-            .await
-            .unwrap();
-    }
-    received
-        .into_iter()
-        .map(|received| received.message)
-        .collect()
-}
-
-fn ended(events: &[Event]) -> Vec<ProcessOutcome> {
-    events
-        .iter()
-        .filter_map(|event| match event {
-            Event::ProcessEnded { outcome, .. } => Some(outcome.clone()),
-            _ => None,
-        })
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,9 +213,7 @@ async fn b05_a_dropped_table_is_forgotten_after_two_whole_listings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_comes_twice_is_worked_on_once() {
-    let lab = Lab::new(6).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(6).await;
     let worker = lab.worker(settings_for_tests("w"));
     let messages = planned(&worker).await;
     assert_eq!(messages.len(), 1);
@@ -275,9 +234,7 @@ async fn a_message_that_comes_twice_is_worked_on_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_work_in_other_hands_comes_back_later() {
-    let lab = Lab::new(7).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(7).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     claim(&lab, &message.task).await;
@@ -311,9 +268,7 @@ async fn claim(lab: &Lab, task: &TaskId) -> Attempt {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b10_the_late_report_of_a_dead_workers_attempt_is_refused() {
-    let lab = Lab::new(8).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(8).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     let dead_attempt = claim(&lab, &message.task).await;
@@ -337,9 +292,7 @@ async fn b10_the_late_report_of_a_dead_workers_attempt_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b09_what_dead_optimizers_finished_is_committed_by_the_next_sweep() {
-    let lab = Lab::new(9).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(9).await;
     let (before, _) = lab.rows(&table).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
@@ -368,9 +321,7 @@ async fn b09_what_dead_optimizers_finished_is_committed_by_the_next_sweep() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_never_sent_is_sent_by_a_later_sweep() {
-    let lab = Lab::new(10).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(10).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     let bucket = worker.bucket_of(&table);
@@ -389,9 +340,7 @@ async fn a_message_that_was_never_sent_is_sent_by_a_later_sweep() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c25_a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
-    let lab = Lab::new(11).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(11).await;
     let (before, _) = lab.rows(&table).await;
     lab.catalog.order(CatalogFault::LostAfter);
 
@@ -404,9 +353,7 @@ async fn c25_a_commit_whose_answer_was_lost_is_found_and_not_repeated() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c25_a_commit_that_was_lost_before_it_acted_is_tried_again() {
-    let lab = Lab::new(12).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(12).await;
     let (before, _) = lab.rows(&table).await;
     lab.catalog.order(CatalogFault::LostBefore);
     let worker = lab.worker(settings_for_tests("w"));
@@ -423,9 +370,7 @@ async fn c25_a_commit_that_was_lost_before_it_acted_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c28_c42_the_loser_of_two_runs_leaves_nothing_behind() {
-    let lab = Lab::new(13).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(13).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     // Another Icepress, with a state of its own, compacts the table in between.
@@ -446,9 +391,7 @@ async fn c28_c42_the_loser_of_two_runs_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c40_a_task_that_kills_every_worker_ends_as_a_failure() {
-    let lab = Lab::new(21).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(21).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     for _ in 0..worker.settings.claims_of_task {
@@ -501,9 +444,7 @@ async fn c11_a_table_that_is_dropped_meanwhile_costs_only_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_group_is_begun_that_cannot_end() {
-    let lab = Lab::new(15).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(15).await;
     let worker = lab.worker(Settings {
         invocation_limit: Some(Duration::from_secs(900)),
         ..settings_for_tests("w")
@@ -527,9 +468,7 @@ async fn no_group_is_begun_that_cannot_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_fits_no_invocation_fails_with_that_reason() {
-    let lab = Lab::new(16).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(16).await;
     let worker = lab.worker(Settings {
         invocation_limit: Some(Duration::from_secs(3)),
         ..settings_for_tests("w")
@@ -572,9 +511,7 @@ async fn a_broken_file_fails_its_group_and_the_rest_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_fails_is_tried_again_after_growing_waits() {
-    let lab = Lab::new(18).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(18).await;
     for file in lab.rows(&table).await.1 {
         std::fs::remove_file(file).unwrap();
     }
@@ -595,9 +532,7 @@ async fn a_table_that_fails_is_tried_again_after_growing_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_plans_and_results_go_to_storage() {
-    let lab = Lab::new(19).await;
-    let table = lab.create_table("events", &[]).await;
-    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let (lab, table) = Lab::of_small_files(19).await;
     let (before, _) = lab.rows(&table).await;
     let payloads = lab.folder.path().join("payloads");
     let worker = lab.worker(Settings {

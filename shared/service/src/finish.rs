@@ -7,10 +7,10 @@ use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
 use icepress_model::{
     GroupResult, GroupTask, MetadataLocation, ProcessId, ProcessOutcome, TimestampMs,
 };
-use icepress_storage::Storage;
+use icepress_storage::{Storage, StorageErrorKind};
 use icepress_table::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
-    commit_groups,
+    TableError, commit_groups,
 };
 
 use crate::{Context, Deadline, Event, header::ProcessHeader, payload};
@@ -172,9 +172,20 @@ async fn settle_failure(
             };
             end(context, claim, ending).await
         }
+        // A lost race costs the commit, not the rewrite: its files are as good at the next try.
         CommitFailure::OutcomeUnknown { .. }
+        | CommitFailure::RaceLost { .. }
         | CommitFailure::Catalog(CatalogError::Unavailable { .. })
         | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
+            postpone(context, claim, header, &message).await
+        }
+        // Nothing was swapped, and the rewritten files are worth another try.
+        CommitFailure::Table(TableError::Storage { ref source, .. })
+            if matches!(
+                source.kind,
+                StorageErrorKind::Other | StorageErrorKind::Throttled
+            ) =>
+        {
             postpone(context, claim, header, &message).await
         }
         CommitFailure::NothingLeft { dropped, .. } => {
@@ -187,19 +198,6 @@ async fn settle_failure(
                 Ending::failed(failures, header.failures, lost)
             };
             end(context, claim, ending).await
-        }
-        CommitFailure::RaceLost { .. } => {
-            failures.push(message);
-            let lost = Lost {
-                files: sizes.values().copied().max().unwrap_or(0),
-                ..Lost::default()
-            };
-            end(
-                context,
-                claim,
-                Ending::failed(failures, header.failures, lost),
-            )
-            .await
         }
         CommitFailure::Catalog(_) | CommitFailure::Table(_) => {
             failures.push(message);

@@ -84,6 +84,14 @@ impl Proxy {
             });
     }
 
+    /// From now on every request goes through.
+    pub fn clear(&self) {
+        self.plans
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     /// How many requests whose head contains `text` came so far.
     pub fn seen(&self, text: &str) -> usize {
         self.bodies(text).len()

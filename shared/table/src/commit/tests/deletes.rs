@@ -416,3 +416,55 @@ async fn c16_deletes_that_came_and_went_again_abort_nothing() {
     assert_eq!(world.data_paths().await, ["b", "c", "o"]);
     assert_eq!(world.delete_paths().await, ["v2"]);
 }
+
+/// Taking a number from before for a sign of new deletes would let every merge of delete files abort a rewrite: Java
+/// looks at the number alone, and we must not be stricter.
+#[tokio::test]
+async fn c16_a_merge_of_delete_files_that_says_nothing_new_aborts_nothing() {
+    for is_replace in [true, false] {
+        let world = two_files().await;
+        let first = world.position_deletes("first", "eu", &[("a", 0), ("b", 1)]);
+        world.delete(&[{ first }.build().unwrap()]).await;
+        let base = world.base();
+        let group = world.group(0, &["a"], &[data("o", "eu", 9)]).await;
+        let merged = world.position_deletes("merged", "eu", &[("a", 0), ("b", 1)]);
+        world
+            .rival(Foreign {
+                deletes: vec![{ merged }.build().unwrap()],
+                removed: vec!["first".to_owned()],
+                sequence_number: Some(base.starting_sequence_number.get()),
+                is_replace,
+                ..Foreign::default()
+            })
+            .await;
+        let result = world.run(&base, vec![group]).await;
+        assert_eq!(result.is_ok(), is_replace, "{result:?}");
+        if is_replace {
+            // It still hides a row of b.
+            assert_eq!(world.delete_paths().await, ["merged"]);
+        }
+    }
+}
+
+/// A rewrite of part of a table that takes along every delete file it applied brings rows of the rest back.
+#[tokio::test]
+async fn c19_a_filtered_rewrite_keeps_delete_files_that_others_share() {
+    let world = two_files().await;
+    let shared = world.position_deletes("positions", "eu", &[("a", 0), ("b", 1)]);
+    world
+        .delete(&[
+            { shared }.build().unwrap(),
+            equality_deletes("keys", "eu", 1),
+        ])
+        .await;
+    let base = world.base();
+    let first = world.group(0, &["a"], &[data("o", "eu", 8)]).await;
+    world.run(&base, vec![first]).await.unwrap();
+    assert_eq!(world.delete_paths().await, ["keys", "positions"]);
+    // Once the other file is rewritten too, nothing needs them.
+    let mut world = world;
+    world.process = icepress_model::ProcessId::from("p2");
+    let second = world.group(0, &["b"], &[data("q", "eu", 18)]).await;
+    world.run(&world.base(), vec![second]).await.unwrap();
+    assert!(world.delete_paths().await.is_empty());
+}

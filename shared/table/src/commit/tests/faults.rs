@@ -266,6 +266,32 @@ async fn c42_two_commits_of_one_process_are_one() {
     assert!(world.storage.locations().is_superset(&there));
 }
 
+/// What a commit did is not what the table has more or less than before: others write too.
+#[tokio::test]
+async fn c27_counts_are_of_what_the_commit_did() {
+    let world = two_files().await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    let bad = world.group(1, &["b"], &[data("a", "us", 20)]).await;
+    world.rivals((0..3).map(newcomer).collect()).await;
+    let outcome = world.run(&base, vec![group, bad]).await.unwrap();
+    assert_eq!(
+        (outcome.committed.as_slice(), outcome.dropped.len()),
+        (&[0][..], 1)
+    );
+    let loaded = world.loaded();
+    for (key, value) in [
+        ("added-data-files", 1),
+        ("added-records", 10),
+        ("deleted-data-files", 1),
+        ("deleted-records", 10),
+        ("total-data-files", 5),
+        ("total-records", 33),
+    ] {
+        assert_eq!(super::number(&loaded, key), value, "{key}");
+    }
+}
+
 #[tokio::test]
 async fn a_dropped_table_is_reported_as_such() {
     let world = two_files().await;

@@ -68,6 +68,8 @@ pub(crate) struct Foreign {
     pub(crate) removed: Vec<String>,
     /// The data sequence number of what is added, where it is set by hand.
     pub(crate) sequence_number: Option<i64>,
+    /// Whether the snapshot says that it changes no row.
+    pub(crate) is_replace: bool,
 }
 
 pub(crate) fn schema() -> Schema {
@@ -312,7 +314,11 @@ impl World {
             .with_timestamp_ms(metadata.last_updated_ms() + 1)
             .with_manifest_list(list)
             .with_summary(Summary {
-                operation: Operation::Overwrite,
+                operation: if foreign.is_replace {
+                    Operation::Replace
+                } else {
+                    Operation::Overwrite
+                },
                 additional_properties: HashMap::new(),
             })
             .with_schema_id(metadata.current_schema_id());

@@ -27,6 +27,7 @@ public final class Main {
       case "rest" -> RestCommand.run(options);
       case "lock" -> LockCommand.run(options);
       case "appender" -> AppenderCommand.run(options);
+      case "wap" -> WapCommand.run(options);
       default -> usage();
     }
     // Iceberg's worker pools and file system threads must not keep the process alive.
@@ -41,7 +42,8 @@ public final class Main {
           rows   --out DIR [--table NS.NAME] [--lineage yes]           one JSON line a row, DIR/NS.NAME.jsonl
           check  [--table NS.NAME] [--schema current|any]              one JSON line a table: what is wrong with it
           damage --table NS.NAME --kind KIND                           append a file whose manifest entry lies
-          writer --table NS.NAME --kind append|position|equality|vector --commits N --from ID   a concurrent writer
+          writer --table NS.NAME --kind append|position|equality|vector|overwrite|stream --commits N|--seconds N --from ID [--pause-ms N]
+          wap    --table NS.NAME --do stage|publish                    write, audit, publish: JSON, ids by ref
           rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there
           lock   --lock-table T --endpoint URL   Java's lock manager, told what to do on standard input
           appender --kind glue|hadoop|dynamodb|jdbc --table NS.NAME --commits N --from ID   makes a table, appends""");

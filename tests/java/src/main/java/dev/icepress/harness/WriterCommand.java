@@ -2,10 +2,15 @@ package dev.icepress.harness;
 
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.apache.iceberg.DataFile;
+import org.apache.iceberg.FileFormat;
+import org.apache.iceberg.OverwriteFiles;
+import org.apache.iceberg.PartitionSpec;
 import org.apache.iceberg.RowDelta;
 import org.apache.iceberg.Schema;
 import org.apache.iceberg.Table;
@@ -15,29 +20,35 @@ import org.apache.iceberg.data.parquet.GenericParquetReaders;
 import org.apache.iceberg.deletes.PositionDelete;
 import org.apache.iceberg.exceptions.CommitFailedException;
 import org.apache.iceberg.exceptions.ValidationException;
+import org.apache.iceberg.expressions.Expressions;
 import org.apache.iceberg.io.CloseableIterable;
 import org.apache.iceberg.jdbc.JdbcCatalog;
 import org.apache.iceberg.parquet.Parquet;
 
 /**
- * {@code writer}: a writer that works while something else compacts. It says what it did after each commit that the
- * catalog took, one JSON line with the ids added and deleted; what it was refused it does not count.
+ * {@code writer}: a writer that works while something else compacts, for so many commits or so many seconds. It says what
+ * it did after each commit that the catalog took, one JSON line with the ids added and deleted; what it was refused it
+ * does not count. {@code stream} does in turn what a streaming job leaves: appends, position and equality deletes.
  */
 final class WriterCommand {
+  private static final List<String> STREAM = List.of("append", "position", "append", "equality");
+
   private WriterCommand() {}
 
   static void run(Main.Options options) throws Exception {
     long next = options.number("from", 0);
     long commits = options.number("commits", 10);
+    long seconds = options.number("seconds", 0);
+    long end = System.nanoTime() + seconds * 1_000_000_000L;
     String kind = options.get("kind");
     try (JdbcCatalog catalog = Catalogs.open(options)) {
       Table table = catalog.loadTable(Catalogs.identifier(options.get("table")));
       Maker maker = new Maker(table, next + kind.hashCode());
-      for (long commit = 0; commit < commits; commit++) {
+      for (long commit = 0; seconds > 0 ? System.nanoTime() < end : commit < commits; commit++) {
         List<Long> added = new ArrayList<>();
         List<Long> deleted = new ArrayList<>();
         try {
-          switch (kind) {
+          switch (kind.equals("stream") ? STREAM.get((int) (commit % STREAM.size())) : kind) {
             case "append" -> {
               maker.rows.startAt(next);
               next += 10;
@@ -47,6 +58,11 @@ final class WriterCommand {
             case "equality" -> deleted.addAll(equality(maker));
             // Which rows it hits is for the tables' own lineage to show.
             case "vector" -> maker.deleteByVector(0.1);
+            case "overwrite" -> {
+              maker.rows.startAt(next);
+              next += 3;
+              overwrite(maker, added, deleted);
+            }
             default -> throw new IllegalArgumentException("no such kind: " + kind);
           }
           Map<String, Object> said = new LinkedHashMap<>();
@@ -105,6 +121,55 @@ final class WriterCommand {
         .validateDeletedFiles()
         .commit();
     return deleted;
+  }
+
+  /**
+   * Replaces one live file as an engine's UPDATE does that copies on write: three of its rows go, three new ones come,
+   * the others move. Validated: a delete that hit the file meanwhile refuses it.
+   */
+  private static void overwrite(Maker maker, List<Long> added, List<Long> deleted) throws IOException {
+    Table table = maker.table;
+    List<DataFile> files = maker.liveFiles();
+    long base = table.currentSnapshot().snapshotId();
+    Set<Object> live = new HashSet<>();
+    try (CloseableIterable<Record> records = IcebergGenerics.read(table).useSnapshot(base).select("id").build()) {
+      records.forEach(record -> live.add(record.getField("id")));
+    }
+    DataFile victim = files.get(maker.random().nextInt(files.size()));
+    PartitionSpec spec = table.specs().get(victim.specId());
+    Schema schema = table.schema();
+    List<Record> kept = new ArrayList<>();
+    try (CloseableIterable<Record> records =
+        Parquet.read(table.io().newInputFile(victim.location()))
+            .project(schema)
+            .createReaderFunc(type -> GenericParquetReaders.buildReader(schema, type))
+            .build()) {
+      for (Record record : records) {
+        Long id = (Long) record.getField("id");
+        if (!live.contains(id)) {
+          continue;
+        }
+        if (deleted.size() < 3) {
+          deleted.add(id);
+        } else {
+          kept.add(record.copy());
+        }
+      }
+    }
+    List<Record> fresh = maker.rows.rows(schema, deleted.size());
+    OverwriteFiles overwrite = table.newOverwrite().deleteFile(victim);
+    if (!kept.isEmpty()) {
+      overwrite.addFile(maker.writeFile(kept, schema, spec, victim.partition(), FileFormat.PARQUET));
+    }
+    if (!fresh.isEmpty()) {
+      maker.write(fresh, schema, table.spec(), FileFormat.PARQUET).forEach(overwrite::addFile);
+    }
+    overwrite
+        .validateFromSnapshot(base)
+        .conflictDetectionFilter(Expressions.alwaysTrue())
+        .validateNoConflictingDeletes()
+        .commit();
+    fresh.forEach(row -> added.add((Long) row.getField("id")));
   }
 
   private static List<Long> equality(Maker maker) throws IOException {
