@@ -200,9 +200,11 @@ impl Storage for FaultyStorage {
     }
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
-        let mut orders = self.orders.lock().unwrap();
-        orders.deleted.extend_from_slice(locations);
-        drop(orders);
+        self.orders
+            .lock()
+            .unwrap()
+            .deleted
+            .extend_from_slice(locations);
         self.inner.delete(locations).await
     }
 }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use icepress_coordination::{ClaimOutcome, ReportOutcome, TaskState};
 use icepress_model::{Attempt, ProcessOutcome, TableId, TaskId};
 use icepress_service::{
-    Context, Deadline, Event, Handled, Settings,
+    Deadline, Event, Handled, Settings,
     embedded::{Stop, TableOutcome, run_once},
     handle, tick,
 };
@@ -234,7 +234,7 @@ async fn a_message_that_comes_twice_is_worked_on_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_for_work_in_other_hands_comes_back_later() {
-    let (lab, table) = Lab::of_small_files(7).await;
+    let (lab, _) = Lab::of_small_files(7).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     claim(&lab, &message.task).await;
@@ -268,7 +268,7 @@ async fn claim(lab: &Lab, task: &TaskId) -> Attempt {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b10_the_late_report_of_a_dead_workers_attempt_is_refused() {
-    let (lab, table) = Lab::of_small_files(8).await;
+    let (lab, _) = Lab::of_small_files(8).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     let dead_attempt = claim(&lab, &message.task).await;
@@ -391,7 +391,7 @@ async fn c28_c42_the_loser_of_two_runs_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c40_a_task_that_kills_every_worker_ends_as_a_failure() {
-    let (lab, table) = Lab::of_small_files(21).await;
+    let (lab, _) = Lab::of_small_files(21).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
     for _ in 0..worker.settings.claims_of_task {
@@ -444,7 +444,7 @@ async fn c11_a_table_that_is_dropped_meanwhile_costs_only_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_group_is_begun_that_cannot_end() {
-    let (lab, table) = Lab::of_small_files(15).await;
+    let (lab, _) = Lab::of_small_files(15).await;
     let worker = lab.worker(Settings {
         invocation_limit: Some(Duration::from_secs(900)),
         ..settings_for_tests("w")
@@ -468,7 +468,7 @@ async fn no_group_is_begun_that_cannot_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_fits_no_invocation_fails_with_that_reason() {
-    let (lab, table) = Lab::of_small_files(16).await;
+    let (lab, _) = Lab::of_small_files(16).await;
     let worker = lab.worker(Settings {
         invocation_limit: Some(Duration::from_secs(3)),
         ..settings_for_tests("w")
