@@ -1,6 +1,6 @@
 //! Are the rows the same? Two snapshots of a table compared by count and an order-free hash.
 
-use iceberg::spec::{Operation, SnapshotRef, TableMetadata};
+use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::LoadedTable;
 use icepress_model::{Rows, SchemaId, SnapshotId, TableId};
 use icepress_rewrite::{RewriteContext, RowsHash, hash_rows};
@@ -130,9 +130,7 @@ fn last_rewrite(metadata: &TableMetadata) -> Option<SnapshotRef> {
     let mut next = metadata.current_snapshot().cloned();
     while let Some(snapshot) = next {
         let summary = snapshot.summary();
-        if summary.operation == Operation::Replace
-            && summary.additional_properties.contains_key(PROCESS_ID)
-        {
+        if summary.additional_properties.contains_key(PROCESS_ID) {
             return Some(snapshot);
         }
         next = snapshot

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     TableError,
     manifests::{
-        AvroError, Compression, Content, ManifestFile, ManifestHeader, ManifestPart,
+        AvroError, Compression, Content, FileContent, ManifestFile, ManifestHeader, ManifestPart,
         ManifestSettings, NewEntry, Version, assign_first_row_ids, write_manifest_list,
         write_manifests,
     },
@@ -135,7 +135,7 @@ impl Ingredients<'_> {
         let told = parent.map(|parent| &parent.summary().additional_properties);
         let totals = self.live.totals();
         let summary = Summary {
-            operation: Operation::Replace,
+            operation: self.operation(),
             additional_properties: changes.properties(totals, told, self.process, &committed),
         };
         let builder = Snapshot::builder()
@@ -156,6 +156,27 @@ impl Ingredients<'_> {
             removed_delete_files: changes.removed_delete_files(),
             written: std::mem::take(written),
         })
+    }
+
+    /// `replace`, which changes no row; but `overwrite` where equality deletes became position deletes or vectors.
+    ///
+    /// Another compactor that began before such an equality delete came writes its files at the number it began with, and
+    /// counts on the equality delete to apply to them. Once it is gone the compactor must fail, and Java's validation asks
+    /// only snapshots of operation `overwrite` and `delete` for deletes that it did not see (`MergingSnapshotProducer`,
+    /// `VALIDATE_ADDED_DELETE_FILES_OPERATIONS`). Tables with equality deletes have such snapshots all the time.
+    fn operation(&self) -> Operation {
+        let converts = |accepted: &Accepted| {
+            accepted.light.as_ref().is_some_and(|conversion| {
+                conversion.told.iter().flatten().any(|delete| {
+                    self.live.entry(*delete).file.content == FileContent::EqualityDeletes
+                })
+            })
+        };
+        if self.accepted.iter().any(converts) {
+            Operation::Overwrite
+        } else {
+            Operation::Replace
+        }
     }
 
     /// Gives first row ids to data manifests without (format version 3). Returns the snapshot's range: the table's next

@@ -176,6 +176,10 @@ async fn c46_a_converted_equality_delete_goes_when_every_older_file_was_told() {
     let (data, deletes) = world.live().await;
     assert_eq!(data.len(), 4);
     assert_eq!(deletes.len(), 1);
+    // A compactor that began before the equality delete came must see that something was deleted since.
+    let loaded = world.loaded();
+    let snapshot = loaded.metadata.current_snapshot().unwrap();
+    assert_eq!(snapshot.summary().operation, Operation::Overwrite);
     assert_eq!(
         (deletes[0].path.as_str(), deletes[0].sequence_number),
         ("n", 2)

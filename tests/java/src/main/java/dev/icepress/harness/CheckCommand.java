@@ -54,7 +54,7 @@ final class CheckCommand {
       if (snapshot.sequenceNumber() > metadata.lastSequenceNumber()) {
         findings.problem("snapshot %d is of sequence %d, the table's last is %d", snapshot.snapshotId(), snapshot.sequenceNumber(), metadata.lastSequenceNumber());
       }
-      if ("replace".equals(snapshot.operation())) {
+      if ("replace".equals(snapshot.operation()) || snapshot.summary().containsKey("icepress.process-id")) {
         replaces.add(snapshot.snapshotId());
         snapshots.run(snapshot);
         snapshots.replace(snapshot);
