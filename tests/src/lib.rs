@@ -5,6 +5,7 @@
 )]
 
 mod clock;
+mod dying_store;
 mod faults;
 mod faulty_storage;
 mod glue;
@@ -16,6 +17,7 @@ mod rows;
 mod work;
 
 pub use clock::ShiftedClock;
+pub use dying_store::DyingStore;
 pub use faults::{CatalogFault, FaultyCatalog};
 pub use faulty_storage::{FaultyStorage, StorageFault};
 pub use glue::EmulatedGlue;

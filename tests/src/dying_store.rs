@@ -1,0 +1,271 @@
+//! A state store that goes away for good at a chosen write, as the store of a worker that is killed does.
+
+use std::{
+    fmt::Debug,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use icepress_coordination::{
+    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
+    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
+    StartOutcome, StateStore, TableRow, TaskRow,
+};
+use icepress_model::{
+    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
+    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+};
+
+type Result<T> = std::result::Result<T, CoordinationError>;
+
+/// Passes everything on until its last write; from then on nothing.
+#[derive(Debug)]
+pub struct DyingStore {
+    inner: Arc<dyn StateStore>,
+    /// Writes that are still passed on.
+    left: AtomicI64,
+    /// Whether the write at which it dies takes effect.
+    last_acts: bool,
+}
+
+impl DyingStore {
+    /// Around `inner`, dead after `writes` writes: the next one is lost before it acts, or after.
+    pub fn around(inner: Arc<dyn StateStore>, writes: u32, last_acts: bool) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            left: AtomicI64::new(i64::from(writes)),
+            last_acts,
+        })
+    }
+
+    /// Whether it has died.
+    pub fn is_dead(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
+    }
+
+    async fn write<T>(&self, act: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        match self.left.fetch_sub(1, Ordering::SeqCst) {
+            left if left > 0 => act.await,
+            0 if self.last_acts => {
+                act.await?;
+                Err(dead())
+            }
+            _ => Err(dead()),
+        }
+    }
+
+    async fn read<T>(&self, act: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        if self.is_dead() {
+            return Err(dead());
+        }
+        act.await
+    }
+}
+
+fn dead() -> CoordinationError {
+    CoordinationError::Unavailable {
+        store: "the store".to_owned(),
+        message: "its worker was killed".to_owned(),
+        source: None,
+    }
+}
+
+#[async_trait]
+impl StateStore for DyingStore {
+    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
+        self.read(self.inner.buckets(count)).await
+    }
+
+    async fn take_lease(
+        &self,
+        bucket: BucketId,
+        owner: &WorkerId,
+        now: TimestampMs,
+        ttl: Duration,
+        guard: Duration,
+    ) -> Result<Option<Lease>> {
+        self.write(self.inner.take_lease(bucket, owner, now, ttl, guard))
+            .await
+    }
+
+    async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease> {
+        self.write(self.inner.renew_lease(lease, now, ttl)).await
+    }
+
+    async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
+        self.write(self.inner.release_lease(lease, swept_at)).await
+    }
+
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
+        self.read(self.inner.digest(database)).await
+    }
+
+    async fn put_digest(
+        &self,
+        lease: &Lease,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()> {
+        self.write(self.inner.put_digest(lease, database, digest))
+            .await
+    }
+
+    async fn mark_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        location: &MetadataLocation,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome> {
+        self.write(self.inner.mark_due(bucket, table, location, due_at))
+            .await
+    }
+
+    async fn force_due(
+        &self,
+        bucket: BucketId,
+        table: &TableId,
+        due_at: TimestampMs,
+    ) -> Result<()> {
+        self.write(self.inner.force_due(bucket, table, due_at))
+            .await
+    }
+
+    async fn due_tables(
+        &self,
+        bucket: BucketId,
+        now: TimestampMs,
+        limit: usize,
+    ) -> Result<Vec<Result<TableRow>>> {
+        self.read(self.inner.due_tables(bucket, now, limit)).await
+    }
+
+    async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
+        self.read(self.inner.next_due(bucket)).await
+    }
+
+    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
+        self.read(self.inner.table(bucket, table)).await
+    }
+
+    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
+        self.read(self.inner.tables(bucket)).await
+    }
+
+    async fn conclude(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        conclusion: &Conclusion,
+    ) -> Result<()> {
+        self.write(self.inner.conclude(lease, seen, conclusion))
+            .await
+    }
+
+    async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
+        self.write(self.inner.forget_table(lease, seen)).await
+    }
+
+    async fn start_process(
+        &self,
+        lease: &Lease,
+        seen: &TableRow,
+        process: &NewProcess,
+        tasks: &[NewTask],
+    ) -> Result<StartOutcome> {
+        self.write(self.inner.start_process(lease, seen, process, tasks))
+            .await
+    }
+
+    async fn process(&self, process: &ProcessId) -> Result<Option<ProcessRow>> {
+        self.read(self.inner.process(process)).await
+    }
+
+    async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>> {
+        self.read(self.inner.processes_of(table, limit)).await
+    }
+
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
+        self.read(self.inner.tasks(process)).await
+    }
+
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
+        self.write(self.inner.note_sent(task, now)).await
+    }
+
+    async fn claim_task(
+        &self,
+        task: &TaskId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<ClaimOutcome> {
+        self.write(self.inner.claim_task(task, worker, now, deadline))
+            .await
+    }
+
+    async fn extend_claim(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        deadline: TimestampMs,
+    ) -> Result<()> {
+        self.write(self.inner.extend_claim(task, attempt, deadline))
+            .await
+    }
+
+    async fn report_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        result: std::result::Result<Payload, RewriteFailure>,
+    ) -> Result<ReportOutcome> {
+        self.write(self.inner.report_task(task, attempt, result))
+            .await
+    }
+
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+        self.write(self.inner.return_task(task, attempt)).await
+    }
+
+    async fn claim_commit(
+        &self,
+        process: &ProcessId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<Option<CommitClaim>> {
+        self.write(self.inner.claim_commit(process, worker, now, deadline))
+            .await
+    }
+
+    async fn end_process(
+        &self,
+        claim: &CommitClaim,
+        outcome: &ProcessOutcome,
+        committed_location: Option<&MetadataLocation>,
+        next_due_at: Option<TimestampMs>,
+        failures: u32,
+    ) -> Result<()> {
+        self.write(self.inner.end_process(
+            claim,
+            outcome,
+            committed_location,
+            next_due_at,
+            failures,
+        ))
+        .await
+    }
+
+    async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
+        self.write(self.inner.cancel_process(process, reason)).await
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.inner.examine().await
+    }
+}
