@@ -158,7 +158,7 @@ def test_verify_looks_at_lineage_too(seen):
 
 def test_java_goes_on_where_the_rewrite_ended(seen, warehouse, icepress, tmp_path):
     """Another writer's commits on top, vectors on rewritten files among them, and a second rewrite: the ids go on."""
-    names = ["v3.plain", "v3.some", "v3.upgraded_plain"]
+    names = ["v3.some", "v3.upgraded_plain"]
     before = warehouse.java_lineage(*names)
     for name in names:
         warehouse.java("writer", "--table", name, "--kind", "append", "--commits", "5", "--from", "100000")
