@@ -539,3 +539,6 @@ pub fn extend_claim(row: &TaskRow, attempt: Attempt, deadline: TimestampMs) -> R
 pub fn lost_task(task: &TaskId, attempt: Attempt) -> CoordinationError {
     CoordinationError::Fenced(format!("attempt {attempt} at task {task} is not at work"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -361,6 +361,14 @@ impl World {
                                         task,
                                         attempt: row.attempt,
                                     };
+                                if at_work {
+                                    actions.push(Action::Claim {
+                                        who,
+                                        process,
+                                        task,
+                                        ended: false,
+                                    });
+                                }
                                 if at_work && !size.claims_end_early {
                                     continue;
                                 }

@@ -1,0 +1,90 @@
+//! The second fence: a row or digest that a later epoch wrote refuses an earlier one, even one that its own bucket knows as
+//! the newest. The model never gets there, since the lease alone refuses such writes in one bucket.
+
+use std::time::Duration;
+
+use icepress_model::{
+    BucketId, CatalogName, Epoch, MetadataLocation, Namespace, ProcessId, TableId, TimestampMs,
+    WorkerId,
+};
+
+use super::{check_digest, conclude, may_forget, start, take_lease};
+use crate::{BucketRow, Conclusion, CoordinationError, Lease, NewProcess, TableRow};
+
+const NOW: TimestampMs = TimestampMs(1_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn table() -> TableId {
+    TableId {
+        catalog: CatalogName::from("lake"),
+        namespace: Namespace(vec!["sales".to_owned()]),
+        name: "orders".to_owned(),
+    }
+}
+
+/// A bucket at its first epoch, held.
+fn held() -> (BucketRow, Lease) {
+    let owner = WorkerId::from("w");
+    let bucket = BucketRow::never_leased(BucketId(0));
+    let bucket = take_lease(&bucket, &owner, NOW, MINUTE, MINUTE).unwrap();
+    let lease = Lease {
+        bucket: bucket.bucket,
+        owner,
+        epoch: bucket.epoch,
+        expires_at: bucket.expires_at,
+    };
+    (bucket, lease)
+}
+
+fn conclusion() -> Conclusion {
+    Conclusion {
+        evaluated_location: Some(MetadataLocation::from("m1")),
+        text: String::new(),
+        next_due_at: None,
+        failures: 0,
+    }
+}
+
+fn is_fenced<T>(result: Result<T, CoordinationError>) -> bool {
+    matches!(result, Err(CoordinationError::Fenced(_)))
+}
+
+#[test]
+fn b07_a_row_of_a_later_epoch_refuses_an_earlier_one() {
+    let (_, lease) = held();
+    let of_epoch = |epoch| TableRow {
+        epoch: Epoch(epoch),
+        ..TableRow::unknown(lease.bucket, table())
+    };
+    let process = NewProcess {
+        process: ProcessId::from("p"),
+        table: table(),
+        created_at: NOW,
+        header: String::new(),
+        check_at: NOW + MINUTE,
+        conclusion: conclusion(),
+    };
+    let own = of_epoch(lease.epoch.get());
+    assert!(conclude(Some(&own), &lease, &own, &conclusion()).is_ok());
+    assert!(start(Some(&own), &lease, &own, &process).is_ok());
+    assert!(may_forget(&own, &lease, &own).is_ok_and(|may| may));
+
+    let later = of_epoch(lease.epoch.get() + 1);
+    assert!(is_fenced(conclude(
+        Some(&later),
+        &lease,
+        &later,
+        &conclusion()
+    )));
+    assert!(is_fenced(start(Some(&later), &lease, &later, &process)));
+    assert!(is_fenced(may_forget(&later, &lease, &later)));
+}
+
+#[test]
+fn b07_a_digest_of_a_later_epoch_refuses_an_earlier_one() {
+    let (bucket, lease) = held();
+    let next = Some(Epoch(lease.epoch.get() + 1));
+    assert!(check_digest(&bucket, &lease, None).is_ok());
+    assert!(check_digest(&bucket, &lease, Some(lease.epoch)).is_ok());
+    assert!(is_fenced(check_digest(&bucket, &lease, next)));
+}
