@@ -22,6 +22,8 @@ mod store;
 pub use dynamo::{
     DEFAULT_RETENTION, DynamoRequest, DynamoRequests, DynamoStore, create_state_table,
 };
+#[cfg(any(test, feature = "conformance"))]
+pub use dynamo::{InspectedRow, inspect_row};
 pub use finding::{Finding, Severity};
 use icepress_protocol::transition;
 pub use icepress_protocol::{

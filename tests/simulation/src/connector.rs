@@ -78,19 +78,27 @@ impl Aws {
 }
 
 impl HttpClient for Aws {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
 impl HttpConnector for Aws {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let target = request
+            .headers()
+            .get("x-amz-target")
+            .unwrap_or_default()
+            .to_owned();
         let body: Value = request
             .body()
             .bytes()
             .and_then(|bytes| serde_json::from_slice(bytes).ok())
-            .unwrap_or(Value::Null);
+            .map_or(Value::Null, sorted);
         let aws = self.clone();
         HttpConnectorFuture::new(async move { aws.carry(target, body).await })
     }
@@ -134,7 +142,10 @@ impl Aws {
                 answer
             }
         };
-        let answer = self.network.call(service, &self.sender, &what, effect).await;
+        let answer = self
+            .network
+            .call(service, &self.sender, &what, effect)
+            .await;
         match answer {
             Ok(Ok(value)) => response(200, &value),
             Ok(Err(refusal)) => response(400, &error_body(service, &refusal)),
@@ -143,7 +154,10 @@ impl Aws {
                     Service::DynamoDb => "ProvisionedThroughputExceededException",
                     _ => "RequestThrottled",
                 };
-                response(400, &json!({ "__type": code, "message": "too many requests" }))
+                response(
+                    400,
+                    &json!({ "__type": code, "message": "too many requests" }),
+                )
             }
             Err(Cut::ServerError) => response(
                 500,
@@ -159,7 +173,8 @@ fn error_body(service: Service, refusal: &Refusal) -> Value {
         Service::DynamoDb => "com.amazonaws.dynamodb.v20120810#",
         _ => "com.amazonaws.sqs#",
     };
-    let mut body = json!({ "__type": format!("{prefix}{}", refusal.code), "message": refusal.message });
+    let mut body =
+        json!({ "__type": format!("{prefix}{}", refusal.code), "message": refusal.message });
     // What goes wrong within a transaction is told under a capital letter.
     if refusal.code == "TransactionCanceledException" {
         body["Message"] = json!(refusal.message);
@@ -171,11 +186,32 @@ fn error_body(service: Service, refusal: &Refusal) -> Value {
 }
 
 fn response(status: u16, body: &Value) -> Result<HttpResponse, ConnectorError> {
-    let status = StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
+    let status =
+        StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
     let mut response = HttpResponse::new(status, SdkBody::from(body.to_string()));
-    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
-    response.headers_mut().insert("x-amzn-requestid", "simulated");
+    response
+        .headers_mut()
+        .insert("content-type", "application/x-amz-json-1.0");
+    response
+        .headers_mut()
+        .insert("x-amzn-requestid", "simulated");
     Ok(response)
+}
+
+/// The same with every object's fields in order: the clients send them in an order of their own at each start.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+            fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (name, sorted(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
 }
 
 /// A request in few words, for the trace.
@@ -214,5 +250,9 @@ fn subject(body: &Value) -> String {
         return format!("{name} {receipt}");
     }
     let values = body["ExpressionAttributeValues"].to_string();
-    if values.len() < 200 { values } else { String::new() }
+    if values.len() < 200 {
+        values
+    } else {
+        String::new()
+    }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use icepress_model::ambient::{Randomness, SeededRandomness};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::trace::Trace;
 
@@ -47,6 +48,7 @@ struct Inner {
     trace: Trace,
     violations: Vec<String>,
     perils: Perils,
+    doomed: Vec<(TaskId, &'static str)>,
 }
 
 /// What may happen to a mortal task at each of its awaits, as chances in a million.
@@ -87,6 +89,7 @@ impl Engine {
                 trace: Trace::new(keep_lines),
                 violations: Vec::new(),
                 perils: Perils::default(),
+                doomed: Vec::new(),
             }),
         })
     }
@@ -183,6 +186,16 @@ impl Engine {
         self.inner().violations.push(what);
     }
 
+    /// Asks for the end of a task, which comes before anything else happens.
+    pub fn request_kill(&self, task: TaskId, why: &'static str) {
+        self.inner().doomed.push((task, why));
+    }
+
+    /// Whether anything was found broken.
+    pub fn has_violations(&self) -> bool {
+        !self.inner().violations.is_empty()
+    }
+
     /// What was found broken so far.
     pub fn violations(&self) -> Vec<String> {
         self.inner().violations.clone()
@@ -265,6 +278,9 @@ struct Task {
 /// Polls the tasks of an engine.
 pub struct Driver {
     engine: Arc<Engine>,
+    /// For what the tasks themselves start beside them: it has no clock and no thread of its own, and its tasks go on,
+    /// in the order in which they can, before time does.
+    beside: Runtime,
     tasks: BTreeMap<TaskId, Task>,
     ended: Vec<(TaskId, TaskEnd)>,
 }
@@ -298,8 +314,12 @@ impl fmt::Debug for Driver {
 impl Driver {
     /// A driver of the engine's tasks.
     pub fn new(engine: Arc<Engine>) -> Self {
+        let beside = Builder::new_current_thread()
+            .build()
+            .expect("a runtime without drivers needs nothing of the system");
         Self {
             engine,
+            beside,
             tasks: BTreeMap::new(),
             ended: Vec::new(),
         }
@@ -327,6 +347,10 @@ impl Driver {
     /// Lets one task go on, or the next moment come.
     pub fn step(&mut self) -> Step {
         self.adopt();
+        let doomed = std::mem::take(&mut self.engine.inner().doomed);
+        for (task, why) in doomed {
+            self.kill(task, why);
+        }
         let ready = {
             let mut inner = self.engine.inner();
             let count = inner.ready.len() as u64;
@@ -343,7 +367,15 @@ impl Driver {
                 self.poll(task);
                 Step::Went
             }
-            None => self.next_moment(),
+            None => {
+                if self.beside.metrics().num_alive_tasks() > 0 {
+                    self.beside.block_on(tokio::task::yield_now());
+                    if !self.engine.inner().ready.is_empty() {
+                        return Step::Went;
+                    }
+                }
+                self.next_moment()
+            }
         }
     }
 
@@ -378,9 +410,7 @@ impl Driver {
         if task.stalled_until > now {
             let wait = task.stalled_until - now;
             let waker = task.waker.clone();
-            self.engine
-                .inner()
-                .schedule(wait, Moment::Wake(waker));
+            self.engine.inner().schedule(wait, Moment::Wake(waker));
             return;
         }
         if task.mortal && self.engine.happens(perils.stall) {
@@ -389,12 +419,11 @@ impl Driver {
             self.engine
                 .note(format_args!("{} stands still for {stall:?}", task.name));
             let waker = task.waker.clone();
-            self.engine
-                .inner()
-                .schedule(stall, Moment::Wake(waker));
+            self.engine.inner().schedule(stall, Moment::Wake(waker));
             return;
         }
         let mut context = Context::from_waker(&task.waker);
+        let _inside = self.beside.enter();
         match task.future.as_mut().poll(&mut context) {
             Poll::Ready(()) => {
                 self.tasks.remove(&id);

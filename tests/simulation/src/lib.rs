@@ -9,9 +9,17 @@
 )]
 
 pub mod ambient;
+pub mod catalog;
 pub mod connector;
 pub mod dynamo;
 pub mod engine;
+pub mod fleet;
+pub mod foreign;
 pub mod network;
+pub mod oracle;
+pub mod reader;
+pub mod rows;
+pub mod run;
 pub mod sqs;
+pub mod storage;
 pub mod trace;

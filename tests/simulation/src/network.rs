@@ -169,7 +169,9 @@ impl Network {
             }
             Fate::Late => {
                 let delay = patience + engine.duration_up_to(LATEST);
-                engine.note(format_args!("{sender}: {what}: will be done after {delay:?}"));
+                engine.note(format_args!(
+                    "{sender}: {what}: will be done after {delay:?}"
+                ));
                 engine.after(delay, move || drop(effect()));
                 engine.sleep(patience).await;
                 Err(Cut::NoAnswer)

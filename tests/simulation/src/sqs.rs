@@ -115,7 +115,10 @@ impl Sqs {
 
     /// Messages in a queue, seen or not.
     pub fn count(&self, name: &str) -> usize {
-        self.state().queues.get(name).map_or(0, |queue| queue.messages.len())
+        self.state()
+            .queues
+            .get(name)
+            .map_or(0, |queue| queue.messages.len())
     }
 
     /// Answers a request: the operation's name and its JSON body.
@@ -128,7 +131,10 @@ impl Sqs {
             "ChangeMessageVisibility" => self.change_visibility(&mut state, body),
             "GetQueueAttributes" => attributes(&mut state, body),
             "StartMessageMoveTask" => self.redrive(&mut state, body),
-            other => Err(refusal("UnsupportedOperation", format!("{other} is not simulated"))),
+            other => Err(refusal(
+                "UnsupportedOperation",
+                format!("{other} is not simulated"),
+            )),
         }
     }
 
@@ -137,17 +143,26 @@ impl Sqs {
         queue(state, &name)?;
         let entries = body["Entries"].as_array().cloned().unwrap_or_default();
         if entries.is_empty() {
-            return Err(refusal("EmptyBatchRequest", "There should be at least one entry"));
+            return Err(refusal(
+                "EmptyBatchRequest",
+                "There should be at least one entry",
+            ));
         }
         if entries.len() > 10 {
-            return Err(refusal("TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10"));
+            return Err(refusal(
+                "TooManyEntriesInBatchRequest",
+                "Maximum number of entries per request are 10",
+            ));
         }
         let bytes: usize = entries
             .iter()
             .map(|entry| entry["MessageBody"].as_str().map_or(0, str::len))
             .sum();
         if bytes > 1024 * 1024 {
-            return Err(refusal("BatchRequestTooLong", "Batch requests cannot be longer than 1048576 bytes"));
+            return Err(refusal(
+                "BatchRequestTooLong",
+                "Batch requests cannot be longer than 1048576 bytes",
+            ));
         }
         let (mut taken, mut failed) = (Vec::new(), Vec::new());
         for entry in entries {
@@ -166,7 +181,9 @@ impl Sqs {
             };
             for _ in 0..copies {
                 let late = match self.network.engine() {
-                    Some(engine) if engine.happens(state.whims.late) => engine.duration_up_to(state.whims.latest),
+                    Some(engine) if engine.happens(state.whims.late) => {
+                        engine.duration_up_to(state.whims.latest)
+                    }
                     _ => Duration::ZERO,
                 };
                 let message = Message {
@@ -188,7 +205,10 @@ impl Sqs {
         let name = queue_name(body)?;
         let most = body["MaxNumberOfMessages"].as_u64().unwrap_or(1);
         if !(1..=10).contains(&most) {
-            return Err(refusal("InvalidParameterValue", "MaxNumberOfMessages must be between 1 and 10"));
+            return Err(refusal(
+                "InvalidParameterValue",
+                "MaxNumberOfMessages must be between 1 and 10",
+            ));
         }
         let visibility = body["VisibilityTimeout"].as_u64().unwrap_or(30);
         let now = self.clock.monotonic();
@@ -246,7 +266,10 @@ impl Sqs {
         let (name, number, receipt) = receipt_of(body)?;
         let seconds = body["VisibilityTimeout"].as_u64().unwrap_or(0);
         if seconds > 43_200 {
-            return Err(refusal("InvalidParameterValue", "VisibilityTimeout must be at most 43200"));
+            return Err(refusal(
+                "InvalidParameterValue",
+                "VisibilityTimeout must be at most 43200",
+            ));
         }
         let now = self.clock.monotonic();
         let message = queue(state, &name)?.messages.get_mut(&number);
@@ -255,9 +278,10 @@ impl Sqs {
                 message.visible_from = now + Duration::from_secs(seconds);
                 Ok(json!({}))
             }
-            Some(message) if message.receipt == Some(receipt) => {
-                Err(refusal("MessageNotInflight", "The specified message isn't in flight"))
-            }
+            Some(message) if message.receipt == Some(receipt) => Err(refusal(
+                "MessageNotInflight",
+                "The specified message isn't in flight",
+            )),
             Some(_) => Ok(json!({})),
             None => Err(refusal(
                 "InvalidParameterValue",
@@ -271,7 +295,10 @@ impl Sqs {
         let name = arn.rsplit(':').next().unwrap_or_default().to_owned();
         let now = self.clock.monotonic();
         let dead = queue(state, &name)?;
-        let (messages, sources) = (std::mem::take(&mut dead.messages), std::mem::take(&mut dead.sources));
+        let (messages, sources) = (
+            std::mem::take(&mut dead.messages),
+            std::mem::take(&mut dead.sources),
+        );
         for (number, mut message) in messages {
             let Some(source) = sources.get(&number) else {
                 continue;
@@ -286,7 +313,9 @@ impl Sqs {
 fn delete(state: &mut State, body: &Value) -> Result<Value> {
     let (name, number, receipt) = receipt_of(body)?;
     let messages = &mut queue(state, &name)?.messages;
-    let newest = messages.get(&number).is_some_and(|message| message.receipt == Some(receipt));
+    let newest = messages
+        .get(&number)
+        .is_some_and(|message| message.receipt == Some(receipt));
     if newest {
         messages.remove(&number);
     }
@@ -306,7 +335,10 @@ fn attributes(state: &mut State, body: &Value) -> Result<Value> {
                 found["QueueArn"] = json!(format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"));
             }
             other => {
-                return Err(refusal("InvalidAttributeName", format!("{other:?} is not simulated")));
+                return Err(refusal(
+                    "InvalidAttributeName",
+                    format!("{other:?} is not simulated"),
+                ));
             }
         }
     }
@@ -342,7 +374,10 @@ fn receipt_of(body: &Value) -> Result<(String, u64, u64)> {
         .split_once('.')
         .and_then(|(number, receipt)| Some((number.parse().ok()?, receipt.parse().ok()?)));
     let (number, receipt) = numbers.ok_or_else(|| {
-        refusal("ReceiptHandleIsInvalid", format!("The input receipt handle \"{text}\" is invalid."))
+        refusal(
+            "ReceiptHandleIsInvalid",
+            format!("The input receipt handle \"{text}\" is invalid."),
+        )
     })?;
     Ok((queue_name(body)?, number, receipt))
 }

@@ -1,10 +1,7 @@
 //! The simulated services pass the suites that the real adapters pass.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use icepress_coordination::{
@@ -16,7 +13,13 @@ use icepress_model::{
     BucketId, TableId, TimestampMs,
     ambient::{Ambient, ManualClock},
 };
-use icepress_simulation::{connector::Aws, dynamo::Dynamo, network::Network, sqs::Sqs};
+use icepress_simulation::{
+    connector::Aws,
+    dynamo::Dynamo,
+    network::Network,
+    sqs::Sqs,
+    storage::{MachineStorage, Objects},
+};
 use serde_json::json;
 
 const START: TimestampMs = TimestampMs(1_760_000_000_000);
@@ -56,7 +59,8 @@ impl World {
     fn damage(&self, pk: &str, sk: &str, attribute: &str) {
         let key = (pk.to_owned(), sk.to_owned());
         assert!(self.dynamo.items(TABLE).contains_key(&key), "{key:?}");
-        self.dynamo.tamper(TABLE, &key, attribute, json!({ "S": "many" }));
+        self.dynamo
+            .tamper(TABLE, &key, attribute, json!({ "S": "many" }));
     }
 }
 
@@ -96,7 +100,9 @@ impl QueueWorld for World {
 async fn every_rule_for_stores_holds_on_the_simulated_dynamodb() {
     for (name, rule) in STORE_RULES {
         let checked = tokio::spawn(rule(World::new().await));
-        checked.await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        checked
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
 }
 
@@ -104,6 +110,16 @@ async fn every_rule_for_stores_holds_on_the_simulated_dynamodb() {
 async fn every_rule_for_queues_holds_on_the_simulated_sqs() {
     for (name, rule) in QUEUE_RULES {
         let checked = tokio::spawn(rule(World::new().await));
-        checked.await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        checked
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
+}
+
+#[tokio::test]
+async fn the_suite_for_storage_holds_on_the_simulated_s3() {
+    let (ambient, _) = Ambient::repeatable(1, START);
+    let objects = Objects::new(Arc::clone(&ambient.clock));
+    let storage = MachineStorage::new(&objects, &Network::direct(), "test");
+    icepress_storage::conformance::check_all(Arc::new(storage), "s3://bucket/folder/").await;
 }

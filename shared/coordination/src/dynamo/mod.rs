@@ -22,6 +22,8 @@
 mod counters;
 mod digests;
 mod examine;
+#[cfg(any(test, feature = "conformance"))]
+mod inspect;
 mod item;
 mod leases;
 mod processes;
@@ -37,6 +39,8 @@ use aws_sdk_dynamodb::Client;
 use icepress_model::ambient::Ambient;
 
 pub use counters::{DynamoRequest, DynamoRequests};
+#[cfg(any(test, feature = "conformance"))]
+pub use inspect::{InspectedRow, inspect_row};
 pub use setup::create_state_table;
 
 use crate::CoordinationError;

@@ -111,15 +111,20 @@ impl Condition {
             Self::Exists(name) => item.contains_key(name),
             Self::Missing(name) => !item.contains_key(name),
             Self::BeginsWith(name, prefix) => {
-                let text = |value: &Attribute| value.get("S").and_then(Value::as_str).map(str::to_owned);
+                let text =
+                    |value: &Attribute| value.get("S").and_then(Value::as_str).map(str::to_owned);
                 match (item.get(name).and_then(text), text(prefix)) {
                     (Some(value), Some(prefix)) => value.starts_with(&prefix),
                     _ => false,
                 }
             }
             Self::Between(name, low, high) => item.get(name).is_some_and(|value| {
-                let at_least = matches!(compare(value, low), Some(Ordering::Greater | Ordering::Equal));
-                let at_most = matches!(compare(value, high), Some(Ordering::Less | Ordering::Equal));
+                let at_least = matches!(
+                    compare(value, low),
+                    Some(Ordering::Greater | Ordering::Equal)
+                );
+                let at_most =
+                    matches!(compare(value, high), Some(Ordering::Less | Ordering::Equal));
                 at_least && at_most
             }),
             Self::Compare(left, comparison, right) => {
@@ -131,7 +136,9 @@ impl Condition {
                     Comparison::Equal => order == Some(Ordering::Equal),
                     Comparison::Unequal => order != Some(Ordering::Equal),
                     Comparison::Less => order == Some(Ordering::Less),
-                    Comparison::LessOrEqual => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+                    Comparison::LessOrEqual => {
+                        matches!(order, Some(Ordering::Less | Ordering::Equal))
+                    }
                     Comparison::Greater => order == Some(Ordering::Greater),
                     Comparison::GreaterOrEqual => {
                         matches!(order, Some(Ordering::Greater | Ordering::Equal))
@@ -145,7 +152,9 @@ impl Condition {
     pub(super) fn equal_to(&self, wanted: &str) -> Option<&Attribute> {
         match self {
             Self::And(a, b) => a.equal_to(wanted).or_else(|| b.equal_to(wanted)),
-            Self::Compare(Operand::Name(name), Comparison::Equal, Operand::Value(value)) if name == wanted => {
+            Self::Compare(Operand::Name(name), Comparison::Equal, Operand::Value(value))
+                if name == wanted =>
+            {
                 Some(value)
             }
             _ => None,
@@ -154,7 +163,10 @@ impl Condition {
 }
 
 /// Reads a condition or key condition.
-pub(super) fn condition(text: &str, placeholders: &mut Placeholders<'_>) -> Result<Condition, Refused> {
+pub(super) fn condition(
+    text: &str,
+    placeholders: &mut Placeholders<'_>,
+) -> Result<Condition, Refused> {
     let tokens = tokens(text)?;
     let mut parser = Parser {
         tokens: &tokens,
@@ -175,7 +187,10 @@ pub(super) enum Action {
 }
 
 /// Reads an update expression: `SET` and `REMOVE` clauses.
-pub(super) fn update(text: &str, placeholders: &mut Placeholders<'_>) -> Result<Vec<Action>, Refused> {
+pub(super) fn update(
+    text: &str,
+    placeholders: &mut Placeholders<'_>,
+) -> Result<Vec<Action>, Refused> {
     let tokens = tokens(text)?;
     let mut parser = Parser {
         tokens: &tokens,
@@ -209,7 +224,11 @@ pub(super) fn update(text: &str, placeholders: &mut Placeholders<'_>) -> Result<
                     break;
                 }
             },
-            other => return Err(format!("Invalid UpdateExpression: '{other}' is not simulated")),
+            other => {
+                return Err(format!(
+                    "Invalid UpdateExpression: '{other}' is not simulated"
+                ));
+            }
         }
     }
     Ok(actions)
@@ -218,7 +237,9 @@ pub(super) fn update(text: &str, placeholders: &mut Placeholders<'_>) -> Result<
 /// Applies an update to an item.
 pub(super) fn apply(actions: &[Action], item: &mut Item) -> Result<(), Refused> {
     let before = item.clone();
-    let missing = || "The provided expression refers to an attribute that does not exist in the item".to_owned();
+    let missing = || {
+        "The provided expression refers to an attribute that does not exist in the item".to_owned()
+    };
     for action in actions {
         match action {
             Action::Set(name, operand) => {
@@ -245,7 +266,10 @@ pub(super) fn apply(actions: &[Action], item: &mut Item) -> Result<(), Refused> 
 }
 
 /// Reads a projection: names with commas between.
-pub(super) fn projection(text: &str, placeholders: &mut Placeholders<'_>) -> Result<Vec<String>, Refused> {
+pub(super) fn projection(
+    text: &str,
+    placeholders: &mut Placeholders<'_>,
+) -> Result<Vec<String>, Refused> {
     text.split(',')
         .map(|name| placeholders.name(name.trim()))
         .collect()
@@ -260,19 +284,27 @@ fn tokens(text: &str) -> Result<Vec<String>, Refused> {
             '(' | ')' | ',' | '=' | '+' | '-' => tokens.push(letter.to_string()),
             '<' | '>' => {
                 let mut token = letter.to_string();
-                if let Some(second) = letters.next_if(|next| *next == '=' || (letter == '<' && *next == '>')) {
+                if let Some(second) =
+                    letters.next_if(|next| *next == '=' || (letter == '<' && *next == '>'))
+                {
                     token.push(second);
                 }
                 tokens.push(token);
             }
             letter if letter.is_ascii_alphanumeric() || matches!(letter, '#' | ':' | '_') => {
                 let mut token = letter.to_string();
-                while let Some(more) = letters.next_if(|next| next.is_ascii_alphanumeric() || *next == '_') {
+                while let Some(more) =
+                    letters.next_if(|next| next.is_ascii_alphanumeric() || *next == '_')
+                {
                     token.push(more);
                 }
                 tokens.push(token);
             }
-            other => return Err(format!("Invalid expression: Syntax error; token: '{other}'")),
+            other => {
+                return Err(format!(
+                    "Invalid expression: Syntax error; token: '{other}'"
+                ));
+            }
         }
     }
     Ok(tokens)
@@ -296,7 +328,9 @@ impl Parser<'_, '_, '_> {
     }
 
     fn skip(&mut self, wanted: &str) -> bool {
-        let found = self.peek().is_some_and(|token| token.eq_ignore_ascii_case(wanted));
+        let found = self
+            .peek()
+            .is_some_and(|token| token.eq_ignore_ascii_case(wanted));
         self.next += usize::from(found);
         found
     }
@@ -305,27 +339,36 @@ impl Parser<'_, '_, '_> {
         if self.skip(wanted) {
             return Ok(());
         }
-        Err(format!("Invalid expression: '{wanted}' expected, not {:?}", self.peek()))
+        Err(format!(
+            "Invalid expression: '{wanted}' expected, not {:?}",
+            self.peek()
+        ))
     }
 
     fn end(&self, text: &str) -> Result<(), Refused> {
         match self.peek() {
             None => Ok(()),
-            Some(token) => Err(format!("Invalid expression '{text}': '{token}' is too much")),
+            Some(token) => Err(format!(
+                "Invalid expression '{text}': '{token}' is too much"
+            )),
         }
     }
 
     fn name(&mut self) -> Result<String, Refused> {
         match self.take() {
             Some(token) if token.starts_with('#') => self.placeholders.name(&token),
-            other => Err(format!("Invalid expression: a name's placeholder expected, not {other:?}")),
+            other => Err(format!(
+                "Invalid expression: a name's placeholder expected, not {other:?}"
+            )),
         }
     }
 
     fn value(&mut self) -> Result<Attribute, Refused> {
         match self.take() {
             Some(token) if token.starts_with(':') => self.placeholders.value(&token),
-            other => Err(format!("Invalid expression: a value's placeholder expected, not {other:?}")),
+            other => Err(format!(
+                "Invalid expression: a value's placeholder expected, not {other:?}"
+            )),
         }
     }
 
@@ -362,7 +405,10 @@ impl Parser<'_, '_, '_> {
             return Ok(inner);
         }
         for (function, make) in [
-            ("attribute_exists", Condition::Exists as fn(String) -> Condition),
+            (
+                "attribute_exists",
+                Condition::Exists as fn(String) -> Condition,
+            ),
             ("attribute_not_exists", Condition::Missing),
         ] {
             if self.skip(function) {
@@ -396,7 +442,11 @@ impl Parser<'_, '_, '_> {
             Some("<=") => Comparison::LessOrEqual,
             Some(">") => Comparison::Greater,
             Some(">=") => Comparison::GreaterOrEqual,
-            other => return Err(format!("Invalid expression: a comparison expected, not {other:?}")),
+            other => {
+                return Err(format!(
+                    "Invalid expression: a comparison expected, not {other:?}"
+                ));
+            }
         };
         let right = self.operand()?;
         Ok(Condition::Compare(left, comparison, right))

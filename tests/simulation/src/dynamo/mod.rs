@@ -214,7 +214,11 @@ impl Dynamo {
         let answer = self.execute(&mut state, operation, body, &mut changes);
         if !changes.is_empty() {
             let name = table_name(body, operation);
-            let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let watch = self
+                .watch
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             if let (Some(watch), Some(table)) = (watch, state.tables.get(&name)) {
                 watch.wrote(&table.items, &changes);
             }
@@ -296,9 +300,9 @@ impl Dynamo {
         let whims = state.whims;
         let now = self.clock.monotonic();
         let lag = if self.network.happens(whims.index_lags) {
-            self.network
-                .engine()
-                .map_or(Duration::ZERO, |engine| engine.duration_up_to(whims.longest_lag))
+            self.network.engine().map_or(Duration::ZERO, |engine| {
+                engine.duration_up_to(whims.longest_lag)
+            })
         } else {
             Duration::ZERO
         };
@@ -309,7 +313,10 @@ impl Dynamo {
                 shown.pop_front();
             }
             // What came later is never shown earlier.
-            let from = shown.back().map_or(Duration::ZERO, |(from, _)| *from).max(now + lag);
+            let from = shown
+                .back()
+                .map_or(Duration::ZERO, |(from, _)| *from)
+                .max(now + lag);
             shown.push_back((from, after.clone()));
         }
         let before = match &after {
@@ -352,9 +359,14 @@ fn create_table(state: &mut State, body: &Value) -> Result<Value> {
             .and_then(|key| key["AttributeName"].as_str())
             .map(str::to_owned)
     };
-    let keys = (key_of(&body["KeySchema"], "HASH"), key_of(&body["KeySchema"], "RANGE"));
+    let keys = (
+        key_of(&body["KeySchema"], "HASH"),
+        key_of(&body["KeySchema"], "RANGE"),
+    );
     if keys != (Some("pk".to_owned()), Some("sk".to_owned())) {
-        return Err(Refusal::invalid("only tables keyed by pk and sk are simulated"));
+        return Err(Refusal::invalid(
+            "only tables keyed by pk and sk are simulated",
+        ));
     }
     let index = match body["GlobalSecondaryIndexes"].as_array().map(Vec::as_slice) {
         None | Some([]) => None,

@@ -5,7 +5,8 @@ use std::{cmp::Ordering, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Attribute, Change, Dynamo, Item, ItemKey, LARGEST_ITEM, PAGE_BYTES, Refusal, Result, State, compare,
+    Attribute, Change, Dynamo, Item, ItemKey, LARGEST_ITEM, PAGE_BYTES, Refusal, Result, State,
+    compare,
     expression::{self, Action, Condition, Placeholders},
     key_of, size_of, table, text_of,
 };
@@ -52,8 +53,13 @@ impl Write {
                 Some(item)
             }
         };
-        if after.as_ref().is_some_and(|item| size_of(item) > LARGEST_ITEM) {
-            return Err(Refusal::invalid("Item size has exceeded the maximum allowed size"));
+        if after
+            .as_ref()
+            .is_some_and(|item| size_of(item) > LARGEST_ITEM)
+        {
+            return Err(Refusal::invalid(
+                "Item size has exceeded the maximum allowed size",
+            ));
         }
         Ok(after)
     }
@@ -73,10 +79,16 @@ fn to_item(value: &Value) -> Result<Item> {
         .collect())
 }
 
-fn write(request: &Value, key: &Value, make: impl FnOnce(&mut Placeholders<'_>) -> Result<Kind>) -> Result<Write> {
+fn write(
+    request: &Value,
+    key: &Value,
+    make: impl FnOnce(&mut Placeholders<'_>) -> Result<Kind>,
+) -> Result<Write> {
     let mut placeholders = Placeholders::of(request);
     let condition = match request["ConditionExpression"].as_str() {
-        Some(text) => Some(expression::condition(text, &mut placeholders).map_err(Refusal::invalid)?),
+        Some(text) => {
+            Some(expression::condition(text, &mut placeholders).map_err(Refusal::invalid)?)
+        }
         None => None,
     };
     let kind = make(&mut placeholders)?;
@@ -90,7 +102,9 @@ fn write(request: &Value, key: &Value, make: impl FnOnce(&mut Placeholders<'_>) 
 }
 
 pub(super) fn put(request: &Value) -> Result<Write> {
-    write(request, &request["Item"], |_| Ok(Kind::Put(to_item(&request["Item"])?)))
+    write(request, &request["Item"], |_| {
+        Ok(Kind::Put(to_item(&request["Item"])?))
+    })
 }
 
 pub(super) fn delete(request: &Value) -> Result<Write> {
@@ -138,7 +152,9 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
     let keys = text_of(request, "KeyConditionExpression")?;
     let condition = expression::condition(&keys, &mut placeholders).map_err(Refusal::invalid)?;
     let projection = match request["ProjectionExpression"].as_str() {
-        Some(text) => Some(expression::projection(text, &mut placeholders).map_err(Refusal::invalid)?),
+        Some(text) => {
+            Some(expression::projection(text, &mut placeholders).map_err(Refusal::invalid)?)
+        }
         None => None,
     };
     if request.get("FilterExpression").is_some() {
@@ -158,7 +174,9 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
         Some(name) => {
             let index = table.index.as_ref().filter(|index| index.name == name);
             let index = index.ok_or_else(|| {
-                Refusal::invalid(format!("The table does not have the specified index: {name}"))
+                Refusal::invalid(format!(
+                    "The table does not have the specified index: {name}"
+                ))
             })?;
             if consistent {
                 return Err(Refusal::invalid(
@@ -174,16 +192,27 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
             "Query condition missed key schema element: {hash}"
         )));
     }
-    let mut found: Vec<Item> = found.into_iter().filter(|item| condition.holds(item)).collect();
+    let mut found: Vec<Item> = found
+        .into_iter()
+        .filter(|item| condition.holds(item))
+        .collect();
     found.sort_by(|a, b| order(a, b, &range));
     if !forward {
         found.reverse();
     }
-    if let Some(start) = request.get("ExclusiveStartKey").filter(|start| !start.is_null()) {
+    if let Some(start) = request
+        .get("ExclusiveStartKey")
+        .filter(|start| !start.is_null())
+    {
         let start = to_item(start)?;
         found.retain(|item| {
             let after = order(item, &start, &range);
-            after == if forward { Ordering::Greater } else { Ordering::Less }
+            after
+                == if forward {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
         });
     }
     let mut page = Vec::new();
@@ -197,7 +226,10 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
             .collect();
         let item: Item = match &projection {
             None => item,
-            Some(names) => item.into_iter().filter(|(name, _)| names.contains(name)).collect(),
+            Some(names) => item
+                .into_iter()
+                .filter(|(name, _)| names.contains(name))
+                .collect(),
         };
         page.push(item);
         if page.len() >= limit || bytes >= PAGE_BYTES {
@@ -221,7 +253,8 @@ fn order(a: &Item, b: &Item, range: &str) -> Ordering {
     by(range).then_with(|| by("pk")).then_with(|| by("sk"))
 }
 
-type Shown = std::collections::BTreeMap<ItemKey, std::collections::VecDeque<(Duration, Option<Item>)>>;
+type Shown =
+    std::collections::BTreeMap<ItemKey, std::collections::VecDeque<(Duration, Option<Item>)>>;
 
 fn shown(shown: &Shown, now: Duration, hash: &str, range: &str) -> Vec<Item> {
     let visible = shown.values().filter_map(|versions| {
@@ -231,20 +264,27 @@ fn shown(shown: &Shown, now: Duration, hash: &str, range: &str) -> Vec<Item> {
     let is_text = |value: &Attribute| value.get("S").is_some();
     let is_number = |value: &Attribute| value.get("N").is_some();
     visible
-        .filter(|item| item.get(hash).is_some_and(is_text) && item.get(range).is_some_and(is_number))
+        .filter(|item| {
+            item.get(hash).is_some_and(is_text) && item.get(range).is_some_and(is_number)
+        })
         .collect()
 }
 
 pub(super) fn batch_get(dynamo: &Dynamo, state: &mut State, request: &Value) -> Result<Value> {
     let whim = state.whims.left_out;
     let (mut responses, mut unprocessed) = (json!({}), json!({}));
-    let tables = request["RequestItems"].as_object().cloned().unwrap_or_default();
+    let tables = request["RequestItems"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     let count: usize = tables
         .values()
         .map(|wanted| wanted["Keys"].as_array().map_or(0, Vec::len))
         .sum();
     if count == 0 || count > 100 {
-        return Err(Refusal::invalid(format!("Too many or no items requested: {count}")));
+        return Err(Refusal::invalid(format!(
+            "Too many or no items requested: {count}"
+        )));
     }
     for (name, wanted) in &tables {
         let table = table(state, name)?;
@@ -253,7 +293,9 @@ pub(super) fn batch_get(dynamo: &Dynamo, state: &mut State, request: &Value) -> 
         for key in wanted["Keys"].as_array().into_iter().flatten() {
             let id = key_of(key)?;
             if !seen.insert(id.clone()) {
-                return Err(Refusal::invalid("Provided list of item keys contains duplicates"));
+                return Err(Refusal::invalid(
+                    "Provided list of item keys contains duplicates",
+                ));
             }
             if dynamo.network.happens(whim) {
                 left.push(key.clone());
@@ -279,10 +321,18 @@ pub(super) fn batch_write(
 ) -> Result<Value> {
     let whim = state.whims.left_out;
     let mut unprocessed = json!({});
-    let tables = request["RequestItems"].as_object().cloned().unwrap_or_default();
-    let count: usize = tables.values().map(|list| list.as_array().map_or(0, Vec::len)).sum();
+    let tables = request["RequestItems"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    let count: usize = tables
+        .values()
+        .map(|list| list.as_array().map_or(0, Vec::len))
+        .sum();
     if count == 0 || count > 25 {
-        return Err(Refusal::invalid(format!("Too many or no items in the batch: {count}")));
+        return Err(Refusal::invalid(format!(
+            "Too many or no items in the batch: {count}"
+        )));
     }
     let mut writes = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
@@ -292,14 +342,18 @@ pub(super) fn batch_write(
             let write = if let Some(put) = one.get("PutRequest") {
                 let item = to_item(&put["Item"])?;
                 if size_of(&item) > LARGEST_ITEM {
-                    return Err(Refusal::invalid("Item size has exceeded the maximum allowed size"));
+                    return Err(Refusal::invalid(
+                        "Item size has exceeded the maximum allowed size",
+                    ));
                 }
                 (key_of(&put["Item"])?, Some(item))
             } else {
                 (key_of(&one["DeleteRequest"]["Key"])?, None)
             };
             if !seen.insert((name.clone(), write.0.clone())) {
-                return Err(Refusal::invalid("Provided list of item keys contains duplicates"));
+                return Err(Refusal::invalid(
+                    "Provided list of item keys contains duplicates",
+                ));
             }
             writes.push((name.clone(), one.clone(), write));
         }

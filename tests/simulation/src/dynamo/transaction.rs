@@ -12,7 +12,10 @@ pub(super) fn transact(
     request: &Value,
     changes: &mut Vec<Change>,
 ) -> Result<Value> {
-    let actions = request["TransactItems"].as_array().cloned().unwrap_or_default();
+    let actions = request["TransactItems"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     if actions.is_empty() || actions.len() > 100 {
         return Err(Refusal::invalid(format!(
             "Member must have length from 1 to 100, not {}",
@@ -22,7 +25,9 @@ pub(super) fn transact(
     let now = dynamo.clock.monotonic();
     let token = request["ClientRequestToken"].as_str().map(str::to_owned);
     let content = crate::trace::hash(request["TransactItems"].to_string().as_bytes());
-    state.tokens.retain(|_, (since, _)| *since + TOKENS_KEPT > now);
+    state
+        .tokens
+        .retain(|_, (since, _)| *since + TOKENS_KEPT > now);
     if let Some((_, before)) = token.as_ref().and_then(|token| state.tokens.get(token)) {
         if *before == content {
             return Ok(json!({}));
@@ -56,7 +61,8 @@ pub(super) fn transact(
             .network
             .engine()
             .map_or(0, |engine| engine.below(writes.len() as u64) as usize);
-        let reasons = (0..writes.len()).map(|index| reason((index == hit).then_some("TransactionConflict")));
+        let reasons =
+            (0..writes.len()).map(|index| reason((index == hit).then_some("TransactionConflict")));
         return Err(cancelled(reasons.collect()));
     }
     let mut outcomes = Vec::with_capacity(writes.len());
@@ -101,7 +107,10 @@ fn reason(code: Option<&str>) -> Value {
 }
 
 fn cancelled(reasons: Vec<Value>) -> Refusal {
-    let codes: Vec<&str> = reasons.iter().filter_map(|reason| reason["Code"].as_str()).collect();
+    let codes: Vec<&str> = reasons
+        .iter()
+        .filter_map(|reason| reason["Code"].as_str())
+        .collect();
     let mut refusal = Refusal::new(
         "TransactionCanceledException",
         format!(
@@ -109,6 +118,8 @@ fn cancelled(reasons: Vec<Value>) -> Refusal {
             codes.join(", ")
         ),
     );
-    refusal.more.insert("CancellationReasons".to_owned(), json!(reasons));
+    refusal
+        .more
+        .insert("CancellationReasons".to_owned(), json!(reasons));
     refusal
 }

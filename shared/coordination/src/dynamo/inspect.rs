@@ -1,0 +1,62 @@
+//! Rows as somebody sees them who watches the table from outside: the simulation holds each write to the invariants.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use icepress_model::BucketId;
+
+use super::item::{Key, TASK_PREFIX};
+use crate::{
+    BucketRow, ProcessRow, TableRow, TaskRow,
+    encoding::{self, Fields as _},
+};
+
+/// A row, by what its key says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InspectedRow {
+    /// A bucket.
+    Bucket(BucketRow),
+    /// A table.
+    Table(TableRow),
+    /// A process.
+    Process(ProcessRow),
+    /// A task.
+    Task(TaskRow),
+    /// The head of a database's digest, with the epoch that wrote it.
+    DigestHead {
+        /// The database's key: `catalog/namespace`.
+        database: String,
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A chunk of a digest, or a line of a table's history.
+    Other,
+}
+
+/// Reads a row; the error says what is wrong with it.
+pub fn inspect_row(item: &HashMap<String, AttributeValue>) -> Result<InspectedRow, String> {
+    let key = Key::of(item).ok_or("the key is missing")?;
+    let (kind, rest) = key.pk.split_once('#').unwrap_or((&key.pk, ""));
+    Ok(match kind {
+        "buckets" => {
+            let number = key
+                .sk
+                .parse()
+                .map_err(|_| format!("'{}' is no bucket", key.sk))?;
+            InspectedRow::Bucket(encoding::decode_bucket(BucketId(number), item)?)
+        }
+        "tables" => InspectedRow::Table(encoding::decode_table(item)?),
+        "process" if key.sk == "process" => InspectedRow::Process(encoding::decode_process(item)?),
+        "process" if key.sk.starts_with(TASK_PREFIX) => {
+            InspectedRow::Task(encoding::decode_task(item)?)
+        }
+        "digest" if key.sk == "head" => {
+            let epoch = item.number("epoch")?.ok_or("'epoch' is missing")?;
+            InspectedRow::DigestHead {
+                database: rest.to_owned(),
+                epoch: u64::try_from(epoch).map_err(|_| "'epoch' is negative")?,
+            }
+        }
+        _ => InspectedRow::Other,
+    })
+}

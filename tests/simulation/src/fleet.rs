@@ -1,0 +1,411 @@
+//! The machines of a simulated account: functions that a schedule and the queues start, that keep their clocks badly,
+//! and that are gone when their time is over or when they crash.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use icepress_catalog::Catalog;
+use icepress_coordination::{DynamoStore, Received, SqsQueue, StateStore, TaskMessage, TaskQueue};
+use icepress_model::{BucketId, TimestampMs, WorkerId, ambient::Clock};
+use icepress_service::{
+    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, handle, tick,
+};
+use icepress_storage::Storage;
+use serde_json::json;
+
+use crate::{
+    ambient::{MachineClock, machine},
+    catalog::{MachineCatalog, Pointers},
+    engine::{Engine, TaskId},
+    network::Network,
+    sqs::Sqs,
+    storage::{MachineStorage, Objects},
+};
+
+/// The name of the state table.
+pub const STATE: &str = "state";
+/// What precedes a bucket's number in a queue's name.
+pub const QUEUES: &str = "tasks-";
+
+/// What all machines share.
+#[derive(Debug)]
+pub struct Account {
+    /// Chance and order.
+    pub engine: Arc<Engine>,
+    /// The network.
+    pub network: Arc<Network>,
+    /// The queues.
+    pub sqs: Arc<Sqs>,
+    /// The files.
+    pub objects: Arc<Objects>,
+    /// The catalog.
+    pub pointers: Arc<Pointers>,
+    /// A client of the state table.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// A client of the queues.
+    pub queues: aws_sdk_sqs::Client,
+    /// How every machine works, but for its name.
+    pub settings: Settings,
+    /// How long ended processes are kept.
+    pub retention: Duration,
+    /// How wrong clocks may be, in milliseconds either way.
+    pub skew: Mutex<u64>,
+    /// Tables on a page of the catalog's listing.
+    pub page: usize,
+}
+
+/// A function that is warm: it may be invoked again.
+pub struct Machine {
+    name: String,
+    clock: Arc<MachineClock>,
+    context: Context,
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// A machine that was just started.
+    pub fn machine(self: &Arc<Self>, name: &str) -> Machine {
+        let (ambient, clock) = machine(&self.engine, self.random_skew());
+        let storage: Arc<dyn Storage> =
+            Arc::new(MachineStorage::new(&self.objects, &self.network, name));
+        let catalog = MachineCatalog::new(
+            &self.pointers,
+            Arc::clone(&storage),
+            ambient.clone(),
+            &self.network,
+            name,
+            self.page,
+        );
+        let store = DynamoStore::new(self.dynamodb.clone(), STATE, ambient.clone())
+            .with_retention(self.retention);
+        let queue = SqsQueue::new(self.queues.clone(), Sqs::url_template(QUEUES));
+        let context = Context {
+            ambient,
+            store: Arc::new(store) as Arc<dyn StateStore>,
+            queue: Arc::new(queue) as Arc<dyn TaskQueue>,
+            catalogs: Catalogs::new([OpenCatalog {
+                catalog: Arc::new(catalog) as Arc<dyn Catalog>,
+                storage: Arc::clone(&storage),
+            }]),
+            payloads: storage,
+            settings: Arc::new(Settings {
+                worker: WorkerId(name.to_owned()),
+                ..self.settings.clone()
+            }),
+            observer: Arc::new(Notes {
+                engine: Arc::clone(&self.engine),
+                machine: name.to_owned(),
+            }),
+        };
+        Machine {
+            name: name.to_owned(),
+            clock,
+            context,
+        }
+    }
+
+    fn random_skew(&self) -> i64 {
+        let most = *lock(&self.skew);
+        let skew = self.engine.below(2 * most + 1);
+        i64::try_from(skew).unwrap_or(0) - i64::try_from(most).unwrap_or(0)
+    }
+}
+
+impl Machine {
+    /// What the machine works with.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+}
+
+/// What a machine says, as lines of the trace.
+#[derive(Debug)]
+struct Notes {
+    engine: Arc<Engine>,
+    machine: String,
+}
+
+impl Observer for Notes {
+    fn observe(&self, event: &Event) {
+        let machine = &self.machine;
+        let note =
+            |line: fmt::Arguments<'_>| self.engine.note(format_args!("{machine} says: {line}"));
+        match event {
+            Event::Planned {
+                table,
+                plan,
+                process,
+            } => {
+                note(format_args!(
+                    "{table} planned: {} groups, {process:?}",
+                    plan.groups.len()
+                ));
+            }
+            Event::ProcessEnded {
+                table,
+                process,
+                outcome,
+                ..
+            } => {
+                note(format_args!(
+                    "{table}: process {process} ended: {outcome:?}"
+                ));
+            }
+            Event::GroupFinished {
+                process,
+                index,
+                result,
+                ..
+            } => {
+                let result = result
+                    .as_ref()
+                    .map(|result| (result.rows_in, result.rows_out));
+                note(format_args!("group {index} of {process}: {result:?}"));
+            }
+            Event::TableFailed { table, message } => {
+                note(format_args!("{table} failed: {message}"))
+            }
+            Event::ListingFailed { database, message } => {
+                note(format_args!("{database}: {message}"))
+            }
+            Event::Refused { table, reason } => note(format_args!("{table} refused: {reason}")),
+            Event::Notice { message } => note(format_args!("{message}")),
+            _ => {}
+        }
+    }
+}
+
+/// What keeps the functions going.
+#[derive(Debug)]
+pub struct Fleet {
+    account: Arc<Account>,
+    warm: Mutex<BTreeMap<&'static str, Vec<Machine>>>,
+    started: Mutex<u64>,
+    busy: Mutex<BTreeMap<TaskId, &'static str>>,
+    /// How a schedule and the queues start functions.
+    pub rhythm: Mutex<Rhythm>,
+}
+
+/// How often functions are started, and how long they may take.
+#[derive(Debug, Clone)]
+pub struct Rhythm {
+    /// Between two ticks of the schedule.
+    pub tick: Duration,
+    /// The longest that a scheduler may take.
+    pub scheduler_limit: Duration,
+    /// The longest that an optimizer may take.
+    pub optimizer_limit: Duration,
+    /// Between two looks at the queues.
+    pub poll: Duration,
+    /// The most optimizers at once.
+    pub optimizers: usize,
+    /// The most schedulers at once.
+    pub schedulers: usize,
+    /// The chance, in a million, that a message is not deleted although it was done.
+    pub undeleted: u64,
+}
+
+impl Fleet {
+    /// A fleet without machines.
+    pub fn new(account: &Arc<Account>, rhythm: Rhythm) -> Arc<Self> {
+        Arc::new(Self {
+            account: Arc::clone(account),
+            warm: Mutex::default(),
+            started: Mutex::default(),
+            busy: Mutex::default(),
+            rhythm: Mutex::new(rhythm),
+        })
+    }
+
+    /// A task ended.
+    pub fn ended(&self, task: TaskId) {
+        lock(&self.busy).remove(&task);
+    }
+
+    /// Functions at work.
+    pub fn busy(&self) -> usize {
+        lock(&self.busy).len()
+    }
+
+    /// Sets right the clocks of all warm machines.
+    pub fn set_clocks_right(&self) {
+        for machine in lock(&self.warm).values().flatten() {
+            machine.clock.set_skew(0);
+        }
+    }
+
+    fn machine(&self, kind: &'static str) -> Machine {
+        let warm = lock(&self.warm).get_mut(kind).and_then(Vec::pop);
+        // A platform takes machines away as it likes.
+        if let Some(machine) = warm.filter(|_| self.account.engine.below(5) > 0) {
+            if self.account.engine.below(10) == 0 {
+                machine.clock.set_skew(self.account.random_skew());
+            }
+            return machine;
+        }
+        let number = {
+            let mut started = lock(&self.started);
+            *started += 1;
+            *started
+        };
+        self.account.machine(&format!("{kind}-{number}"))
+    }
+
+    fn keep_warm(&self, kind: &'static str, machine: Machine) {
+        lock(&self.warm).entry(kind).or_default().push(machine);
+    }
+
+    fn count(&self, kind: &str) -> usize {
+        lock(&self.busy).values().filter(|of| **of == kind).count()
+    }
+
+    fn rhythm(&self) -> Rhythm {
+        lock(&self.rhythm).clone()
+    }
+
+    fn begin(
+        &self,
+        kind: &'static str,
+        name: String,
+        limit: Duration,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let engine = &self.account.engine;
+        let task = engine.start(name, true, work);
+        lock(&self.busy).insert(task, kind);
+        let later = Arc::clone(engine);
+        engine.after(limit, move || later.request_kill(task, "its time is over"));
+    }
+
+    /// Wakes schedulers, for ever.
+    pub async fn schedule(self: Arc<Self>) {
+        loop {
+            let rhythm = self.rhythm();
+            self.account.engine.sleep(rhythm.tick).await;
+            if self.count("scheduler") >= rhythm.schedulers {
+                continue;
+            }
+            let machine = self.machine("scheduler");
+            let fleet = Arc::clone(&self);
+            let name = machine.name.clone();
+            let limit = rhythm.scheduler_limit;
+            self.begin("scheduler", name, limit, async move {
+                let context = machine.context();
+                let deadline = Deadline::after(&context.ambient, limit);
+                let ticked = tick(context, deadline).await;
+                let engine = &fleet.account.engine;
+                match ticked {
+                    Ok(report) => engine.note(format_args!("{}: {report:?}", machine.name)),
+                    Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
+                }
+                fleet.keep_warm("scheduler", machine);
+            });
+        }
+    }
+
+    /// Hands messages to optimizers, for ever: what an event source mapping does, with batches of one.
+    pub async fn feed(self: Arc<Self>) {
+        let buckets: Vec<BucketId> = self.account.settings.buckets.all().collect();
+        loop {
+            let rhythm = self.rhythm();
+            self.account.engine.sleep(rhythm.poll).await;
+            for bucket in &buckets {
+                if self.count("optimizer") >= rhythm.optimizers {
+                    break;
+                }
+                if let Some((received, _)) = self.receive(*bucket, &rhythm) {
+                    self.hand_over(received, &rhythm);
+                }
+            }
+        }
+    }
+
+    fn receive(&self, bucket: BucketId, rhythm: &Rhythm) -> Option<(Received, TimestampMs)> {
+        let queue = format!("{QUEUES}{bucket}");
+        if self.account.sqs.count(&queue) == 0 {
+            return None;
+        }
+        let url = Sqs::url_template(QUEUES).replace("{bucket}", &bucket.to_string());
+        let visibility = rhythm.optimizer_limit.as_secs() + 60;
+        let answer = self
+            .account
+            .sqs
+            .answer(
+                "ReceiveMessage",
+                &json!({ "QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": visibility }),
+            )
+            .ok()?;
+        let message = answer["Messages"].as_array()?.first()?.clone();
+        let received = Received {
+            message: TaskMessage::from_body(message["Body"].as_str()?).ok()?,
+            bucket,
+            receipt: message["ReceiptHandle"].as_str()?.to_owned(),
+            receive_count: 1,
+        };
+        Some((received, TimestampMs(0)))
+    }
+
+    /// One message, handled as the optimizer function does.
+    fn hand_over(self: &Arc<Self>, received: Received, rhythm: &Rhythm) {
+        let machine = self.machine("optimizer");
+        let fleet = Arc::clone(self);
+        let name = machine.name.clone();
+        let (limit, undeleted) = (rhythm.optimizer_limit, rhythm.undeleted);
+        self.begin("optimizer", name, limit, async move {
+            let mut context = machine.context().clone();
+            context.settings = Arc::new(Settings {
+                invocation_limit: Some(limit),
+                ..(*context.settings).clone()
+            });
+            let engine = &fleet.account.engine;
+            let deadline = Deadline::after(&context.ambient, limit);
+            let task = &received.message.task;
+            match handle(&context, &received.message, deadline).await {
+                Ok(Handled::Done) => {
+                    engine.note(format_args!("{}: task {task} is done", machine.name));
+                    if !engine.happens(undeleted) {
+                        fleet.delete(&received);
+                    }
+                }
+                Ok(Handled::Again(rest)) => {
+                    engine.note(format_args!(
+                        "{}: task {task} again after {rest:?}",
+                        machine.name
+                    ));
+                    if let Err(error) = context.queue.change_visibility(&received, rest).await {
+                        engine.note(format_args!("{}: {error}", machine.name));
+                    }
+                }
+                Err(error) => engine.note(format_args!("{}: task {task}: {error}", machine.name)),
+            }
+            fleet.keep_warm("optimizer", machine);
+        });
+    }
+
+    fn delete(&self, received: &Received) {
+        let url = Sqs::url_template(QUEUES).replace("{bucket}", &received.bucket.to_string());
+        let body = json!({ "QueueUrl": url, "ReceiptHandle": received.receipt });
+        // Deleting what is gone is no error.
+        let _ = self.account.sqs.answer("DeleteMessage", &body);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The true time.
+pub fn true_clock(engine: &Arc<Engine>) -> Arc<dyn Clock> {
+    MachineClock::new(Arc::clone(engine), 0)
+}

@@ -1,0 +1,269 @@
+//! What must be true after every step: the protocol's invariants over all rows, the tables' rows as a plain model has
+//! them, and every file that a snapshot needs in its place.
+
+mod protocol;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use iceberg::spec::{Operation, TableMetadata};
+use icepress_model::{BucketCount, MetadataLocation, TableId};
+use icepress_table::PROCESS_ID;
+
+use crate::{catalog, dynamo::Dynamo, engine::Engine, reader::Reader, rows::Row, storage};
+
+/// What a foreign writer's snapshot does to a table's rows.
+#[derive(Debug, Clone, Default)]
+pub struct RowChange {
+    /// Ids of rows that go, wherever they are.
+    pub removed: BTreeSet<i64>,
+    /// Rows that come.
+    pub added: Vec<Row>,
+}
+
+#[derive(Debug, Default)]
+struct TableModel {
+    rows: BTreeMap<i64, Row>,
+    needed: BTreeSet<String>,
+    snapshots: BTreeSet<i64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tables: BTreeMap<TableId, TableModel>,
+    expected: HashMap<i64, RowChange>,
+    foreign_files: BTreeSet<String>,
+    processes: BTreeSet<String>,
+    snapshots_ever: BTreeSet<i64>,
+    rewrites: u64,
+    foreign_commits: u64,
+}
+
+/// Watches every service, and knows what each table's rows must be.
+pub struct Oracle {
+    engine: Arc<Engine>,
+    reader: Reader,
+    buckets: BucketCount,
+    state: Mutex<State>,
+}
+
+impl fmt::Debug for Oracle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oracle").finish_non_exhaustive()
+    }
+}
+
+impl Oracle {
+    /// An oracle of an empty world.
+    pub fn new(
+        engine: &Arc<Engine>,
+        objects: &Arc<storage::Objects>,
+        buckets: BucketCount,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            engine: Arc::clone(engine),
+            reader: Reader::new(objects),
+            buckets,
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The reader that it judges with.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Says what a snapshot will do that a foreign writer is about to commit.
+    pub fn expect(&self, snapshot: i64, change: RowChange) {
+        self.state().expected.insert(snapshot, change);
+    }
+
+    /// Says that a foreign writer wrote a file.
+    pub fn foreign_file(&self, location: &str) {
+        self.state().foreign_files.insert(location.to_owned());
+    }
+
+    /// Commits of ours and of foreign writers so far.
+    pub fn commits(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.rewrites, state.foreign_commits)
+    }
+
+    /// Processes that were ever written to the state table.
+    fn knows_process(&self, process: &str) -> bool {
+        self.state().processes.contains(process)
+    }
+
+    fn judge_commit(
+        &self,
+        state: &mut State,
+        table: &TableId,
+        metadata: &TableMetadata,
+    ) -> Result<(), String> {
+        let model = state.tables.entry(table.clone()).or_default();
+        let snapshot = metadata.current_snapshot();
+        let id = snapshot.map(|snapshot| snapshot.snapshot_id());
+        let is_new = id.is_some_and(|id| !model.snapshots.contains(&id));
+        if let Some(snapshot) = snapshot.filter(|_| is_new) {
+            let id = snapshot.snapshot_id();
+            model.snapshots.insert(id);
+            state.snapshots_ever.insert(id);
+            let summary = snapshot.summary();
+            if let Some(change) = state.expected.remove(&id) {
+                state.foreign_commits += 1;
+                model.rows.retain(|id, _| !change.removed.contains(id));
+                for row in change.added {
+                    if model.rows.insert(row.id, row.clone()).is_some() {
+                        return Err(format!("the writer added row {} twice", row.id));
+                    }
+                }
+            } else if let Some(process) = summary.additional_properties.get(PROCESS_ID) {
+                state.rewrites += 1;
+                if summary.operation != Operation::Replace {
+                    return Err(format!(
+                        "process {process} committed {:?}",
+                        summary.operation
+                    ));
+                }
+            } else {
+                return Err(format!("nobody announced snapshot {id}"));
+            }
+        }
+        model.needed = self.reader.needed(metadata)?;
+        let found = self.reader.rows(metadata)?;
+        let expected: Vec<Row> = {
+            let mut rows: Vec<Row> = model.rows.values().cloned().collect();
+            rows.sort();
+            rows
+        };
+        if found != expected {
+            return Err(difference(&found, &expected));
+        }
+        Ok(())
+    }
+
+    /// Everything that must hold once nothing happens any more; the reasons why not.
+    pub fn judge_rest(
+        &self,
+        pointers: &catalog::Pointers,
+        objects: &storage::Objects,
+    ) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut needed = BTreeSet::new();
+        for (table, location) in pointers.all() {
+            let judged = self.reader.metadata(&location).and_then(|metadata| {
+                needed.extend(self.reader.needed(&metadata)?);
+                self.judge_commit(&mut self.state(), &table, &metadata)
+            });
+            if let Err(message) = judged {
+                wrong.push(format!("{table}: {message}"));
+            }
+        }
+        for missing in needed.iter().filter(|location| !objects.has(location)) {
+            wrong.push(format!("{missing} is live, and missing"));
+        }
+        for left in objects.locations() {
+            if !needed.contains(&left) && !self.is_accounted_for(&left) {
+                wrong.push(format!("{left} belongs to nobody"));
+            }
+        }
+        wrong
+    }
+
+    /// Whether a file that no snapshot needs can be told by its name: whose it was, and that it may go.
+    fn is_accounted_for(&self, location: &str) -> bool {
+        if self.state().foreign_files.contains(location) {
+            return true;
+        }
+        let (folder, name) = location.rsplit_once('/').unwrap_or(("", location));
+        if folder.ends_with("/metadata") {
+            // Named by a fresh UUID, and needed by nothing once its commit did not go through.
+            return name.ends_with(".metadata.json") || name.ends_with(".avro");
+        }
+        protocol::process_of(name).is_some_and(|process| self.knows_process(&process))
+    }
+}
+
+fn difference(found: &[Row], expected: &[Row]) -> String {
+    let count = |rows: &[Row]| {
+        let mut counts: BTreeMap<Row, i64> = BTreeMap::new();
+        for row in rows {
+            *counts.entry(row.clone()).or_default() += 1;
+        }
+        counts
+    };
+    let (mut found_counts, expected_counts) = (count(found), count(expected));
+    for (row, number) in expected_counts {
+        *found_counts.entry(row).or_default() -= number;
+    }
+    let mut wrong = found_counts.into_iter().filter(|(_, number)| *number != 0);
+    let first: Vec<String> = wrong
+        .by_ref()
+        .take(3)
+        .map(|(row, number)| format!("{row:?} {number:+}"))
+        .collect();
+    format!(
+        "{} rows where the model has {}: {} (and {} more)",
+        found.len(),
+        expected.len(),
+        first.join(", "),
+        wrong.count()
+    )
+}
+
+impl catalog::Watch for Oracle {
+    fn moved(
+        &self,
+        writer: &str,
+        table: &TableId,
+        _: Option<&MetadataLocation>,
+        after: Option<&MetadataLocation>,
+    ) {
+        let Some(after) = after else {
+            self.state().tables.remove(table);
+            return;
+        };
+        let judged = self
+            .reader
+            .metadata(after)
+            .and_then(|metadata| self.judge_commit(&mut self.state(), table, &metadata));
+        if let Err(message) = judged {
+            self.engine.violated(format!(
+                "{table} after a commit of {writer} to {after}: {message}"
+            ));
+        }
+    }
+}
+
+impl storage::Watch for Oracle {
+    fn put(&self, writer: &str, location: &str, replaced: bool) {
+        if replaced {
+            self.engine
+                .violated(format!("{writer} overwrote {location} with something else"));
+        }
+    }
+
+    fn deleted(&self, writer: &str, location: &str) {
+        let state = self.state();
+        let needs = state
+            .tables
+            .iter()
+            .find(|(_, model)| model.needed.contains(location));
+        if let Some((table, _)) = needs {
+            self.engine
+                .violated(format!("{writer} deleted {location}, which {table} needs"));
+        }
+    }
+}
+
+/// Why the state table is not at rest, if it is not.
+pub fn unrest(dynamo: &Dynamo, table: &str, pointers: &catalog::Pointers) -> Option<String> {
+    protocol::unrest(&dynamo.items(table), &pointers.all())
+}

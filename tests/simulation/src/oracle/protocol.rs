@@ -1,0 +1,292 @@
+//! The protocol's invariants, held against every write to the state table.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use icepress_coordination::{
+    BucketRow, InspectedRow, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
+    inspect_row, invariants,
+};
+use icepress_model::{
+    BucketId, CatalogName, DatabaseId, Epoch, GroupResult, MetadataLocation, Namespace,
+    ProcessOutcome, TableId, bucket_of_database,
+};
+
+use super::Oracle;
+use crate::dynamo::{Change, Item, ItemKey, Watch};
+
+type Items = BTreeMap<ItemKey, Item>;
+type Verdict = Result<(), String>;
+
+/// The process in the name of a file that an optimizer or a scheduler wrote.
+pub(super) fn process_of(name: &str) -> Option<String> {
+    let is_id =
+        |part: &&str| part.len() == 32 && part.chars().all(|letter| letter.is_ascii_hexdigit());
+    name.split(['-', '.']).find(is_id).map(str::to_owned)
+}
+
+fn read(item: &Item) -> Result<InspectedRow, String> {
+    let mut attributes = HashMap::new();
+    for (name, value) in item {
+        let (kind, value) = value
+            .as_object()
+            .and_then(|typed| typed.iter().next())
+            .and_then(|(kind, value)| Some((kind.as_str(), value.as_str()?)))
+            .ok_or_else(|| format!("'{name}' is {value}"))?;
+        let value = match kind {
+            "S" => AttributeValue::S(value.to_owned()),
+            "N" => AttributeValue::N(value.to_owned()),
+            _ => {
+                let bytes = BASE64_STANDARD
+                    .decode(value)
+                    .map_err(|error| error.to_string())?;
+                AttributeValue::B(Blob::new(bytes))
+            }
+        };
+        attributes.insert(name.clone(), value);
+    }
+    inspect_row(&attributes)
+}
+
+fn bucket_row(items: &Items, bucket: BucketId) -> BucketRow {
+    let key = (
+        format!("buckets#{}", bucket.0 / 64),
+        format!("{:010}", bucket.0),
+    );
+    match items.get(&key).map(read) {
+        Some(Ok(InspectedRow::Bucket(row))) => row,
+        _ => BucketRow::never_leased(bucket),
+    }
+}
+
+/// A process with all of its tasks.
+fn process_of_rows(items: &Items, process: &str) -> (Option<ProcessRow>, Vec<TaskRow>) {
+    let pk = format!("process#{process}");
+    let (mut found, mut tasks) = (None, Vec::new());
+    let range = items
+        .range((pk.clone(), String::new())..)
+        .take_while(|((of, _), _)| *of == pk);
+    for (_, item) in range {
+        match read(item) {
+            Ok(InspectedRow::Process(row)) => found = Some(row),
+            Ok(InspectedRow::Task(row)) => tasks.push(row),
+            _ => {}
+        }
+    }
+    (found, tasks)
+}
+
+fn table_rows(items: &Items) -> Vec<TableRow> {
+    let range = items
+        .range(("tables#".to_owned(), String::new())..)
+        .take_while(|((pk, _), _)| pk.starts_with("tables#"));
+    let read = range.filter_map(|(_, item)| match read(item) {
+        Ok(InspectedRow::Table(row)) => Some(row),
+        _ => None,
+    });
+    read.collect()
+}
+
+fn processes_of(items: &Items, table: &TableId) -> Vec<ProcessRow> {
+    let all = items
+        .iter()
+        .filter(|((pk, sk), _)| sk == "process" && pk.starts_with("process#"));
+    let read = all.filter_map(|(_, item)| match read(item) {
+        Ok(InspectedRow::Process(row)) if row.table == *table => Some(row),
+        _ => None,
+    });
+    read.collect()
+}
+
+impl Watch for Oracle {
+    fn wrote(&self, items: &Items, changes: &[Change]) {
+        for change in changes {
+            if let Err(message) = self.judge_change(items, change) {
+                let (pk, sk) = &change.key;
+                self.engine.violated(format!("row {pk} {sk}: {message}"));
+            }
+        }
+    }
+}
+
+impl Oracle {
+    fn judge_change(&self, items: &Items, change: &Change) -> Verdict {
+        let before = change.before.as_ref().map(read).transpose()?;
+        let Some(after) = change.after.as_ref() else {
+            return match before {
+                Some(InspectedRow::Table(row)) if row.active_process.is_some() => Err(format!(
+                    "{} was forgotten with a process under way",
+                    row.table
+                )),
+                Some(InspectedRow::Bucket(_) | InspectedRow::DigestHead { .. }) => {
+                    Err("it was deleted".to_owned())
+                }
+                _ => Ok(()),
+            };
+        };
+        match (before, read(after)?) {
+            (before, InspectedRow::Bucket(after)) => {
+                let before = match before {
+                    Some(InspectedRow::Bucket(before)) => before,
+                    _ => BucketRow::never_leased(after.bucket),
+                };
+                invariants::bucket_step(&before, &after)
+            }
+            (before, InspectedRow::Table(after)) => {
+                let before = match before {
+                    Some(InspectedRow::Table(before)) => Some(before),
+                    _ => None,
+                };
+                self.judge_table(items, before.as_ref(), &after)
+            }
+            (before, InspectedRow::Process(after)) => {
+                self.state().processes.insert(after.process.to_string());
+                if let Some(InspectedRow::Process(before)) = before {
+                    invariants::process_step(&before, &after)?;
+                }
+                invariants::process_row(&after)?;
+                self.judge_ending(&after)?;
+                self.judge_process(items, after.process.as_str())
+            }
+            (before, InspectedRow::Task(after)) => {
+                self.state()
+                    .processes
+                    .insert(after.task.process.to_string());
+                if let Some(InspectedRow::Task(before)) = before {
+                    invariants::task_step(&before, &after)?;
+                }
+                judge_result(&after)?;
+                self.judge_process(items, after.task.process.as_str())
+            }
+            (_, InspectedRow::DigestHead { database, epoch }) => {
+                let parts: Vec<&str> = database.split('/').collect();
+                let database = DatabaseId {
+                    catalog: CatalogName(parts[0].to_owned()),
+                    namespace: Namespace(
+                        parts[1..].iter().map(|part| (*part).to_owned()).collect(),
+                    ),
+                };
+                let bucket = bucket_of_database(&database, self.buckets);
+                invariants::accepted_epoch(bucket_row(items, bucket).epoch, Epoch(epoch))
+            }
+            (_, InspectedRow::Other) => Ok(()),
+        }
+    }
+
+    fn judge_table(&self, items: &Items, before: Option<&TableRow>, after: &TableRow) -> Verdict {
+        invariants::table_step(before, after)?;
+        let planned = |row: &TableRow| {
+            (
+                row.epoch,
+                row.conclusion.clone(),
+                row.evaluated_location.clone(),
+                row.seen_marks,
+            )
+        };
+        let unknown = TableRow::unknown(after.bucket, after.table.clone());
+        let before = before.unwrap_or(&unknown);
+        let began = after.active_process.is_some() && after.active_process != before.active_process;
+        let freed = before.active_process.is_some() && after.active_process.is_none();
+        // The end of a process needs no lease; everything else on the planning side does.
+        if began || (!freed && planned(before) != planned(after)) {
+            let newest = bucket_row(items, after.bucket).epoch;
+            invariants::accepted_epoch(newest, after.epoch)?;
+        }
+        if let (Some(old), Some(new)) = (&before.active_process, &after.active_process)
+            && old != new
+        {
+            return Err(format!("process {new} took the place of {old}"));
+        }
+        invariants::one_process(Some(after), &processes_of(items, &after.table))
+    }
+
+    fn judge_process(&self, items: &Items, process: &str) -> Verdict {
+        let (row, tasks) = process_of_rows(items, process);
+        let Some(row) = row else {
+            return Ok(());
+        };
+        invariants::open_tasks(&row, &tasks)?;
+        let table = table_rows(items)
+            .into_iter()
+            .find(|table| table.table == row.table);
+        invariants::one_process(table.as_ref(), &processes_of(items, &row.table))
+    }
+
+    /// A process that says it committed must have.
+    fn judge_ending(&self, row: &ProcessRow) -> Verdict {
+        let ProcessState::Ended(
+            ProcessOutcome::Committed { snapshot_id, .. }
+            | ProcessOutcome::PartlyCommitted { snapshot_id, .. },
+        ) = &row.state
+        else {
+            return Ok(());
+        };
+        if self.state().snapshots_ever.contains(&snapshot_id.get()) {
+            return Ok(());
+        }
+        Err(format!(
+            "process {} ended with snapshot {snapshot_id}, which nobody committed",
+            row.process
+        ))
+    }
+}
+
+/// A result is of the attempt that its row names: the files say so themselves.
+fn judge_result(row: &TaskRow) -> Verdict {
+    let TaskState::Done(Payload::Inline(text)) = &row.state else {
+        return Ok(());
+    };
+    let result: GroupResult = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let stem = format!(
+        "{:05}-{}-{}-",
+        row.task.index, row.attempt, row.task.process
+    );
+    for path in result.file_paths() {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        if !name.starts_with(&stem) {
+            return Err(format!(
+                "attempt {} reported {path}, another attempt's file",
+                row.attempt
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Why the rows are not at rest, if they are not.
+pub(super) fn unrest(
+    items: &Items,
+    tables: &BTreeMap<TableId, MetadataLocation>,
+) -> Option<String> {
+    let rows = table_rows(items);
+    for row in &rows {
+        if let Some(process) = &row.active_process {
+            return Some(format!("{} has process {process} under way", row.table));
+        }
+        if row.due_at.is_some() {
+            return Some(format!(
+                "{} is due ({} failures): {:?}",
+                row.table, row.failures, row.conclusion
+            ));
+        }
+        if !tables.contains_key(&row.table) {
+            return Some(format!("{} is remembered, and was dropped", row.table));
+        }
+    }
+    for (table, location) in tables {
+        let seen = rows
+            .iter()
+            .find(|row| row.table == *table)
+            .is_some_and(|row| {
+                row.evaluated_location.as_ref() == Some(location)
+                    || row.committed_location.as_ref() == Some(location)
+            });
+        if !seen {
+            return Some(format!(
+                "{table} moved to {location}, and nobody looked at it"
+            ));
+        }
+    }
+    None
+}

@@ -1,0 +1,434 @@
+//! One seed: a world is drawn, lived in while everything goes wrong, and then left alone until it comes to rest.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use icepress_coordination::create_state_table;
+use icepress_model::{BucketCount, Bytes, WorkerId, ambient::Ambient};
+use icepress_planner::PlanOptions;
+use icepress_service::{Settings, tables::plan};
+use icepress_table::CommitPolicy;
+
+use crate::{
+    ambient::machine,
+    catalog::{CatalogWhims, MachineCatalog, Pointers},
+    connector::Aws,
+    dynamo::{Dynamo, Whims},
+    engine::{Driver, Engine, Perils, Step, TaskId},
+    fleet::{Account, Fleet, QUEUES, Rhythm, STATE, true_clock},
+    foreign::{Writer, table_id},
+    network::{Network, Weather},
+    oracle::{Oracle, unrest},
+    sqs::{QueueWhims, Sqs},
+    storage::{MachineStorage, Objects},
+    trace::Trace,
+};
+
+/// How often a message is received before it dies, as `infra/` sets it.
+const MAX_RECEIVES: u32 = 4;
+/// How long the world may take to come to rest once nothing goes wrong any more.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// More steps than any run should need: one that goes on is going round in circles.
+const MOST_STEPS: u64 = 2_000_000;
+
+/// What came of a seed.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What was found wrong; empty where all is well.
+    pub violations: Vec<String>,
+    /// What happened.
+    pub trace: Trace,
+    /// Commits of Icepress.
+    pub rewrites: u64,
+    /// Commits of foreign writers.
+    pub foreign_commits: u64,
+    /// How long the simulated world lived.
+    pub lived: Duration,
+}
+
+/// Plays a seed. `keep_lines` keeps the trace's text.
+pub fn run(seed: u64, keep_lines: bool) -> Outcome {
+    let engine = Engine::new(seed, keep_lines);
+    let mut outcome = Outcome {
+        seed,
+        violations: Vec::new(),
+        trace: Trace::new(false),
+        rewrites: 0,
+        foreign_commits: 0,
+        lived: Duration::ZERO,
+    };
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(&engine);
+        world.live();
+        let commits = world.oracle.commits();
+        world.end();
+        commits
+    }));
+    outcome.violations = engine.violations();
+    match lived {
+        Ok((rewrites, foreign_commits)) => {
+            outcome.rewrites = rewrites;
+            outcome.foreign_commits = foreign_commits;
+        }
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            outcome
+                .violations
+                .push(format!("it panicked: {}", text.unwrap_or("(no text)")));
+        }
+    }
+    outcome.trace = engine.trace();
+    outcome.lived = engine.now();
+    engine.clear();
+    outcome
+}
+
+struct World {
+    engine: Arc<Engine>,
+    driver: Driver,
+    network: Arc<Network>,
+    dynamo: Arc<Dynamo>,
+    sqs: Arc<Sqs>,
+    objects: Arc<Objects>,
+    pointers: Arc<Pointers>,
+    oracle: Arc<Oracle>,
+    account: Arc<Account>,
+    fleet: Arc<Fleet>,
+    writers: Vec<TaskId>,
+    trouble: Duration,
+    steps: u64,
+}
+
+impl World {
+    fn new(engine: &Arc<Engine>) -> Self {
+        let clock = true_clock(engine);
+        let network = Network::new(Arc::clone(engine));
+        let dynamo = Dynamo::new(Arc::clone(&clock), Arc::clone(&network));
+        let sqs = Sqs::new(Arc::clone(&clock), Arc::clone(&network));
+        let objects = Objects::new(Arc::clone(&clock));
+        let pointers = Pointers::new();
+        let aws = Aws::new(&dynamo, &sqs, &network, "aws");
+
+        let buckets = 1 + engine.below(3);
+        let buckets = BucketCount(u32::try_from(buckets).unwrap().try_into().unwrap());
+        for bucket in buckets.all() {
+            sqs.create(&format!("{QUEUES}{bucket}"), MAX_RECEIVES);
+        }
+        let oracle = Oracle::new(engine, &objects, buckets);
+        let account = Arc::new(Account {
+            engine: Arc::clone(engine),
+            network: Arc::clone(&network),
+            sqs: Arc::clone(&sqs),
+            objects: Arc::clone(&objects),
+            pointers: Arc::clone(&pointers),
+            dynamodb: aws.dynamodb_client(&clock),
+            queues: aws.sqs_client(&clock),
+            settings: settings(engine, buckets),
+            retention: Duration::from_secs(30 * 24 * 3600),
+            skew: Mutex::new(0),
+            page: 1 + engine.below(2) as usize,
+        });
+        let fleet = Fleet::new(&account, rhythm(engine));
+        let mut world = Self {
+            engine: Arc::clone(engine),
+            driver: Driver::new(Arc::clone(engine)),
+            network,
+            dynamo,
+            sqs,
+            objects,
+            pointers,
+            oracle,
+            account,
+            fleet,
+            writers: Vec::new(),
+            trouble: Duration::from_secs(600 + engine.below(1800)),
+            steps: 0,
+        };
+        world.create_state_table(&clock);
+        world.dynamo.set_watch(Some(Arc::clone(&world.oracle) as _));
+        world
+            .objects
+            .set_watch(Some(Arc::clone(&world.oracle) as _));
+        world
+            .pointers
+            .set_watch(Some(Arc::clone(&world.oracle) as _));
+        world
+    }
+
+    fn create_state_table(&mut self, clock: &Arc<dyn icepress_model::ambient::Clock>) {
+        let client = self.account.dynamodb.clone();
+        let (ambient, _) = machine(&self.engine, 0);
+        let ambient = Ambient {
+            clock: Arc::clone(clock),
+            ..ambient
+        };
+        let engine = Arc::clone(&self.engine);
+        self.finish("terraform", async move {
+            if let Err(error) = create_state_table(&client, STATE, &ambient).await {
+                engine.violated(format!("no state table: {error}"));
+            }
+        });
+    }
+
+    /// Runs one task to its end, with everything else that goes on beside it.
+    fn finish(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.engine.start(name, false, task);
+        self.step();
+        while self.driver.is_alive(task) && self.step() {}
+    }
+
+    /// Goes on; says whether there is a reason to.
+    fn step(&mut self) -> bool {
+        self.steps += 1;
+        if self.steps > MOST_STEPS {
+            self.engine
+                .violated(format!("it goes on after {MOST_STEPS} steps"));
+        }
+        let went = self.driver.step();
+        for (task, _) in self.driver.take_ended() {
+            self.fleet.ended(task);
+        }
+        went == Step::Went && !self.engine.has_violations()
+    }
+
+    fn live(&mut self) {
+        self.start_trouble();
+        let tables = 1 + self.engine.below(2);
+        for number in 0..tables {
+            self.start_writer(&format!("t{number}"));
+        }
+        self.engine
+            .start("schedule", false, Arc::clone(&self.fleet).schedule());
+        self.engine
+            .start("mapping", false, Arc::clone(&self.fleet).feed());
+        while self.engine.now() < self.trouble {
+            if !self.step() {
+                return;
+            }
+        }
+        self.end_trouble();
+        self.come_to_rest();
+        if !self.engine.has_violations() {
+            self.judge_end();
+        }
+    }
+
+    /// Draws what goes wrong in this world: some of everything, much of something, or nothing.
+    fn start_trouble(&mut self) {
+        let engine = Arc::clone(&self.engine);
+        // Each kind of trouble stays away from most worlds, so that the others are not drowned by it.
+        let draw = |most: u64| match engine.below(5) {
+            0 | 1 => 0,
+            2 | 3 => engine.below(most / 10 + 1),
+            _ => engine.below(most + 1),
+        };
+        if engine.below(12) == 0 {
+            engine.note(format_args!("nothing goes wrong"));
+            return;
+        }
+        let weather = Weather {
+            lost_before: draw(60_000),
+            lost_after: draw(60_000),
+            late: draw(30_000),
+            throttled: draw(100_000),
+            error_before: draw(60_000),
+            error_after: draw(60_000),
+            outage: draw(2_000),
+            longest_outage: Duration::from_secs(1 + engine.below(240)),
+            slow: draw(100_000),
+            slowest: Duration::from_millis(200 + engine.below(30_000)),
+        };
+        let perils = Perils {
+            crash: draw(10_000),
+            stall: draw(5_000),
+            longest_stall: Duration::from_secs(1 + engine.below(300)),
+        };
+        let whims = Whims {
+            short_page: draw(500_000),
+            left_out: draw(200_000),
+            conflict: draw(100_000),
+            index_lags: draw(500_000),
+            longest_lag: Duration::from_secs(1 + engine.below(30)),
+        };
+        let queue = QueueWhims {
+            doubled: draw(300_000),
+            vanishes: draw(100_000),
+            not_taken: draw(200_000),
+            late: draw(300_000),
+            latest: Duration::from_secs(1 + engine.below(300)),
+        };
+        let catalog = CatalogWhims {
+            listing_breaks: draw(200_000),
+            listing_lacks: draw(100_000),
+            sent_twice: draw(200_000),
+        };
+        let skew = draw(240_000);
+        *self.account.skew.lock().unwrap() = skew;
+        engine.note(format_args!("{weather:?}"));
+        engine.note(format_args!("{perils:?} {whims:?}"));
+        engine.note(format_args!("{queue:?} {catalog:?} skew {skew} ms"));
+        self.network.set_weather(weather);
+        self.dynamo.set_whims(whims);
+        self.sqs.set_whims(queue);
+        self.pointers.set_whims(catalog);
+        engine.set_perils(perils);
+    }
+
+    fn end_trouble(&mut self) {
+        self.engine
+            .note(format_args!("--- nothing goes wrong any more"));
+        self.network.set_weather(Weather::default());
+        self.dynamo.set_whims(Whims::default());
+        self.sqs.set_whims(QueueWhims::default());
+        self.pointers.set_whims(CatalogWhims::default());
+        self.engine.set_perils(Perils::default());
+        *self.account.skew.lock().unwrap() = 0;
+        self.fleet.set_clocks_right();
+        let mut rhythm = self.fleet.rhythm.lock().unwrap();
+        rhythm.tick = rhythm.tick.max(Duration::from_secs(60));
+        rhythm.poll = Duration::from_secs(5);
+        rhythm.undeleted = 0;
+    }
+
+    fn start_writer(&mut self, name: &str) {
+        let engine = Arc::clone(&self.engine);
+        let skew = engine.below(20_000) as i64 - 10_000;
+        let (ambient, _) = machine(&engine, skew);
+        let machine = format!("writer-{name}");
+        let storage = MachineStorage::new(&self.objects, &self.network, &machine);
+        let catalog = MachineCatalog::new(
+            &self.pointers,
+            Arc::new(storage.clone()),
+            ambient.clone(),
+            &self.network,
+            &machine,
+            2,
+        );
+        let writer = Writer {
+            name: machine.clone(),
+            table: table_id(name),
+            engine: Arc::clone(&engine),
+            ambient,
+            storage,
+            catalog,
+            oracle: Arc::clone(&self.oracle),
+            regions: 1 + engine.below(3) as usize,
+            partitioned: engine.below(2) == 0,
+            rows_per_file: 1 + engine.below(8),
+            next_id: 0,
+            graveyard: Vec::new(),
+            generation: 0,
+        };
+        let things = 4 + engine.below(24);
+        let pause = self.trouble * 2 / u32::try_from(things).unwrap();
+        let task = engine.start(machine, false, writer.work(things, pause));
+        self.writers.push(task);
+    }
+
+    fn come_to_rest(&mut self) {
+        let until = self.engine.now() + PATIENCE;
+        // Requests may still be under way whose senders gave up long ago.
+        let mut look = self.engine.now() + Duration::from_secs(200);
+        loop {
+            if !self.step() {
+                return;
+            }
+            let at_work = self
+                .writers
+                .iter()
+                .any(|writer| self.driver.is_alive(*writer));
+            if self.engine.now() < look || at_work || self.fleet.busy() > 0 {
+                continue;
+            }
+            look = self.engine.now() + Duration::from_secs(30);
+            let Some(why) = unrest(&self.dynamo, STATE, &self.pointers) else {
+                break;
+            };
+            if self.engine.now() > until {
+                self.engine
+                    .violated(format!("it never comes to rest: {why}"));
+                return;
+            }
+        }
+        self.engine.note(format_args!("--- at rest"));
+    }
+
+    /// Rows, files and leftovers; and a second plan of each table, which must be empty.
+    fn judge_end(&mut self) {
+        for wrong in self.oracle.judge_rest(&self.pointers, &self.objects) {
+            self.engine.violated(format!("at rest: {wrong}"));
+        }
+        let inspector = self.account.machine("inspector");
+        for table in self.pointers.all().into_keys() {
+            let context = inspector.context().clone();
+            let engine = Arc::clone(&self.engine);
+            self.finish("inspector", async move {
+                match plan(&context, &table).await {
+                    Ok(plan) if plan.groups.is_empty() => {}
+                    Ok(plan) => engine.violated(format!(
+                        "{table}: at rest, and a plan has {} groups",
+                        plan.groups.len()
+                    )),
+                    Err(error) => {
+                        engine.violated(format!("{table}: at rest, and can't be planned: {error}"))
+                    }
+                }
+            });
+        }
+    }
+
+    fn end(self) {
+        self.dynamo.set_watch(None);
+        self.objects.set_watch(None);
+        self.pointers.set_watch(None);
+        drop(self.driver);
+    }
+}
+
+fn settings(engine: &Engine, buckets: BucketCount) -> Settings {
+    let min_input_files = 2 + engine.below(2);
+    Settings {
+        payload_limit: if engine.below(3) == 0 {
+            Bytes(300)
+        } else {
+            Bytes(64 << 10)
+        },
+        longest_backoff: Duration::from_secs(1200),
+        may_delete: engine.below(2) == 0,
+        evaluations_at_once: 1 + engine.below(4) as usize,
+        plan: PlanOptions {
+            min_input_files,
+            max_group_files: min_input_files + engine.below(4),
+            ..PlanOptions::default()
+        },
+        commit: CommitPolicy {
+            attempts: 1 + engine.below(5) as u32,
+            first_backoff: Duration::from_millis(200),
+        },
+        ..Settings::cloud(
+            WorkerId::from("nobody"),
+            buckets,
+            "s3://payloads/icepress".to_owned(),
+        )
+    }
+}
+
+fn rhythm(engine: &Engine) -> Rhythm {
+    Rhythm {
+        tick: Duration::from_secs(20 + engine.below(60)),
+        scheduler_limit: Duration::from_secs(40 + engine.below(80)),
+        optimizer_limit: Duration::from_secs(40 + engine.below(200)),
+        poll: Duration::from_secs(1 + engine.below(5)),
+        optimizers: 1 + engine.below(4) as usize,
+        schedulers: 1 + engine.below(3) as usize,
+        undeleted: engine.below(100_000),
+    }
+}

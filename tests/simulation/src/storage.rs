@@ -1,0 +1,364 @@
+//! Object storage that promises what S3 promises: writes that are seen whole, at once and by everybody, conditional
+//! creation, listings by page. It forgets nothing and is never sure to answer.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes as Buffer;
+use icepress_model::{Bytes, TimestampMs, ambient::Clock};
+use icepress_storage::{
+    DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage,
+    StorageError, StorageErrorKind, WriteOptions,
+};
+
+use crate::network::{Cut, Network, Service};
+
+type Result<T> = std::result::Result<T, StorageError>;
+
+/// How many objects a page of a listing has.
+const PAGE: usize = 1000;
+/// Schemes that all mean the same.
+const SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
+
+/// Somebody who looks at every write.
+pub trait Watch: Send + Sync + fmt::Debug {
+    /// An object was written; `replaced` says whether other content stood there.
+    fn put(&self, writer: &str, location: &str, replaced: bool);
+    /// An object was deleted that was there.
+    fn deleted(&self, writer: &str, location: &str);
+}
+
+#[derive(Debug, Clone)]
+struct Object {
+    content: Buffer,
+    modified: TimestampMs,
+}
+
+/// All objects, by location with the scheme `s3://`.
+pub struct Objects {
+    objects: Mutex<BTreeMap<String, Object>>,
+    clock: Arc<dyn Clock>,
+    watch: Mutex<Option<Arc<dyn Watch>>>,
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Objects").finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    /// A store without objects, whose own clock is `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self {
+            objects: Mutex::default(),
+            clock,
+            watch: Mutex::new(None),
+        })
+    }
+
+    /// Lets somebody look at every write.
+    pub fn set_watch(&self, watch: Option<Arc<dyn Watch>>) {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Object>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self) -> Option<Arc<dyn Watch>> {
+        self.watch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// An object's content, past the network.
+    pub fn content(&self, location: &str) -> Option<Buffer> {
+        self.objects()
+            .get(location)
+            .map(|object| object.content.clone())
+    }
+
+    /// Whether there is an object.
+    pub fn has(&self, location: &str) -> bool {
+        self.objects().contains_key(location)
+    }
+
+    /// Every location.
+    pub fn locations(&self) -> Vec<String> {
+        self.objects().keys().cloned().collect()
+    }
+
+    fn put(&self, writer: &str, location: &str, content: Buffer, mode: PutMode) -> bool {
+        let replaced = {
+            let mut objects = self.objects();
+            if mode == PutMode::CreateOnly && objects.contains_key(location) {
+                return false;
+            }
+            let object = Object {
+                content: content.clone(),
+                modified: self.clock.now(),
+            };
+            let before = objects.insert(location.to_owned(), object);
+            before.is_some_and(|before| before.content != content)
+        };
+        if let Some(watch) = self.watch() {
+            watch.put(writer, location, replaced);
+        }
+        true
+    }
+
+    fn delete(&self, writer: &str, location: &str) {
+        let was_there = self.objects().remove(location).is_some();
+        if was_there && let Some(watch) = self.watch() {
+            watch.deleted(writer, location);
+        }
+    }
+}
+
+/// The store as one machine reaches it.
+#[derive(Debug, Clone)]
+pub struct MachineStorage {
+    objects: Arc<Objects>,
+    network: Arc<Network>,
+    machine: Arc<str>,
+}
+
+impl MachineStorage {
+    /// The store as `machine` reaches it.
+    pub fn new(objects: &Arc<Objects>, network: &Arc<Network>, machine: &str) -> Self {
+        Self {
+            objects: Arc::clone(objects),
+            network: Arc::clone(network),
+            machine: Arc::from(machine),
+        }
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        location: &str,
+        effect: impl FnOnce(&Objects) -> T + Send + 'static,
+    ) -> Result<T> {
+        let objects = Arc::clone(&self.objects);
+        let what = format!("{action} {location}");
+        let network = Arc::clone(&self.network);
+        let line = (Arc::clone(&self.machine), what.clone());
+        let answer = self
+            .network
+            .call(Service::S3, &self.machine, what, move || {
+                if let Some(engine) = network.engine() {
+                    engine.note(format_args!("{}: {}", line.0, line.1));
+                }
+                effect(&objects)
+            })
+            .await;
+        answer.map_err(|cut| {
+            let kind = match cut {
+                Cut::Throttled => StorageErrorKind::Throttled,
+                Cut::ServerError | Cut::NoAnswer => StorageErrorKind::Other,
+            };
+            error(kind, action, location)
+        })
+    }
+
+    async fn get(&self, location: &str) -> Result<Buffer> {
+        let key = key_of(location, "read")?;
+        let found = self
+            .call("read", location, move |objects| objects.content(&key))
+            .await?;
+        found.ok_or_else(|| error(StorageErrorKind::NotFound, "read", location))
+    }
+}
+
+fn error(kind: StorageErrorKind, action: &'static str, location: &str) -> StorageError {
+    StorageError {
+        kind,
+        action,
+        location: location.to_owned(),
+        source: None,
+    }
+}
+
+/// The location under the one scheme that objects are kept by.
+fn key_of(location: &str, action: &'static str) -> Result<String> {
+    let rest = SCHEMES
+        .iter()
+        .find_map(|scheme| location.strip_prefix(scheme));
+    match rest {
+        Some(rest) if !rest.starts_with('/') && !rest.is_empty() => Ok(format!("s3://{rest}")),
+        _ => Err(error(StorageErrorKind::InvalidLocation, action, location)),
+    }
+}
+
+fn slice(content: &Buffer, range: &Range<u64>, location: &str) -> Result<Buffer> {
+    if range.end > content.len() as u64 || range.start > range.end {
+        return Err(error(StorageErrorKind::OutOfRange, "read", location));
+    }
+    Ok(content.slice(range.start as usize..range.end as usize))
+}
+
+#[async_trait]
+impl Storage for MachineStorage {
+    async fn info(&self, location: &str) -> Result<ObjectInfo> {
+        let key = key_of(location, "read")?;
+        let found = self
+            .call("look at", location, move |objects| {
+                objects.objects().get(&key).cloned()
+            })
+            .await?;
+        let object = found.ok_or_else(|| error(StorageErrorKind::NotFound, "read", location))?;
+        Ok(ObjectInfo {
+            size: Bytes(object.content.len() as u64),
+            modified: object.modified,
+            archived: false,
+        })
+    }
+
+    async fn read(&self, location: &str) -> Result<Buffer> {
+        self.get(location).await
+    }
+
+    async fn read_range(&self, location: &str, range: Range<u64>) -> Result<Buffer> {
+        slice(&self.get(location).await?, &range, location)
+    }
+
+    async fn read_ranges(&self, location: &str, ranges: &[Range<u64>]) -> Result<Vec<Buffer>> {
+        if ranges.is_empty() {
+            return Ok(Vec::new());
+        }
+        let content = self.get(location).await?;
+        ranges
+            .iter()
+            .map(|range| slice(&content, range, location))
+            .collect()
+    }
+
+    async fn put(
+        &self,
+        location: &str,
+        content: Buffer,
+        mode: PutMode,
+        _: &WriteOptions,
+    ) -> Result<()> {
+        let key = key_of(location, "write")?;
+        let writer = Arc::clone(&self.machine);
+        // What the service writes must be the same in every run of a seed. The foreign writers' clients see to it less.
+        if let Some(engine) = self.network.engine()
+            && !writer.starts_with("writer")
+        {
+            let hash = crate::engine::short(&content);
+            engine.note(format_args!(
+                "{writer}: will write {} bytes, {hash}",
+                content.len()
+            ));
+        }
+        let written = self
+            .call("write", location, move |objects| {
+                objects.put(&writer, &key, content, mode)
+            })
+            .await?;
+        if written {
+            Ok(())
+        } else {
+            Err(error(StorageErrorKind::AlreadyExists, "write", location))
+        }
+    }
+
+    async fn writer(&self, location: &str, _: &WriteOptions) -> Result<Box<dyn ObjectWriter>> {
+        key_of(location, "write")?;
+        Ok(Box::new(PartWriter {
+            storage: self.clone(),
+            location: location.to_owned(),
+            parts: Vec::new(),
+        }))
+    }
+
+    async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage> {
+        let key = key_of(prefix, "list")?;
+        let scheme = SCHEMES.iter().find(|scheme| prefix.starts_with(**scheme));
+        let scheme = (*scheme.unwrap_or(&"s3://")).to_owned();
+        let after = next.map(str::to_owned);
+        self.call("list", prefix, move |objects| {
+            let objects = objects.objects();
+            let mut found = objects
+                .range(key.clone()..)
+                .take_while(|(location, _)| location.starts_with(&key))
+                .filter(|(location, _)| after.as_ref().is_none_or(|after| *location > after));
+            let page: Vec<(&String, &Object)> = found.by_ref().take(PAGE).collect();
+            let more = found.next().is_some();
+            ListPage {
+                next: page
+                    .last()
+                    .filter(|_| more)
+                    .map(|(location, _)| (*location).clone()),
+                objects: page
+                    .into_iter()
+                    .map(|(location, object)| ListedObject {
+                        location: format!("{scheme}{}", &location["s3://".len()..]),
+                        size: Bytes(object.content.len() as u64),
+                        modified: object.modified,
+                    })
+                    .collect(),
+            }
+        })
+        .await
+    }
+
+    async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
+        let mut outcomes = Vec::with_capacity(locations.len());
+        for location in locations {
+            let result = match key_of(location, "delete") {
+                Ok(key) => {
+                    let writer = Arc::clone(&self.machine);
+                    self.call("delete", location, move |objects| {
+                        objects.delete(&writer, &key)
+                    })
+                    .await
+                }
+                Err(error) => Err(error),
+            };
+            outcomes.push(DeleteOutcome {
+                location: location.clone(),
+                result,
+            });
+        }
+        outcomes
+    }
+}
+
+/// An object in parts, which nobody sees before the last request.
+#[derive(Debug)]
+struct PartWriter {
+    storage: MachineStorage,
+    location: String,
+    parts: Vec<Buffer>,
+}
+
+#[async_trait]
+impl ObjectWriter for PartWriter {
+    async fn write(&mut self, content: Buffer) -> Result<()> {
+        self.parts.push(content);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Bytes> {
+        let content = Buffer::from(self.parts.concat());
+        let size = Bytes(content.len() as u64);
+        let options = WriteOptions::default();
+        self.storage
+            .put(&self.location, content, PutMode::Overwrite, &options)
+            .await?;
+        Ok(size)
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
