@@ -204,7 +204,9 @@ impl Writer {
         for _ in 0..1 + self.engine.below(3) {
             let region = self.region();
             let count = 1 + self.engine.below(self.rows_per_file);
-            let rows: Vec<Row> = (0..count).map(|_| self.new_row(&region, &mut live)).collect();
+            let rows: Vec<Row> = (0..count)
+                .map(|_| self.new_row(&region, &mut live))
+                .collect();
             work.added.push(self.write_rows(base, &rows).await?);
             work.change.added.extend(rows);
         }

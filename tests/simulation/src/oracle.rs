@@ -187,7 +187,11 @@ impl Oracle {
             // Named by a fresh UUID, and needed by nothing once its commit did not go through.
             return name.ends_with(".metadata.json") || name.ends_with(".avro");
         }
-        protocol::process_of(name).is_some_and(|process| self.knows_process(&process))
+        let Some(process) = protocol::process_of(name) else {
+            return false;
+        };
+        // Plans are written before their process is: one that never came to be leaves them to the folder's lifecycle.
+        folder.ends_with("/plans") || self.knows_process(&process)
     }
 }
 

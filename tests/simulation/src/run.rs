@@ -149,7 +149,7 @@ impl World {
             account,
             fleet,
             writers: Vec::new(),
-            trouble: Duration::from_secs(600 + engine.below(1800)),
+            trouble: Duration::from_secs(300 + engine.below(900)),
             steps: 0,
         };
         world.create_state_table(&clock);
@@ -327,7 +327,7 @@ impl World {
             graveyard: Vec::new(),
             generation: 0,
         };
-        let things = 4 + engine.below(24);
+        let things = 3 + engine.below(14);
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();
         let task = engine.start(machine, false, writer.work(things, pause));
         self.writers.push(task);

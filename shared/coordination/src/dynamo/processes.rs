@@ -1,6 +1,7 @@
 //! Processes in DynamoDB.
 
-use aws_sdk_dynamodb::types::{Put, PutRequest, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future, stream};
 use icepress_model::{MetadataLocation, ProcessId, ProcessOutcome, TableId, TimestampMs, WorkerId};
 
 use super::{
@@ -14,6 +15,9 @@ use crate::{
     encoding::{self, Fields as _},
     transition,
 };
+
+/// Tasks of a new process written at once.
+const TASKS_AT_ONCE: usize = 16;
 
 fn encode(row: &ProcessRow, ttl: Option<i64>) -> Item {
     let mut item = item_of(&Key::process(&row.process), &encoding::encode_process(row));
@@ -84,17 +88,19 @@ impl DynamoStore {
         }
     }
 
+    /// Each under its own condition: a request that a slow network brings after a later one did its work, or after a
+    /// worker has claimed the task, must not make the task new again.
     async fn write_new_tasks(&self, row: &ProcessRow, tasks: &[NewTask], ttl: i64) -> Result<()> {
-        let puts = transition::new_tasks(row, tasks).into_iter().map(|task| {
-            let mut item = tasks::encode(&task, Some(ttl));
-            item.insert("rev".to_owned(), number(1));
-            let put = PutRequest::builder()
-                .set_item(Some(item))
-                .build()
-                .expect("its item is set");
-            WriteRequest::builder().put_request(put).build()
-        });
-        self.batch_write(puts.collect()).await
+        // Boxed one by one: else the compiler can't tell that the whole may move between threads.
+        let puts = transition::new_tasks(row, tasks)
+            .into_iter()
+            .map(|task| self.put(tasks::encode(&task, Some(ttl)), 0).boxed());
+        let puts: Vec<_> = puts.collect();
+        stream::iter(puts)
+            .buffer_unordered(TASKS_AT_ONCE)
+            // One that is there already was written by an earlier try at the same start.
+            .try_for_each(|_| future::ready(Ok(())))
+            .await
     }
 
     /// A line in the table's history, which says only that there was this process.

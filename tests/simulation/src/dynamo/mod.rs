@@ -123,6 +123,7 @@ pub struct Dynamo {
     clock: Arc<dyn Clock>,
     network: Arc<Network>,
     watch: Mutex<Option<Arc<dyn Watch>>>,
+    record: Mutex<Option<Vec<(String, Value)>>>,
 }
 
 impl fmt::Debug for Dynamo {
@@ -139,6 +140,7 @@ impl Dynamo {
             clock,
             network,
             watch: Mutex::new(None),
+            record: Mutex::new(None),
         })
     }
 
@@ -154,6 +156,21 @@ impl Dynamo {
     /// Lets somebody look at every write.
     pub fn set_watch(&self, watch: Option<Arc<dyn Watch>>) {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    /// Keeps every request from now on, until it is asked for what was kept.
+    pub fn start_recording(&self) {
+        *self.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// Every request since recording began, which ends with this.
+    pub fn take_record(&self) -> Vec<(String, Value)> {
+        let record = self
+            .record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        record.unwrap_or_default()
     }
 
     /// All items of a table.
@@ -209,6 +226,9 @@ impl Dynamo {
 
     /// Answers a request: the operation's name and its JSON body.
     pub fn answer(&self, operation: &str, body: &Value) -> Result<Value> {
+        if let Some(record) = &mut *self.record.lock().unwrap_or_else(PoisonError::into_inner) {
+            record.push((operation.to_owned(), body.clone()));
+        }
         let mut changes = Vec::new();
         let mut state = self.state();
         let answer = self.execute(&mut state, operation, body, &mut changes);
