@@ -17,6 +17,8 @@ use crate::{
 };
 
 type Result<T> = std::result::Result<T, String>;
+/// What was read of files, by location.
+type Kept<T> = Mutex<HashMap<String, Arc<T>>>;
 
 /// A live file of a snapshot.
 #[derive(Debug, Clone)]
@@ -49,18 +51,14 @@ struct Listed {
 #[derive(Debug)]
 pub struct Reader {
     objects: Arc<Objects>,
-    snapshots: Mutex<HashMap<String, Arc<Listed>>>,
-    manifests: Mutex<HashMap<String, Arc<Vec<Entry>>>>,
-    rows: Mutex<HashMap<String, Arc<Vec<Row>>>>,
-    positions: Mutex<HashMap<String, Arc<Vec<(String, i64)>>>>,
-    ids: Mutex<HashMap<String, Arc<Vec<i64>>>>,
+    snapshots: Kept<Listed>,
+    manifests: Kept<Vec<Entry>>,
+    rows: Kept<Vec<Row>>,
+    positions: Kept<Vec<(String, i64)>>,
+    ids: Kept<Vec<i64>>,
 }
 
-fn kept<T>(
-    cache: &Mutex<HashMap<String, Arc<T>>>,
-    key: &str,
-    make: impl FnOnce() -> Result<T>,
-) -> Result<Arc<T>> {
+fn kept<T>(cache: &Kept<T>, key: &str, make: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
     let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = cache.get(key) {
         return Ok(Arc::clone(found));
