@@ -4,6 +4,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use iceberg::spec::{TableMetadata, serialize_data_file_to_json};
 use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, RewriteFailure, Rows};
 use icepress_table::{partition_path, partition_type};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use crate::{
@@ -65,6 +66,7 @@ pub(crate) async fn rewrite(
             serialize_data_file_to_json(file, &partition_type, metadata.format_version())
                 .map_err(unsupported)
                 .and_then(|json| serde_json::from_str(&json).map_err(unsupported))
+                .map(in_order)
         })
         .collect::<Result<_>>()?;
     Ok(GroupResult {
@@ -78,6 +80,20 @@ pub(crate) async fn rewrite(
         row_groups_out: written.row_groups,
         seen: Inspection::default(),
     })
+}
+
+/// The same with its maps in the order of their keys. The `iceberg` crate writes them as lists, in the order of its hash
+/// maps, which differs from run to run.
+fn in_order(mut file: Value) -> Value {
+    let key = |entry: &Value| entry.get("key").and_then(Value::as_i64);
+    for list in file.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(entries) = list.as_array_mut()
+            && entries.iter().all(|entry| key(entry).is_some())
+        {
+            entries.sort_by_key(key);
+        }
+    }
+    file
 }
 
 async fn copy(reader: &mut GroupReader<'_>, output: &mut Output, all: Bytes) -> Result<()> {

@@ -401,6 +401,12 @@ fn settings(engine: &Engine, buckets: BucketCount) -> Settings {
         } else {
             Bytes(64 << 10)
         },
+        // Shorter than in production, where functions are stopped before a lease or a claim can end beneath them: here
+        // that has to happen.
+        lease_ttl: Duration::from_secs(8 + engine.below(100)),
+        lease_guard: Duration::from_secs(engine.below(30)),
+        claim_ttl: Duration::from_secs(9 + engine.below(120)),
+        commit_ttl: Duration::from_secs(9 + engine.below(120)),
         longest_backoff: Duration::from_secs(1200),
         may_delete: engine.below(2) == 0,
         evaluations_at_once: 1 + engine.below(4) as usize,

@@ -129,7 +129,7 @@ impl Sqs {
             "ReceiveMessage" => self.receive(&mut state, body),
             "DeleteMessage" => delete(&mut state, body),
             "ChangeMessageVisibility" => self.change_visibility(&mut state, body),
-            "GetQueueAttributes" => attributes(&mut state, body),
+            "GetQueueAttributes" => attributes(&mut state, body, self.clock.monotonic()),
             "StartMessageMoveTask" => self.redrive(&mut state, body),
             other => Err(refusal(
                 "UnsupportedOperation",
@@ -322,25 +322,39 @@ fn delete(state: &mut State, body: &Value) -> Result<Value> {
     Ok(json!({}))
 }
 
-fn attributes(state: &mut State, body: &Value) -> Result<Value> {
+fn attributes(state: &mut State, body: &Value, now: Duration) -> Result<Value> {
     let name = queue_name(body)?;
-    let waiting = queue(state, &name)?.messages.len();
+    let queue = queue(state, &name)?;
+    let hidden = queue
+        .messages
+        .values()
+        .filter(|message| message.visible_from > now)
+        .count();
+    let mut all = json!({
+        "ApproximateNumberOfMessages": (queue.messages.len() - hidden).to_string(),
+        "ApproximateNumberOfMessagesNotVisible": hidden.to_string(),
+        "QueueArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"),
+        "VisibilityTimeout": "900",
+    });
+    if let Some(dead) = &queue.dead_letters {
+        let target = format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{dead}");
+        let policy =
+            json!({ "deadLetterTargetArn": target, "maxReceiveCount": queue.max_receives });
+        all["RedrivePolicy"] = json!(policy.to_string());
+    }
+    let wanted = body["AttributeNames"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    if wanted.iter().any(|wanted| wanted == "All") {
+        return Ok(json!({ "Attributes": all }));
+    }
     let mut found = json!({});
-    for wanted in body["AttributeNames"].as_array().into_iter().flatten() {
-        match wanted.as_str() {
-            Some("ApproximateNumberOfMessages") => {
-                found["ApproximateNumberOfMessages"] = json!(waiting.to_string());
-            }
-            Some("QueueArn") => {
-                found["QueueArn"] = json!(format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"));
-            }
-            other => {
-                return Err(refusal(
-                    "InvalidAttributeName",
-                    format!("{other:?} is not simulated"),
-                ));
-            }
-        }
+    for wanted in wanted {
+        let wanted = wanted.as_str().unwrap_or_default().to_owned();
+        let value = all.get(&wanted).cloned();
+        found[&wanted] = value
+            .ok_or_else(|| refusal("InvalidAttributeName", format!("{wanted} is not simulated")))?;
     }
     Ok(json!({ "Attributes": found }))
 }

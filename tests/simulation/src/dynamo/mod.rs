@@ -257,8 +257,16 @@ impl Dynamo {
             "CreateTable" => create_table(state, body),
             "DescribeTable" => {
                 let name = text_of(body, "TableName")?;
-                table(state, &name)?;
-                Ok(json!({ "Table": { "TableName": name, "TableStatus": "ACTIVE" } }))
+                let index = table(state, &name)?.index.as_ref().map(|index| &index.name);
+                let indexes: Vec<Value> = index
+                    .into_iter()
+                    .map(|name| json!({ "IndexName": name, "IndexStatus": "ACTIVE" }))
+                    .collect();
+                Ok(json!({ "Table": {
+                    "TableName": name,
+                    "TableStatus": "ACTIVE",
+                    "GlobalSecondaryIndexes": indexes,
+                } }))
             }
             "UpdateTimeToLive" => {
                 let name = text_of(body, "TableName")?;
@@ -266,6 +274,16 @@ impl Dynamo {
                 let attribute = attribute.map(str::to_owned);
                 table(state, &name)?.ttl = attribute;
                 Ok(json!({ "TimeToLiveSpecification": body["TimeToLiveSpecification"] }))
+            }
+            "DescribeTimeToLive" => {
+                let name = text_of(body, "TableName")?;
+                Ok(match &table(state, &name)?.ttl {
+                    Some(attribute) => json!({ "TimeToLiveDescription": {
+                        "AttributeName": attribute,
+                        "TimeToLiveStatus": "ENABLED",
+                    } }),
+                    None => json!({ "TimeToLiveDescription": { "TimeToLiveStatus": "DISABLED" } }),
+                })
             }
             "GetItem" => requests::get_item(state, body),
             "PutItem" => self.write_one(state, body, requests::put(body)?, changes),
