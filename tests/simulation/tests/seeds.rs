@@ -10,8 +10,8 @@ use std::sync::{
 
 use icepress_simulation::run::{Outcome, run};
 
-/// How many seeds are played: what a debug build does in about a minute and a half on two cores.
-const SEEDS: u64 = 200;
+/// How many seeds are played: tests/simulate plays more.
+const SEEDS: u64 = 40;
 
 #[test]
 fn the_same_seed_is_the_same_run_byte_for_byte() {
