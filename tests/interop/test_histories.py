@@ -14,7 +14,7 @@ import pytest
 import readers
 
 BINARY = readers.TARGET / "debug" / "histories"
-COUNT = int(os.environ.get("HISTORIES", "25"))
+COUNT = int(os.environ.get("HISTORIES", "20"))
 FROM = int(os.environ.get("HISTORIES_FROM", "10000"))
 
 

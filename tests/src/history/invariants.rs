@@ -131,6 +131,7 @@ fn check_totals(seen: &Seen, summary: &iceberg::spec::Summary) -> Outcome {
     let mut real: HashMap<&str, u64> = HashMap::new();
     let mut add = |total, count| *real.entry(total).or_default() += count;
     for total in [
+        "total-files-size",
         "total-records",
         "total-position-deletes",
         "total-equality-deletes",
@@ -141,6 +142,12 @@ fn check_totals(seen: &Seen, summary: &iceberg::spec::Summary) -> Outcome {
     add("total-delete-files", seen.deletes().len() as u64);
     for file in seen.files(None) {
         let rows = file.file.record_count();
+        // Vectors share files: each counts for itself.
+        let of_vector = file.file.content_size_in_bytes().map(i64::unsigned_abs);
+        add(
+            "total-files-size",
+            of_vector.unwrap_or(file.file.file_size_in_bytes()),
+        );
         match file.file.content_type() {
             DataContentType::Data => add("total-records", rows),
             DataContentType::PositionDeletes => add("total-position-deletes", rows),

@@ -50,6 +50,7 @@ pub(super) fn summarize(
         collector.remove_file(&removed.file, schema, spec);
     }
     let mut properties = collector.build();
+    set_sizes(&mut properties, files, gone);
     let count_of = |properties: &HashMap<String, String>, name: &str| {
         properties
             .get(name)
@@ -74,6 +75,21 @@ pub(super) fn summarize(
     Summary {
         operation: operation(files, !gone.is_empty()),
         additional_properties: properties,
+    }
+}
+
+/// Puts in what the collector gets wrong: many vectors share a file, and each counts for itself alone, as in Java.
+fn set_sizes(properties: &mut HashMap<String, String>, files: &[AddedFile], gone: &[AddedFile]) {
+    let size_of = |added: &AddedFile| {
+        let of_vector = added.file.content_size_in_bytes();
+        let of_vector = of_vector.and_then(|size| u64::try_from(size).ok());
+        of_vector.unwrap_or(added.file.file_size_in_bytes())
+    };
+    for (name, members) in [("added-files-size", files), ("removed-files-size", gone)] {
+        let size: u64 = members.iter().map(size_of).sum();
+        if size > 0 {
+            properties.insert(name.to_owned(), size.to_string());
+        }
     }
 }
 
