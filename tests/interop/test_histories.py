@@ -60,8 +60,8 @@ def test_java_finds_nothing_wrong(lived, checked):
     assert set(checked) == set(expected)
     wrong = {name: answer["problems"] for name, answer in checked.items() if answer["problems"]}
     assert wrong == {}
-    # Else there was nothing to find.
-    assert sum(answer.get("replaces", 0) for answer in checked.values()) >= COUNT // 2
+    # Else there was nothing to find. A history lives through one to three rewrites; many find nothing that pays.
+    assert sum(answer.get("replaces", 0) for answer in checked.values()) >= COUNT // 4
 
 
 def test_pyiceberg_reads_the_rows_of_the_plain_list(lived, checked):
