@@ -212,6 +212,27 @@ async fn b05_a_dropped_table_is_forgotten_after_two_whole_listings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn b05_a_table_that_moved_and_was_dropped_while_its_process_ran_is_forgotten_too() {
+    let (lab, table) = Lab::of_small_files(22).await;
+    let worker = lab.worker(settings_for_tests("w"));
+    let messages = planned(&worker).await;
+    assert_eq!(messages.len(), 1);
+    // The state that is due when the process ends is one of a table that two listings lacked since.
+    lab.append_numbered(&table, &["eu"], 1, 1, 1_000).await;
+    tick(&worker, Deadline::NONE).await.unwrap();
+    lab.drop_table(&table).await;
+    for _ in 0..2 {
+        tick(&worker, Deadline::NONE).await.unwrap();
+    }
+    let handled = handle(&worker, &messages[0], Deadline::NONE).await.unwrap();
+    assert_eq!(handled, Handled::Done);
+    tick(&worker, Deadline::NONE).await.unwrap();
+
+    let row = worker.store.table(worker.bucket_of(&table), &table).await;
+    assert_eq!(row.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_comes_twice_is_worked_on_once() {
     let (lab, table) = Lab::of_small_files(6).await;
     let worker = lab.worker(settings_for_tests("w"));

@@ -65,7 +65,8 @@ pub trait StateStore: Send + Sync + Debug {
         due_at: TimestampMs,
     ) -> Result<MarkOutcome>;
 
-    /// Marks a table due whatever was evaluated before: a person asked. Creates the row where there is none. While a
+    /// Marks a table due whatever was evaluated before, and whatever state was due: a person asked, or two complete
+    /// listings lacked it. Creates the row where there is none. While a
     /// process is under way this waits for its end too.
     async fn force_due(&self, bucket: BucketId, table: &TableId, due_at: TimestampMs)
     -> Result<()>;

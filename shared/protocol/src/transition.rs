@@ -114,7 +114,9 @@ fn earlier(a: Option<TimestampMs>, b: Option<TimestampMs>) -> Option<TimestampMs
     }
 }
 
-/// A mark for `location`, or a person's for whatever state there is (`None`). `None` when nothing is to be written.
+/// A mark for `location`, or one for whatever state there is (`None`): a person asks, or two complete listings lacked the
+/// table. Then no state is due any more that was seen before, so that a table that is gone is forgotten. `None` when
+/// nothing is to be written.
 pub fn mark(
     row: Option<&TableRow>,
     bucket: BucketId,
@@ -135,9 +137,7 @@ pub fn mark(
     }
     let mut after = before.clone();
     after.marks += 1;
-    if let Some(location) = location {
-        after.due_location = Some(location.clone());
-    }
+    after.due_location = location.cloned();
     if after.active_process.is_some() {
         after.marked_at = earlier(before.marked_at, Some(due_at));
     } else if location.is_none() || !is_pausing(&before) {

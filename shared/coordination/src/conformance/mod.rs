@@ -38,6 +38,11 @@ pub trait StoreWorld: Send + Sync + Debug {
 
     /// The same with the row of a bucket.
     async fn damage_bucket(&self, bucket: BucketId);
+
+    /// Whether answers of the store get lost on their way, so that a write may be done twice.
+    fn loses_answers(&self) -> bool {
+        false
+    }
 }
 
 /// Empty queues whose messages die at the third receive, and time for them.

@@ -330,5 +330,12 @@ pub(super) async fn racing_marks_are_all_counted(world: Arc<dyn StoreWorld>) {
     }
     let store = world.store().await;
     let row = row(&*store, &orders).await;
-    assert_eq!((row.marks, row.due_at), (8, Some(at(10))));
+    assert_eq!(row.due_at, Some(at(10)));
+    if world.loses_answers() {
+        // A mark whose answer was lost while another marked the row is made, and counted, once more: that is safe, since
+        // what is counted is never taken for seen. A mark that is not counted would not be.
+        assert!((8..=16).contains(&row.marks), "{} marks", row.marks);
+    } else {
+        assert_eq!(row.marks, 8);
+    }
 }

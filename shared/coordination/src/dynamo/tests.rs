@@ -25,6 +25,7 @@ mod faults;
 #[derive(Debug)]
 struct World {
     store: DynamoStore,
+    loses_answers: bool,
 }
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
@@ -40,6 +41,7 @@ impl World {
         }
         Arc::new(Self {
             store: DynamoStore::new(client, name, ambient),
+            loses_answers: false,
         })
     }
 }
@@ -72,6 +74,10 @@ impl StoreWorld for World {
 
     async fn damage_bucket(&self, bucket: BucketId) {
         self.damage(Key::bucket(bucket), "epoch").await;
+    }
+
+    fn loses_answers(&self) -> bool {
+        self.loses_answers
     }
 }
 

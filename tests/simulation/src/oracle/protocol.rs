@@ -254,7 +254,7 @@ fn judge_result(row: &TaskRow) -> Verdict {
     Ok(())
 }
 
-/// Why the rows are not at rest, if they are not. The row of a table that was dropped may stay, with nothing due.
+/// Why the rows are not at rest, if they are not.
 pub(super) fn unrest(
     items: &Items,
     tables: &BTreeMap<TableId, MetadataLocation>,
@@ -269,6 +269,9 @@ pub(super) fn unrest(
                 "{} is due ({} failures): {:?}",
                 row.table, row.failures, row.conclusion
             ));
+        }
+        if !tables.contains_key(&row.table) {
+            return Some(format!("{} is remembered, and was dropped", row.table));
         }
     }
     for (table, location) in tables {

@@ -54,7 +54,11 @@ async fn behind(
         direct.store.table.clone(),
         Ambient::system(),
     );
-    (Arc::new(World { store }), proxy)
+    let world = World {
+        store,
+        loses_answers: true,
+    };
+    (Arc::new(world), proxy)
 }
 
 fn conflict(request: &Request) -> Fate {
