@@ -7,8 +7,6 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod dynamo;
-#[cfg(test)]
-mod emulator;
 mod encoding;
 mod finding;
 #[cfg(test)]
@@ -19,9 +17,7 @@ mod sqlite;
 mod sqs;
 mod store;
 
-pub use dynamo::{
-    DEFAULT_RETENTION, DynamoRequest, DynamoRequests, DynamoStore, create_state_table,
-};
+pub use dynamo::{DEFAULT_RETENTION, DynamoStore, create_state_table};
 #[cfg(any(test, feature = "conformance"))]
 pub use dynamo::{InspectedRow, inspect_row};
 pub use finding::{Finding, Severity};

@@ -20,7 +20,7 @@ pub use aws::{AssumedRole, AwsEnvironment, RequestLedger, RequestTotals};
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
 pub use router::StorageRouter;
-pub use s3::{RequestCounts, S3Options, S3Storage};
+pub use s3::{S3Options, S3Storage};
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     AwsEnvironment, DeleteOutcome, ListPage, LocalStorage, ObjectInfo, ObjectWriter, PutMode,
-    RequestCounts, S3Options, S3Storage, Storage, StorageError, WriteOptions, location::Location,
+    S3Options, S3Storage, Storage, StorageError, WriteOptions, location::Location,
 };
 
 /// Local files, and S3 once a location of S3 is asked for.
@@ -32,11 +32,6 @@ impl StorageRouter {
             ambient,
             s3: OnceCell::new(),
         }
-    }
-
-    /// The requests that were sent to S3 so far.
-    pub fn requests(&self) -> RequestCounts {
-        self.s3.get().map(S3Storage::requests).unwrap_or_default()
     }
 
     async fn adapter(

@@ -18,7 +18,7 @@ use aws_sdk_s3::{
 use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes as Buffer;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use icepress_model::{Bytes, TimestampMs, ambient::Ambient};
+use icepress_model::{Bytes, TimestampMs, ambient::Ambient, with_causes};
 
 use crate::{
     AwsEnvironment, DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode,
@@ -30,13 +30,10 @@ use crate::{
 mod delete;
 mod errors;
 mod options;
-mod requests;
 mod writer;
 
-use errors::{Request, said};
+use errors::Request;
 pub use options::S3Options;
-use requests::Counter;
-pub use requests::RequestCounts;
 use writer::S3Writer;
 
 /// Tries of one request by the SDK.
@@ -63,7 +60,6 @@ struct Inner {
     client: Client,
     region: Option<String>,
     options: S3Options,
-    counter: Counter,
     ambient: Ambient,
 }
 
@@ -71,7 +67,6 @@ impl S3Storage {
     /// A client with the credentials of `aws`.
     pub async fn connect(aws: &AwsEnvironment, options: S3Options, ambient: Ambient) -> Self {
         let shared = aws.config().await;
-        let counter = Counter::default();
         let has_endpoint = options.endpoint.is_some() || has_endpoint(shared);
         let region = options
             .region
@@ -87,7 +82,6 @@ impl S3Storage {
                     .with_initial_backoff(FIRST_BACKOFF)
                     .with_max_backoff(LONGEST_BACKOFF),
             )
-            .interceptor(counter.clone())
             .interceptor(aws.ledger().clone());
         builder.set_region(region.clone().map(Region::new));
         if let Some(endpoint) = &options.endpoint {
@@ -98,15 +92,9 @@ impl S3Storage {
                 client: Client::from_conf(builder.build()),
                 region,
                 options,
-                counter,
                 ambient,
             }),
         }
-    }
-
-    /// The requests that were sent so far.
-    pub fn requests(&self) -> RequestCounts {
-        self.inner.counter.counts()
     }
 }
 
@@ -156,7 +144,7 @@ impl Inner {
                 Err(error) => {
                     return Err(request.error(
                         StorageErrorKind::Other,
-                        format!("it broke off: {}", said(&error)),
+                        format!("it broke off: {}", with_causes(&error)),
                     ));
                 }
             }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 use icepress_model::DatabaseId;
 
 use super::{
-    DynamoRequest, DynamoStore, Result,
+    DynamoStore, Result,
     item::{CHUNK_PREFIX, Item, Key, digest_of, number, text},
     requests::unreadable,
 };
@@ -153,7 +153,6 @@ impl DynamoStore {
         let mut doomed = Vec::new();
         let mut from = None;
         loop {
-            self.requests.add(DynamoRequest::Query);
             let page = self
                 .client
                 .query()

@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::{DateTime, date_time::Format};
 
 use super::{
-    DynamoRequest, DynamoStore,
+    DynamoStore,
     item::{Item, text},
     tables::DUE_INDEX,
 };
@@ -56,7 +56,6 @@ impl DynamoStore {
         let subject = format!("state table {}", self.table);
         let service_clock = ServiceClock::default();
         let date = Arc::clone(&service_clock.0);
-        self.requests.add(DynamoRequest::Get);
         let read = self
             .client
             .get_item()
@@ -86,7 +85,6 @@ impl DynamoStore {
 
     /// A write whose condition can't hold: refused for the condition where it is permitted, and nothing is written.
     async fn can_write(&self, subject: &str) -> Finding {
-        self.requests.add(DynamoRequest::Put);
         let put = self
             .client
             .put_item()

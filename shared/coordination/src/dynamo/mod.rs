@@ -19,7 +19,6 @@
 //! Rows carry `ttl` where they may go: digest chunks never, processes and tasks a retention after their start, or for
 //! a process after its end. So tasks of a process that never came to be go too.
 
-mod counters;
 mod digests;
 mod examine;
 #[cfg(any(test, feature = "conformance"))]
@@ -33,12 +32,11 @@ mod store;
 mod tables;
 mod tasks;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use icepress_model::ambient::Ambient;
 
-pub use counters::{DynamoRequest, DynamoRequests};
 #[cfg(any(test, feature = "conformance"))]
 pub use inspect::{InspectedRow, inspect_row};
 pub use setup::create_state_table;
@@ -57,7 +55,6 @@ pub struct DynamoStore {
     table: String,
     ambient: Ambient,
     retention: Duration,
-    requests: Arc<DynamoRequests>,
 }
 
 impl DynamoStore {
@@ -69,7 +66,6 @@ impl DynamoStore {
             table: table.into(),
             ambient,
             retention: DEFAULT_RETENTION,
-            requests: Arc::new(DynamoRequests::default()),
         }
     }
 
@@ -77,11 +73,6 @@ impl DynamoStore {
     pub fn with_retention(mut self, retention: Duration) -> Self {
         self.retention = retention;
         self
-    }
-
-    /// How many requests of each kind this store sent so far, its clones' included.
-    pub fn requests(&self) -> &DynamoRequests {
-        &self.requests
     }
 }
 

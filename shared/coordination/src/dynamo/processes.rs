@@ -5,7 +5,7 @@ use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future, stream}
 use icepress_model::{MetadataLocation, ProcessId, ProcessOutcome, TableId, TimestampMs, WorkerId};
 
 use super::{
-    DynamoRequest, DynamoStore, Result,
+    DynamoStore, Result,
     item::{Item, Key, history_of, item_of, number, text},
     requests::Stored,
     tables, tasks,
@@ -126,7 +126,6 @@ impl DynamoStore {
         let mut from = None;
         while processes.len() < limit {
             let wanted = (limit - processes.len()).min(100);
-            self.requests.add(DynamoRequest::Query);
             let page = self
                 .client
                 .query()

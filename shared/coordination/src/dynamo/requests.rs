@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    DynamoRequest, DynamoStore, Result,
+    DynamoStore, Result,
     item::{Item, Key, number, text},
 };
 use crate::{
@@ -124,7 +124,6 @@ impl DynamoStore {
     }
 
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Item>> {
-        self.requests.add(DynamoRequest::Get);
         let output = self
             .client
             .get_item()
@@ -165,7 +164,6 @@ impl DynamoStore {
         let mut items = Vec::new();
         let mut from = None;
         loop {
-            self.requests.add(DynamoRequest::Query);
             let query = self
                 .client
                 .query()
@@ -200,7 +198,6 @@ impl DynamoStore {
         let mut missing: Vec<Item> = keys.iter().map(Key::item).collect();
         let mut race = self.race("rows were read in parts only");
         while !missing.is_empty() {
-            self.requests.add(DynamoRequest::BatchGet);
             let wanted = KeysAndAttributes::builder()
                 .set_keys(Some(missing))
                 .consistent_read(true)
@@ -229,7 +226,6 @@ impl DynamoStore {
             let mut left = chunk.to_vec();
             let mut race = self.race("rows were written in parts only");
             while !left.is_empty() {
-                self.requests.add(DynamoRequest::BatchWrite);
                 let output = self
                     .client
                     .batch_write_item()
@@ -253,7 +249,6 @@ impl DynamoStore {
 
     /// Writes a row if nobody wrote it since it was read with `rev`; whether it was written.
     pub(super) async fn put(&self, item: Item, rev: i64) -> Result<bool> {
-        self.requests.add(DynamoRequest::Put);
         let token = self.ambient.uuid().simple().to_string();
         let item = versioned(item, rev, &token);
         let condition = RevCondition::of(rev);
@@ -299,7 +294,6 @@ impl DynamoStore {
         // One token for all tries: should one have taken effect unheard, the next is told so and does nothing.
         let token = self.ambient.uuid().to_string();
         loop {
-            self.requests.add(DynamoRequest::Transact);
             let outcome = self
                 .client
                 .transact_write_items()

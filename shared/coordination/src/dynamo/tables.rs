@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use icepress_model::{BucketId, MetadataLocation, TableId, TimestampMs};
 
 use super::{
-    DynamoRequest, DynamoStore, Result,
+    DynamoStore, Result,
     item::{Item, Key, item_of, number, tables_of, text},
     requests::{Stored, unreadable},
 };
@@ -144,7 +144,6 @@ impl DynamoStore {
         limit: i32,
         from: Option<Item>,
     ) -> Result<DuePage> {
-        self.requests.add(DynamoRequest::Query);
         let query = self
             .client
             .query()

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use icepress_model::{Attempt, ProcessId, RewriteFailure, TaskId, TimestampMs, WorkerId};
 
 use super::{
-    DynamoRequest, DynamoStore, Result,
+    DynamoStore, Result,
     item::{Item, Key, TASK_PREFIX, item_of, number, process_rows},
     requests::{Stored, unreadable},
 };
@@ -33,7 +33,6 @@ impl DynamoStore {
     }
 
     pub(super) async fn write_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
-        self.requests.add(DynamoRequest::Update);
         let outcome = self
             .client
             .update_item()

@@ -11,28 +11,41 @@ use icepress_model::{
     BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, Namespace, TableId,
     TimestampMs, WorkerId,
 };
+use icepress_storage::{
+    AwsEnvironment, RequestLedger, RequestTotals,
+    conformance::emulator::{Emulator, EmulatorKind},
+};
 
 use super::{item::Key, *};
 use crate::{
     Conclusion, Digest, NewProcess, NewTask, Payload, StateStore,
     conformance::{STORE_RULES, StoreWorld},
-    emulator::{Emulator, Kind},
 };
 
 mod faults;
+mod proxy;
 
 /// A state table of its own.
 #[derive(Debug)]
 struct World {
     store: DynamoStore,
+    ledger: RequestLedger,
     loses_answers: bool,
+}
+
+async fn client(aws: &AwsEnvironment) -> Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(aws.config().await)
+        .interceptor(aws.ledger().clone())
+        .build();
+    Client::from_conf(config)
 }
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 impl World {
     async fn new(emulator: &Emulator) -> Arc<Self> {
-        let client = emulator.dynamodb();
+        let aws = emulator.environment().await;
+        let client = client(&aws).await;
         let name = format!("state-{}", WORLDS.fetch_add(1, Ordering::Relaxed));
         let ambient = Ambient::system();
         for _ in 0..2 {
@@ -41,6 +54,7 @@ impl World {
         }
         Arc::new(Self {
             store: DynamoStore::new(client, name, ambient),
+            ledger: aws.ledger().clone(),
             loses_answers: false,
         })
     }
@@ -81,7 +95,7 @@ impl StoreWorld for World {
     }
 }
 
-async fn check_all(kind: Kind) {
+async fn check_all(kind: EmulatorKind) {
     let Some(emulator) = Emulator::start(kind) else {
         return;
     };
@@ -102,12 +116,12 @@ async fn check_all(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rule_holds_on_moto() {
-    check_all(Kind::Moto).await;
+    check_all(EmulatorKind::Moto).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rule_holds_on_ministack() {
-    check_all(Kind::MiniStack).await;
+    check_all(EmulatorKind::MiniStack).await;
 }
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
@@ -126,11 +140,13 @@ fn database() -> DatabaseId {
 }
 
 async fn idle_costs_a_query_for_each_64_buckets(emulator: &Emulator) {
-    let store = &World::new(emulator).await.store;
+    let world = World::new(emulator).await;
+    let store = &world.store;
+    let sent = |kind: &str, count| RequestTotals::from([(format!("DynamoDB.{kind}"), count)]);
+    let before = world.ledger.totals();
     let count = BucketCount(NonZeroU32::new(256).unwrap());
     store.buckets(count).await.unwrap();
-    assert_eq!(store.requests().count(DynamoRequest::Query), 4);
-    assert_eq!(store.requests().total(), 4);
+    assert_eq!(world.ledger.since(&before), sent("Query", 4));
     // What the census finds unchanged reads one digest and writes nothing.
     let lease = store
         .take_lease(BUCKET, &WorkerId::from("w"), NOW, MINUTE, MINUTE)
@@ -142,25 +158,26 @@ async fn idle_costs_a_query_for_each_64_buckets(emulator: &Emulator) {
         .put_digest(&lease, &database(), &digest)
         .await
         .unwrap();
-    let before = store.requests().total();
+    let before = world.ledger.totals();
     assert_eq!(store.digest(&database()).await.unwrap(), digest);
-    assert_eq!(store.requests().total(), before + 1);
+    assert_eq!(world.ledger.since(&before), sent("Query", 1));
     // A mark for what we know is a read.
     let location = MetadataLocation::from("m1");
     store
         .mark_due(BUCKET, &table("t"), &location, NOW)
         .await
         .unwrap();
-    let puts = store.requests().count(DynamoRequest::Put);
+    let before = world.ledger.totals();
     store
         .mark_due(BUCKET, &table("t"), &location, NOW)
         .await
         .unwrap();
-    assert_eq!(store.requests().count(DynamoRequest::Put), puts);
+    assert_eq!(world.ledger.since(&before), sent("GetItem", 1));
 }
 
 async fn a_missing_table_is_named(emulator: &Emulator) {
-    let store = DynamoStore::new(emulator.dynamodb(), "no-such-table", Ambient::system());
+    let client = client(&emulator.environment().await).await;
+    let store = DynamoStore::new(client, "no-such-table", Ambient::system());
     let error = store.next_due(BUCKET).await.unwrap_err();
     assert!(
         matches!(&error, CoordinationError::Configuration { message, .. } if message.contains("no-such-table")),
@@ -291,8 +308,9 @@ async fn started_again_after_its_process_was_lost(store: &DynamoStore) {
 
 async fn rows_of_a_batch_that_were_left_out_are_asked_for_again(emulator: &Emulator) {
     // 300 tasks of 60 KiB are 18 MB: several pages of a query, and writes that are cut into batches.
-    let store = &World::new(emulator).await.store;
+    let world = World::new(emulator).await;
+    let store = &world.store;
     started(store, "large", 300).await;
     assert_eq!(store.tasks(&"large".into()).await.unwrap().len(), 300);
-    assert!(store.requests().count(DynamoRequest::Query) > 10);
+    assert!(world.ledger.totals()["DynamoDB.Query"] > 10);
 }

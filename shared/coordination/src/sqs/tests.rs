@@ -7,12 +7,10 @@ use std::{
 };
 
 use icepress_model::{Epoch, TaskId, ambient::Ambient};
+use icepress_storage::conformance::emulator::{Emulator, EmulatorKind};
 
 use super::*;
-use crate::{
-    conformance::{MAX_RECEIVES, QUEUE_RULES, QueueWorld},
-    emulator::{Emulator, Kind},
-};
+use crate::conformance::{MAX_RECEIVES, QUEUE_RULES, QueueWorld};
 
 /// Queues of two buckets with names of their own.
 #[derive(Debug)]
@@ -25,7 +23,7 @@ static WORLDS: AtomicU32 = AtomicU32::new(0);
 
 impl World {
     async fn new(emulator: &Emulator) -> Arc<Self> {
-        let client = emulator.sqs();
+        let client = Client::new(&emulator.config().await);
         let world = WORLDS.fetch_add(1, Ordering::Relaxed);
         let mut template = None;
         for bucket in [1, 2] {
@@ -79,7 +77,7 @@ impl QueueWorld for World {
     }
 }
 
-async fn check_all(kind: Kind) {
+async fn check_all(kind: EmulatorKind) {
     let Some(emulator) = Emulator::start(kind) else {
         return;
     };
@@ -98,7 +96,7 @@ async fn check_all(kind: Kind) {
     }
     assert!(failures.is_empty(), "{kind:?}: {failures:#?}");
     let nowhere = SqsQueue::new(
-        emulator.sqs(),
+        Client::new(&emulator.config().await),
         format!("{}/{}/none-{BUCKET}", emulator.endpoint(), "123456789012"),
     );
     let error = nowhere.dead_letters(BucketId(3)).await.unwrap_err();
@@ -110,12 +108,12 @@ async fn check_all(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rule_holds_on_moto() {
-    check_all(Kind::Moto).await;
+    check_all(EmulatorKind::Moto).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rule_holds_on_ministack() {
-    check_all(Kind::MiniStack).await;
+    check_all(EmulatorKind::MiniStack).await;
 }
 
 fn offline(template: &str) -> SqsQueue {

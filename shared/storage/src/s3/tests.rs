@@ -12,7 +12,7 @@ use icepress_model::{Bytes, ambient::Ambient};
 
 use super::{S3Options, S3Storage};
 use crate::{
-    AwsEnvironment, PutMode, Storage, StorageErrorKind, StorageRouter, WriteOptions,
+    AwsEnvironment, PutMode, RequestTotals, Storage, StorageErrorKind, StorageRouter, WriteOptions,
     conformance::{
         self,
         emulator::{Emulator, EmulatorKind},
@@ -55,6 +55,13 @@ impl S3Bench {
             .unwrap();
         head.storage_class().cloned()
     }
+}
+
+fn requests(kinds: &[(&str, u64)]) -> RequestTotals {
+    let kinds = kinds
+        .iter()
+        .map(|(kind, count)| (format!("S3.{kind}"), *count));
+    kinds.collect()
 }
 
 /// Parts as small as S3 takes them.
@@ -129,13 +136,17 @@ async fn what_is_written_has_its_storage_class_and_is_counted() {
             );
         }
     }
-    let counts = storage.requests();
     // Each round: one put, one small object, and beginning and end of the large one with its three parts.
-    assert_eq!((counts.put, counts.part), (8, 6));
     assert_eq!(
-        (counts.get, counts.head, counts.list, counts.delete),
-        (0, 0, 0, 0)
+        bench.aws.ledger().totals(),
+        requests(&[
+            ("PutObject", 4),
+            ("CreateMultipartUpload", 2),
+            ("UploadPart", 6),
+            ("CompleteMultipartUpload", 2)
+        ])
     );
+    let before = bench.aws.ledger().totals();
 
     // Two near ranges are one request, a far one another.
     let far = 10 << 20;
@@ -146,10 +157,14 @@ async fn what_is_written_has_its_storage_class_and_is_counted() {
     storage.info("s3://lake/own/large").await.unwrap();
     storage.list("s3://lake/own/", None).await.unwrap();
     storage.delete(&["s3://lake/own/large".to_owned()]).await;
-    let counts = storage.requests();
     assert_eq!(
-        (counts.get, counts.head, counts.list, counts.delete),
-        (2, 1, 1, 1)
+        bench.aws.ledger().since(&before),
+        requests(&[
+            ("GetObject", 2),
+            ("HeadObject", 1),
+            ("ListObjectsV2", 1),
+            ("DeleteObjects", 1)
+        ])
     );
 
     let plain = bench
@@ -364,7 +379,7 @@ async fn the_end_of_an_upload_whose_answer_was_lost_is_found_done() {
         vec![3; 11 << 20]
     );
     assert!(
-        storage.requests().part > 3,
+        bench.aws.ledger().totals()["S3.UploadPart"] > 3,
         "the lost part was sent again, and counted"
     );
 }
@@ -392,7 +407,10 @@ async fn busy_is_tried_again_and_refusals_are_told() {
         .unwrap();
     proxy.plan("GET /lake/x", 3, slow_down.clone());
     assert_eq!(storage.read("s3://lake/x").await.unwrap(), &b"x"[..]);
-    assert_eq!((storage.requests().put, storage.requests().get), (4, 4));
+    assert_eq!(
+        bench.aws.ledger().totals(),
+        requests(&[("PutObject", 4), ("GetObject", 4)])
+    );
     proxy.plan("GET /lake/busy", 100, slow_down);
     let failed = storage.read("s3://lake/busy").await.unwrap_err();
     assert_eq!(failed.kind, StorageErrorKind::Throttled, "{failed}");
@@ -452,5 +470,5 @@ async fn of_a_batch_only_what_failed_is_reported() {
         outcomes.iter().all(|outcome| outcome.result.is_ok()),
         "{outcomes:?}"
     );
-    assert_eq!(storage.requests().delete, 4);
+    assert_eq!(bench.aws.ledger().totals()["S3.DeleteObjects"], 4);
 }

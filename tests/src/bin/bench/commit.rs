@@ -1,7 +1,7 @@
 //! `commit`: the commit of one group of one file. On SQLite and local files, milliseconds from the call to the answer,
 //! the median of fifty fresh tables; on the Glue and S3 of an emulator, the requests by kind.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::Instant};
+use std::{error::Error, sync::Arc, time::Instant};
 
 use aws_sdk_glue::types::{DatabaseInput, StorageDescriptor, TableInput};
 use iceberg::{
@@ -21,11 +21,8 @@ use icepress_model::{
 use icepress_planner::{PlanOptions, plan_table};
 use icepress_rewrite::{RewriteContext, rewrite_group};
 use icepress_storage::{
-    AwsEnvironment, PutMode, S3Options, S3Storage, Storage, WriteOptions,
-    conformance::{
-        emulator::{Emulator, EmulatorKind},
-        proxy::Proxy,
-    },
+    AwsEnvironment, PutMode, RequestTotals, S3Options, S3Storage, Storage, WriteOptions,
+    conformance::emulator::{Emulator, EmulatorKind},
 };
 use icepress_table::{
     CommitContext, CommitPolicy, FinishedGroup,
@@ -153,18 +150,12 @@ async fn on_sqlite() -> Outcome<Vec<f64>> {
 }
 
 /// Requests of a commit by kind; `None` where the emulator can't be started.
-async fn on_glue() -> Outcome<Option<BTreeMap<String, usize>>> {
+async fn on_glue() -> Outcome<Option<RequestTotals>> {
     let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
         return Ok(None);
     };
-    let proxy = Proxy::start(emulator.endpoint()).await;
     let config = emulator.config().await;
-    let through = config
-        .clone()
-        .into_builder()
-        .endpoint_url(proxy.endpoint())
-        .build();
-    let aws = AwsEnvironment::from_config(through);
+    let aws = AwsEnvironment::from_config(config.clone());
     let ambient = Ambient::system();
     let s3 = S3Storage::connect(&aws, S3Options::default(), ambient.clone()).await;
     let storage: Arc<dyn Storage> = Arc::new(s3);
@@ -188,13 +179,9 @@ async fn on_glue() -> Outcome<Option<BTreeMap<String, usize>>> {
     let catalog: Arc<dyn Catalog> = Arc::new(catalog);
     append(&catalog, &storage, &ambient, &table).await?;
     let ready = ready(catalog, storage, &ambient, &table).await?;
-    let before = proxy.heads("").len();
+    let before = aws.ledger().totals();
     commit(ready, &table).await?;
-    let mut counts = BTreeMap::new();
-    for head in &proxy.heads("")[before..] {
-        *counts.entry(kind_of(head)).or_default() += 1;
-    }
-    Ok(Some(counts))
+    Ok(Some(aws.ledger().since(&before)))
 }
 
 async fn new_table(
@@ -276,16 +263,4 @@ async fn append(
     };
     append_files(&context, table, &[added]).await?;
     Ok(())
-}
-
-/// Glue's requests name what they want; S3's are told by their method.
-fn kind_of(head: &str) -> String {
-    let target = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("x-amz-target").then_some(value)
-    });
-    match target.and_then(|target| target.rsplit('.').next()) {
-        Some(action) => format!("glue.{}", action.trim()),
-        None => format!("s3.{}", head.split_whitespace().next().unwrap_or("?")),
-    }
 }

@@ -14,19 +14,20 @@ use proptest::{
 };
 use serde_json::json;
 
-use super::*;
+use super::{
+    proxy::{Fate, Proxy, Request},
+    *,
+};
 use crate::{
     ClaimOutcome, StartOutcome,
     conformance::{StoreRule, check_store},
-    emulator::proxy::{Fate, Proxy, Request},
     interleavings,
 };
 
 static PARTITIONS: AtomicU32 = AtomicU32::new(0);
 
 /// A client that tries again soon and often, through the proxy.
-fn client(emulator: &Emulator, proxy: &Proxy) -> Client {
-    let direct = emulator.dynamodb();
+fn through(proxy: &Proxy, direct: &Client) -> Client {
     let retries = RetryConfig::standard()
         .with_max_attempts(12)
         .with_initial_backoff(Duration::from_millis(2));
@@ -50,12 +51,13 @@ async fn behind(
     let direct = World::new(emulator).await;
     let proxy = Proxy::start(emulator.endpoint(), rule);
     let store = DynamoStore::new(
-        client(emulator, &proxy),
+        through(&proxy, &direct.store.client),
         direct.store.table.clone(),
         Ambient::system(),
     );
     let world = World {
         store,
+        ledger: direct.ledger.clone(),
         loses_answers: true,
     };
     (Arc::new(world), proxy)
@@ -94,7 +96,7 @@ fn weather(seed: u64) -> impl FnMut(&Request) -> Fate + Send + 'static {
 /// Every rule of the suite in bad weather.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_rule_holds_in_bad_weather() {
-    let Some(emulator) = Emulator::start(Kind::MiniStack) else {
+    let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
         return;
     };
     let mut failures = Vec::new();
@@ -112,7 +114,7 @@ async fn every_rule_holds_in_bad_weather() {
 /// What SQLite is tried with, a few times, in bad weather.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_interleaving_breaks_an_invariant_in_bad_weather() {
-    let Some(emulator) = Emulator::start(Kind::MiniStack) else {
+    let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
         return;
     };
     let mut chance = TestRunner::deterministic();
@@ -144,7 +146,7 @@ fn lose_first(operations: &'static [&'static str]) -> impl FnMut(&Request) -> Fa
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_answer_was_lost_is_known_as_our_own() {
-    for kind in [Kind::MiniStack, Kind::Moto] {
+    for kind in [EmulatorKind::MiniStack, EmulatorKind::Moto] {
         let Some(emulator) = Emulator::start(kind) else {
             return;
         };
@@ -210,7 +212,7 @@ async fn a_write_whose_answer_was_lost_is_known_as_our_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_that_lags_makes_nothing_due() {
-    let Some(emulator) = Emulator::start(Kind::MiniStack) else {
+    let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
         return;
     };
     let stale: Arc<std::sync::Mutex<Option<String>>> = Arc::default();
@@ -260,7 +262,7 @@ async fn an_index_that_lags_makes_nothing_due() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_crash_left_of_a_start_is_no_process() {
-    let Some(emulator) = Emulator::start(Kind::MiniStack) else {
+    let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
         return;
     };
     // Everything but the transaction that makes it count gets through.
