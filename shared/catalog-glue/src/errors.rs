@@ -3,7 +3,10 @@
 use std::error::Error;
 
 use aws_sdk_glue::error::{ProvideErrorMetadata, SdkError};
-use icepress_catalog::CatalogError;
+use icepress_catalog::{
+    CatalogError,
+    aws::{AwsFailure, AwsFailureKind},
+};
 use icepress_model::CatalogName;
 
 /// A request that failed, sorted.
@@ -37,24 +40,7 @@ impl Failure {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        let SdkError::ServiceError(service) = error else {
-            let kind = match error {
-                SdkError::ConstructionFailure(_) => FailureKind::Invalid,
-                _ => FailureKind::Unknown,
-            };
-            return Self {
-                kind,
-                message: said(error),
-            };
-        };
-        let code = service.err().code().unwrap_or_default();
-        let message = service.err().message().unwrap_or_default();
-        Self {
-            kind: kind_of(code),
-            message: format!("{code}: {message}")
-                .trim_matches([':', ' '])
-                .to_owned(),
-        }
+        AwsFailure::of(error).into()
     }
 
     pub(crate) fn into_catalog_error(self, name: &CatalogName) -> CatalogError {
@@ -73,43 +59,27 @@ impl Failure {
     }
 }
 
-fn kind_of(code: &str) -> FailureKind {
-    match code {
-        "ConcurrentModificationException" => FailureKind::Stale,
-        "EntityNotFoundException" => FailureKind::NotFound,
-        "AccessDeniedException"
-        | "AccessDenied"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "ExpiredTokenException"
-        | "MissingAuthenticationTokenException"
-        | "InvalidClientTokenId" => FailureKind::Denied,
-        "ThrottlingException"
-        | "Throttling"
-        | "TooManyRequestsException"
-        | "RequestLimitExceeded"
-        | "ResourceNotReadyException" => FailureKind::Busy,
-        "InvalidInputException"
-        | "ValidationException"
-        | "GlueEncryptionException"
-        | "AlreadyExistsException"
-        | "ResourceNumberLimitExceededException"
-        | "FederationSourceException"
-        | "SerializationException" => FailureKind::Invalid,
-        _ => FailureKind::Unknown,
-    }
-}
-
-/// An error and its causes in one line.
-fn said(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
+impl From<AwsFailure> for Failure {
+    fn from(failure: AwsFailure) -> Self {
+        let kind = match failure.code.as_str() {
+            "ConcurrentModificationException" => FailureKind::Stale,
+            "EntityNotFoundException" => FailureKind::NotFound,
+            "ResourceNotReadyException" => FailureKind::Busy,
+            "InvalidInputException"
+            | "GlueEncryptionException"
+            | "AlreadyExistsException"
+            | "ResourceNumberLimitExceededException"
+            | "FederationSourceException" => FailureKind::Invalid,
+            _ => match failure.kind {
+                AwsFailureKind::Denied => FailureKind::Denied,
+                AwsFailureKind::Busy => FailureKind::Busy,
+                AwsFailureKind::Invalid => FailureKind::Invalid,
+                AwsFailureKind::Unknown => FailureKind::Unknown,
+            },
+        };
+        Self {
+            kind,
+            message: failure.message,
         }
-        cause = error.source();
     }
-    text
 }

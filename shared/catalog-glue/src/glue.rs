@@ -9,11 +9,10 @@ use aws_sdk_glue::{
     types::Table,
 };
 use icepress_catalog::{
-    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
-    TablePage,
+    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
     config::{CatalogProperties, ConfigurationError},
     lock::TableLocks,
-    metadata::{discard_staged, read_metadata, stage_metadata},
+    metadata::{load_at, stage_metadata},
 };
 use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Storage};
@@ -193,14 +192,8 @@ impl Catalog for GlueCatalog {
         let entry = self.entry(table).await?;
         let metadata_location = entry::metadata_location(&entry)
             .ok_or_else(|| CatalogError::NotIceberg(table.clone()))?;
-        let metadata = read_metadata(&*self.storage, table, &metadata_location).await?;
-        Ok(LoadedTable {
-            table: table.clone(),
-            metadata_location,
-            metadata: Arc::new(metadata),
-            // The commit asks for the entry once more, to take what others changed in it meanwhile along.
-            token: CommitToken::default(),
-        })
+        // The commit asks for the entry once more, to take what others changed in it meanwhile along.
+        load_at(&*self.storage, table, metadata_location).await
     }
 
     async fn commit(
@@ -232,20 +225,7 @@ impl Catalog for GlueCatalog {
                 }
             }
         };
-        match swapped {
-            Ok(()) => Ok(LoadedTable {
-                table: base.table.clone(),
-                metadata_location: staged.location,
-                metadata: staged.metadata,
-                token: CommitToken::default(),
-            }),
-            Err(error) => {
-                if !matches!(error, CommitError::OutcomeUnknown { .. }) {
-                    discard_staged(&*self.storage, &staged).await;
-                }
-                Err(error)
-            }
-        }
+        staged.settle(&*self.storage, base, swapped).await
     }
 }
 

@@ -13,7 +13,7 @@ use aws_sdk_glue::{
 use icepress_catalog::{
     CatalogError, CommitError, LoadedTable,
     lock::HeldLock,
-    metadata::{Fate, StagedMetadata, fate},
+    metadata::{StagedMetadata, outcome_by_looking},
 };
 
 use crate::{
@@ -121,33 +121,22 @@ impl Swap<'_> {
 
     /// Whether our commit is in, after a try of which nobody knows.
     async fn look(&self, version: &str, message: &str) -> Result<(), CommitError> {
-        let table = &self.base.table;
-        let unknown = |what: String| CommitError::OutcomeUnknown {
-            table: table.clone(),
-            message: format!("{message}; {what}"),
-        };
-        let entry = match self.catalog.entry(table).await {
-            Ok(entry) => entry,
-            Err(CatalogError::NoSuchTable(table)) => return Err(CommitError::NoSuchTable(table)),
-            Err(error) => return Err(unknown(error.to_string())),
-        };
-        let Some(now) = metadata_location(&entry) else {
-            return Err(unknown("and now it is no Iceberg table".to_owned()));
-        };
-        if now == self.base.metadata_location {
-            return Err(if entry.version_id.as_deref() == Some(version) {
-                // A request that is still on its way could yet be carried out.
-                unknown("the table is unchanged so far".to_owned())
-            } else {
-                // Somebody changed something else; with our version the swap can't happen any more.
-                CommitError::Conflict(table.clone())
-            });
+        let entry = self.catalog.entry(&self.base.table).await;
+        let is_overtaken = entry
+            .as_ref()
+            .is_ok_and(|entry| entry.version_id.as_deref() != Some(version));
+        let now = entry.and_then(|entry| {
+            let not_iceberg = || CatalogError::NotIceberg(self.base.table.clone());
+            metadata_location(&entry).ok_or_else(not_iceberg)
+        });
+        let is_unmoved = now
+            .as_ref()
+            .is_ok_and(|now| *now == self.base.metadata_location);
+        if is_unmoved && is_overtaken {
+            // Somebody changed something else; with our version the swap can't happen any more.
+            return Err(CommitError::Conflict(self.base.table.clone()));
         }
-        match fate(&*self.catalog.storage, self.base, self.staged, &now).await {
-            Fate::Committed => Ok(()),
-            Fate::Lost => Err(CommitError::Conflict(table.clone())),
-            Fate::Undecided(why) => Err(unknown(why)),
-        }
+        outcome_by_looking(&*self.catalog.storage, self.base, self.staged, now, message).await
     }
 
     fn refused(&self, message: &str) -> CommitError {

@@ -5,10 +5,10 @@
 //! after the request went through (and Iceberg's Java client counts it as unknown for that), so for a commit it is
 //! tried again, and unknown if it stays.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use icepress_catalog::CatalogError;
-use icepress_model::{CatalogName, TableId};
+use icepress_model::{CatalogName, TableId, with_causes};
 
 use crate::types::{ErrorBody, ErrorModel};
 
@@ -118,7 +118,7 @@ impl Failure {
         } else {
             FailureKind::Unknown
         };
-        Self::new(kind, said(error))
+        Self::new(kind, with_causes(error))
     }
 
     /// The same, of what had to be done first: the request itself was not sent, whatever became of that.
@@ -164,20 +164,6 @@ impl Failure {
             _ => self.into_catalog_error(&table.catalog),
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn said(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

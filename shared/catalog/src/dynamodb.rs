@@ -18,10 +18,9 @@ use icepress_model::{
 use icepress_storage::{AwsEnvironment, Storage};
 
 use crate::{
-    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
-    TablePage,
+    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
     config::CatalogProperties,
-    metadata::{discard_staged, read_metadata, stage_metadata},
+    metadata::{load_at, stage_metadata},
 };
 
 mod errors;
@@ -292,13 +291,7 @@ impl Catalog for DynamoDbCatalog {
         let row = self.row(table).await?;
         let metadata_location =
             metadata_location(&row).ok_or_else(|| CatalogError::NotIceberg(table.clone()))?;
-        let metadata = read_metadata(&*self.storage, table, &metadata_location).await?;
-        Ok(LoadedTable {
-            table: table.clone(),
-            metadata_location,
-            metadata: Arc::new(metadata),
-            token: CommitToken::default(),
-        })
+        load_at(&*self.storage, table, metadata_location).await
     }
 
     async fn commit(
@@ -312,20 +305,8 @@ impl Catalog for DynamoDbCatalog {
             base,
             staged: &staged,
         };
-        match swap.run().await {
-            Ok(()) => Ok(LoadedTable {
-                table: base.table.clone(),
-                metadata_location: staged.location,
-                metadata: staged.metadata,
-                token: CommitToken::default(),
-            }),
-            Err(error) => {
-                if !matches!(error, CommitError::OutcomeUnknown { .. }) {
-                    discard_staged(&*self.storage, &staged).await;
-                }
-                Err(error)
-            }
-        }
+        let swapped = swap.run().await;
+        staged.settle(&*self.storage, base, swapped).await
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     TablePage,
     config::{CatalogProperties, ConfigurationError},
     lock::{HeldLock, TableLocks},
-    metadata::{PreparedMetadata, prepare_metadata, read_metadata},
+    metadata::{PreparedMetadata, load_at, prepare_metadata, read_metadata},
 };
 
 mod path;
@@ -281,14 +281,7 @@ impl Catalog for HadoopCatalog {
 
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
         let version = self.newest(table).await?;
-        let metadata_location = MetadataLocation(version.location);
-        let metadata = read_metadata(&*self.storage, table, &metadata_location).await?;
-        Ok(LoadedTable {
-            table: table.clone(),
-            metadata_location,
-            metadata: Arc::new(metadata),
-            token: CommitToken::default(),
-        })
+        load_at(&*self.storage, table, MetadataLocation(version.location)).await
     }
 
     async fn locate(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {

@@ -4,6 +4,7 @@
 //! those with more to bring are crates of their own.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod aws;
 mod catalog;
 pub mod config;
 #[cfg(any(test, feature = "conformance"))]

@@ -15,13 +15,15 @@ use icepress_model::{MetadataLocation, TableId, TimestampMs, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
 use serde_json::{Map, Value};
 
-use crate::{CatalogError, CommitError, LoadedTable, TableChange};
+use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
 
 mod change;
 mod json;
 mod readable;
+mod settle;
 
 use readable::Unreadable;
+pub use settle::{discard_staged, outcome_by_looking};
 
 /// Compresses metadata files: `none` (the default) or `gzip`.
 const COMPRESSION: &str = "write.metadata.compression-codec";
@@ -47,6 +49,21 @@ pub async fn read_metadata(
 ) -> Result<TableMetadata, CatalogError> {
     let content = read(storage, table, location).await?;
     parse_metadata(table, location, &content)
+}
+
+/// The table as the metadata file at `location` has it, for catalogs that keep that pointer and nothing else.
+pub async fn load_at(
+    storage: &dyn Storage,
+    table: &TableId,
+    location: MetadataLocation,
+) -> Result<LoadedTable, CatalogError> {
+    let metadata = read_metadata(storage, table, &location).await?;
+    Ok(LoadedTable {
+        table: table.clone(),
+        metadata_location: location,
+        metadata: Arc::new(metadata),
+        token: CommitToken::default(),
+    })
 }
 
 /// The metadata that `json`, a metadata file's content, describes. `location` is for errors.
@@ -233,60 +250,6 @@ pub async fn stage_new_table(
     })?;
     json::set_time(&mut json, ambient.now());
     write(storage, ambient, table, prepare(table, &json)?, 0).await
-}
-
-/// Removes a staged file whose commit certainly failed, if we may: an optimizer's role may not delete, and orphan
-/// removal finds the file later.
-pub async fn discard_staged(storage: &dyn Storage, staged: &StagedMetadata) {
-    for outcome in storage.delete(&[staged.location.to_string()]).await {
-        if let Err(error) = outcome.result {
-            tracing::debug!(%error, "a metadata file that was not committed stays behind");
-        }
-    }
-}
-
-/// What became of a swap of which nobody knows, judged by where the table is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// It is in: the table is there, or was and has moved on.
-    Committed,
-    /// Another swap of the same base is in, so ours can't be any more.
-    Lost,
-    /// It can't be told, for this reason. A request that is still on its way may be carried out yet.
-    Undecided(String),
-}
-
-/// Looks into what became of the swap from `base` to `staged`, where the catalog says `now`.
-///
-/// Each metadata file lists those before it: a table whose past knows `staged` took it, and one whose past knows only
-/// `base` took another.
-pub async fn fate(
-    storage: &dyn Storage,
-    base: &LoadedTable,
-    staged: &StagedMetadata,
-    now: &MetadataLocation,
-) -> Fate {
-    if *now == staged.location {
-        return Fate::Committed;
-    }
-    if *now == base.metadata_location {
-        return Fate::Undecided("the table is unchanged so far".to_owned());
-    }
-    let metadata = match read_metadata(storage, &base.table, now).await {
-        Ok(metadata) => metadata,
-        Err(error) => return Fate::Undecided(error.to_string()),
-    };
-    let is_in_its_past = |location: &MetadataLocation| {
-        let mut past = metadata.metadata_log().iter();
-        past.any(|entry| entry.metadata_file == location.as_str())
-    };
-    if is_in_its_past(&staged.location) {
-        Fate::Committed
-    } else if is_in_its_past(&base.metadata_location) {
-        Fate::Lost
-    } else {
-        Fate::Undecided(format!("{now} tells nothing about it"))
-    }
 }
 
 fn prepare(table: &TableId, json: &Value) -> Result<PreparedMetadata, CatalogError> {

@@ -13,10 +13,9 @@ use icepress_model::{
 use icepress_storage::Storage;
 
 use crate::{
-    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
-    TablePage,
+    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
     config::CatalogProperties,
-    metadata::{Fate, StagedMetadata, discard_staged, fate, read_metadata, stage_metadata},
+    metadata::{StagedMetadata, load_at, outcome_by_looking, stage_metadata},
 };
 
 mod address;
@@ -299,36 +298,19 @@ impl SqlCatalog {
         staged: &StagedMetadata,
         failure: Failure,
     ) -> Result<(), CommitError> {
-        let unknown = |message: String| CommitError::OutcomeUnknown {
-            table: base.table.clone(),
-            message,
-        };
         if failure.is_lost_race() {
             // Outside a transaction a statement that ends so changed nothing. Another writer was at work: the same as a
             // lost race, but for its end.
-            discard_staged(&*self.storage, staged).await;
             return Err(CommitError::Conflict(base.table.clone()));
         }
-        let now = match self.current_location(&base.table).await {
-            Ok(location) => location,
-            Err(CatalogError::NoSuchTable(table)) => return Err(CommitError::NoSuchTable(table)),
-            Err(error) => return Err(unknown(format!("{failure}; and then: {error}"))),
-        };
-        if now == base.metadata_location && failure.is_certain() {
-            discard_staged(&*self.storage, staged).await;
+        let now = self.current_location(&base.table).await;
+        if failure.is_certain() && now.as_ref().is_ok_and(|now| *now == base.metadata_location) {
             return Err(CommitError::Refused(
                 failure.into_catalog_error(self.name.as_str()),
             ));
         }
-        match fate(&*self.storage, base, staged, &now).await {
-            Fate::Committed => Ok(()),
-            Fate::Lost => {
-                discard_staged(&*self.storage, staged).await;
-                Err(CommitError::Conflict(base.table.clone()))
-            }
-            // A server may carry the statement out yet that a client gave up.
-            Fate::Undecided(why) => Err(unknown(format!("{failure}; {why}"))),
-        }
+        // A server may carry the statement out yet that a client gave up.
+        outcome_by_looking(&*self.storage, base, staged, now, &failure.to_string()).await
     }
 }
 
@@ -411,13 +393,7 @@ impl Catalog for SqlCatalog {
 
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
         let metadata_location = self.current_location(table).await?;
-        let metadata = read_metadata(&*self.storage, table, &metadata_location).await?;
-        Ok(LoadedTable {
-            table: table.clone(),
-            metadata_location,
-            metadata: Arc::new(metadata),
-            token: CommitToken::default(),
-        })
+        load_at(&*self.storage, table, metadata_location).await
     }
 
     async fn commit(
@@ -426,30 +402,19 @@ impl Catalog for SqlCatalog {
         change: TableChange,
     ) -> Result<LoadedTable, CommitError> {
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
-        match self.swap(base, &staged).await {
-            Ok(1) => {}
-            Ok(_) => {
-                discard_staged(&*self.storage, &staged).await;
-                return Err(match self.current_location(&base.table).await {
-                    Err(CatalogError::NoSuchTable(table)) => CommitError::NoSuchTable(table),
-                    _ => CommitError::Conflict(base.table.clone()),
-                });
-            }
-            Err(SwapFailure::NotSent(source)) => {
-                discard_staged(&*self.storage, &staged).await;
-                return Err(CommitError::Refused(self.failed(source)));
-            }
+        let swapped = match self.swap(base, &staged).await {
+            Ok(1) => Ok(()),
+            Ok(_) => Err(match self.current_location(&base.table).await {
+                Err(CatalogError::NoSuchTable(table)) => CommitError::NoSuchTable(table),
+                _ => CommitError::Conflict(base.table.clone()),
+            }),
+            Err(SwapFailure::NotSent(source)) => Err(CommitError::Refused(self.failed(source))),
             Err(SwapFailure::Sent(source)) => {
                 self.outcome_of_failed_swap(base, &staged, Failure::new(source))
-                    .await?;
+                    .await
             }
-        }
-        Ok(LoadedTable {
-            table: base.table.clone(),
-            metadata_location: staged.location,
-            metadata: staged.metadata,
-            token: CommitToken::default(),
-        })
+        };
+        staged.settle(&*self.storage, base, swapped).await
     }
 }
 

@@ -6,12 +6,14 @@
 
 pub mod ambient;
 mod bucket;
+mod causes;
 mod ids;
 mod outcome;
 mod plan;
 mod units;
 
 pub use bucket::{BucketCount, BucketId, bucket_of_database, bucket_of_table};
+pub use causes::with_causes;
 pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
     RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,

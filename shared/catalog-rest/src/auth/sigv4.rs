@@ -11,14 +11,14 @@ use aws_sigv4::{
     sign::v4,
 };
 use aws_smithy_runtime_api::client::identity::Identity;
-use icepress_model::{TimestampMs, ambient::Ambient};
+use icepress_model::{TimestampMs, ambient::Ambient, with_causes};
 use icepress_storage::AwsEnvironment;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::Mutex;
 
 use super::Unsigned;
 use crate::{
-    errors::{Failure, FailureKind, said},
+    errors::{Failure, FailureKind},
     options::SigV4Options,
 };
 
@@ -61,7 +61,7 @@ impl SigV4 {
             .time(at(self.ambient.now()))
             .settings(settings)
             .build()
-            .map_err(|error| refused(said(&error)))?
+            .map_err(|error| refused(with_causes(&error)))?
             .into();
         // Host and AWS's own headers are signed in any case; others may be changed on the way by proxies.
         let signed = headers
@@ -70,9 +70,9 @@ impl SigV4 {
             .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let body = SignableBody::Bytes(request.body);
         let signable = SignableRequest::new(request.method, request.url, signed, body)
-            .map_err(|error| refused(said(&error)))?;
+            .map_err(|error| refused(with_causes(&error)))?;
         let (instructions, _) = sign(signable, &parameters)
-            .map_err(|error| refused(said(&error)))?
+            .map_err(|error| refused(with_causes(&error)))?
             .into_parts();
         let (added, _) = instructions.into_parts();
         for header in added {
@@ -117,7 +117,10 @@ impl SigV4 {
         let provider = provider
             .ok_or_else(|| refused("no AWS credentials are configured to sign with".to_owned()))?;
         let credentials = provider.provide_credentials().await.map_err(|error| {
-            refused(format!("no AWS credentials to sign with: {}", said(&error)))
+            refused(format!(
+                "no AWS credentials to sign with: {}",
+                with_causes(&error)
+            ))
         })?;
         *found = Some(credentials.clone());
         Ok(credentials)

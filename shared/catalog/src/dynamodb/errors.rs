@@ -5,7 +5,10 @@ use std::error::Error;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use icepress_model::CatalogName;
 
-use crate::CatalogError;
+use crate::{
+    CatalogError,
+    aws::{AwsFailure, AwsFailureKind},
+};
 
 /// A request that failed, sorted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,31 +41,12 @@ impl Failure {
         E: ProvideErrorMetadata + Error + 'static,
         R: std::fmt::Debug + 'static,
     {
-        match error {
-            SdkError::ServiceError(service) => {
-                let code = service.err().code().unwrap_or_default();
-                let message = service.err().message().unwrap_or_default();
-                Self {
-                    kind: kind_of(code),
-                    message: format!("{code}: {message}")
-                        .trim_matches([':', ' '])
-                        .to_owned(),
-                }
-            }
-            SdkError::ConstructionFailure(_) => Self::invalid(error),
-            _ => Self {
-                kind: FailureKind::Unknown,
-                message: said(error),
-            },
-        }
+        AwsFailure::of(error).into()
     }
 
     /// A request that could not even be made.
     pub(super) fn invalid(error: &(dyn Error + 'static)) -> Self {
-        Self {
-            kind: FailureKind::Invalid,
-            message: said(error),
-        }
+        AwsFailure::invalid(error).into()
     }
 
     pub(super) fn into_catalog_error(self, name: &CatalogName, table: &str) -> CatalogError {
@@ -88,38 +72,27 @@ impl Failure {
     }
 }
 
-fn kind_of(code: &str) -> FailureKind {
-    match code {
-        "ConditionalCheckFailedException" => FailureKind::Condition,
-        "ResourceNotFoundException" => FailureKind::NoTable,
-        "AccessDeniedException"
-        | "UnrecognizedClientException"
-        | "InvalidSignatureException"
-        | "ExpiredTokenException"
-        | "MissingAuthenticationTokenException"
-        | "InvalidClientTokenId" => FailureKind::Denied,
-        "ProvisionedThroughputExceededException"
-        | "RequestLimitExceeded"
-        | "ThrottlingException"
-        | "TransactionConflictException" => FailureKind::Busy,
-        "ValidationException"
-        | "SerializationException"
-        | "ItemCollectionSizeLimitExceededException"
-        | "ReplicatedWriteConflictException" => FailureKind::Invalid,
-        _ => FailureKind::Unknown,
-    }
-}
-
-/// An error and its causes in one line.
-fn said(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
+impl From<AwsFailure> for Failure {
+    fn from(failure: AwsFailure) -> Self {
+        let kind = match failure.code.as_str() {
+            "ConditionalCheckFailedException" => FailureKind::Condition,
+            "ResourceNotFoundException" => FailureKind::NoTable,
+            "ProvisionedThroughputExceededException" | "TransactionConflictException" => {
+                FailureKind::Busy
+            }
+            "ItemCollectionSizeLimitExceededException" | "ReplicatedWriteConflictException" => {
+                FailureKind::Invalid
+            }
+            _ => match failure.kind {
+                AwsFailureKind::Denied => FailureKind::Denied,
+                AwsFailureKind::Busy => FailureKind::Busy,
+                AwsFailureKind::Invalid => FailureKind::Invalid,
+                AwsFailureKind::Unknown => FailureKind::Unknown,
+            },
+        };
+        Self {
+            kind,
+            message: failure.message,
         }
-        cause = error.source();
     }
-    text
 }

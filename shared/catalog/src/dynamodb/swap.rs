@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     CatalogError, CommitError, LoadedTable,
-    metadata::{Fate, StagedMetadata, fate},
+    metadata::{StagedMetadata, outcome_by_looking},
 };
 
 const PREVIOUS_METADATA_LOCATION: &str = "p.previous_metadata_location";
@@ -87,10 +87,13 @@ impl Swap<'_> {
             }
             return match failure.kind {
                 FailureKind::Condition => match row {
-                    None => Err(CommitError::NoSuchTable(table.clone())),
                     Some(row) if text(&row, VERSION) == Some(&new_version) => Ok(()),
-                    Some(_) if !may_be_in => Err(CommitError::Conflict(table.clone())),
-                    Some(row) => self.judge(&row, &failure.message).await,
+                    row if may_be_in => {
+                        let row = row.ok_or_else(|| CatalogError::NoSuchTable(table.clone()));
+                        self.judge(row, &failure.message).await
+                    }
+                    None => Err(CommitError::NoSuchTable(table.clone())),
+                    Some(_) => Err(CommitError::Conflict(table.clone())),
                 },
                 _ if may_be_in => self.look(&new_version, &failure.message).await,
                 _ => Err(CommitError::Refused(self.catalog.failed(failure))),
@@ -149,27 +152,19 @@ impl Swap<'_> {
     async fn look(&self, new_version: &str, message: &str) -> Result<(), CommitError> {
         match self.catalog.row(&self.base.table).await {
             Ok(row) if text(&row, VERSION) == Some(new_version) => Ok(()),
-            Ok(row) => self.judge(&row, message).await,
-            Err(CatalogError::NoSuchTable(table)) => Err(CommitError::NoSuchTable(table)),
-            Err(error) => Err(self.unknown(message, &error.to_string())),
+            row => self.judge(row, message).await,
         }
     }
 
-    async fn judge(&self, row: &Row, message: &str) -> Result<(), CommitError> {
-        let Some(now) = metadata_location(row) else {
-            return Err(self.unknown(message, "and now it is no Iceberg table"));
-        };
-        match fate(&*self.catalog.storage, self.base, self.staged, &now).await {
-            Fate::Committed => Ok(()),
-            Fate::Lost => Err(CommitError::Conflict(self.base.table.clone())),
-            Fate::Undecided(why) => Err(self.unknown(message, &why)),
-        }
-    }
-
-    fn unknown(&self, message: &str, what: &str) -> CommitError {
-        CommitError::OutcomeUnknown {
-            table: self.base.table.clone(),
-            message: format!("{message}; {what}"),
-        }
+    async fn judge(
+        &self,
+        row: Result<Row, CatalogError>,
+        message: &str,
+    ) -> Result<(), CommitError> {
+        let now = row.and_then(|row| {
+            let not_iceberg = || CatalogError::NotIceberg(self.base.table.clone());
+            metadata_location(&row).ok_or_else(not_iceberg)
+        });
+        outcome_by_looking(&*self.catalog.storage, self.base, self.staged, now, message).await
     }
 }

@@ -21,6 +21,8 @@ use icepress_storage::{LocalStorage, Storage};
 use super::{next_version, read_metadata, stage_metadata, stage_new_table};
 use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
 
+mod settle;
+
 /// Time that stands still, and numbers that count.
 #[derive(Debug, Default)]
 struct Still(AtomicU64);

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use icepress_model::with_causes;
 
 use crate::{StorageError, StorageErrorKind};
 
@@ -32,7 +33,7 @@ impl Request<'_> {
         E: ProvideErrorMetadata + Error + 'static,
     {
         let Some(response) = error.raw_response() else {
-            return self.error(StorageErrorKind::Other, said(error));
+            return self.error(StorageErrorKind::Other, with_causes(error));
         };
         let status = response.status().as_u16();
         let code = error
@@ -56,7 +57,7 @@ impl Request<'_> {
                 .join(": "),
         };
         if error.as_service_error().is_none() {
-            text = format!("{text}: {}", said(error));
+            text = format!("{text}: {}", with_causes(error));
         }
         self.error(kind_of(status, code), text)
     }
@@ -119,20 +120,6 @@ pub(super) fn kind_of(status: u16, code: Option<&str>) -> StorageErrorKind {
             _ => StorageErrorKind::Other,
         },
     }
-}
-
-/// An error and its causes in one line. The SDK's own words name only the outermost.
-pub(super) fn said(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
