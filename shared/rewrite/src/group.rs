@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_select::filter::FilterBuilder;
-use iceberg::spec::{NameMapping, NestedFieldRef, Schema, SchemaRef, Struct, TableMetadata, Type};
+use iceberg::spec::{
+    NameMapping, NestedFieldRef, PartitionSpec, Schema, SchemaRef, Struct, StructType,
+    TableMetadata, Type,
+};
 use icepress_model::{Bytes, Group, Rows, SchemaId};
-use icepress_table::{partition_from_json, partition_type};
+use icepress_table::{partition_from_json, partition_path, partition_type};
 
 use crate::{
     RewriteContext,
@@ -68,11 +71,37 @@ pub(crate) fn schema_of(metadata: &TableMetadata, id: SchemaId) -> Result<Schema
         .ok_or_else(|| unsupported(format!("the table has no schema with id {id}")))
 }
 
-/// The partition of a group as values.
-pub(crate) fn partition_of(metadata: &TableMetadata, group: &Group) -> Result<Struct> {
-    partition_type(metadata, group.spec_id)
-        .and_then(|types| partition_from_json(&group.partition, &types))
-        .map_err(unsupported)
+/// The partition of a group.
+pub(crate) struct Partition<'a> {
+    pub(crate) spec: &'a PartitionSpec,
+    /// The types of its values, a field for each of the spec's.
+    pub(crate) types: StructType,
+    pub(crate) values: Struct,
+}
+
+impl<'a> Partition<'a> {
+    pub(crate) fn of(metadata: &'a TableMetadata, group: &Group) -> Result<Self> {
+        let spec = metadata
+            .partition_spec_by_id(group.spec_id.get())
+            .ok_or_else(|| {
+                unsupported(format!(
+                    "the table has no partition spec with id {}",
+                    group.spec_id
+                ))
+            })?;
+        let types = partition_type(metadata, group.spec_id).map_err(unsupported)?;
+        let values = partition_from_json(&group.partition, &types).map_err(unsupported)?;
+        Ok(Self {
+            spec,
+            types,
+            values,
+        })
+    }
+
+    /// The folder of its files, below the table's data: `key=value/…`.
+    pub(crate) fn folder(&self) -> String {
+        partition_path(self.spec, &self.types, &self.values)
+    }
 }
 
 /// How a group's data files are read as columns of `targets`.
@@ -82,22 +111,12 @@ pub(crate) fn reading_of(
     group: &Group,
     targets: Vec<NestedFieldRef>,
 ) -> Result<Arc<Reading>> {
-    let partition = partition_of(metadata, group)?;
-    let types: Vec<Type> = partition_type(metadata, group.spec_id)
-        .map_err(unsupported)?
-        .fields()
-        .iter()
-        .map(|field| Type::clone(&field.field_type))
-        .collect();
-    let spec = metadata
-        .partition_spec_by_id(group.spec_id.get())
-        .ok_or_else(|| {
-            unsupported(format!(
-                "the table has no partition spec with id {}",
-                group.spec_id
-            ))
-        })?;
-    let constants = partition_constants(spec, &types, &partition, |id| type_of(&targets, id))?;
+    let partition = Partition::of(metadata, group)?;
+    let fields = partition.types.fields().iter();
+    let types: Vec<Type> = fields.map(|field| Type::clone(&field.field_type)).collect();
+    let constants = partition_constants(partition.spec, &types, &partition.values, |id| {
+        type_of(&targets, id)
+    })?;
     Ok(Arc::new(Reading {
         storage: Arc::clone(&context.storage),
         mapping: name_mapping(metadata)?,

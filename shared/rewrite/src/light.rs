@@ -10,14 +10,14 @@ use std::sync::Arc;
 use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, Rows};
 use icepress_storage::{PutMode, WriteOptions};
-use icepress_table::{partition_path, partition_type, vectors::write_vectors};
+use icepress_table::vectors::write_vectors;
 use roaring::RoaringTreemap;
 
 use crate::{
     RewriteContext,
     deletes::{DeletedPositions, EqualityDeletes, Tables},
     failure::{Result, from_write, unsupported},
-    group::{partition_of, reading_of, schema_of},
+    group::{Partition, reading_of, schema_of},
     memory::Shares,
     write::{Locations, PositionFiles, with_partition},
 };
@@ -46,22 +46,12 @@ pub(crate) async fn rewrite_deletes(
         .map(|(index, input)| (input.path.clone(), deleted.take(index, input.rows.get())))
         .filter(|(_, positions)| !positions.is_empty())
         .collect();
-    let partition = partition_of(metadata, group)?;
-    let types = partition_type(metadata, group.spec_id).map_err(unsupported)?;
-    let spec = metadata
-        .partition_spec_by_id(group.spec_id.get())
-        .ok_or_else(|| {
-            unsupported(format!(
-                "the table has no partition spec with id {}",
-                group.spec_id
-            ))
-        })?;
-    let folder = partition_path(spec, &types, &partition);
-    let mut locations = Locations::new(metadata, task, attempt, folder)?;
+    let partition = Partition::of(metadata, group)?;
+    let mut locations = Locations::new(metadata, task, attempt, partition.folder())?;
     let written = if metadata.format_version() < FormatVersion::V3 {
         let most_held = Shares::of(context.memory_cap).row_group;
         let storage = Arc::clone(&context.storage);
-        let place = (group.spec_id.get(), partition, types);
+        let place = (group.spec_id.get(), partition.values, partition.types);
         let files = PositionFiles::new(storage, metadata, place, most_held)?;
         let mut written = Written::default();
         for (data_file, positions) in &per_file {
@@ -86,12 +76,12 @@ pub(crate) async fn rewrite_deletes(
             .await
             .map_err(|error| from_write(&error))?;
         let entries = file
-            .entries(&path, group.spec_id, &partition)
+            .entries(&path, group.spec_id, &partition.values)
             .map_err(unsupported)?;
         Written {
             entries: entries
                 .into_iter()
-                .map(|entry| with_partition(entry, &types, metadata.format_version()))
+                .map(|entry| with_partition(entry, &partition.types, metadata.format_version()))
                 .collect::<Result<_>>()?,
             rows: file.vectors.iter().map(|vector| vector.rows).sum(),
             bytes: file.content.len() as u64,

@@ -3,14 +3,13 @@
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use iceberg::spec::{TableMetadata, serialize_data_file_to_json};
 use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, RewriteFailure, Rows};
-use icepress_table::{partition_path, partition_type};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
 use crate::{
     RewriteContext,
     failure::{Result, corrupt, unsupported},
-    group::{GroupCounts, GroupReader, partition_of, schema_of},
+    group::{GroupCounts, GroupReader, Partition, schema_of},
     write::{Output, OutputContext, Written},
 };
 
@@ -23,16 +22,7 @@ pub(crate) async fn rewrite(
 ) -> Result<GroupResult> {
     let schema = schema_of(metadata, task.base.schema_id)?;
     let group = &task.group;
-    let partition = partition_of(metadata, group)?;
-    let partition_type = partition_type(metadata, group.spec_id).map_err(unsupported)?;
-    let spec = metadata
-        .partition_spec_by_id(group.spec_id.get())
-        .ok_or_else(|| {
-            unsupported(format!(
-                "the table has no partition spec with id {}",
-                group.spec_id
-            ))
-        })?;
+    let partition = Partition::of(metadata, group)?;
     let mut reader = GroupReader::open(context, metadata, &schema, group).await?;
     let mut output = Output::new(OutputContext {
         storage: Arc::clone(&context.storage),
@@ -40,8 +30,8 @@ pub(crate) async fn rewrite(
         schema: Arc::clone(&schema),
         task,
         attempt,
-        partition_path: partition_path(spec, &partition_type, &partition),
-        partition,
+        partition_path: partition.folder(),
+        partition: partition.values,
         shares: reader.shares(),
     })?;
     if let Err(failure) = copy(&mut reader, &mut output, group.input_bytes()).await {
@@ -63,7 +53,7 @@ pub(crate) async fn rewrite(
         .files
         .into_iter()
         .map(|file| {
-            serialize_data_file_to_json(file, &partition_type, metadata.format_version())
+            serialize_data_file_to_json(file, &partition.types, metadata.format_version())
                 .map_err(unsupported)
                 .and_then(|json| serde_json::from_str(&json).map_err(unsupported))
                 .map(in_order)
