@@ -32,5 +32,5 @@ pub use evaluate::EvaluateError;
 pub use icepress_planner::VerifyRows;
 pub use observer::{Event, LogObserver, Observer};
 pub use optimize::{Handled, handle};
-pub use settings::Settings;
+pub use settings::{Settings, Times};
 pub use tick::{TickReport, tick};

@@ -78,6 +78,7 @@ pub async fn cloud(
     if let Some(memory) = environment.memory_mebibytes {
         settings.memory_cap = share_for_rewrite(memory);
     }
+    environment.times.apply(&mut settings);
     let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());
     let store = DynamoStore::new(
         aws_sdk_dynamodb::Client::from_conf(

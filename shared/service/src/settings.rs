@@ -1,10 +1,13 @@
 //! What can be tuned about how Icepress works, with the reason for each default.
 
+mod times;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use icepress_model::{BucketCount, Bytes, WorkerId};
 use icepress_planner::PlanOptions;
 use icepress_table::CommitPolicy;
+pub use times::Times;
 
 /// How a scheduler or an optimizer works.
 #[derive(Debug, Clone)]

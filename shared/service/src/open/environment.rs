@@ -6,6 +6,8 @@ use icepress_catalog::config::{CatalogProperties, Configuration};
 use icepress_model::{BucketCount, CatalogName};
 use thiserror::Error;
 
+use crate::Times;
+
 /// A function's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudEnvironment {
@@ -21,6 +23,8 @@ pub struct CloudEnvironment {
     pub catalogs: BTreeMap<String, BTreeMap<String, String>>,
     /// `ICEPRESS_MEMORY_MB` or else `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, where one is there: the function's memory.
     pub memory_mebibytes: Option<u64>,
+    /// `ICEPRESS_TIMES`, where it is there: how long leases, claims and rests last, as `{"lease": 120}`.
+    pub times: Times,
 }
 
 /// A variable that is missing or not what it should be.
@@ -64,6 +68,11 @@ const CATALOGS: (&str, &str) = (
     "a JSON object of catalogs, as {\"glue\":{\"type\":\"glue\"}}",
 );
 const MEMORY: (&str, &str) = ("ICEPRESS_MEMORY_MB", "the function's memory in MiB");
+const TIMES: (&str, &str) = (
+    "ICEPRESS_TIMES",
+    "a JSON object of whole seconds, 1 or more, for some of lease, lease_guard, claim, commit, check, first_backoff and \
+     longest_backoff",
+);
 
 impl CloudEnvironment {
     /// Its catalogs, as a command reads them: the only one, or the one called `default`, is meant where none is named.
@@ -115,6 +124,11 @@ impl CloudEnvironment {
             memory_mebibytes: memory
                 .map(|memory| memory.parse().map_err(|_| wrong(MEMORY, memory)))
                 .transpose()?,
+            times: variables
+                .get(TIMES.0)
+                .map(|times| serde_json::from_str(times).map_err(|_| wrong(TIMES, times)))
+                .transpose()?
+                .unwrap_or_default(),
         })
     }
 }

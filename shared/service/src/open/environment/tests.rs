@@ -52,6 +52,8 @@ fn what_is_missing_or_wrong_is_named_with_what_it_should_be() {
         ),
         ("ICEPRESS_CATALOGS", Some("glue"), "JSON object"),
         ("ICEPRESS_MEMORY_MB", Some("lots"), "MiB"),
+        ("ICEPRESS_TIMES", Some(r#"{"lease":0}"#), "1 or more"),
+        ("ICEPRESS_TIMES", Some(r#"{"leese":9}"#), "lease_guard"),
     ];
     for (name, value, expected) in cases {
         let error = CloudEnvironment::read(&variables(&[(name, value)]))
@@ -59,4 +61,16 @@ fn what_is_missing_or_wrong_is_named_with_what_it_should_be() {
             .to_string();
         assert!(error.contains(name) && error.contains(expected), "{error}");
     }
+}
+
+#[test]
+fn times_that_are_set_replace_the_defaults_and_leave_the_others() {
+    let times = r#"{"lease":9,"longest_backoff":30}"#;
+    let read = CloudEnvironment::read(&variables(&[("ICEPRESS_TIMES", Some(times))])).unwrap();
+    let before = crate::Settings::embedded(icepress_model::WorkerId::from("worker"));
+    let mut after = before.clone();
+    read.times.apply(&mut after);
+    assert_eq!(after.lease_ttl.as_secs(), 9);
+    assert_eq!(after.longest_backoff.as_secs(), 30);
+    assert_eq!(after.claim_ttl, before.claim_ttl);
 }

@@ -88,6 +88,7 @@ impl World {
                 BTreeMap::from([("type".to_owned(), "glue".to_owned())]),
             )]),
             memory_mebibytes: None,
+            times: Default::default(),
         };
         let observer = Arc::new(LogObserver);
         let worker = WorkerId::from("bench");
