@@ -11,11 +11,22 @@ import pathlib
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 import uuid
 
 PREFIX = "/2018-06-01/runtime"
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Threads that end with the process, and no word about connections that the killed leave behind."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
 
 class FunctionError(Exception):
@@ -36,8 +47,7 @@ class Function:
         self.answers: queue.Queue = queue.Queue()
         self.current: str | None = None
         self.process: subprocess.Popen | None = None
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), self._handler())
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def __enter__(self):
@@ -208,6 +218,8 @@ class Mapping:
         self.arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.handled = 0
         self.refused: list[str] = []
+        # What came of each receive: the message's body, and `done`, `not done` or the error.
+        self.endings: list[tuple[str, str]] = []
 
     def poll(self, wait_seconds: int = 1) -> bool:
         """Takes one message and hands it on; a failed one stays in the queue until it is visible again. False: there was none."""
@@ -244,10 +256,12 @@ class Mapping:
             refusal, rest = str(error), self.retry_crashed
         if refusal is not None:
             self.refused.append(refusal)
+            self.endings.append((message["Body"], "not done" if refusal == message["MessageId"] else refusal))
             if rest is not None:
                 handle = message["ReceiptHandle"]
                 self.sqs.change_message_visibility(QueueUrl=self.queue_url, ReceiptHandle=handle, VisibilityTimeout=rest)
             return True
+        self.endings.append((message["Body"], "done"))
         self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
         self.handled += 1
         return True

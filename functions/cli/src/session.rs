@@ -8,7 +8,7 @@ use icepress_catalog::{
 };
 use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
 use icepress_service::{
-    Context, Observer, Settings,
+    Context, Observer, Settings, Times,
     embedded::Stop,
     open::{self, CloudEnvironment, OpenError},
 };
@@ -116,7 +116,10 @@ impl Session {
             .collect();
         let opened = match place {
             Place::Here(state_file) => {
-                let settings = Settings::embedded(worker);
+                let mut settings = Settings::embedded(worker);
+                Times::read(&environment.variables)
+                    .map_err(|error| Failure::Use(error.to_string()))?
+                    .apply(&mut settings);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
             Place::Deployed(deployed) => {

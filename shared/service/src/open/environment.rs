@@ -124,12 +124,19 @@ impl CloudEnvironment {
             memory_mebibytes: memory
                 .map(|memory| memory.parse().map_err(|_| wrong(MEMORY, memory)))
                 .transpose()?,
-            times: variables
-                .get(TIMES.0)
-                .map(|times| serde_json::from_str(times).map_err(|_| wrong(TIMES, times)))
-                .transpose()?
-                .unwrap_or_default(),
+            times: Times::read(variables)?,
         })
+    }
+}
+
+impl Times {
+    /// What `ICEPRESS_TIMES` says; nothing where it is absent.
+    pub fn read(variables: &BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
+        variables
+            .get(TIMES.0)
+            .map(|times| serde_json::from_str(times).map_err(|_| wrong(TIMES, times)))
+            .transpose()
+            .map(Option::unwrap_or_default)
     }
 }
 
