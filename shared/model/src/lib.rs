@@ -10,6 +10,7 @@ mod causes;
 mod ids;
 mod outcome;
 mod plan;
+mod scope;
 mod units;
 
 pub use bucket::{BucketCount, BucketId, bucket_of_database, bucket_of_table};
@@ -23,4 +24,5 @@ pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
     KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanTotals, TablePlan, Tier,
 };
-pub use units::{Bytes, Rows, TimestampMs};
+pub use scope::Scope;
+pub use units::{Bytes, NanoDollars, Rows, TimestampMs};

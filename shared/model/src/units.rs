@@ -63,6 +63,36 @@ amount! {
     Rows
 }
 
+amount! {
+    /// An amount of money in thousand-millionths of a US dollar: one request of the cheapest kind is hundreds of them.
+    NanoDollars
+}
+
+impl NanoDollars {
+    /// So many dollars; none for less than nothing, and for what is no number.
+    pub fn from_dollars(dollars: f64) -> Self {
+        // A float that is too large, or no number, becomes the nearest that there is.
+        Self((dollars * 1e9).ceil() as u64)
+    }
+
+    /// As dollars.
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+}
+
+impl fmt::Display for NanoDollars {
+    /// Dollars with two decimals, and with six below one dollar.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dollars = self.dollars();
+        if dollars >= 1.0 || self.0 == 0 {
+            write!(f, "${dollars:.2}")
+        } else {
+            write!(f, "${dollars:.6}")
+        }
+    }
+}
+
 impl Bytes {
     /// `n` × 2²⁰ bytes.
     pub const fn mebibytes(n: u64) -> Self {

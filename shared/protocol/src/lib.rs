@@ -7,6 +7,7 @@
 
 mod error;
 pub mod invariants;
+pub mod limits;
 pub mod lock;
 #[cfg(test)]
 mod model;
