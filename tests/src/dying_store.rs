@@ -14,10 +14,11 @@ use icepress_coordination::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
     Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
     StartOutcome, StateStore, TableRow, TaskRow,
+    limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
-    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
-    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId,
+    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -263,6 +264,31 @@ impl StateStore for DyingStore {
 
     async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
         self.write(self.inner.cancel_process(process, reason)).await
+    }
+
+    async fn block(&self, blocker: &Blocker) -> Result<()> {
+        self.write(self.inner.block(blocker)).await
+    }
+
+    async fn unblock(&self, scope: &Scope, owner: &str) -> Result<bool> {
+        self.write(self.inner.unblock(scope, owner)).await
+    }
+
+    async fn blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
+        self.read(self.inner.blockers(catalog)).await
+    }
+
+    async fn quotas(&self, scopes: &[Scope]) -> Result<Vec<QuotaRow>> {
+        self.read(self.inner.quotas(scopes)).await
+    }
+
+    async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
+        self.write(self.inner.correct_usage(process, usage)).await
+    }
+
+    async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
+        self.write(self.inner.free_reservation(scope, process))
+            .await
     }
 
     async fn examine(&self) -> Vec<Finding> {

@@ -3,11 +3,15 @@
 //! A store hands in a [`Fields`] to read one of its own rows, and takes the columns of [`Columns`] to write one.
 
 use icepress_model::{
-    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketId, Bytes, CatalogName, Epoch, MetadataLocation, NanoDollars, ProcessId, Scope,
+    TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, key};
+use crate::{
+    BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, key,
+    limits::{Blocker, QuotaRow},
+};
 
 /// A stored row's columns, by name. `None` is a column that is absent or null; the error says what is there instead.
 pub(crate) trait Fields {
@@ -179,7 +183,11 @@ pub(crate) fn encode_process(row: &ProcessRow) -> Columns {
         .number("commit_claims", row.commit_claims)
         .number("tasks", row.tasks)
         .number("open_tasks", row.open_tasks)
-        .text("header", row.header.as_str());
+        .text("header", row.header.as_str())
+        .text_if(
+            "quotas",
+            (!row.quotas.is_empty()).then(|| to_json(&row.quotas)),
+        );
     match &row.state {
         ProcessState::Running => columns.text("state", "running"),
         ProcessState::Committing { worker, deadline } => columns
@@ -213,6 +221,10 @@ pub(crate) fn decode_process(fields: &impl Fields) -> Decoded<ProcessRow> {
         tasks: number(fields, "tasks")?,
         open_tasks: number(fields, "open_tasks")?,
         header: text(fields, "header")?,
+        quotas: match fields.text("quotas")? {
+            Some(quotas) => from_json("quotas", &quotas)?,
+            None => Vec::new(),
+        },
     })
 }
 
@@ -266,5 +278,60 @@ pub(crate) fn decode_task(fields: &impl Fields) -> Decoded<TaskRow> {
         state,
         payload: from_json("payload", &text(fields, "payload")?)?,
         sent_at: time(fields, "sent_at")?,
+    })
+}
+
+// --- blockers and quotas ---
+
+pub(crate) fn encode_blocker(blocker: &Blocker) -> Columns {
+    Columns::default()
+        .text("scope", key::of_scope(&blocker.scope))
+        .text("owner", blocker.owner.as_str())
+        .text("reason", blocker.reason.as_str())
+        .number("created_at", blocker.created_at.get())
+        .number("expires_at", blocker.expires_at.get())
+}
+
+/// Reads a blocker of a catalog. Others may have written it: what can't be read blocks, for ever.
+pub(crate) fn decode_blocker(catalog: &CatalogName, fields: &impl Fields) -> Blocker {
+    let read = || -> Decoded<Blocker> {
+        Ok(Blocker {
+            scope: key::to_scope(&text(fields, "scope")?)?,
+            owner: text(fields, "owner")?,
+            reason: fields.text("reason")?.unwrap_or_default(),
+            created_at: time(fields, "created_at")?.unwrap_or_default(),
+            expires_at: required_time(fields, "expires_at")?,
+        })
+    };
+    read().unwrap_or_else(|message| {
+        let scope = text(fields, "scope").and_then(|scope| key::to_scope(&scope));
+        Blocker {
+            scope: scope.unwrap_or_else(|_| Scope::Catalog(catalog.clone())),
+            owner: text(fields, "owner").unwrap_or_else(|_| "unknown".to_owned()),
+            reason: format!("a blocker's row can't be read, so it counts: {message}"),
+            created_at: TimestampMs(0),
+            expires_at: TimestampMs(i64::MAX),
+        }
+    })
+}
+
+pub(crate) fn encode_quota(row: &QuotaRow) -> Columns {
+    Columns::default()
+        .text("scope", key::of_scope(&row.scope))
+        .number("day", row.day.get())
+        .number("month", row.month.get())
+        .number("booked_bytes", signed(row.booked_bytes.get()))
+        .number("booked_cost", signed(row.booked_cost.get()))
+        .text("held", to_json(&row.held))
+}
+
+pub(crate) fn decode_quota(fields: &impl Fields) -> Decoded<QuotaRow> {
+    Ok(QuotaRow {
+        scope: key::to_scope(&text(fields, "scope")?)?,
+        day: required_time(fields, "day")?,
+        month: required_time(fields, "month")?,
+        booked_bytes: Bytes(number(fields, "booked_bytes")?),
+        booked_cost: NanoDollars(number(fields, "booked_cost")?),
+        held: from_json("held", &text(fields, "held")?)?,
     })
 }

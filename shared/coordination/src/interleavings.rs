@@ -301,6 +301,7 @@ impl Run {
             created_at: self.now,
             header: "{}".to_owned(),
             check_at: self.after(600),
+            reservation: None,
             conclusion: Conclusion {
                 evaluated_location: evaluated.clone(),
                 text: "{}".to_owned(),

@@ -1,6 +1,6 @@
 //! How names become keys of rows: one text for one name, and back, whatever dots a namespace's levels contain.
 
-use icepress_model::{CatalogName, DatabaseId, Namespace, TableId};
+use icepress_model::{CatalogName, DatabaseId, Namespace, Scope, TableId};
 
 /// Between the parts of a key.
 const SEPARATOR: char = '/';
@@ -38,6 +38,42 @@ pub(crate) fn to_table(key: &str) -> Result<TableId, String> {
         _ => Err(format!(
             "'{key}' is no table's key (catalog/namespace/table)"
         )),
+    }
+}
+
+/// A catalog's name, escaped.
+pub(crate) fn of_catalog(catalog: &CatalogName) -> String {
+    escaped(catalog.as_str())
+}
+
+/// `catalog/NAME`, `database/…` as in [`of_database`], or `table/…` as in [`of_table`].
+pub(crate) fn of_scope(scope: &Scope) -> String {
+    match scope {
+        Scope::Catalog(catalog) => format!("catalog/{}", of_catalog(catalog)),
+        Scope::Database(database) => format!("database/{}", of_database(database)),
+        Scope::Table(table) => format!("table/{}", of_table(table)),
+    }
+}
+
+/// Reads what [`of_scope`] wrote.
+pub(crate) fn to_scope(key: &str) -> Result<Scope, String> {
+    let wrong = || format!("'{key}' is no scope (catalog/…, database/… or table/…)");
+    let (kind, rest) = key.split_once(SEPARATOR).ok_or_else(wrong)?;
+    let parts = rest
+        .split(SEPARATOR)
+        .map(unescaped)
+        .collect::<Option<Vec<String>>>()
+        .ok_or_else(wrong)?;
+    match (kind, parts.as_slice()) {
+        ("catalog", [name]) => Ok(Scope::Catalog(CatalogName(name.clone()))),
+        ("database", [catalog, levels @ ..]) if !levels.is_empty() => {
+            Ok(Scope::Database(DatabaseId {
+                catalog: CatalogName(catalog.clone()),
+                namespace: Namespace(levels.to_vec()),
+            }))
+        }
+        ("table", _) => to_table(rest).map(Scope::Table),
+        _ => Err(wrong()),
     }
 }
 

@@ -25,7 +25,7 @@ use icepress_protocol::transition;
 pub use icepress_protocol::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
     Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState, ReportOutcome,
-    StartOutcome, TableRow, TaskRow, TaskState, invariants,
+    StartOutcome, TableRow, TaskRow, TaskState, invariants, limits,
 };
 pub use queue::{Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};

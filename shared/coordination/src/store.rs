@@ -7,14 +7,15 @@ use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
-    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId,
+    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use crate::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
     Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
     StartOutcome, TableRow, TaskRow,
+    limits::{Blocker, QuotaRow, Usage},
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -111,6 +112,9 @@ pub trait StateStore: Send + Sync + Debug {
     /// `marked_at`). Tasks may be written before the rest; the process exists when all are there. Starting one that
     /// stands already (an answer was lost) is `Started` again and writes nothing. A process id is never used for
     /// anything else: tasks of a start that failed may lie under it until their retention is over.
+    ///
+    /// What it reserves of quotas is held from the same moment on; where a quota does not allow it, nothing of all that
+    /// is written (`OverQuota`).
     async fn start_process(
         &self,
         lease: &Lease,
@@ -191,6 +195,31 @@ pub trait StateStore: Send + Sync + Debug {
     /// transaction. The table falls due again when it changes, or at once if it was marked meanwhile. What its workers
     /// report afterwards is stale.
     async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome>;
+
+    // --- blockers and quotas (section 8) ---
+
+    /// Sets a blocker, in the place of one of the same owner for the same scope. Whoever reads blockers after this has
+    /// returned sees it.
+    async fn block(&self, blocker: &Blocker) -> Result<()>;
+
+    /// Takes a blocker away; whether there was one.
+    async fn unblock(&self, scope: &Scope, owner: &str) -> Result<bool>;
+
+    /// Every blocker of a catalog, its databases and its tables that was written before this was asked, also those whose
+    /// time is over. One that can't be read is given as a blocker without an end, of what it says it blocks or else of the
+    /// whole catalog: silence must not be taken for permission.
+    async fn blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>>;
+
+    /// What was taken of the quotas of these scopes, in this order.
+    async fn quotas(&self, scopes: &[Scope]) -> Result<Vec<QuotaRow>>;
+
+    /// Puts what a process did take in the place of what it reserved, in each of its quotas that it holds something of.
+    /// Again is harmless, and after its end nothing is written. What it holds is booked and let go in the same step that
+    /// ends it ([`StateStore::end_process`], [`StateStore::cancel_process`]).
+    async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()>;
+
+    /// Lets go of what a process holds whose row is gone (its retention ran out) or has ended. Whether it did.
+    async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool>;
 
     /// Looks whether the store is as it should be and may be used: one line for each thing looked at. Writes nothing.
     async fn examine(&self) -> Vec<Finding>;

@@ -2,7 +2,7 @@
 
 use icepress_model::{ProcessId, ProcessOutcome, TimestampMs, WorkerId};
 
-use crate::{ProcessRow, TaskRow};
+use crate::{ProcessRow, TaskRow, limits::Shortage};
 
 /// What became of a due mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum StartOutcome {
     Started,
     /// The table has a process under way: nothing was written.
     AlreadyActive(ProcessId),
+    /// A quota does not allow it now: nothing was written.
+    OverQuota(Shortage),
 }
 
 /// What became of a claim on a task.

@@ -1,10 +1,12 @@
 //! The rows that are kept, as protocols.md has them.
 
 use icepress_model::{
-    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure, TableId,
-    TaskId, TimestampMs, WorkerId,
+    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure, Scope,
+    TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::limits::Reservation;
 
 /// A bucket: who may plan it, and when it was swept last. A bucket that was never leased has epoch 0 and no owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +170,8 @@ pub struct ProcessRow {
     pub open_tasks: u32,
     /// The base state and what the commit needs beside the tasks (JSON); opaque here.
     pub header: String,
+    /// Of whose quotas it holds something while it is under way.
+    pub quotas: Vec<Scope>,
 }
 
 impl ProcessRow {
@@ -190,6 +194,8 @@ pub struct NewProcess {
     pub header: String,
     /// When the owner of the bucket should look whether it got stuck; becomes the table's `due_at`.
     pub check_at: TimestampMs,
+    /// What it takes of quotas; `None` where there are none.
+    pub reservation: Option<Reservation>,
     /// What to write about the table at the same time. Its `next_due_at` is not used: `check_at` is.
     pub conclusion: Conclusion,
 }

@@ -311,6 +311,12 @@ pub fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> Pr
         tasks,
         open_tasks: tasks,
         header: process.header.clone(),
+        quotas: process
+            .reservation
+            .iter()
+            .flat_map(|reservation| &reservation.of)
+            .map(|(scope, _)| scope.clone())
+            .collect(),
     }
 }
 

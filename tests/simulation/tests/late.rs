@@ -44,6 +44,7 @@ async fn live(store: &dyn StateStore, table: &TableId, process: &ProcessId) -> L
         created_at: NOW,
         header: "{}".to_owned(),
         check_at: NOW + MINUTE,
+        reservation: None,
         conclusion: Conclusion {
             evaluated_location: Some(location),
             text: "{}".to_owned(),

@@ -212,6 +212,7 @@ fn new_process(id: &str, table: &TableId, evaluated: &str) -> NewProcess {
         created_at: NOW,
         header: format!("{{\"base\":\"{evaluated}\"}}"),
         check_at: at(600),
+        reservation: None,
         conclusion: conclusion(Some(evaluated), None),
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use icepress_model::{BucketId, DatabaseId, ProcessId, TableId, TaskId, TimestampMs};
+use icepress_model::{
+    BucketId, CatalogName, DatabaseId, ProcessId, Scope, TableId, TaskId, TimestampMs,
+};
 
 use crate::{
     encoding::{Column, Columns, Fields},
@@ -58,6 +60,20 @@ impl Key {
         }
     }
 
+    pub(super) fn blocker(scope: &Scope, owner: &str) -> Self {
+        Self {
+            pk: blockers_of(scope.catalog()),
+            sk: format!("{}#{owner}", key::of_scope(scope)),
+        }
+    }
+
+    pub(super) fn quota(scope: &Scope) -> Self {
+        Self {
+            pk: format!("quota#{}", key::of_scope(scope)),
+            sk: "quota".to_owned(),
+        }
+    }
+
     pub(super) fn history(table: &TableId, created_at: TimestampMs, process: &ProcessId) -> Self {
         Self {
             pk: history_of(table),
@@ -106,6 +122,10 @@ pub(super) fn process_rows(process: &ProcessId) -> String {
 
 pub(super) fn history_of(table: &TableId) -> String {
     format!("history#{}", key::of_table(table))
+}
+
+pub(super) fn blockers_of(catalog: &CatalogName) -> String {
+    format!("blockers#{}", key::of_catalog(catalog))
 }
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {

@@ -7,6 +7,8 @@
 //! | digest, its head and its chunks | `digest#catalog/namespace` | `head`, `chunk#` epoch `#` version `#` number |
 //! | process | `process#` id | `process` |
 //! | task | `process#` id | `task#` index, ten digits |
+//! | blocker | `blockers#catalog` | scope `#` owner |
+//! | quota | `quota#` scope | `quota` |
 //! | which processes a table had | `history#catalog/namespace/table` | time, twenty digits, `#` id |
 //!
 //! Tables that fall due carry `due_bucket` and `due_at`, the keys of the index `due`; no other row does, so that asking
@@ -15,6 +17,11 @@
 //! Every row has a number `rev` that each write raises and compares, so that a write is `transition`'s function of the
 //! very row that was read, or does not happen. A write that was sent twice because its answer got lost is recognised
 //! by its `token`, or by DynamoDB itself in transactions.
+//!
+//! A scope is `catalog/NAME`, `database/catalog/namespace` or `table/catalog/namespace/table`. An engine may write a
+//! blocker itself, and delete it: the texts `scope` and `owner` as in the key, `reason`, the numbers `created_at` and
+//! `expires_at` (milliseconds since 1970), `ttl` (seconds, later than that) and `rev`, 1. Then it has to look itself for a
+//! process of its tables in the state `committing` (its `deadline` says until when).
 //!
 //! Rows carry `ttl` where they may go: digest chunks never, processes and tasks a retention after their start, or for
 //! a process after its end. So tasks of a process that never came to be go too.
@@ -25,6 +32,7 @@ mod examine;
 mod inspect;
 mod item;
 mod leases;
+mod limits;
 mod processes;
 mod requests;
 mod setup;

@@ -70,16 +70,21 @@ impl DynamoStore {
                 };
             }
             let started = transition::start(table.row.as_ref(), lease, seen, process)?;
+            let reserved = match self.reserve_actions(process).await? {
+                Ok(reserved) => reserved,
+                Err(shortage) => return Ok(StartOutcome::OverQuota(shortage)),
+            };
             if !tasks_written {
                 self.write_new_tasks(&row, tasks, ttl).await?;
                 tasks_written = true;
             }
-            let actions = vec![
+            let mut actions = vec![
                 self.check_lease(lease),
                 self.put_action(tables::encode(&started), table.rev),
                 self.put_action(encode(&row, Some(ttl)), 0),
                 self.history_action(process, ttl),
             ];
+            actions.extend(reserved);
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(StartOutcome::Started),
                 Err(cancelled) if cancelled.failed(0) => return Err(transition::lost_lease(lease)),
@@ -211,6 +216,7 @@ impl DynamoStore {
             };
             let ttl = self.ttl_after(self.ambient.now());
             let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
+            actions.extend(self.release_actions(&ended).await?);
             let table = self.read_table(ended.bucket, &ended.table).await?;
             let freed = table.row.as_ref().and_then(|row| {
                 transition::free(row, id, committed_location, next_due_at, failures)
@@ -243,6 +249,7 @@ impl DynamoStore {
             };
             let ttl = self.ttl_after(self.ambient.now());
             let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
+            actions.extend(self.release_actions(&ended).await?);
             let table = self.read_table(ended.bucket, &ended.table).await?;
             let freed = table
                 .row

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
-    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId,
+    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use super::{DynamoStore, Result};
@@ -13,6 +13,7 @@ use crate::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, Digest, Finding, Lease,
     MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore,
     TableRow, TaskRow,
+    limits::{Blocker, QuotaRow, Usage},
 };
 
 #[async_trait]
@@ -189,6 +190,34 @@ impl StateStore for DynamoStore {
 
     async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
         self.abandon_process(process, reason).await
+    }
+
+    async fn block(&self, blocker: &Blocker) -> Result<()> {
+        self.write_blocker(blocker).await
+    }
+
+    async fn unblock(&self, scope: &Scope, owner: &str) -> Result<bool> {
+        self.remove_blocker(scope, owner).await
+    }
+
+    async fn blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
+        self.list_blockers(catalog).await
+    }
+
+    async fn quotas(&self, scopes: &[Scope]) -> Result<Vec<QuotaRow>> {
+        let mut rows = Vec::with_capacity(scopes.len());
+        for scope in scopes {
+            rows.push(self.read_quota(scope).await?.row);
+        }
+        Ok(rows)
+    }
+
+    async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
+        self.write_usage(process, usage).await
+    }
+
+    async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
+        self.free(scope, process).await
     }
 
     async fn examine(&self) -> Vec<Finding> {

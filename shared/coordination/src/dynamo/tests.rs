@@ -192,6 +192,7 @@ fn new_process(id: &str, of: &str) -> NewProcess {
         created_at: NOW,
         header: "{}".to_owned(),
         check_at: NOW + MINUTE,
+        reservation: None,
         conclusion: Conclusion {
             evaluated_location: None,
             text: "{}".to_owned(),

@@ -17,8 +17,8 @@ const PUT_TABLE: &str = "
 
 const PUT_PROCESS: &str = "
     INSERT INTO process (process, table_id, bucket, epoch, created_at, state, worker, deadline, outcome,
-        commit_claims, tasks, open_tasks, header)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+        commit_claims, tasks, open_tasks, header, quotas)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
     ON CONFLICT (process) DO UPDATE SET state = ?6, worker = ?7, deadline = ?8, outcome = ?9,
         commit_claims = ?10, open_tasks = ?12";
 
@@ -186,6 +186,7 @@ impl SqliteStore {
             .number("tasks")
             .number("open_tasks")
             .text("header")
+            .text("quotas")
             .query
             .execute(on)
             .await

@@ -4,6 +4,7 @@
 //! instead of failing. The file is in WAL mode: readers never wait.
 
 mod access;
+mod limits;
 mod queue;
 mod store;
 
@@ -28,7 +29,10 @@ use crate::{CoordinationError, Finding, encoding::Fields};
 type Result<T> = std::result::Result<T, CoordinationError>;
 
 /// The version of schema.sql, as `PRAGMA user_version` has it.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+
+/// Says that a file has it.
+const SET_VERSION: &str = "PRAGMA user_version = 2";
 
 /// How long a writer waits for another process's transaction. Ours take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -134,19 +138,13 @@ impl SqliteFile {
             .fetch_one(&mut *transaction)
             .await
             .map_err(|error| opening_failed(&self.path, error))?;
-        match version {
+        let missing = match version {
             0 => {
                 self.refuse_foreign_database(&mut transaction).await?;
-                sqlx::raw_sql(include_str!("schema.sql"))
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(|error| opening_failed(&self.path, error))?;
-                sqlx::raw_sql("PRAGMA user_version = 1")
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(|error| opening_failed(&self.path, error))?;
+                Some(include_str!("schema.sql"))
             }
-            SCHEMA_VERSION => {}
+            1 => Some(include_str!("from_version_1.sql")),
+            SCHEMA_VERSION => None,
             newer => {
                 return Err(configuration(
                     &self.path,
@@ -156,6 +154,12 @@ impl SqliteFile {
                     ),
                 ));
             }
+        };
+        for statements in missing.into_iter().chain([SET_VERSION]) {
+            sqlx::raw_sql(statements)
+                .execute(&mut *transaction)
+                .await
+                .map_err(|error| opening_failed(&self.path, error))?;
         }
         transaction
             .commit()

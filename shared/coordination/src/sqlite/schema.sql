@@ -1,4 +1,4 @@
--- The state file of the embedded mode, version 1 (PRAGMA user_version). Times are milliseconds since 1970.
+-- The state file of the embedded mode, version 2 (PRAGMA user_version). Times are milliseconds since 1970.
 
 CREATE TABLE bucket (
     bucket        INTEGER PRIMARY KEY,
@@ -45,7 +45,8 @@ CREATE TABLE process (
     commit_claims INTEGER NOT NULL,
     tasks         INTEGER NOT NULL,
     open_tasks    INTEGER NOT NULL,
-    header        TEXT NOT NULL
+    header        TEXT NOT NULL,
+    quotas        TEXT
 ) STRICT;
 CREATE INDEX process_of_table ON process (table_id, created_at);
 CREATE INDEX process_ended ON process (created_at) WHERE state = 'ended';
@@ -76,3 +77,22 @@ CREATE TABLE message (
 ) STRICT;
 CREATE INDEX message_waiting ON message (bucket, dead, visible_at);
 CREATE INDEX message_receipt ON message (receipt) WHERE receipt IS NOT NULL;
+
+CREATE TABLE blocker (
+    catalog    TEXT NOT NULL,
+    scope      TEXT NOT NULL,
+    owner      TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (catalog, scope, owner)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quota (
+    scope        TEXT PRIMARY KEY,
+    day          INTEGER NOT NULL,
+    month        INTEGER NOT NULL,
+    booked_bytes INTEGER NOT NULL,
+    booked_cost  INTEGER NOT NULL,
+    held         TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

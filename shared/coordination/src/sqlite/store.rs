@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, DatabaseId, Epoch, MetadataLocation, ProcessId, ProcessOutcome,
-    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, Epoch, MetadataLocation, ProcessId,
+    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
 
@@ -14,7 +14,9 @@ use super::{Result, SqliteFile};
 use crate::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
     Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
-    StartOutcome, StateStore, TableRow, TaskRow, encoding, key, transition,
+    StartOutcome, StateStore, TableRow, TaskRow, encoding, key,
+    limits::{Blocker, QuotaRow, Usage},
+    transition,
 };
 
 /// Leases, digests, tables, processes and tasks, in the state file.
@@ -348,6 +350,9 @@ impl StateStore for SqliteStore {
         self.write_table(&mut transaction, &started).await?;
         let process_row = transition::new_process(lease, process, tasks);
         self.write_process(&mut transaction, &process_row).await?;
+        if let Some(shortage) = self.reserve(&mut transaction, process).await? {
+            return Ok(StartOutcome::OverQuota(shortage));
+        }
         for task in transition::new_tasks(&process_row, tasks) {
             self.write_task(&mut transaction, &task).await?;
         }
@@ -536,6 +541,7 @@ impl StateStore for SqliteStore {
             return Ok(());
         };
         self.write_process(&mut transaction, &ended).await?;
+        self.release(&mut transaction, &ended).await?;
         let table = self
             .read_table(&mut transaction, ended.bucket, &ended.table)
             .await?;
@@ -564,6 +570,7 @@ impl StateStore for SqliteStore {
             transition::Cancel::Ended(ended) => ended,
         };
         self.write_process(&mut transaction, &ended).await?;
+        self.release(&mut transaction, &ended).await?;
         let table = self
             .read_table(&mut transaction, ended.bucket, &ended.table)
             .await?;
@@ -574,6 +581,40 @@ impl StateStore for SqliteStore {
         }
         self.file.commit(transaction).await?;
         Ok(CancelOutcome::Cancelled)
+    }
+
+    async fn block(&self, blocker: &Blocker) -> Result<()> {
+        self.write_blocker(blocker).await
+    }
+
+    async fn unblock(&self, scope: &Scope, owner: &str) -> Result<bool> {
+        self.remove_blocker(scope, owner).await
+    }
+
+    async fn blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
+        self.list_blockers(catalog).await
+    }
+
+    async fn quotas(&self, scopes: &[Scope]) -> Result<Vec<QuotaRow>> {
+        let mut reader = self
+            .file
+            .readers
+            .acquire()
+            .await
+            .map_err(|error| self.file.failed("no connection", error))?;
+        let mut rows = Vec::with_capacity(scopes.len());
+        for scope in scopes {
+            rows.push(self.read_quota(&mut reader, scope).await?);
+        }
+        Ok(rows)
+    }
+
+    async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
+        self.write_usage(process, usage).await
+    }
+
+    async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
+        self.free(scope, process).await
     }
 
     async fn examine(&self) -> Vec<Finding> {

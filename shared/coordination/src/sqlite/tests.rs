@@ -386,6 +386,7 @@ fn new_process(id: &str, table: &TableId, created_at: TimestampMs) -> NewProcess
         created_at,
         header: "{}".to_owned(),
         check_at: NOW,
+        reservation: None,
         conclusion: Conclusion {
             evaluated_location: Some(MetadataLocation::from("m")),
             text: "{}".to_owned(),

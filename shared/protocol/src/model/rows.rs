@@ -141,6 +141,7 @@ impl World {
             tasks: u32::from(small(process.tasks.len())),
             open_tasks: u32::from(process.open),
             header: String::new(),
+            quotas: Vec::new(),
         }
     }
 

@@ -482,6 +482,7 @@ impl Step<'_> {
             created_at: NOW,
             header: String::new(),
             check_at: NOW,
+            reservation: None,
             conclusion: conclusion(Some(loaded), None, seen.failing),
         };
         let tasks: Vec<NewTask> = groups

@@ -62,6 +62,7 @@ fn b07_a_row_of_a_later_epoch_refuses_an_earlier_one() {
         created_at: NOW,
         header: String::new(),
         check_at: NOW + MINUTE,
+        reservation: None,
         conclusion: conclusion(),
     };
     let own = of_epoch(lease.epoch.get());

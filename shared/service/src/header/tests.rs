@@ -27,6 +27,7 @@ fn ended(shrunk_to: Option<u64>, outcome: ProcessOutcome) -> ProcessRow {
         tasks: 1,
         open_tasks: 0,
         header: serde_json::to_string(&header).unwrap(),
+        quotas: Vec::new(),
     }
 }
 
