@@ -244,6 +244,10 @@ impl StateStore for DyingStore {
             .await
     }
 
+    async fn extend_commit(&self, claim: &CommitClaim, deadline: TimestampMs) -> Result<()> {
+        self.write(self.inner.extend_commit(claim, deadline)).await
+    }
+
     async fn end_process(
         &self,
         claim: &CommitClaim,

@@ -174,6 +174,9 @@ pub trait StateStore: Send + Sync + Debug {
         deadline: TimestampMs,
     ) -> Result<Option<CommitClaim>>;
 
+    /// Prolongs a claim on a commit; `Fenced` where it is not the newest any more, or the process has ended.
+    async fn extend_commit(&self, claim: &CommitClaim, deadline: TimestampMs) -> Result<()>;
+
     /// Ends a process, and in the same transaction frees its table: `active_process` is cleared,
     /// `committed_location` set where there is one, `failures` set, and `due_at` becomes `next_due_at`, or the
     /// earlier mark where the census left one in between. A single mark that names the very state that we committed

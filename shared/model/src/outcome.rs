@@ -38,6 +38,9 @@ pub struct Inspection {
     pub modified: Vec<TimestampMs>,
     /// The order-free hash of the rows, in hexadecimal, where inputs and outputs were both read and have it.
     pub rows_hash: Option<String>,
+    /// How long the attempt took that wrote them, in milliseconds; 0 where nobody measured.
+    #[serde(default)]
+    pub took_ms: u64,
 }
 
 impl GroupResult {

@@ -37,6 +37,10 @@
 //! * `icepress.light-rewrites` = `false` turns it off; so does a `icepress.delete-file-threshold` of 1, which wants no
 //!   delete file at all.
 //!
+//! # Slices
+//! A plan has bounded bytes, files and groups (`icepress.max-plan-*`), so that a table with ten thousand things to do is
+//! done in slices, and between two of them the others of its bucket have their turn. Quotas cut it further: [`slice()`].
+//!
 //! # The fixed point
 //! The plan that follows a run is empty. What a group writes is of the target size but for one last file, which alone
 //! is no group; the last files of several groups of one partition are merged by a second plan, for which
@@ -50,6 +54,10 @@ mod health;
 mod options;
 mod partition;
 mod plan;
+mod price;
+mod slice;
 
 pub use options::{InvalidProperty, PlanOptions, VerifyRows};
 pub use plan::{PlanError, group_all, plan_table, refusal};
+pub use price::Prices;
+pub use slice::{Sliced, slice};

@@ -62,12 +62,18 @@ pub struct PlanOptions {
     pub max_plan_bytes: Bytes,
     /// `icepress.max-plan-files`: the most data files in a plan. Default 50,000. One group is allowed in any case.
     pub max_plan_files: u64,
+    /// `icepress.max-plan-groups`: the most groups in a plan, and so tasks in the queue at a time. Default 1,000. One
+    /// group is allowed in any case, and the light groups of one partition stay together.
+    pub max_plan_groups: u64,
     /// `icepress.verify-rows`: `off`, `sample` or `all`: of which groups inputs and outputs are read once more after
     /// the rewrite, to compare their rows by an order-free hash. Default `sample`, one group in sixteen.
     pub verify_rows: VerifyRows,
     /// The most data files in a group for now, because larger ones lost against another writer. Never fewer than
     /// `min_input_files`. No table property.
     pub shrunk_to: Option<u64>,
+    /// Whether groups are wanted of which any may be left out: none of the light tier, which go together. No table
+    /// property.
+    pub separable: bool,
     /// Whether a person asked for all files to be rewritten, in one plan whatever its size. No table property.
     pub force: bool,
 }
@@ -85,8 +91,10 @@ impl Default for PlanOptions {
             max_group_files: 5_000,
             max_plan_bytes: Bytes::mebibytes(256 << 10),
             max_plan_files: 50_000,
+            max_plan_groups: 1_000,
             verify_rows: VerifyRows::Sample,
             shrunk_to: None,
+            separable: false,
             force: false,
         }
     }
@@ -160,10 +168,14 @@ impl PlanOptions {
             max_plan_files: read
                 .number("icepress.max-plan-files", COUNT, at_least_one)?
                 .unwrap_or(self.max_plan_files),
+            max_plan_groups: read
+                .number("icepress.max-plan-groups", COUNT, at_least_one)?
+                .unwrap_or(self.max_plan_groups),
             verify_rows: read
                 .number("icepress.verify-rows", "off, sample or all", |_| true)?
                 .unwrap_or(self.verify_rows),
             shrunk_to: self.shrunk_to,
+            separable: self.separable,
             force: self.force,
         })
     }
@@ -197,7 +209,7 @@ impl PlanOptions {
     /// Whether delete files may be rewritten alone. What such a rewrite leaves, one delete file a data file, must be too
     /// few for another; and whoever asks for all files to be rewritten means the data files.
     pub(crate) fn allows_light(&self) -> bool {
-        self.light_rewrites && self.delete_file_threshold > 1 && !self.force
+        self.light_rewrites && self.delete_file_threshold > 1 && !self.force && !self.separable
     }
 
     /// The most bytes of a group.

@@ -278,7 +278,7 @@ fn cap(views: &mut [PartitionView], options: &PlanOptions) -> HashMap<u32, (u64,
     // The sort is stable: of two that are as bad, the one that comes first in the table.
     worst_first.sort_by(|left, right| views[*left].score.total_cmp(&views[*right].score));
     let mut left_out = HashMap::new();
-    let (mut bytes, mut files, mut pairs) = (0u64, 0u64, 0u64);
+    let (mut bytes, mut files, mut pairs, mut planned) = (0u64, 0u64, 0u64, 0u64);
     let mut full = false;
     for view in worst_first {
         let view = &mut views[view];
@@ -294,8 +294,10 @@ fn cap(views: &mut [PartitionView], options: &PlanOptions) -> HashMap<u32, (u64,
                 files += group.files.len() as u64;
                 pairs += group.pairs;
             }
+            planned += groups.len() as u64;
             let fits = bytes <= options.max_plan_bytes.get()
                 && files <= options.max_plan_files
+                && planned <= options.max_plan_groups
                 && pairs <= MAX_PLAN_PAIRS;
             full = full || !(fits || is_first);
             if full {

@@ -137,9 +137,16 @@ pub fn process_step(before: &ProcessRow, after: &ProcessRow) -> Verdict {
     holds(after.commit_claims >= before.commit_claims, || {
         format!("process {process}: its claims shrank")
     })?;
-    let claimed_anew = matches!(after.state, ProcessState::Committing { .. })
-        && (before.state != after.state
-            || !matches!(before.state, ProcessState::Committing { .. }));
+    let claimed_anew = match (&before.state, &after.state) {
+        (
+            ProcessState::Committing {
+                worker: old,
+                deadline: ended,
+            },
+            ProcessState::Committing { worker, deadline },
+        ) => old != worker || deadline < ended,
+        (_, after) => matches!(after, ProcessState::Committing { .. }),
+    };
     holds(
         !claimed_anew || after.commit_claims > before.commit_claims,
         || format!("process {process}: two claims of its commit have one number"),

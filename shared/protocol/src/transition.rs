@@ -365,6 +365,35 @@ pub fn claim_commit(
     Some(after)
 }
 
+/// The process with its newest claim on the commit prolonged, whether or not its time was over; `Fenced` where the claim
+/// is not the newest any more.
+pub fn extend_commit(row: &ProcessRow, claim: u32, deadline: TimestampMs) -> Result<ProcessRow> {
+    match &row.state {
+        ProcessState::Committing {
+            worker,
+            deadline: before,
+        } if row.commit_claims == claim => {
+            let after = ProcessRow {
+                state: ProcessState::Committing {
+                    worker: worker.clone(),
+                    deadline: deadline.max(*before),
+                },
+                ..row.clone()
+            };
+            invariants::assert_process_step(row, &after);
+            Ok(after)
+        }
+        _ => Err(lost_commit(&row.process, claim)),
+    }
+}
+
+/// The error of a write under a claim on a commit that is not the newest any more.
+pub fn lost_commit(process: &ProcessId, claim: u32) -> CoordinationError {
+    CoordinationError::Fenced(format!(
+        "claim {claim} on the commit of process {process} is not the newest, or the process has ended"
+    ))
+}
+
 /// The process ended under its `claim`; `None` where that very end stands already.
 pub fn end(
     row: Option<&ProcessRow>,

@@ -13,7 +13,7 @@ use std::{
 use icepress_coordination::{CoordinationError, Received};
 use icepress_model::BucketId;
 
-use crate::{Context, Deadline, Event, Handled, handle, tick};
+use crate::{Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, tick};
 pub(crate) use report::Collector;
 pub use report::{RunReport, TableOutcome, TableReport};
 
@@ -79,7 +79,12 @@ async fn outstanding(
             if row.due_at.is_some_and(|due_at| due_at <= now) && !held_by_others {
                 return Ok(Outstanding::Now);
             }
-            under_way |= row.active_process.is_some();
+            // What waits for a blocker's end, a window or a quota is not waited for: that may be days.
+            match Waiting::of(row).map(|waiting| waiting.waits_for) {
+                None => under_way |= row.active_process.is_some(),
+                Some(WaitsFor::Tasks) => under_way = true,
+                Some(WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota) => {}
+            }
         }
     }
     Ok(if under_way || held_by_others {

@@ -2,6 +2,7 @@
 
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::{CatalogError, LoadedTable};
+use icepress_coordination::limits::InvalidLimit;
 use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan};
 use icepress_planner::{PlanError, PlanOptions, group_all, plan_table};
 use icepress_table::{TableError, open_snapshot, open_snapshot_at};
@@ -22,6 +23,9 @@ pub enum EvaluateError {
     /// No plan could be made: a property has a wrong value, say.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// One of its limits makes no sense.
+    #[error(transparent)]
+    Limit(#[from] InvalidLimit),
     /// A plan could be made, but not be kept.
     #[error("{0}")]
     NotKept(String),
@@ -41,12 +45,31 @@ pub(crate) async fn evaluate_with(
     table: &TableId,
     options: &PlanOptions,
 ) -> Result<(LoadedTable, TablePlan), EvaluateError> {
-    let open = context.catalog_of(table)?;
-    let loaded = open.catalog.load(table).await?;
-    let storage = open.storage_of(table).await?;
-    let scan = open_snapshot(&*storage, table, &loaded.metadata).await?;
-    let plan = plan_table(&scan, &loaded.metadata, &loaded.metadata_location, options)?;
+    let loaded = load(context, table).await?;
+    let plan = plan_loaded(context, table, &loaded, options).await?;
     Ok((loaded, plan))
+}
+
+/// The table as its catalog has it: its metadata is read, its manifests are not.
+pub(crate) async fn load(context: &Context, table: &TableId) -> Result<LoadedTable, EvaluateError> {
+    Ok(context.catalog_of(table)?.catalog.load(table).await?)
+}
+
+/// A plan for a table as it was loaded.
+pub(crate) async fn plan_loaded(
+    context: &Context,
+    table: &TableId,
+    loaded: &LoadedTable,
+    options: &PlanOptions,
+) -> Result<TablePlan, EvaluateError> {
+    let storage = context.catalog_of(table)?.storage_of(table).await?;
+    let scan = open_snapshot(&*storage, table, &loaded.metadata).await?;
+    Ok(plan_table(
+        &scan,
+        &loaded.metadata,
+        &loaded.metadata_location,
+        options,
+    )?)
 }
 
 /// All data files of a snapshot with the deletes that apply to them, in groups. Fails where some can't be read.

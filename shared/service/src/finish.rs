@@ -10,10 +10,15 @@ use icepress_model::{
 use icepress_storage::{Storage, StorageErrorKind};
 use icepress_table::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
-    TableError, commit_groups,
+    TableError, commit_groups_unless,
 };
 
-use crate::{Context, Deadline, Event, header::ProcessHeader, payload};
+use crate::{
+    Context, Deadline, Event,
+    header::ProcessHeader,
+    limits::{self, CommitDoor},
+    payload,
+};
 
 /// The least wait before a table is planned anew whose groups all lost against another writer.
 const SOON: Duration = Duration::from_secs(2);
@@ -21,13 +26,21 @@ const SOON: Duration = Duration::from_secs(2);
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
 ///
 /// Called by the optimizer that reports the last task, and by every sweep that finds a process at zero: whoever gets
-/// the claim does it, and [`commit_groups`] finds a commit that an earlier claim made.
+/// the claim does it, and [`commit_groups_unless`] finds a commit that an earlier claim made.
 pub(crate) async fn commit_process(
     context: &Context,
     process: &ProcessId,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
     if !deadline.allows(&context.ambient, context.settings.deadline_margin / 2) {
+        return Ok(());
+    }
+    let Some(row) = context.store.process(process).await? else {
+        return Ok(());
+    };
+    // A claim is not wasted on a table that is blocked: the sweep commits at the blocker's end. Whoever blocks from now on
+    // is seen by the commit's last look.
+    if limits::blocked(context, &row.table).await?.is_some() {
         return Ok(());
     }
     let now = context.ambient.now();
@@ -56,7 +69,12 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         }
     };
     let tasks = context.store.tasks(&claim.process.process).await?;
-    let gathered = gather(context, tasks).await;
+    let gathered = gather(context, tasks.clone()).await;
+    if !claim.process.quotas.is_empty() {
+        let taken = limits::taken(context, header.reserved, &tasks, &gathered.finished);
+        let process = &claim.process.process;
+        context.store.correct_usage(process, taken).await?;
+    }
     if let Some(message) = gathered.unreadable {
         return postpone(context, claim, &header, &message).await;
     }
@@ -86,7 +104,9 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         ambient: context.ambient.clone(),
         policy: context.settings.commit,
     };
-    let committed = commit_groups(
+    let door = CommitDoor { context, claim };
+    let committed = commit_groups_unless(
+        &door,
         &commit,
         &claim.process.table,
         &claim.process.process,
@@ -171,6 +191,11 @@ async fn settle_failure(
                 removed_delete_files: 0,
             };
             end(context, claim, ending).await
+        }
+        // Not a try that failed: as often as it takes.
+        CommitFailure::HeldBack { .. } => {
+            context.tell(Event::Notice { message });
+            Ok(())
         }
         // A lost race costs the commit, not the rewrite: its files are as good at the next try.
         CommitFailure::OutcomeUnknown { .. }

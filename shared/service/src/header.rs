@@ -1,6 +1,6 @@
 //! What a process row keeps beside its tasks.
 
-use icepress_coordination::{ProcessRow, ProcessState};
+use icepress_coordination::{ProcessRow, ProcessState, limits::Usage};
 use icepress_model::{BaseState, ProcessOutcome};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub(crate) struct ProcessHeader {
     /// The most data files that its groups might have, because larger ones had lost against another writer.
     #[serde(default)]
     pub(crate) shrunk_to: Option<u64>,
+    /// What it reserved of its quotas.
+    #[serde(default)]
+    pub(crate) reserved: Usage,
 }
 
 /// How many data files a group may have in the plan that follows a process; `None` for as many as ever.

@@ -5,6 +5,7 @@
 //! calls both in one process.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod block;
 mod catalogs;
 mod census;
 mod context;
@@ -15,6 +16,7 @@ mod evaluate;
 mod finish;
 mod header;
 mod inspect;
+mod limits;
 mod observer;
 pub mod open;
 mod optimize;
@@ -23,6 +25,7 @@ mod settings;
 mod sweep;
 pub mod tables;
 mod tick;
+mod waiting;
 pub mod work;
 
 pub use catalogs::{Catalogs, OpenCatalog};
@@ -34,3 +37,4 @@ pub use observer::{Event, LogObserver, Observer};
 pub use optimize::{Handled, handle};
 pub use settings::{Settings, Times};
 pub use tick::{TickReport, tick};
+pub use waiting::{Waiting, WaitsFor};

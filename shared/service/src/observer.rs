@@ -2,7 +2,9 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use icepress_model::{Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan};
+use icepress_model::{
+    Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan, TimestampMs,
+};
 use icepress_rewrite::Progress;
 
 /// Something that happened.
@@ -44,6 +46,15 @@ pub enum Event {
         table: TableId,
         /// One line.
         reason: String,
+    },
+    /// A table is due, and waits.
+    Waiting {
+        /// The table.
+        table: TableId,
+        /// For what, one line.
+        reason: String,
+        /// Until when, as far as is known.
+        until: Option<TimestampMs>,
     },
     /// Something about a table failed; it is tried again later.
     TableFailed {
@@ -134,6 +145,11 @@ impl Observer for LogObserver {
                 "planned"
             ),
             Event::Refused { table, reason } => tracing::warn!(%table, %reason, "left alone"),
+            Event::Waiting {
+                table,
+                reason,
+                until,
+            } => tracing::info!(%table, %reason, until = until.map(TimestampMs::get), "waits"),
             Event::TableFailed { table, message } => tracing::error!(%table, %message, "failed"),
             Event::GroupStarted {
                 table,

@@ -75,8 +75,10 @@ pub async fn cloud(
 ) -> Result<Context, OpenError> {
     let configured = environment.configuration().catalogs;
     let mut settings = Settings::cloud(worker, environment.buckets, environment.payload_location);
+    settings.limits = Arc::new(environment.limits);
     if let Some(memory) = environment.memory_mebibytes {
         settings.memory_cap = share_for_rewrite(memory);
+        settings.billed_memory = Bytes::mebibytes(memory);
     }
     environment.times.apply(&mut settings);
     let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());

@@ -261,8 +261,11 @@ async fn rewrite(
         memory_cap: context.settings.memory_cap,
         progress,
     };
+    let began = context.ambient.clock.monotonic();
     let mut result = rewrite_group(&engine, work.metadata, task, attempt).await?;
     inspect::inspect(&engine, work.metadata, task, &mut result, work.is_verified).await?;
+    let took = context.ambient.clock.monotonic().saturating_sub(began);
+    result.seen.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     Ok(result)
 }
 

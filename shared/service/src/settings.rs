@@ -2,10 +2,11 @@
 
 mod times;
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use icepress_coordination::limits::Limits;
 use icepress_model::{BucketCount, Bytes, WorkerId};
-use icepress_planner::PlanOptions;
+use icepress_planner::{PlanOptions, Prices};
 use icepress_table::CommitPolicy;
 pub use times::Times;
 
@@ -42,8 +43,19 @@ pub struct Settings {
     pub longest_backoff: Duration,
     /// How many tables of a bucket are evaluated at once.
     pub evaluations_at_once: usize,
-    /// Due tables taken from the store at a time.
+    /// Due tables taken from the store at a time, the longest due first; they are worked on in the order of their
+    /// priorities.
     pub due_page: usize,
+    /// When a table is looked at again whose quota's tasks are all under way.
+    pub slot_wait: Duration,
+    /// Quotas, maintenance windows and priorities of catalogs, databases and tables.
+    pub limits: Arc<Limits>,
+    /// Whether a person asked for the very tables: windows are open to them, and quotas no reason to wait.
+    pub by_hand: bool,
+    /// What rewriting costs, for quotas in dollars.
+    pub prices: Prices,
+    /// The memory that is paid for while a group is rewritten, for quotas in dollars.
+    pub billed_memory: Bytes,
     /// Plans and results larger than this go to [`Settings::payload_location`].
     pub payload_limit: Bytes,
     /// Where large plans and results go; `None` keeps them in the state store whatever their size.
@@ -84,7 +96,12 @@ impl Settings {
             first_backoff: Duration::from_secs(60),
             longest_backoff: Duration::from_secs(6 * 3600),
             evaluations_at_once: 2,
-            due_page: 100,
+            due_page: 1_000,
+            slot_wait: Duration::from_secs(2),
+            limits: Arc::default(),
+            by_hand: false,
+            prices: Prices::default(),
+            billed_memory: Bytes::mebibytes(2_048),
             payload_limit: Bytes(64 << 10),
             payload_location: None,
             memory_cap: Bytes::mebibytes(512),
@@ -107,6 +124,7 @@ impl Settings {
             commit_ttl: Duration::from_secs(180),
             check_interval: Duration::from_secs(300),
             evaluations_at_once: 4,
+            slot_wait: Duration::from_secs(60),
             payload_location: Some(payload_location),
             memory_cap: Bytes::mebibytes(2048),
             deadline_margin: Duration::from_secs(20),

@@ -1,6 +1,6 @@
 //! The sweep of a bucket: its due tables are looked at, and what they need is put into the queue.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::join_all};
 use icepress_catalog::{CatalogError, LoadedTable};
@@ -9,7 +9,7 @@ use icepress_coordination::{
     TaskMessage, TaskRow, TaskState,
 };
 use icepress_model::{GroupTask, ProcessId, TableId, TablePlan, TaskId, TimestampMs};
-use icepress_planner::PlanOptions;
+use icepress_planner::{PlanOptions, Sliced, slice};
 use icepress_table::TableError;
 
 use crate::{
@@ -17,7 +17,9 @@ use crate::{
     evaluate::{self, EvaluateError},
     finish,
     header::{self, ProcessHeader},
+    limits::{self, Blockers, Room, RoomError},
     payload,
+    waiting::{self, Obstacle, WaitsFor, no_longer_waiting},
 };
 
 /// Looks at every due table of the bucket until none is left or the deadline is near. Says whether it got to the end.
@@ -44,6 +46,8 @@ pub(crate) async fn sweep(
         if readable.is_empty() {
             return Ok(true);
         }
+        let blockers = Blockers::of(context, readable.iter().map(|row| &row.table)).await?;
+        let readable = limits::by_turns(context, readable);
         for some in readable.chunks(context.settings.evaluations_at_once) {
             if !deadline.allows(&context.ambient, context.settings.deadline_margin) {
                 return Ok(false);
@@ -53,7 +57,7 @@ pub(crate) async fn sweep(
             // Boxed one by one: else the compiler can't tell that the whole may move between threads.
             let looks = some
                 .iter()
-                .map(|row| look_at(context, held, row, deadline).boxed());
+                .map(|row| look_at(context, held, row, &blockers, deadline).boxed());
             for outcome in join_all(looks).await {
                 outcome?;
             }
@@ -78,12 +82,17 @@ pub(crate) async fn look_at(
     context: &Context,
     lease: &Lease,
     row: &TableRow,
+    blockers: &Blockers,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
+    let obstacle = blockers.obstacle(context, &row.table);
     let Some(process) = &row.active_process else {
-        return evaluate_and_start(context, lease, row).await;
+        return match obstacle {
+            Some(obstacle) => wait(context, lease, row, &obstacle).await,
+            None => evaluate_and_start(context, lease, row).await,
+        };
     };
-    match look_after(context, lease, row, process, deadline).await {
+    match look_after(context, lease, row, process, obstacle, deadline).await {
         // One unreadable row does not stop the rest (case B11): it is told, and asked for again.
         Err(CoordinationError::UnreadableRow { row: key, message }) => {
             context.tell(Event::TableFailed {
@@ -99,6 +108,22 @@ pub(crate) async fn look_at(
     }
 }
 
+/// Leaves a table as it is for a time, and says why.
+async fn wait(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    obstacle: &Obstacle,
+) -> Result<(), CoordinationError> {
+    context.tell(Event::Waiting {
+        table: row.table.clone(),
+        reason: obstacle.reason.clone(),
+        until: obstacle.until,
+    });
+    let conclusion = obstacle.conclusion(context, row);
+    context.store.conclude(lease, row, &conclusion).await
+}
+
 async fn look_again_later(
     context: &Context,
     lease: &Lease,
@@ -106,7 +131,7 @@ async fn look_again_later(
 ) -> Result<(), CoordinationError> {
     let conclusion = Conclusion {
         evaluated_location: None,
-        text: row.conclusion.clone().unwrap_or_default(),
+        text: no_longer_waiting(row),
         next_due_at: Some(context.ambient.now() + context.settings.check_interval),
         failures: row.failures,
     };
@@ -119,11 +144,15 @@ async fn look_after(
     lease: &Lease,
     row: &TableRow,
     process: &ProcessId,
+    obstacle: Option<Obstacle>,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
     let now = context.ambient.now();
     if let Some(process_row) = context.store.process(process).await? {
         if process_row.open_tasks == 0 {
+            if let Some(obstacle) = obstacle {
+                return hold_back(context, lease, row, obstacle).await;
+            }
             finish::commit_process(context, process, deadline).await?;
             // Ended, it has freed its table; else another's claim is running and the next check decides.
             let freed = context
@@ -139,6 +168,30 @@ async fn look_after(
         }
     }
     look_again_later(context, lease, row).await
+}
+
+/// Leaves a process uncommitted that is done with its tasks. It is looked at as often as any process under way: nothing
+/// else wakes it when the blocker is taken away.
+async fn hold_back(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    obstacle: Obstacle,
+) -> Result<(), CoordinationError> {
+    let next_look = context.ambient.now() + context.settings.check_interval;
+    let until = obstacle
+        .until
+        .map_or(next_look, |until| until.min(next_look));
+    let conclusion = Conclusion {
+        next_due_at: Some(until.max(context.ambient.now() + Duration::from_millis(1))),
+        ..obstacle.conclusion(context, row)
+    };
+    context.tell(Event::Waiting {
+        table: row.table.clone(),
+        reason: obstacle.reason,
+        until: obstacle.until,
+    });
+    context.store.conclude(lease, row, &conclusion).await
 }
 
 /// Sends messages again for tasks that nobody works on and whose message is old: it may never have been sent, or
@@ -178,9 +231,84 @@ async fn evaluate_and_start(
         shrunk_to,
         ..context.settings.plan.clone()
     };
-    match evaluate::evaluate_with(context, &row.table, &options).await {
-        Ok((loaded, plan)) => start(context, lease, row, &loaded, plan, shrunk_to).await,
-        Err(error) => conclude_failure(context, lease, row, error).await,
+    match plan_within_limits(context, &row.table, &options).await {
+        Ok(Planned::Something { loaded, plan, room }) => {
+            start(context, lease, row, &loaded, plan, &room, shrunk_to).await
+        }
+        Ok(Planned::Waits(obstacle)) => wait(context, lease, row, &obstacle).await,
+        Err(PlanningError::Table(error)) => conclude_failure(context, lease, row, error).await,
+        Err(PlanningError::Coordination(error)) => Err(error),
+    }
+}
+
+/// What looking at a table comes to.
+enum Planned {
+    /// A plan that its limits allow now; an empty one where there is nothing to do.
+    Something {
+        loaded: Box<LoadedTable>,
+        plan: TablePlan,
+        room: Room,
+    },
+    /// It has to wait.
+    Waits(Obstacle),
+}
+
+enum PlanningError {
+    Table(EvaluateError),
+    Coordination(CoordinationError),
+}
+
+impl<E: Into<EvaluateError>> From<E> for PlanningError {
+    fn from(error: E) -> Self {
+        Self::Table(error.into())
+    }
+}
+
+impl From<RoomError> for PlanningError {
+    fn from(error: RoomError) -> Self {
+        match error {
+            RoomError::Limit(error) => Self::Table(error.into()),
+            RoomError::Coordination(error) => Self::Coordination(error),
+        }
+    }
+}
+
+/// Loads a table, looks whether it may be worked on now, and plans as much as its quotas allow.
+async fn plan_within_limits(
+    context: &Context,
+    table: &TableId,
+    options: &PlanOptions,
+) -> Result<Planned, PlanningError> {
+    let loaded = Box::new(
+        evaluate::load(context, table)
+            .await
+            .map_err(PlanningError::Table)?,
+    );
+    let room = match limits::room(context, table, &loaded).await? {
+        Ok(room) => room,
+        Err(obstacle) => return Ok(Planned::Waits(obstacle)),
+    };
+    let mut options = options.clone();
+    loop {
+        let plan = evaluate::plan_loaded(context, table, &loaded, &options)
+            .await
+            .map_err(PlanningError::Table)?;
+        let wanted = plan.groups.clone();
+        return Ok(match slice(plan, |groups| room.allows(context, groups)) {
+            Sliced::Whole(plan) | Sliced::Part(plan) => Planned::Something { loaded, plan, room },
+            Sliced::Inseparable if !options.separable => {
+                options.separable = true;
+                continue;
+            }
+            Sliced::Nothing | Sliced::Inseparable => {
+                let obstacle = room.obstacle(context, &wanted);
+                Planned::Waits(obstacle.unwrap_or_else(|| Obstacle {
+                    waits_for: WaitsFor::Quota,
+                    reason: "its quotas allow none of its groups".to_owned(),
+                    until: None,
+                }))
+            }
+        });
     }
 }
 
@@ -245,6 +373,7 @@ async fn conclude_failure(
         EvaluateError::Catalog(_)
         | EvaluateError::Table(_)
         | EvaluateError::Plan(_)
+        | EvaluateError::Limit(_)
         | EvaluateError::NotKept(_) => {}
     }
     context.tell(Event::TableFailed {
@@ -269,13 +398,14 @@ async fn start(
     row: &TableRow,
     loaded: &LoadedTable,
     plan: TablePlan,
+    room: &Room,
     shrunk_to: Option<u64>,
 ) -> Result<(), CoordinationError> {
     let now = context.ambient.now();
     let plan = Arc::new(plan);
     let conclusion = Conclusion {
         evaluated_location: Some(loaded.metadata_location.clone()),
-        text: evaluate::conclusion_of_plan(&plan),
+        text: waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority),
         next_due_at: None,
         failures: row.failures,
     };
@@ -310,11 +440,16 @@ async fn start(
             return conclude_failure(context, lease, row, error).await;
         }
     };
+    let reservation = room.reservation(context, &plan.groups);
     let header = ProcessHeader {
         base,
         follow_up: plan.follow_up,
         failures: row.failures,
         shrunk_to,
+        reserved: reservation
+            .as_ref()
+            .map(|reservation| reservation.usage)
+            .unwrap_or_default(),
     };
     let new_process = NewProcess {
         process: process.clone(),
@@ -322,14 +457,21 @@ async fn start(
         created_at: now,
         header: serde_json::to_string(&header).expect("a header has string keys only"),
         check_at: now + context.settings.check_interval,
+        reservation,
         conclusion,
     };
     let started = context
         .store
         .start_process(lease, row, &new_process, &tasks)
         .await?;
-    if started != StartOutcome::Started {
-        return Ok(());
+    match started {
+        StartOutcome::Started => {}
+        StartOutcome::AlreadyActive(_) => return Ok(()),
+        // Another table of the same quota was faster.
+        StartOutcome::OverQuota(shortage) => {
+            let obstacle = limits::obstacle_of(shortage);
+            return wait(context, lease, row, &obstacle).await;
+        }
     }
     let ids: Vec<TaskId> = (0..plan.groups.len())
         .map(|index| TaskId {

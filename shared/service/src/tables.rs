@@ -10,9 +10,11 @@ use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    Context, Deadline, EvaluateError, Settings,
+    Context, Deadline, EvaluateError, Settings, Waiting,
     embedded::{Collector, Stop, TableReport, optimize_all},
-    evaluate, sweep,
+    evaluate,
+    limits::Blockers,
+    sweep,
 };
 pub use verify::{Verification, VerifyError, verify};
 
@@ -129,8 +131,11 @@ pub async fn compact(
         .store
         .force_due(bucket, table, context.ambient.now())
         .await?;
-    let mut awaited = begin(&context, table).await?;
-    while let Some(process) = awaited {
+    let mut begun = begin(&context, table).await?;
+    while let Some(process) = begun.process {
+        if begun.waits {
+            break;
+        }
         optimize_all(&context, optimizers, stop).await?;
         if stop.requested() || has_ended(&context, &process).await? {
             break;
@@ -140,7 +145,8 @@ pub async fn compact(
             .clock
             .sleep(Duration::from_millis(200))
             .await;
-        awaited = begin(&context, table).await?.or(Some(process));
+        begun = begin(&context, table).await?;
+        begun.process = begun.process.or(Some(process));
     }
     let report = collector.report(&context).await;
     let of_table = report.tables.into_iter().find(|seen| seen.table == *table);
@@ -161,9 +167,17 @@ fn with_all_files(context: &Context, all_files: bool) -> Context {
     }
 }
 
+/// What a look at a table leads to.
+#[derive(Debug, Default)]
+struct Begun {
+    /// The process under way.
+    process: Option<ProcessId>,
+    /// Whether the table waits for something that the process is no part of.
+    waits: bool,
+}
+
 /// Under the lease of the table's bucket, looks at the table: starts a process, or looks after the one under way.
-/// Returns that process.
-async fn begin(context: &Context, table: &TableId) -> Result<Option<ProcessId>, TableError> {
+async fn begin(context: &Context, table: &TableId) -> Result<Begun, TableError> {
     let lease = wait_for_lease(context, table).await?;
     let looked = look(context, &lease, table).await;
     context.store.release_lease(&lease, None).await?;
@@ -174,13 +188,17 @@ async fn look(
     context: &Context,
     lease: &Lease,
     table: &TableId,
-) -> Result<Option<ProcessId>, CoordinationError> {
+) -> Result<Begun, CoordinationError> {
     let bucket = lease.bucket;
     if let Some(row) = context.store.table(bucket, table).await? {
-        sweep::look_at(context, lease, &row, Deadline::NONE).await?;
+        let blockers = Blockers::of(context, [table]).await?;
+        sweep::look_at(context, lease, &row, &blockers, Deadline::NONE).await?;
     }
     let row = context.store.table(bucket, table).await?;
-    Ok(row.and_then(|row| row.active_process))
+    Ok(row.map_or_else(Begun::default, |row| Begun {
+        waits: Waiting::of(&row).is_some(),
+        process: row.active_process,
+    }))
 }
 
 async fn wait_for_lease(context: &Context, table: &TableId) -> Result<Lease, TableError> {

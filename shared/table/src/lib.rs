@@ -17,7 +17,7 @@ pub mod vectors;
 
 pub use commit::{
     CommitContext, CommitFailure, CommitOutcome, CommitPolicy, DropCause, DroppedGroup,
-    FinishedGroup, PROCESS_ID, commit_groups,
+    FinishedGroup, Gatekeeper, NoObjection, PROCESS_ID, commit_groups, commit_groups_unless,
 };
 pub use error::TableError;
 pub use metrics_modes::{MetricsMode, MetricsModes};

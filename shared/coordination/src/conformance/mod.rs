@@ -9,6 +9,7 @@
 )]
 
 mod leases;
+mod limits;
 mod processes;
 mod queue;
 mod tables;
@@ -106,6 +107,11 @@ macro_rules! store_rules {
             processes::a_cancelled_process_frees_its_table_and_takes_no_result,
             processes::a_process_that_is_being_committed_is_not_cancelled,
             processes::a_sound_store_is_found_well,
+            limits::a_blocker_stands_until_its_owner_takes_it_away,
+            limits::a_block_and_a_commit_do_not_miss_each_other,
+            limits::only_the_newest_claim_on_a_commit_is_prolonged,
+            limits::what_a_process_takes_is_held_until_its_end_and_booked_once,
+            limits::of_eight_that_start_no_more_do_than_the_quota_allows,
             tasks::a_task_goes_through_claim_and_report,
             tasks::a_task_past_its_deadline_is_claimed_anew,
             tasks::b10_late_and_doubled_reports_are_stale,

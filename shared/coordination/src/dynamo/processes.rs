@@ -197,6 +197,26 @@ impl DynamoStore {
         }
     }
 
+    pub(super) async fn prolong_commit(
+        &self,
+        claim: &CommitClaim,
+        deadline: TimestampMs,
+    ) -> Result<()> {
+        let id = &claim.process.process;
+        let mut race = self.race(format!("the claim on the commit of {id} was not prolonged"));
+        loop {
+            let before = self.read_process(id).await?;
+            let Some(row) = &before.row else {
+                return Err(transition::lost_commit(id, claim.claim));
+            };
+            let extended = transition::extend_commit(row, claim.claim, deadline)?;
+            if self.put(encode(&extended, before.ttl), before.rev).await? {
+                return Ok(());
+            }
+            race.lost().await?;
+        }
+    }
+
     pub(super) async fn finish_process(
         &self,
         claim: &CommitClaim,

@@ -176,6 +176,10 @@ impl StateStore for DynamoStore {
         self.claim_process(process, worker, now, deadline).await
     }
 
+    async fn extend_commit(&self, claim: &CommitClaim, deadline: TimestampMs) -> Result<()> {
+        self.prolong_commit(claim, deadline).await
+    }
+
     async fn end_process(
         &self,
         claim: &CommitClaim,

@@ -523,6 +523,17 @@ impl StateStore for SqliteStore {
         }))
     }
 
+    async fn extend_commit(&self, claim: &CommitClaim, deadline: TimestampMs) -> Result<()> {
+        let process = &claim.process.process;
+        let mut transaction = self.file.begin().await?;
+        let Some(row) = self.read_process(&mut transaction, process).await? else {
+            return Err(transition::lost_commit(process, claim.claim));
+        };
+        let extended = transition::extend_commit(&row, claim.claim, deadline)?;
+        self.write_process(&mut transaction, &extended).await?;
+        self.file.commit(transaction).await
+    }
+
     async fn end_process(
         &self,
         claim: &CommitClaim,

@@ -199,12 +199,12 @@ async fn what_is_no_state_file_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_newer_version_is_refused_with_what_to_do() {
     let world = World::new().await;
-    sqlx::raw_sql("PRAGMA user_version = 2")
+    sqlx::raw_sql("PRAGMA user_version = 3")
         .execute(&world.queue.writer)
         .await
         .unwrap();
     let message = refusal(&world.path()).await;
-    assert!(message.contains("version 2"), "{message}");
+    assert!(message.contains("version 3"), "{message}");
     assert!(message.contains("newer icepress"), "{message}");
 }
 
@@ -531,4 +531,88 @@ async fn ended_processes_go_after_the_retention_and_no_others() {
     assert_eq!(store.process(&"ended".into()).await.unwrap(), None);
     assert_eq!(store.tasks(&"ended".into()).await.unwrap(), []);
     assert_eq!(store.tasks(&"running".into()).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_process_holds_that_is_gone_is_let_go() {
+    use crate::limits::{Quota, Reservation, Usage};
+    let world = World::new().await;
+    let file = world.file().await;
+    let store = file.store();
+    let minute = Duration::from_secs(60);
+    let lease = store
+        .take_lease(BucketId(0), &"w".into(), NOW, minute, minute)
+        .await
+        .unwrap()
+        .unwrap();
+    let table = "lake.sales.orders".parse::<TableId>().unwrap();
+    store
+        .mark_due(BucketId(0), &table, &"m1".into(), NOW)
+        .await
+        .unwrap();
+    let seen = store.table(BucketId(0), &table).await.unwrap().unwrap();
+    let scope = icepress_model::Scope::Table(table.clone());
+    let process = NewProcess {
+        reservation: Some(Reservation {
+            of: vec![(scope.clone(), Quota::default())],
+            usage: Usage {
+                tasks: 7,
+                ..Usage::default()
+            },
+        }),
+        ..new_process("p", &table, NOW)
+    };
+    store
+        .start_process(&lease, &seen, &process, &[new_task()])
+        .await
+        .unwrap();
+    assert!(!store.free_reservation(&scope, &"p".into()).await.unwrap());
+    sqlx::query("DELETE FROM process")
+        .execute(&file.writer)
+        .await
+        .unwrap();
+    assert!(store.free_reservation(&scope, &"p".into()).await.unwrap());
+    assert!(!store.free_reservation(&scope, &"p".into()).await.unwrap());
+    let rows = store.quotas(&[scope]).await.unwrap();
+    assert_eq!(rows[0].tasks(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_file_of_version_1_is_brought_up_to_date_with_what_it_knows() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("old.db");
+    let old = open(&path, &world.ambient).await.unwrap();
+    let table = "lake.sales.orders".parse::<TableId>().unwrap();
+    old.store()
+        .mark_due(BucketId(0), &table, &"m1".into(), NOW)
+        .await
+        .unwrap();
+    // As a program of version 1 would have left it.
+    sqlx::raw_sql(
+        "DROP TABLE blocker; DROP TABLE quota; ALTER TABLE process DROP COLUMN quotas;
+         PRAGMA user_version = 1",
+    )
+    .execute(&old.writer)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let new = open(&path, &world.ambient).await.unwrap();
+    let store = new.store();
+    assert!(store.table(BucketId(0), &table).await.unwrap().is_some());
+    assert_eq!(store.blockers(&table.catalog).await.unwrap(), []);
+    let fresh: Vec<String> = schema(&world.file().await).await;
+    assert_eq!(schema(&new).await, fresh);
+}
+
+/// Every column of every table, with its type.
+async fn schema(file: &SqliteFile) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT t.name || '.' || c.name || ' ' || c.type || c.\"notnull\" || c.pk
+         FROM sqlite_schema t, pragma_table_info(t.name) c WHERE t.type = 'table' ORDER BY 1",
+    )
+    .fetch_all(&file.writer)
+    .await
+    .unwrap()
 }

@@ -109,7 +109,7 @@ impl ScopeLimits {
             return wrong("priority", priority.to_string(), &shape);
         }
         match self.max_dollars_a_month {
-            Some(dollars) if !(dollars >= 0.0 && dollars < 1e9) => wrong(
+            Some(dollars) if !(0.0..1e9).contains(&dollars) => wrong(
                 "max-dollars-a-month",
                 dollars.to_string(),
                 "it must be a number of dollars, 0 or more",

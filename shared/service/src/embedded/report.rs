@@ -8,7 +8,7 @@ use std::{
 use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId};
 use serde::Serialize;
 
-use crate::{Context, Event, Observer, evaluate};
+use crate::{Context, Event, Observer, Waiting, evaluate};
 
 /// What became of a table in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,6 +20,8 @@ pub enum TableOutcome {
     Unchanged,
     /// It is left alone for a reason that only a person can change.
     Refused,
+    /// It is due, and waits: for the end of a blocker, for its maintenance window, or for a quota.
+    Waiting,
     /// Something failed; what could be done was done.
     Failed,
 }
@@ -32,7 +34,7 @@ pub struct TableReport {
     pub table: TableId,
     /// What became of it.
     pub outcome: TableOutcome,
-    /// Why it was refused or failed, one line.
+    /// Why it was refused, failed or waits, one line; of a compacted table, why the rest of it waits.
     pub reason: Option<String>,
     /// Groups rewritten and committed or not.
     pub groups: u64,
@@ -83,6 +85,7 @@ struct Seen {
     row_groups_out: u64,
     committed: bool,
     refused: Option<String>,
+    waits: Option<String>,
     failed: Option<String>,
 }
 
@@ -121,6 +124,7 @@ impl Collector {
                 match standing.get(&table) {
                     Some(Standing::Waits(reason)) => seen.failed = Some(reason.clone()),
                     Some(Standing::Refused(reason)) => seen.refused = Some(reason.clone()),
+                    Some(Standing::Held(reason)) => seen.waits = Some(reason.clone()),
                     None => {}
                 }
             }
@@ -153,6 +157,8 @@ enum Standing {
     Waits(String),
     /// It is left alone until a person changes something.
     Refused(String),
+    /// A blocker, its window or a quota keeps it.
+    Held(String),
 }
 
 /// Tables about which nothing is done for a reason that an earlier run found.
@@ -161,6 +167,10 @@ async fn standing(context: &Context) -> BTreeMap<TableId, Standing> {
     for bucket in context.settings.buckets.all() {
         let rows = context.store.tables(bucket).await.unwrap_or_default();
         for row in rows.into_iter().flatten() {
+            if let Some(waiting) = Waiting::of(&row) {
+                standing.insert(row.table, Standing::Held(waiting.reason));
+                continue;
+            }
             if row.failures == 0 {
                 let conclusion = row.conclusion.as_deref();
                 if let Some(reason) = conclusion.and_then(evaluate::refusal_of_conclusion) {
@@ -195,7 +205,8 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
     let (outcome, reason) = match (seen.failed, seen.refused) {
         (Some(failed), _) => (TableOutcome::Failed, Some(failed)),
         (None, Some(refused)) => (TableOutcome::Refused, Some(refused)),
-        (None, None) if seen.committed => (TableOutcome::Compacted, None),
+        (None, None) if seen.committed => (TableOutcome::Compacted, seen.waits),
+        (None, None) if seen.waits.is_some() => (TableOutcome::Waiting, seen.waits),
         (None, None) => (TableOutcome::Unchanged, None),
     };
     TableReport {
@@ -221,10 +232,14 @@ impl Observer for Collector {
         match event {
             Event::TableUnchanged { table } => self.note(table, |_| {}),
             Event::Planned { table, plan, .. } => self.note(table, |seen| {
+                seen.waits = None;
                 seen.before.get_or_insert((plan.totals, plan.health.score));
             }),
             Event::Refused { table, reason } => {
                 self.note(table, |seen| seen.refused = Some(reason.clone()));
+            }
+            Event::Waiting { table, reason, .. } => {
+                self.note(table, |seen| seen.waits = Some(reason.clone()));
             }
             Event::TableFailed { table, message } => {
                 self.note(table, |seen| seen.failed = Some(message.clone()));

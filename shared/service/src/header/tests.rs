@@ -15,6 +15,7 @@ fn ended(shrunk_to: Option<u64>, outcome: ProcessOutcome) -> ProcessRow {
         follow_up: false,
         failures: 0,
         shrunk_to,
+        reserved: Usage::default(),
     };
     ProcessRow {
         process: ProcessId::from("p"),

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use icepress_catalog::config::{CatalogProperties, Configuration};
+use icepress_coordination::limits::Limits;
 use icepress_model::{BucketCount, CatalogName};
 use thiserror::Error;
 
 use crate::Times;
 
 /// A function's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CloudEnvironment {
     /// `ICEPRESS_STATE_TABLE`: the DynamoDB table of leases, table state, processes and tasks.
     pub state_table: String,
@@ -25,6 +26,8 @@ pub struct CloudEnvironment {
     pub memory_mebibytes: Option<u64>,
     /// `ICEPRESS_TIMES`, where it is there: how long leases, claims and rests last, as `{"lease": 120}`.
     pub times: Times,
+    /// `ICEPRESS_LIMITS`, where it is there: quotas, maintenance windows and priorities.
+    pub limits: Limits,
 }
 
 /// A variable that is missing or not what it should be.
@@ -66,6 +69,10 @@ const PAYLOAD_LOCATION: (&str, &str) = (
 const CATALOGS: (&str, &str) = (
     "ICEPRESS_CATALOGS",
     "a JSON object of catalogs, as {\"glue\":{\"type\":\"glue\"}}",
+);
+const LIMITS: (&str, &str) = (
+    "ICEPRESS_LIMITS",
+    "a JSON object of limits, as {\"catalog\":{\"glue\":{\"max-dollars-a-month\":100}}}",
 );
 const MEMORY: (&str, &str) = ("ICEPRESS_MEMORY_MB", "the function's memory in MiB");
 const TIMES: (&str, &str) = (
@@ -115,7 +122,14 @@ impl CloudEnvironment {
         let memory = variables
             .get(MEMORY.0)
             .or_else(|| variables.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
+        let limits = variables
+            .get(LIMITS.0)
+            .filter(|limits| !limits.trim().is_empty());
         Ok(Self {
+            limits: limits
+                .map(|limits| serde_json::from_str(limits).map_err(|_| wrong(LIMITS, limits)))
+                .transpose()?
+                .unwrap_or_default(),
             state_table: required(variables, STATE_TABLE)?,
             buckets: BucketCount(bucket_count),
             queue_url_template,

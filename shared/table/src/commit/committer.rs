@@ -11,6 +11,7 @@ use icepress_model::{BaseState, ProcessId, TableId};
 
 use super::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
+    Gatekeeper,
     cleanup::unneeded_deletes,
     find::committed_before,
     live::{LiveTable, Place, Reader},
@@ -78,6 +79,7 @@ struct LeftOut {
 #[derive(Debug)]
 pub(super) struct Committer<'a> {
     pub(super) context: &'a CommitContext,
+    pub(super) gatekeeper: &'a dyn Gatekeeper,
     pub(super) table: &'a TableId,
     pub(super) process: &'a ProcessId,
     pub(super) base: &'a BaseState,
@@ -261,6 +263,13 @@ impl Committer<'_> {
         left_out: LeftOut,
     ) -> Result<Tried, CommitFailure> {
         let storage = self.context.storage.as_ref();
+        if let Some(reason) = self.gatekeeper.objection().await {
+            discard(storage, &prepared.written).await;
+            return Err(CommitFailure::HeldBack {
+                table: self.table.clone(),
+                reason,
+            });
+        }
         match self.context.catalog.commit(loaded, prepared.change).await {
             Ok(now) => Ok(Tried::Committed(CommitOutcome {
                 location: now.metadata_location,

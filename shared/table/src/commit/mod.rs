@@ -5,6 +5,7 @@ mod cleanup;
 mod committer;
 mod find;
 mod gate;
+mod gatekeeper;
 mod light;
 mod live;
 mod named_paths;
@@ -24,6 +25,7 @@ use icepress_storage::Storage;
 use thiserror::Error;
 
 use self::committer::Committer;
+pub use self::gatekeeper::{Gatekeeper, NoObjection};
 pub use self::summary::PROCESS_ID;
 use crate::TableError;
 
@@ -151,6 +153,14 @@ pub enum CommitFailure {
         /// What happened.
         message: String,
     },
+    /// The gatekeeper objected; certainly not applied.
+    #[error("table {table}: the commit is held back: {reason}")]
+    HeldBack {
+        /// The table.
+        table: TableId,
+        /// Its objection.
+        reason: String,
+    },
     /// The table was dropped.
     #[error("table {0} was dropped")]
     TableGone(TableId),
@@ -171,11 +181,24 @@ fn reasons(dropped: &[DroppedGroup]) -> String {
 ///
 /// Safe to call again for the same process after any failure or crash: a snapshot whose summary names the process is
 /// found and returned instead of committing twice.
+pub fn commit_groups<'a>(
+    context: &'a CommitContext,
+    table: &'a TableId,
+    process: &'a ProcessId,
+    base: &'a BaseState,
+    groups: Vec<FinishedGroup>,
+) -> impl Future<Output = Result<CommitOutcome, CommitFailure>> + Send + 'a {
+    commit_groups_unless(&NoObjection, context, table, process, base, groups)
+}
+
+/// The same, with somebody who may hold it back right before a swap. A commit that an earlier call made is found and
+/// returned without asking.
 #[allow(
     clippy::manual_async_fn,
     reason = "so the compiler sees here that a commit may move between threads"
 )]
-pub fn commit_groups<'a>(
+pub fn commit_groups_unless<'a>(
+    gatekeeper: &'a dyn Gatekeeper,
     context: &'a CommitContext,
     table: &'a TableId,
     process: &'a ProcessId,
@@ -185,6 +208,7 @@ pub fn commit_groups<'a>(
     async move {
         Committer {
             context,
+            gatekeeper,
             table,
             process,
             base,

@@ -1,0 +1,61 @@
+//! What rewriting costs at the prices of AWS: what quotas in dollars are reckoned in, wherever the work is done.
+//!
+//! List prices of us-east-1, in dollars, without free tiers: [Lambda](https://aws.amazon.com/lambda/pricing/) on arm64,
+//! [S3](https://aws.amazon.com/s3/pricing/), [DynamoDB](https://aws.amazon.com/dynamodb/pricing/on-demand/) on demand,
+//! [SQS](https://aws.amazon.com/sqs/pricing/). What keeping old and new files costs until expiry is not in it, nor what
+//! Intelligent-Tiering charges for objects that were read again.
+
+use std::time::Duration;
+
+use icepress_model::{Bytes, Group, NanoDollars};
+
+/// Prices in dollars.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prices {
+    /// One GB of memory (10⁹ bytes are not meant: Lambda counts 2³⁰) for one second.
+    pub gibibyte_second: f64,
+    /// One read of an object.
+    pub object_read: f64,
+    /// One write of an object or of a part of one.
+    pub object_write: f64,
+    /// All that a task needs of the state store and the queue: a start, a claim, a report, a message.
+    pub task: f64,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self {
+            gibibyte_second: 1.333_34e-5,
+            object_read: 0.4e-6,
+            object_write: 5e-6,
+            // Two single writes, two in a transaction, which count twice, six reads, three requests to the queue.
+            task: 6.0 * 0.625e-6 + 6.0 * 0.125e-6 + 3.0 * 0.4e-6,
+        }
+    }
+}
+
+/// Bytes of one read of a large object, and of one part of an upload.
+const PART: u64 = 64 << 20;
+
+impl Prices {
+    /// What rewriting a group costs that takes so long on so much memory.
+    pub fn of_group(&self, group: &Group, took: Duration, memory: Bytes) -> NanoDollars {
+        let parts = |bytes: u64| bytes.div_ceil(PART);
+        let inputs = group.inputs.iter().map(|input| parts(input.size.get()));
+        let deletes = group.deletes.iter().map(|delete| parts(delete.size.get()));
+        // Of each file its end is read first, where the columns' places stand.
+        let files = (group.inputs.len() + group.deletes.len()) as u64;
+        let reads = inputs.chain(deletes).sum::<u64>() + files;
+        let writes = group.expected_outputs() + parts(group.bytes_to_read().get());
+        let compute = took.as_secs_f64() * memory.get() as f64 / (1u64 << 30) as f64;
+        NanoDollars::from_dollars(
+            compute * self.gibibyte_second
+                + reads as f64 * self.object_read
+                + writes as f64 * self.object_write
+                + self.task,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

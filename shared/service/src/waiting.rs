@@ -1,0 +1,123 @@
+//! Why a table that is due is not worked on: what its row's conclusion says of it beside the rest.
+
+use icepress_coordination::{Conclusion, TableRow};
+use icepress_model::TimestampMs;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Context;
+
+/// What a table waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// The end of a blocker.
+    Blocker,
+    /// The opening of its maintenance window.
+    Window,
+    /// A quota's next day or month.
+    Quota,
+    /// The end of processes that hold all of a quota's tasks.
+    Tasks,
+}
+
+/// That a table waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Waiting {
+    /// For what.
+    #[serde(rename = "for")]
+    pub waits_for: WaitsFor,
+    /// One line for people.
+    pub reason: String,
+    /// When that is over, as far as is known. It is looked at again by then, or earlier.
+    pub until: Option<TimestampMs>,
+    /// Since when it has waited; its turn among others is reckoned from then.
+    pub since: TimestampMs,
+}
+
+impl Waiting {
+    /// What a row says of it; `None` where the table does not wait.
+    pub fn of(row: &TableRow) -> Option<Self> {
+        let conclusion: Value = serde_json::from_str(row.conclusion.as_deref()?).ok()?;
+        serde_json::from_value(conclusion.get("waits")?.clone()).ok()
+    }
+}
+
+/// A reason to wait that was found just now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    pub(crate) waits_for: WaitsFor,
+    pub(crate) reason: String,
+    pub(crate) until: Option<TimestampMs>,
+}
+
+impl Obstacle {
+    /// What to write about a table that waits for it. Mark, failures and what was concluded before stay as they are.
+    ///
+    /// The next look is when the wait is over, but not later than the longest pause: somebody may raise a quota, or delete
+    /// a blocker's row by hand.
+    pub(crate) fn conclusion(&self, context: &Context, row: &TableRow) -> Conclusion {
+        let now = context.ambient.now();
+        let settings = &context.settings;
+        let latest = now + settings.longest_backoff;
+        let next_look = match self.waits_for {
+            WaitsFor::Tasks => now + settings.slot_wait,
+            WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota => {
+                self.until.map_or(latest, |until| until.min(latest))
+            }
+        };
+        let since = Waiting::of(row).map_or_else(|| row.due_at.unwrap_or(now), |waits| waits.since);
+        let waiting = Waiting {
+            waits_for: self.waits_for,
+            reason: self.reason.clone(),
+            until: self.until,
+            since,
+        };
+        Conclusion {
+            evaluated_location: None,
+            text: with_entry(
+                row.conclusion.as_deref(),
+                "waits",
+                serde_json::json!(waiting),
+            ),
+            // A look that would be due at once would be done again and again.
+            next_due_at: Some(next_look.max(now + std::time::Duration::from_millis(1))),
+            failures: row.failures,
+        }
+    }
+}
+
+/// A conclusion without the entry that says that the table waits.
+pub(crate) fn no_longer_waiting(row: &TableRow) -> String {
+    let conclusion = row.conclusion.as_deref().unwrap_or_default();
+    match serde_json::from_str(conclusion) {
+        Ok(Value::Object(mut entries)) => {
+            entries.remove("waits");
+            Value::Object(entries).to_string()
+        }
+        _ => conclusion.to_owned(),
+    }
+}
+
+/// A conclusion with one entry more, or changed.
+fn with_entry(conclusion: Option<&str>, name: &str, value: Value) -> String {
+    let read = conclusion.and_then(|text| serde_json::from_str(text).ok());
+    let mut entries = match read {
+        Some(Value::Object(entries)) => entries,
+        _ => serde_json::Map::new(),
+    };
+    entries.insert(name.to_owned(), value);
+    Value::Object(entries).to_string()
+}
+
+/// Notes the priority that a table's own properties gave it at this look.
+pub(crate) fn with_priority(conclusion: &str, priority: i32) -> String {
+    with_entry(Some(conclusion), "priority", serde_json::json!(priority))
+}
+
+/// A table's priority as the last look at it found it.
+pub(crate) fn priority_of(row: &TableRow) -> Option<i32> {
+    let conclusion: Value = serde_json::from_str(row.conclusion.as_deref()?).ok()?;
+    i32::try_from(conclusion.get("priority")?.as_i64()?).ok()
+}
