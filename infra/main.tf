@@ -27,14 +27,16 @@ locals {
     if can(regex("^arn:[^:]+:s3tables:", lookup(properties, "warehouse", "")))
   ])
 
-  environment = {
+  environment = merge(local.limits, {
     ICEPRESS_STATE_TABLE        = module.state.state_table_name
     ICEPRESS_BUCKETS            = tostring(var.buckets)
     ICEPRESS_QUEUE_URL_TEMPLATE = module.queues.queue_url_template
     ICEPRESS_PAYLOAD_LOCATION   = module.payload.location
     ICEPRESS_CATALOGS           = jsonencode(local.catalogs)
     RUST_LOG                    = var.log_filter
-  }
+  })
+
+  limits = var.limits == null ? {} : { ICEPRESS_LIMITS = jsonencode(var.limits) }
 }
 
 module "state" {

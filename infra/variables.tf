@@ -50,6 +50,17 @@ variable "catalogs" {
   }
 }
 
+variable "limits" {
+  description = "Quotas, maintenance windows and priorities, as { catalog = { glue = { max-dollars-a-month = 100 } }, database = { \"glue.sales\" = { … } }, table = { … } }."
+  type        = any
+  default     = null
+
+  validation {
+    condition     = var.limits == null || try(length(setsubtract(keys(var.limits), ["catalog", "database", "table"])) == 0, false)
+    error_message = "limits are set for scopes of the kinds catalog, database and table, as in { catalog = { glue = { max-dollars-a-month = 100 } } }."
+  }
+}
+
 variable "catalog_table_arns" {
   description = "DynamoDB tables that are Iceberg catalogs (type dynamodb), which the functions may read and whose rows they may move."
   type        = list(string)

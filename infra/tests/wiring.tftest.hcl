@@ -110,6 +110,20 @@ run "the_lock_joins_the_catalogs" {
   }
 }
 
+run "limits_reach_the_functions" {
+  variables {
+    limits = {
+      catalog = { glue = { max-dollars-a-month = 100 } }
+      table   = { "glue.sales.orders" = { priority = 5, maintenance-window = "Mon-Fri 22:00-06:00 Europe/Berlin" } }
+    }
+  }
+
+  assert {
+    condition     = jsondecode(output.environment.ICEPRESS_LIMITS).catalog.glue.max-dollars-a-month == 100 && jsondecode(output.environment.ICEPRESS_LIMITS).table["glue.sales.orders"].priority == 5
+    error_message = "limits must stand in the functions' environment as they were given"
+  }
+}
+
 run "no_lock_if_not_wanted" {
   variables {
     commit_lock = false

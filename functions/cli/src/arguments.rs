@@ -113,6 +113,15 @@ pub(crate) enum Command {
     /// Give up a process under way; what it wrote stays unused, and its table is free
     #[command(after_long_help = shapes::CANCEL)]
     Cancel(CancelArguments),
+    /// Keep Icepress from a table, a database or a catalog for a time: nothing is started or committed there
+    #[command(after_long_help = shapes::BLOCK)]
+    Block(BlockArguments),
+    /// Take a blocker away before its end
+    #[command(after_long_help = shapes::UNBLOCK)]
+    Unblock(UnblockArguments),
+    /// List who blocks what, and until when
+    #[command(after_long_help = shapes::BLOCKERS)]
+    Blockers,
     /// Look whether everything is as it should be, and say what to do where it is not
     #[command(after_long_help = shapes::DOCTOR)]
     Doctor,
@@ -204,6 +213,55 @@ pub(crate) struct CancelArguments {
     /// Why, for those who look at the table's past
     #[arg(long, value_name = "TEXT", default_value = "cancelled by hand")]
     pub(crate) reason: String,
+}
+
+/// What is blocked.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct ScopeArguments {
+    /// A table: namespace.table or catalog.namespace.table
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+
+    /// All tables in or below this namespace of the chosen catalog
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) database: Option<String>,
+
+    /// All tables of the chosen catalog
+    #[arg(long)]
+    pub(crate) whole_catalog: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BlockArguments {
+    #[command(flatten)]
+    pub(crate) scope: ScopeArguments,
+
+    /// How long, as in 30m or 2h: it ends by itself then
+    #[arg(long = "for", value_name = "TIME", value_parser = amounts::duration)]
+    pub(crate) time: Duration,
+
+    /// Who blocks: an engine's job, a person. Another blocker of the same owner takes the place of this one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) owner: String,
+
+    /// Why, for those who wonder
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub(crate) reason: String,
+
+    /// Return only when no commit is under way any more that began before
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UnblockArguments {
+    #[command(flatten)]
+    pub(crate) scope: ScopeArguments,
+
+    /// Whose blocker
+    #[arg(long, value_name = "NAME")]
+    pub(crate) owner: String,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use icepress_catalog::{
     CatalogError,
     config::{CatalogKind, Configuration, ConfigurationError, Sources, load_configuration},
 };
+use icepress_coordination::limits::Limits;
 use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
 use icepress_service::{
     Context, Observer, Settings, Times,
@@ -79,6 +80,12 @@ impl Session {
         for warning in &configuration.warnings {
             screen.line(format!("warning: {warning}"));
         }
+        let limits = match configuration.settings.remove("limits") {
+            Some(limits) => limits.try_into().map_err(|error| {
+                Failure::Use(format!("the section [limits] of icepress.toml: {error}"))
+            })?,
+            None => Limits::default(),
+        };
         let asked_for = global.catalog.as_deref();
         let catalog = configuration
             .catalog(asked_for.unwrap_or(configuration.default_catalog.as_str()))
@@ -120,6 +127,7 @@ impl Session {
                 Times::read(&environment.variables)
                     .map_err(|error| Failure::Use(error.to_string()))?
                     .apply(&mut settings);
+                settings.limits = Arc::new(limits);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
             Place::Deployed(deployed) => {

@@ -199,7 +199,7 @@ pub trait StateStore: Send + Sync + Debug {
     /// report afterwards is stale.
     async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome>;
 
-    // --- blockers and quotas (section 8) ---
+    // --- blockers and quotas ---
 
     /// Sets a blocker, in the place of one of the same owner for the same scope. Whoever reads blockers after this has
     /// returned sees it.

@@ -2,7 +2,7 @@
 //! whether a commit may be made although somebody blocks.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -15,7 +15,9 @@ use icepress_coordination::{
         TableLimits, Usage, blocking, in_order,
     },
 };
-use icepress_model::{Bytes, CatalogName, Group, NanoDollars, Scope, TableId, TimestampMs};
+use icepress_model::{
+    Bytes, CatalogName, Group, NanoDollars, ProcessId, Scope, TableId, TimestampMs,
+};
 use icepress_table::{FinishedGroup, Gatekeeper};
 
 use crate::{
@@ -28,21 +30,19 @@ const LEAKS_LOOKED_FOR: usize = 20;
 /// How long a process may hold something before it is asked whether it is there at all.
 const LONG_HELD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The blockers of the catalogs that tables of a page of due ones lie in, each catalog asked once.
+/// The blockers of some catalogs, each asked once for all of its tables.
 #[derive(Debug, Default)]
 pub(crate) struct Blockers(BTreeMap<CatalogName, Vec<Blocker>>);
 
 impl Blockers {
     pub(crate) async fn of(
         context: &Context,
-        tables: impl IntoIterator<Item = &TableId>,
+        catalogs: BTreeSet<CatalogName>,
     ) -> Result<Self, CoordinationError> {
         let mut known = BTreeMap::new();
-        for table in tables {
-            if !known.contains_key(&table.catalog) {
-                let blockers = context.store.blockers(&table.catalog).await?;
-                known.insert(table.catalog.clone(), blockers);
-            }
+        for catalog in catalogs {
+            let blockers = context.store.blockers(&catalog).await?;
+            known.insert(catalog, blockers);
         }
         Ok(Self(known))
     }
@@ -71,7 +71,8 @@ pub(crate) async fn blocked(
     context: &Context,
     table: &TableId,
 ) -> Result<Option<Obstacle>, CoordinationError> {
-    let blockers = Blockers::of(context, [table]).await?;
+    let catalogs = BTreeSet::from([table.catalog.clone()]);
+    let blockers = Blockers::of(context, catalogs).await?;
     Ok(blockers.obstacle(context, table))
 }
 
@@ -169,10 +170,14 @@ async fn free_leaks(
         .find(|(row, _)| row.scope == shortage.scope);
     let held = of_scope.into_iter().flat_map(|(row, _)| &row.held);
     let long_held = held.filter(|(_, held)| now.since(held.since) > LONG_HELD);
-    for (process, _) in long_held.take(LEAKS_LOOKED_FOR) {
+    let suspects: Vec<ProcessId> = long_held
+        .map(|(process, _)| process.clone())
+        .take(LEAKS_LOOKED_FOR)
+        .collect();
+    for process in suspects {
         let freed = context
             .store
-            .free_reservation(&shortage.scope, process)
+            .free_reservation(&shortage.scope, &process)
             .await?;
         if freed {
             context.tell(crate::Event::Notice {

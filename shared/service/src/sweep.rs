@@ -46,7 +46,8 @@ pub(crate) async fn sweep(
         if readable.is_empty() {
             return Ok(true);
         }
-        let blockers = Blockers::of(context, readable.iter().map(|row| &row.table)).await?;
+        let catalogs = readable.iter().map(|row| row.table.catalog.clone());
+        let blockers = Blockers::of(context, catalogs.collect()).await?;
         let readable = limits::by_turns(context, readable);
         for some in readable.chunks(context.settings.evaluations_at_once) {
             if !deadline.allows(&context.ambient, context.settings.deadline_margin) {

@@ -6,7 +6,7 @@ use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
 use icepress_model::{CatalogName, DatabaseId, MetadataLocation, ProcessId, TableId, TablePlan};
 use icepress_planner::PlanOptions;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use crate::{
@@ -191,7 +191,8 @@ async fn look(
 ) -> Result<Begun, CoordinationError> {
     let bucket = lease.bucket;
     if let Some(row) = context.store.table(bucket, table).await? {
-        let blockers = Blockers::of(context, [table]).await?;
+        let catalogs = BTreeSet::from([table.catalog.clone()]);
+        let blockers = Blockers::of(context, catalogs).await?;
         sweep::look_at(context, lease, &row, &blockers, Deadline::NONE).await?;
     }
     let row = context.store.table(bucket, table).await?;

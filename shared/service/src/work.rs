@@ -6,7 +6,7 @@ use icepress_coordination::{CoordinationError, ProcessRow, ProcessState, TaskRow
 use icepress_model::{TableId, TimestampMs};
 use serde::Serialize;
 
-use crate::Context;
+use crate::{Context, Waiting};
 
 /// Tasks of a process by where they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -81,7 +81,11 @@ pub async fn under_way(
             };
             let tasks = TaskCounts::of(&context.store.tasks(id).await?, now);
             all.push(Work {
-                waits_for: waits_for(&process, tasks, now),
+                // What the row says of it is of the last look, and may be over.
+                waits_for: match Waiting::of(&row).filter(|_| process.open_tasks == 0) {
+                    Some(waiting) => waiting.reason,
+                    None => waits_for(&process, tasks, now),
+                },
                 age: now.since(process.created_at),
                 process,
                 tasks,

@@ -179,6 +179,7 @@ impl Observer for Notes {
             Event::ListingFailed { database, message } => {
                 note(format_args!("{database}: {message}"))
             }
+            Event::Waiting { table, reason, .. } => note(format_args!("{table} waits: {reason}")),
             Event::Refused { table, reason } => note(format_args!("{table} refused: {reason}")),
             Event::Notice { message } => note(format_args!("{message}")),
             _ => {}

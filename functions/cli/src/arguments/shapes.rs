@@ -4,7 +4,7 @@ pub(super) const RUN: &str = "\
 JSON (with --json, one document; without --once, one line a round):
   {\"tables\": [TABLE…], \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
 where TABLE is
-  {\"table\", \"outcome\": \"compacted\" | \"unchanged\" | \"refused\" | \"failed\", \"reason\": TEXT or null, \"groups\",
+  {\"table\", \"outcome\": \"compacted\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
    \"row_groups_in\", \"row_groups_out\", \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
    \"delete_files_before\", \"delete_files_after\", \"health_before\", \"health_after\"}
 and what is not known (a table that was not looked at) is null. Health is from 0 to 100.";
@@ -20,8 +20,10 @@ beside that. With --no-run, TABLE has \"table\", \"story\" and \"rows\".";
 
 pub(super) const TABLES: &str = "\
 JSON (with --json): {\"tables\": [TABLE…]}, where TABLE is
-  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"refused\" | \"settled\", \"metadata_location\", \"health\", \"files\",
-   \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null, \"refused\": TEXT or null}
+  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"waiting\" | \"refused\" | \"settled\", \"metadata_location\", \"health\", \"files\",
+   \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null, \"refused\": TEXT or null,
+   \"waits\": {\"for\": \"blocker\" | \"window\" | \"quota\" | \"tasks\", \"reason\", \"until\", \"since\" (milliseconds since 1970; until is null
+   where it is not known)} or null}
 with sizes and health as they were when Icepress last looked or wrote, and null before that.";
 
 pub(super) const PLAN: &str = "\
@@ -51,6 +53,21 @@ JSON (with --json): {\"processes\": [PROCESS…]}, the oldest first, where PROCE
 pub(super) const CANCEL: &str = "\
 JSON (with --json): {\"process\", \"cancelled\": true}. A process that has ended, or that is being committed, is not
 cancelled: that is an error, with exit code 1.";
+
+pub(super) const BLOCK: &str = "\
+From the moment it returns no commit of Icepress comes to these tables before the blocker's end, but for those that it
+names as under way; with --wait there are none.
+
+JSON (with --json): {\"blocker\": BLOCKER, \"commits_under_way\": [COMMIT…]}, where BLOCKER is as in `icepress blockers --json` and
+COMMIT is {\"table\", \"process\", \"worker\", \"until\" (milliseconds since 1970, at the latest)}.";
+
+pub(super) const UNBLOCK: &str = "\
+JSON (with --json): {\"scope\", \"owner\", \"unblocked\": true}. Where there is no such blocker that is an error, with exit code 2.";
+
+pub(super) const BLOCKERS: &str = "\
+JSON (with --json): {\"blockers\": [BLOCKER…]}, where BLOCKER is
+  {\"kind\": \"catalog\" | \"database\" | \"table\", \"name\", \"owner\", \"reason\", \"created_at\", \"expires_at\"}
+with times in milliseconds since 1970.";
 
 pub(super) const DOCTOR: &str = "\
 JSON (with --json): {\"findings\": [FINDING…], \"worst\": SEVERITY}, where FINDING is

@@ -35,7 +35,7 @@ pub(super) async fn explain(
     let document = json!({ "table": known, "plan": explained.plan, "processes": past });
     output.print(&document, || {
         let mut text = show::of_plan(table, &explained.plan);
-        text.push_str(&known.story());
+        text.push_str(&known.story(now));
         for process in &past {
             text.push_str(&process.line(now));
         }

@@ -1,5 +1,6 @@
 //! One module a command. Each does its work through `icepress_service`, prints its result, and says how it ended.
 
+mod block;
 mod cancel;
 mod compact;
 mod completions;
@@ -44,6 +45,8 @@ pub(crate) async fn dispatch(
         Command::Plan(wanted) | Command::Explain(wanted) => vec![&wanted.table],
         Command::Compact(wanted) => vec![&wanted.table.table],
         Command::Verify(wanted) => vec![&wanted.table.table],
+        Command::Block(wanted) => wanted.scope.table.iter().map(String::as_str).collect(),
+        Command::Unblock(wanted) => wanted.scope.table.iter().map(String::as_str).collect(),
         Command::Processes(wanted) => wanted.table.iter().map(String::as_str).collect(),
         _ => Vec::new(),
     };
@@ -59,6 +62,9 @@ pub(crate) async fn dispatch(
         Command::Verify(wanted) => {
             verify::verify(&session, session.table()?, &wanted, output).await
         }
+        Command::Block(wanted) => block::block(&session, &wanted, output).await,
+        Command::Unblock(wanted) => block::unblock(&session, &wanted, output).await,
+        Command::Blockers => block::blockers(&session, output).await,
         Command::Processes(_) => processes::processes(&session, output).await,
         Command::Cancel(wanted) => cancel::cancel(&session, &wanted, output).await,
         Command::Doctor => doctor::doctor(&session, output).await,

@@ -24,6 +24,7 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
         Event::Planned { table, plan, .. } => (verbosity > 0 || !plan.groups.is_empty())
             .then(|| format!("{table}: {}", of_plan(plan))),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
+        Event::Waiting { table, reason, .. } => Some(format!("{table}: waits: {reason}")),
         Event::TableFailed { table, message } => Some(error_about(table, message)),
         Event::GroupStarted { .. } => None,
         Event::GroupFinished {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use icepress_coordination::{ProcessRow, ProcessState, TableRow};
 use icepress_model::{Bytes, MetadataLocation, ProcessOutcome, TableId, TablePlan, TimestampMs};
+use icepress_service::Waiting;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub(crate) enum State {
     Working,
     /// The last tries failed; it waits for the next.
     Failing,
+    /// It waits for the end of a blocker, its maintenance window, or a quota.
+    Waiting,
     /// Left alone for a reason that only a person can change.
     Refused,
     /// Looked at, and nothing is due.
@@ -40,6 +43,7 @@ pub(crate) struct Known {
     failures: u32,
     failure: Option<String>,
     refused: Option<String>,
+    waits: Option<Waiting>,
 }
 
 impl Known {
@@ -56,7 +60,11 @@ impl Known {
         let number = |path: &str| concluded.as_ref()?.pointer(path)?.as_u64();
         let text = |path: &str| Some(concluded.as_ref()?.pointer(path)?.as_str()?.to_owned());
         let refused = text("/refused");
+        let is_waiting = row.is_some_and(|row| {
+            Waiting::of(row).is_some() && row.due_at.is_some_and(|due_at| due_at > now)
+        });
         let state = match state(listed, row, now) {
+            State::Settled | State::Due if is_waiting => State::Waiting,
             State::Settled if refused.is_some() => State::Refused,
             state => state,
         };
@@ -73,6 +81,7 @@ impl Known {
             failures: row.map_or(0, |row| row.failures),
             failure: text("/failure"),
             refused,
+            waits: row.and_then(Waiting::of),
         }
     }
 
@@ -101,6 +110,9 @@ impl Known {
 
     /// The line about its last failure, if the last look at it failed, or about why it is left alone.
     pub(crate) fn failure_line(&self) -> Option<String> {
+        if let Some(waits) = &self.waits {
+            return Some(format!("{} waits: {}", self.table, waits.reason));
+        }
         match (&self.failure, &self.refused) {
             (Some(failure), _) => Some(format!("{} failed: {failure}", self.table)),
             (None, Some(reason)) => Some(format!("{} is left alone: {reason}", self.table)),
@@ -109,13 +121,20 @@ impl Known {
     }
 
     /// One or two lines for an explanation.
-    pub(crate) fn story(&self) -> String {
+    pub(crate) fn story(&self, now: TimestampMs) -> String {
         let mut text = format!("state: {}\n", sentence(self.state));
         if let Some(failure) = &self.failure {
             text.push_str(&format!(
                 "{} in a row, the last: {failure}\n",
                 counted(u64::from(self.failures), "failure")
             ));
+        }
+        if let Some(waits) = &self.waits {
+            let until = waits
+                .until
+                .map(|until| format!(", until {}", moment(until, now)));
+            let until = until.unwrap_or_default();
+            text.push_str(&format!("it waits: {}{until}\n", waits.reason));
         }
         if let Some(reason) = &self.refused {
             text.push_str(&format!("left alone: {reason}\n"));
@@ -150,6 +169,7 @@ fn word(state: State) -> &'static str {
         State::Due => "due",
         State::Working => "working",
         State::Failing => "failing",
+        State::Waiting => "waiting",
         State::Refused => "refused",
         State::Settled => "settled",
     }
@@ -161,6 +181,7 @@ fn sentence(state: State) -> &'static str {
         State::Due => "due: the next run looks at it",
         State::Working => "a process is under way",
         State::Failing => "it failed, and is tried again later",
+        State::Waiting => "due, and waiting",
         State::Refused => "refused: it is left alone until it changes",
         State::Settled => "settled: nothing is done until it changes",
     }
@@ -218,6 +239,19 @@ pub(crate) fn ending(outcome: &ProcessOutcome) -> String {
         ),
         ProcessOutcome::Failed { failures, .. } => format!("failed: {}", failures.join("; ")),
         ProcessOutcome::Abandoned { reason } => format!("given up: {reason}"),
+    }
+}
+
+/// A point in time, and how far away it is.
+pub(crate) fn moment(at: TimestampMs, now: TimestampMs) -> String {
+    let text = match jiff::Timestamp::from_millisecond(at.get() / 1_000 * 1_000) {
+        Ok(at) => at.to_string(),
+        Err(_) => "the end of time".to_owned(),
+    };
+    if at > now {
+        format!("{text} (in {})", ago(at.since(now)))
+    } else {
+        format!("{text} ({} ago)", ago(now.since(at)))
     }
 }
 

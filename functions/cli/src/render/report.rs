@@ -24,6 +24,7 @@ pub(crate) fn of_run(report: &RunReport) -> String {
     for (number, what) in [
         (of(TableOutcome::Unchanged), "unchanged"),
         (of(TableOutcome::Refused), "left alone"),
+        (of(TableOutcome::Waiting), "waiting"),
         (report.failed, "failed"),
     ] {
         if number > 0 {
@@ -76,6 +77,7 @@ fn outcome(outcome: TableOutcome) -> &'static str {
         TableOutcome::Compacted => "compacted",
         TableOutcome::Unchanged => "unchanged",
         TableOutcome::Refused => "left alone",
+        TableOutcome::Waiting => "waiting",
         TableOutcome::Failed => "failed",
     }
 }

@@ -1,4 +1,4 @@
-//! Rules of blockers and quotas (protocols.md, section 8).
+//! Rules of blockers and quotas: what `icepress_protocol::limits` has the reasons for.
 
 use std::sync::Arc;
 

@@ -260,6 +260,24 @@ fn a_full_plan_takes_the_worst_partition_first() {
 }
 
 #[test]
+fn a_table_with_much_to_do_is_planned_in_slices_of_so_many_groups() {
+    let mut world = World::new();
+    for partition in 0..30 {
+        for _ in 0..6 {
+            world.add(partition, 10);
+        }
+    }
+    assert_eq!(world.plan().groups.len(), 30);
+    world.options.max_plan_groups = 7;
+    let plan = world.plan();
+    assert_eq!(plan.groups.len(), 7);
+    assert!(plan.follow_up);
+    assert_eq!(left(&world), [const { LeftAloneReason::PlanFull }; 23]);
+    world.options.max_plan_groups = 30;
+    assert_eq!(world.plan().groups.len(), 30);
+}
+
+#[test]
 fn a_table_without_a_snapshot_has_nothing_to_do() {
     let world = World::new();
     let scan = icepress_table::scan::SnapshotScan::empty("c.ns.t".parse().unwrap());

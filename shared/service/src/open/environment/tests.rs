@@ -33,6 +33,14 @@ fn a_whole_environment_is_read() {
     assert_eq!(read.buckets.0.get(), 4);
     assert_eq!(read.catalogs["glue"]["type"], "glue");
     assert_eq!(read.memory_mebibytes, Some(3538));
+    assert_eq!(read.limits, Limits::default());
+    let limits = r#"{"catalog":{"glue":{"max-concurrent-tasks":7}}}"#;
+    let read = CloudEnvironment::read(&variables(&[("ICEPRESS_LIMITS", Some(limits))])).unwrap();
+    let of_table = read.limits.configured(&"glue.sales.orders".parse().unwrap());
+    assert_eq!(of_table.quotas[0].1.tasks, Some(7));
+    let wrong = variables(&[("ICEPRESS_LIMITS", Some(r#"{"glue":{}}"#))]);
+    let error = CloudEnvironment::read(&wrong).unwrap_err().to_string();
+    assert!(error.contains("ICEPRESS_LIMITS"), "{error}");
 }
 
 #[test]

@@ -89,6 +89,7 @@ impl World {
             )]),
             memory_mebibytes: None,
             times: Default::default(),
+            limits: Default::default(),
         };
         let observer = Arc::new(LogObserver);
         let worker = WorkerId::from("bench");
