@@ -129,9 +129,15 @@ fn a_blocked_table_waits_and_says_so_until_its_owner_lets_go() {
     let nothing = run(&warehouse, &["blockers", "--json"]);
     assert_eq!(nothing.json()["blockers"], Value::Array(Vec::new()));
     let block = ["block", "shop.orders", "--for", "2h", "--owner", "spark"];
-    let blocked = run(&warehouse, &[&block[..], &["--reason", "a merge", "--wait", "--json"]].concat());
+    let blocked = run(
+        &warehouse,
+        &[&block[..], &["--reason", "a merge", "--wait", "--json"]].concat(),
+    );
     assert_eq!(blocked.code, 0, "{}", blocked.stderr);
-    assert_eq!(blocked.json()["commits_under_way"], Value::Array(Vec::new()));
+    assert_eq!(
+        blocked.json()["commits_under_way"],
+        Value::Array(Vec::new())
+    );
     let blocker = blocked.json()["blocker"].clone();
     assert_eq!(blocker["kind"], "table");
     assert_eq!(blocker["name"], "default.shop.orders");
@@ -140,26 +146,49 @@ fn a_blocked_table_waits_and_says_so_until_its_owner_lets_go() {
     };
     assert_eq!(lasts(&blocker), 2 * 3_600_000);
     let listed = run(&warehouse, &["blockers"]).stdout;
-    assert!(listed.contains("spark") && listed.contains("a merge"), "{listed}");
+    assert!(
+        listed.contains("spark") && listed.contains("a merge"),
+        "{listed}"
+    );
 
     let ran = run(&warehouse, &["run", "--once", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    assert_eq!(about(&ran.json(), "default.shop.orders")["outcome"], "waiting");
-    assert_eq!(about(&ran.json(), "default.shop.events")["outcome"], "compacted");
-    assert!(ran.stderr.contains("waits: spark blocks table default.shop.orders: a merge"), "{}", ran.stderr);
+    assert_eq!(
+        about(&ran.json(), "default.shop.orders")["outcome"],
+        "waiting"
+    );
+    assert_eq!(
+        about(&ran.json(), "default.shop.events")["outcome"],
+        "compacted"
+    );
+    assert!(
+        ran.stderr
+            .contains("waits: spark blocks table default.shop.orders: a merge"),
+        "{}",
+        ran.stderr
+    );
     let tables = run(&warehouse, &["tables", "--json"]).json();
     let orders = about(&tables, "default.shop.orders");
     assert_eq!(orders["state"], "waiting");
     assert_eq!(orders["waits"]["for"], "blocker");
     let explained = run(&warehouse, &["explain", "shop.orders"]).stdout;
-    assert!(explained.contains("it waits: spark blocks") && explained.contains(", until 20"), "{explained}");
+    assert!(
+        explained.contains("it waits: spark blocks") && explained.contains(", until 20"),
+        "{explained}"
+    );
 
     let wrong = run(&warehouse, &["unblock", "shop.orders", "--owner", "ann"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
-    let freed = run(&warehouse, &["unblock", "shop.orders", "--owner", "spark", "--json"]);
+    let freed = run(
+        &warehouse,
+        &["unblock", "shop.orders", "--owner", "spark", "--json"],
+    );
     assert_eq!(freed.json()["unblocked"], true, "{}", freed.stderr);
     let ran = run(&warehouse, &["run", "--once", "--json"]);
-    assert_eq!(about(&ran.json(), "default.shop.orders")["outcome"], "compacted");
+    assert_eq!(
+        about(&ran.json(), "default.shop.orders")["outcome"],
+        "compacted"
+    );
 }
 
 #[test]
@@ -169,7 +198,11 @@ fn limits_are_read_from_the_configuration_and_wrong_ones_are_refused() {
     fs::write(&file, "[limits.catalog.default]\nmax-tasks = 1\n").unwrap();
     let wrong = run(&warehouse, &["tables"]);
     assert_eq!(wrong.code, 2);
-    assert!(wrong.stderr.contains("unknown field `max-tasks`"), "{}", wrong.stderr);
+    assert!(
+        wrong.stderr.contains("unknown field `max-tasks`"),
+        "{}",
+        wrong.stderr
+    );
 
     let limits = "[limits.table.\"default.shop.orders\"]\nmax-dollars-a-month = 0\n\n\
                   [limits.database.\"default.shop\"]\nmax-concurrent-tasks = 1\n";
@@ -177,11 +210,22 @@ fn limits_are_read_from_the_configuration_and_wrong_ones_are_refused() {
     let ran = run(&warehouse, &["run", "--once", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let report = ran.json();
-    assert_eq!(about(&report, "default.shop.events")["outcome"], "compacted");
+    assert_eq!(
+        about(&report, "default.shop.events")["outcome"],
+        "compacted"
+    );
     let orders = about(&report, "default.shop.orders");
     assert_eq!(orders["outcome"], "waiting");
-    assert!(orders["reason"].as_str().unwrap().contains("$0.00 a month"), "{orders}");
+    assert!(
+        orders["reason"].as_str().unwrap().contains("$0.00 a month"),
+        "{orders}"
+    );
     // A person who names the table goes before its quotas.
     let compacted = run(&warehouse, &["compact", "shop.orders", "--json"]);
-    assert_eq!(compacted.json()["outcome"], "compacted", "{}", compacted.stderr);
+    assert_eq!(
+        compacted.json()["outcome"],
+        "compacted",
+        "{}",
+        compacted.stderr
+    );
 }

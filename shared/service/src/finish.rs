@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
 use icepress_model::{
-    GroupResult, GroupTask, MetadataLocation, ProcessId, ProcessOutcome, TimestampMs,
+    GroupResult, GroupTask, MetadataLocation, ProcessId, ProcessOutcome, TableId, TimestampMs,
 };
 use icepress_storage::{Storage, StorageErrorKind};
 use icepress_table::{
@@ -29,18 +29,16 @@ const SOON: Duration = Duration::from_secs(2);
 /// the claim does it, and [`commit_groups_unless`] finds a commit that an earlier claim made.
 pub(crate) async fn commit_process(
     context: &Context,
+    table: &TableId,
     process: &ProcessId,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
     if !deadline.allows(&context.ambient, context.settings.deadline_margin / 2) {
         return Ok(());
     }
-    let Some(row) = context.store.process(process).await? else {
-        return Ok(());
-    };
     // A claim is not wasted on a table that is blocked: the sweep commits at the blocker's end. Whoever blocks from now on
     // is seen by the commit's last look.
-    if limits::blocked(context, &row.table).await?.is_some() {
+    if limits::blocked(context, table).await?.is_some() {
         return Ok(());
     }
     let now = context.ambient.now();
@@ -104,7 +102,7 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
         ambient: context.ambient.clone(),
         policy: context.settings.commit,
     };
-    let door = CommitDoor { context, claim };
+    let door = CommitDoor::new(context, claim);
     let committed = commit_groups_unless(
         &door,
         &commit,
@@ -121,6 +119,15 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
             let ending = Ending::committed(outcome, gathered.failures, &header, lost);
             end(context, claim, ending).await
         }
+        // Not a try that failed: it is done as often as it takes.
+        Err(failure @ CommitFailure::HeldBack { .. }) => match door.into_failure() {
+            Some(error) => Err(error),
+            None => {
+                let message = failure.to_string();
+                context.tell(Event::Notice { message });
+                Ok(())
+            }
+        },
         Err(failure) => {
             if let CommitFailure::NothingLeft { unused_files, .. } = &failure {
                 clean_up(context, &storage, unused_files).await;
@@ -192,13 +199,9 @@ async fn settle_failure(
             };
             end(context, claim, ending).await
         }
-        // Not a try that failed: as often as it takes.
-        CommitFailure::HeldBack { .. } => {
-            context.tell(Event::Notice { message });
-            Ok(())
-        }
         // A lost race costs the commit, not the rewrite: its files are as good at the next try.
         CommitFailure::OutcomeUnknown { .. }
+        | CommitFailure::HeldBack { .. }
         | CommitFailure::RaceLost { .. }
         | CommitFailure::Catalog(CatalogError::Unavailable { .. })
         | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -314,8 +315,33 @@ pub(crate) fn taken(
 /// Lets a process commit only while its claim on the commit holds and nobody blocks its table.
 #[derive(Debug)]
 pub(crate) struct CommitDoor<'a> {
-    pub(crate) context: &'a Context,
-    pub(crate) claim: &'a CommitClaim,
+    context: &'a Context,
+    claim: &'a CommitClaim,
+    /// Why the store could not be asked, if that was the objection.
+    failure: Mutex<Option<CoordinationError>>,
+}
+
+impl<'a> CommitDoor<'a> {
+    pub(crate) fn new(context: &'a Context, claim: &'a CommitClaim) -> Self {
+        Self {
+            context,
+            claim,
+            failure: Mutex::default(),
+        }
+    }
+
+    /// The store's failure that kept the door shut, if it was one.
+    pub(crate) fn into_failure(self) -> Option<CoordinationError> {
+        self.failure
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn obstacle(&self) -> Result<Option<Obstacle>, CoordinationError> {
+        let until = self.context.ambient.now() + self.context.settings.commit_ttl;
+        self.context.store.extend_commit(self.claim, until).await?;
+        blocked(self.context, &self.claim.process.table).await
+    }
 }
 
 #[async_trait]
@@ -323,13 +349,13 @@ impl Gatekeeper for CommitDoor<'_> {
     /// The claim is written first and the blockers are read then; a blocker is written first and claims are read then. So
     /// one sees the other.
     async fn objection(&self) -> Option<String> {
-        let until = self.context.ambient.now() + self.context.settings.commit_ttl;
-        if let Err(error) = self.context.store.extend_commit(self.claim, until).await {
-            return Some(format!("the claim on it can't be prolonged: {error}"));
-        }
-        match blocked(self.context, &self.claim.process.table).await {
+        match self.obstacle().await {
             Ok(obstacle) => obstacle.map(|obstacle| obstacle.reason),
-            Err(error) => Some(format!("blockers can't be read: {error}")),
+            Err(error) => {
+                let reason = error.to_string();
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Some(reason)
+            }
         }
     }
 }

@@ -55,7 +55,8 @@ async fn handle_message(
         ClaimOutcome::Held { until } => return Ok(Handled::Again(until.since(now))),
         ClaimOutcome::Finished => {
             // Its reporter may have died between report and commit.
-            finish::commit_process(context, &message.task.process, deadline).await?;
+            finish::commit_process(context, &message.table, &message.task.process, deadline)
+                .await?;
             return Ok(Handled::Done);
         }
         ClaimOutcome::Gone => return Ok(Handled::Done),
@@ -67,7 +68,8 @@ async fn handle_message(
     };
     match worked {
         Worked::Reported(ReportOutcome::Accepted { open_tasks: 0 }) => {
-            finish::commit_process(context, &message.task.process, deadline).await?;
+            finish::commit_process(context, &message.table, &message.task.process, deadline)
+                .await?;
             Ok(Handled::Done)
         }
         Worked::Reported(_) => Ok(Handled::Done),

@@ -154,7 +154,7 @@ async fn look_after(
             if let Some(obstacle) = obstacle {
                 return hold_back(context, lease, row, obstacle).await;
             }
-            finish::commit_process(context, process, deadline).await?;
+            finish::commit_process(context, &row.table, process, deadline).await?;
             // Ended, it has freed its table; else another's claim is running and the next check decides.
             let freed = context
                 .store

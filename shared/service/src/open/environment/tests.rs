@@ -36,7 +36,9 @@ fn a_whole_environment_is_read() {
     assert_eq!(read.limits, Limits::default());
     let limits = r#"{"catalog":{"glue":{"max-concurrent-tasks":7}}}"#;
     let read = CloudEnvironment::read(&variables(&[("ICEPRESS_LIMITS", Some(limits))])).unwrap();
-    let of_table = read.limits.configured(&"glue.sales.orders".parse().unwrap());
+    let of_table = read
+        .limits
+        .configured(&"glue.sales.orders".parse().unwrap());
     assert_eq!(of_table.quotas[0].1.tasks, Some(7));
     let wrong = variables(&[("ICEPRESS_LIMITS", Some(r#"{"glue":{}}"#))]);
     let error = CloudEnvironment::read(&wrong).unwrap_err().to_string();
