@@ -39,6 +39,7 @@ fn each_property_is_read() {
         ("icepress.max-group-files", "12"),
         ("icepress.max-plan-bytes", "13"),
         ("icepress.max-plan-files", "14"),
+        ("icepress.max-plan-groups", "15"),
         ("icepress.verify-rows", "all"),
     ])
     .unwrap();
@@ -53,8 +54,10 @@ fn each_property_is_read() {
         max_group_files: 12,
         max_plan_bytes: Bytes(13),
         max_plan_files: 14,
+        max_plan_groups: 15,
         verify_rows: VerifyRows::All,
         shrunk_to: None,
+        separable: false,
         force: false,
     };
     assert_eq!(options, expected);
