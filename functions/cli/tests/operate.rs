@@ -205,7 +205,7 @@ fn limits_are_read_from_the_configuration_and_wrong_ones_are_refused() {
     );
 
     let limits = "[limits.table.\"default.shop.orders\"]\nmax-dollars-a-month = 0\n\n\
-                  [limits.database.\"default.shop\"]\nmax-concurrent-tasks = 1\n";
+                  [limits.database.\"default.shop\"]\nmax-concurrent-tasks = 50\n";
     fs::write(&file, limits).unwrap();
     let ran = run(&warehouse, &["run", "--once", "--json"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
