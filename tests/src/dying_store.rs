@@ -11,13 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use icepress_coordination::{
-    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
-    StartOutcome, StateStore, TableRow, TaskRow,
+    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
+    Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ReportOutcome, StartOutcome, StateStore, TableRow, TablesPage, TaskRow,
 };
 use icepress_model::{
-    Attempt, BucketCount, BucketId, DatabaseId, MetadataLocation, ProcessId, ProcessOutcome,
-    RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, DatabaseId, Generation, MetadataLocation, ProcessId,
+    ProcessOutcome, RewriteFailure, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -76,8 +76,28 @@ fn dead() -> CoordinationError {
 
 #[async_trait]
 impl StateStore for DyingStore {
-    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
-        self.read(self.inner.buckets(count)).await
+    async fn layout(&self) -> Result<Option<Layout>> {
+        self.read(self.inner.layout()).await
+    }
+
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout> {
+        self.write(self.inner.found_layout(buckets)).await
+    }
+
+    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
+        self.write(self.inner.resize(buckets)).await
+    }
+
+    async fn settle_layout(&self, generation: Generation) -> Result<bool> {
+        self.write(self.inner.settle_layout(generation)).await
+    }
+
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
+        self.write(self.inner.rehome(table, home)).await
+    }
+
+    async fn buckets(&self, first: BucketCount) -> Result<Buckets> {
+        self.read(self.inner.buckets(first)).await
     }
 
     async fn take_lease(
@@ -107,32 +127,27 @@ impl StateStore for DyingStore {
     async fn put_digest(
         &self,
         lease: &Lease,
+        layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
     ) -> Result<()> {
-        self.write(self.inner.put_digest(lease, database, digest))
+        self.write(self.inner.put_digest(lease, layout, database, digest))
             .await
     }
 
     async fn mark_due(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: &MetadataLocation,
         due_at: TimestampMs,
     ) -> Result<MarkOutcome> {
-        self.write(self.inner.mark_due(bucket, table, location, due_at))
+        self.write(self.inner.mark_due(home, table, location, due_at))
             .await
     }
 
-    async fn force_due(
-        &self,
-        bucket: BucketId,
-        table: &TableId,
-        due_at: TimestampMs,
-    ) -> Result<()> {
-        self.write(self.inner.force_due(bucket, table, due_at))
-            .await
+    async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()> {
+        self.write(self.inner.force_due(home, table, due_at)).await
     }
 
     async fn due_tables(
@@ -148,12 +163,12 @@ impl StateStore for DyingStore {
         self.read(self.inner.next_due(bucket)).await
     }
 
-    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
-        self.read(self.inner.table(bucket, table)).await
+    async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
+        self.read(self.inner.table(table)).await
     }
 
-    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
-        self.read(self.inner.tables(bucket)).await
+    async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
+        self.read(self.inner.tables_page(from)).await
     }
 
     async fn conclude(

@@ -1,5 +1,7 @@
 //! How names become keys of rows: one text for one name, and back, whatever dots a namespace's levels contain.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use icepress_model::{CatalogName, DatabaseId, Namespace, TableId};
 
 /// Between the parts of a key.
@@ -39,6 +41,15 @@ pub(crate) fn to_table(key: &str) -> Result<TableId, String> {
             "'{key}' is no table's key (catalog/namespace/table)"
         )),
     }
+}
+
+/// Rows of tables are kept in so many shares, whatever the number of buckets: few enough that all can be listed in
+/// few requests, many enough that a store spreads them.
+pub(crate) const SHARES: u64 = 16;
+
+/// The share in which a table's row is kept. It never changes.
+pub(crate) fn share_of(table: &TableId) -> u64 {
+    xxh3_64(of_table(table).as_bytes()) % SHARES
 }
 
 fn escaped(part: &str) -> String {

@@ -12,7 +12,7 @@ mod outcome;
 mod plan;
 mod units;
 
-pub use bucket::{BucketCount, BucketId, bucket_of_database, bucket_of_table};
+pub use bucket::{BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table};
 pub use causes::with_causes;
 pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,

@@ -5,6 +5,7 @@
 //! calls both in one process.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod buckets;
 mod catalogs;
 mod census;
 mod context;

@@ -122,7 +122,7 @@ impl World {
         for bucket in buckets.all() {
             sqs.create(&format!("{QUEUES}{bucket}"), MAX_RECEIVES);
         }
-        let oracle = Oracle::new(engine, &objects, buckets);
+        let oracle = Oracle::new(engine, &objects);
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),

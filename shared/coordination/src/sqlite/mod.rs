@@ -4,6 +4,7 @@
 //! instead of failing. The file is in WAL mode: readers never wait.
 
 mod access;
+mod layout;
 mod queue;
 mod store;
 
@@ -28,7 +29,7 @@ use crate::{CoordinationError, Finding, encoding::Fields};
 type Result<T> = std::result::Result<T, CoordinationError>;
 
 /// The version of schema.sql, as `PRAGMA user_version` has it.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long a writer waits for another process's transaction. Ours take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -123,7 +124,8 @@ impl SqliteFile {
         self.writer.close().await;
     }
 
-    /// Lays out an empty file; refuses one that a newer program laid out.
+    /// Makes the tables of an empty file, or brings those of an older version up to this one; refuses a file of a newer
+    /// program.
     async fn prepare(&self) -> Result<()> {
         let mut transaction = self
             .writer
@@ -134,19 +136,13 @@ impl SqliteFile {
             .fetch_one(&mut *transaction)
             .await
             .map_err(|error| opening_failed(&self.path, error))?;
-        match version {
+        let statements = match version {
             0 => {
                 self.refuse_foreign_database(&mut transaction).await?;
-                sqlx::raw_sql(include_str!("schema.sql"))
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(|error| opening_failed(&self.path, error))?;
-                sqlx::raw_sql("PRAGMA user_version = 1")
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(|error| opening_failed(&self.path, error))?;
+                include_str!("schema.sql")
             }
-            SCHEMA_VERSION => {}
+            1 => include_str!("from_1_to_2.sql"),
+            SCHEMA_VERSION => return Ok(()),
             newer => {
                 return Err(configuration(
                     &self.path,
@@ -156,6 +152,12 @@ impl SqliteFile {
                     ),
                 ));
             }
+        };
+        for statements in [statements, "PRAGMA user_version = 2"] {
+            sqlx::raw_sql(statements)
+                .execute(&mut *transaction)
+                .await
+                .map_err(|error| opening_failed(&self.path, error))?;
         }
         transaction
             .commit()
