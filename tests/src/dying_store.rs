@@ -1,4 +1,5 @@
-//! A state store that goes away for good at a chosen write, as the store of a worker that is killed does.
+//! A state store that goes away for good at a chosen write, as the store of a worker that is killed does; or in which
+//! something else happens just before that write.
 
 use std::{
     fmt::Debug,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
     Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
     Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
@@ -22,14 +24,33 @@ use icepress_model::{
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
-/// Passes everything on until its last write; from then on nothing.
+/// Passes everything on until the chosen write.
 #[derive(Debug)]
 pub struct DyingStore {
     inner: Arc<dyn StateStore>,
-    /// Writes that are still passed on.
+    /// Writes that are passed on before.
     left: AtomicI64,
-    /// Whether the write at which it dies takes effect.
-    last_acts: bool,
+    then: Then,
+}
+
+/// What somebody else does in between.
+type Deed = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What the chosen write meets.
+enum Then {
+    /// The end: from then on nothing is passed on. Whether the write at which it dies takes effect.
+    Dies { last_acts: bool },
+    /// Somebody else's deed; everything is passed on afterwards, this write too.
+    Follows(Deed),
+}
+
+impl Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dies { last_acts } => write!(f, "dies, acting: {last_acts}"),
+            Self::Follows(_) => f.write_str("goes on after somebody else"),
+        }
+    }
 }
 
 impl DyingStore {
@@ -38,23 +59,47 @@ impl DyingStore {
         Arc::new(Self {
             inner,
             left: AtomicI64::new(i64::from(writes)),
-            last_acts,
+            then: Then::Dies { last_acts },
         })
+    }
+
+    /// Around `inner`; after `writes` writes, before the next one, somebody else does `deed`.
+    pub fn interrupted<F: Future<Output = ()> + Send + 'static>(
+        inner: Arc<dyn StateStore>,
+        writes: u32,
+        deed: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            left: AtomicI64::new(i64::from(writes)),
+            then: Then::Follows(Box::new(move || deed().boxed())),
+        })
+    }
+
+    /// Whether the chosen write was reached.
+    pub fn was_reached(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
     }
 
     /// Whether it has died.
     pub fn is_dead(&self) -> bool {
-        self.left.load(Ordering::SeqCst) < 0
+        self.was_reached() && matches!(self.then, Then::Dies { .. })
     }
 
     async fn write<T>(&self, act: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        match self.left.fetch_sub(1, Ordering::SeqCst) {
-            left if left > 0 => act.await,
-            0 if self.last_acts => {
+        match (self.left.fetch_sub(1, Ordering::SeqCst), &self.then) {
+            (left, _) if left > 0 => act.await,
+            (0, Then::Dies { last_acts: true }) => {
                 act.await?;
                 Err(dead())
             }
-            _ => Err(dead()),
+            (_, Then::Dies { .. }) => Err(dead()),
+            (left, Then::Follows(deed)) => {
+                if left == 0 {
+                    deed().await;
+                }
+                act.await
+            }
         }
     }
 

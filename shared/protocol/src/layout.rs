@@ -105,4 +105,6 @@ pub fn keeps_former(layout: &Layout, row: &TableRow, queue: Option<BucketId>) ->
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
