@@ -188,7 +188,6 @@ impl DynamoStore {
             pk: pk.clone(),
             sk: after.to_owned(),
         });
-        self.requests.add(DynamoRequest::Query);
         let page = self
             .client
             .query()
