@@ -801,6 +801,7 @@ fn no_table_is_skipped_or_doubled_while_buckets_are_given_up() {
 fn no_table_is_skipped_or_doubled_while_buckets_are_added() {
     holds(Size {
         counts: &[1, 2],
+        begins: 3,
         ..SHRINKING
     });
 }
@@ -809,6 +810,7 @@ fn no_table_is_skipped_or_doubled_while_buckets_are_added() {
 fn a_number_changed_again_before_everything_has_moved_is_as_good() {
     holds(Size {
         counts: &[2, 1, 2],
+        begins: 3,
         crashes: 0,
         ..SHRINKING
     });
