@@ -104,7 +104,7 @@ variable "existing_lock_table_name" {
 }
 
 variable "buckets" {
-  description = "Number of buckets that tables are shared out over, each with its queue. An idle queue costs about .10 to .26 USD a month."
+  description = "Queues, one for each bucket that tables are shared out over; a new state table is laid out with as many buckets. To change the number of a table in use: raise it here before, lower it here after icepress buckets resize (README). An idle queue costs about .10 to .26 USD a month."
   type        = number
   default     = 4
 

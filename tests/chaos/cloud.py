@@ -219,7 +219,7 @@ class Cloud:
     # -- what is left
 
     def rows(self) -> dict[str, list[dict]]:
-        """Rows of the state by what they are: bucket, table, process, task."""
+        """Rows of the state by what they are: layout, bucket, table, process, task."""
         kinds = collections.defaultdict(list)
         for page in self.dynamo.get_paginator("scan").paginate(TableName=STATE, ConsistentRead=True):
             for item in page["Items"]:
@@ -227,7 +227,9 @@ class Cloud:
                 kind = row["pk"].partition("#")[0]
                 if kind == "process":
                     kind = "process" if row["sk"] == "process" else "task"
-                kinds[{"buckets": "bucket", "tables": "table"}.get(kind, kind)].append(row)
+                if kind == "buckets":
+                    kind = "layout" if row["sk"] == "layout" else "bucket"
+                kinds[{"share": "table"}.get(kind, kind)].append(row)
         return kinds
 
     def waiting(self, urls: list[str]) -> int:

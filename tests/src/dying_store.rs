@@ -1,4 +1,5 @@
-//! A state store that goes away for good at a chosen write, as the store of a worker that is killed does.
+//! A state store that goes away for good at a chosen write, as the store of a worker that is killed does; or in which
+//! something else happens just before that write.
 
 use std::{
     fmt::Debug,
@@ -10,27 +11,47 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
-    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
-    StartOutcome, StateStore, TableRow, TaskRow,
+    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
+    Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ReportOutcome, StartOutcome, StateStore, TableRow, TablesPage, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
-    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId,
-    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, Generation, MetadataLocation,
+    ProcessId, ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
-/// Passes everything on until its last write; from then on nothing.
+/// Passes everything on until the chosen write.
 #[derive(Debug)]
 pub struct DyingStore {
     inner: Arc<dyn StateStore>,
-    /// Writes that are still passed on.
+    /// Writes that are passed on before.
     left: AtomicI64,
-    /// Whether the write at which it dies takes effect.
-    last_acts: bool,
+    then: Then,
+}
+
+/// What somebody else does in between.
+type Deed = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What the chosen write meets.
+enum Then {
+    /// The end: from then on nothing is passed on. Whether the write at which it dies takes effect.
+    Dies { last_acts: bool },
+    /// Somebody else's deed; everything is passed on afterwards, this write too.
+    Follows(Deed),
+}
+
+impl Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dies { last_acts } => write!(f, "dies, acting: {last_acts}"),
+            Self::Follows(_) => f.write_str("goes on after somebody else"),
+        }
+    }
 }
 
 impl DyingStore {
@@ -39,23 +60,47 @@ impl DyingStore {
         Arc::new(Self {
             inner,
             left: AtomicI64::new(i64::from(writes)),
-            last_acts,
+            then: Then::Dies { last_acts },
         })
+    }
+
+    /// Around `inner`; after `writes` writes, before the next one, somebody else does `deed`.
+    pub fn interrupted<F: Future<Output = ()> + Send + 'static>(
+        inner: Arc<dyn StateStore>,
+        writes: u32,
+        deed: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            left: AtomicI64::new(i64::from(writes)),
+            then: Then::Follows(Box::new(move || deed().boxed())),
+        })
+    }
+
+    /// Whether the chosen write was reached.
+    pub fn was_reached(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
     }
 
     /// Whether it has died.
     pub fn is_dead(&self) -> bool {
-        self.left.load(Ordering::SeqCst) < 0
+        self.was_reached() && matches!(self.then, Then::Dies { .. })
     }
 
     async fn write<T>(&self, act: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        match self.left.fetch_sub(1, Ordering::SeqCst) {
-            left if left > 0 => act.await,
-            0 if self.last_acts => {
+        match (self.left.fetch_sub(1, Ordering::SeqCst), &self.then) {
+            (left, _) if left > 0 => act.await,
+            (0, Then::Dies { last_acts: true }) => {
                 act.await?;
                 Err(dead())
             }
-            _ => Err(dead()),
+            (_, Then::Dies { .. }) => Err(dead()),
+            (left, Then::Follows(deed)) => {
+                if left == 0 {
+                    deed().await;
+                }
+                act.await
+            }
         }
     }
 
@@ -77,8 +122,28 @@ fn dead() -> CoordinationError {
 
 #[async_trait]
 impl StateStore for DyingStore {
-    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
-        self.read(self.inner.buckets(count)).await
+    async fn layout(&self) -> Result<Option<Layout>> {
+        self.read(self.inner.layout()).await
+    }
+
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout> {
+        self.write(self.inner.found_layout(buckets)).await
+    }
+
+    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
+        self.write(self.inner.resize(buckets)).await
+    }
+
+    async fn settle_layout(&self, generation: Generation) -> Result<bool> {
+        self.write(self.inner.settle_layout(generation)).await
+    }
+
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
+        self.write(self.inner.rehome(table, home)).await
+    }
+
+    async fn buckets(&self, first: BucketCount) -> Result<Buckets> {
+        self.read(self.inner.buckets(first)).await
     }
 
     async fn take_lease(
@@ -108,32 +173,27 @@ impl StateStore for DyingStore {
     async fn put_digest(
         &self,
         lease: &Lease,
+        layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
     ) -> Result<()> {
-        self.write(self.inner.put_digest(lease, database, digest))
+        self.write(self.inner.put_digest(lease, layout, database, digest))
             .await
     }
 
     async fn mark_due(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: &MetadataLocation,
         due_at: TimestampMs,
     ) -> Result<MarkOutcome> {
-        self.write(self.inner.mark_due(bucket, table, location, due_at))
+        self.write(self.inner.mark_due(home, table, location, due_at))
             .await
     }
 
-    async fn force_due(
-        &self,
-        bucket: BucketId,
-        table: &TableId,
-        due_at: TimestampMs,
-    ) -> Result<()> {
-        self.write(self.inner.force_due(bucket, table, due_at))
-            .await
+    async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()> {
+        self.write(self.inner.force_due(home, table, due_at)).await
     }
 
     async fn due_tables(
@@ -149,12 +209,12 @@ impl StateStore for DyingStore {
         self.read(self.inner.next_due(bucket)).await
     }
 
-    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
-        self.read(self.inner.table(bucket, table)).await
+    async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
+        self.read(self.inner.table(table)).await
     }
 
-    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
-        self.read(self.inner.tables(bucket)).await
+    async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
+        self.read(self.inner.tables_page(from)).await
     }
 
     async fn conclude(

@@ -52,7 +52,7 @@ async fn assert_stopped(seed: u64, damage: impl FnOnce(&str), expected: &str) {
     // People see it, and the table is not tried again at once: it would end the same way.
     let past = worker.store.processes_of(&table, 1).await.unwrap();
     assert!(format!("{:?}", past[0].state).contains(expected));
-    let row = worker.store.table(worker.bucket_of(&table), &table).await;
+    let row = worker.store.table(&table).await;
     let row = row.unwrap().unwrap();
     assert_eq!(row.failures, 1);
     assert!(row.due_at.unwrap().since(lab.ambient.now()) > Duration::from_secs(30));
@@ -170,7 +170,7 @@ async fn c05_groups_shrink_after_a_loss() {
         panic!("{outcomes:?}")
     };
     assert_eq!(*lost_files, 40);
-    let row = worker.store.table(worker.bucket_of(&table), &table).await;
+    let row = worker.store.table(&table).await;
     let row = row.unwrap().unwrap();
     assert_eq!(row.failures, 0, "losing a race is no failure of the table");
     let pause = row.due_at.unwrap().since(lab.ambient.now());

@@ -45,8 +45,7 @@ fn outcome(report: &RunReport, table: &TableId) -> (TableOutcome, String) {
 }
 
 async fn waiting(context: &Context, table: &TableId) -> Option<Waiting> {
-    let bucket = context.bucket_of(table);
-    Waiting::of(&context.store.table(bucket, table).await.unwrap()?)
+    Waiting::of(&context.store.table(table).await.unwrap()?)
 }
 
 fn table_scope(table: &TableId) -> Scope {
@@ -146,8 +145,7 @@ async fn a_blocked_table_keeps_its_mark_and_is_compacted_at_the_end_of_the_block
     assert_eq!(what, TableOutcome::Waiting);
     assert_eq!(reason, "spark blocks table lab.tests.events: a long merge");
     assert_eq!(outcome(&report, &other).0, TableOutcome::Compacted);
-    let bucket = context.bucket_of(&table);
-    let row = context.store.table(bucket, &table).await.unwrap().unwrap();
+    let row = context.store.table(&table).await.unwrap().unwrap();
     let location = lab.load(&table).await.metadata_location;
     assert_eq!((row.due_location, row.failures), (Some(location), 0));
     assert_eq!(row.active_process, None);
@@ -462,9 +460,9 @@ async fn dollars_are_reserved_as_reckoned_booked_as_measured_and_a_quota_of_none
     assert!(reason.contains("may cost $0.00 a month"), "{reason}");
 
     let some = lab.worker(limits(0.5));
-    let bucket = some.bucket_of(&table);
+    let home = some.layout().await.unwrap().home_of(&table);
     some.store
-        .force_due(bucket, &table, lab.ambient.now())
+        .force_due(home, &table, lab.ambient.now())
         .await
         .unwrap();
     let messages = planned(&some).await;
@@ -510,17 +508,17 @@ async fn due_tables_are_planned_by_priority_and_a_long_wait_is_worth_a_step() {
     lab.take_events();
 
     // `a` falls due far earlier than the two others.
-    let bucket = BucketId(0);
+    let home = context.layout().await.unwrap().home_of(&tables[0]);
     let now = lab.ambient.now();
     context
         .store
-        .force_due(bucket, &tables[0], now)
+        .force_due(home, &tables[0], now)
         .await
         .unwrap();
     lab.clock.advance(HOUR);
     for table in &tables[1..] {
         let now = lab.ambient.now();
-        context.store.force_due(bucket, table, now).await.unwrap();
+        context.store.force_due(home, table, now).await.unwrap();
     }
     tick(&context, Deadline::NONE).await.unwrap();
     assert_eq!(order(), ["a", "c", "b"]);

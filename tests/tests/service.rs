@@ -116,7 +116,12 @@ async fn an_idle_tick_takes_no_lease_until_the_bucket_has_rested_long() {
     run(&lab, "a").await;
     let worker = lab.worker(settings_for_tests("a"));
     let epochs = async || {
-        let rows = worker.store.buckets(worker.settings.buckets).await.unwrap();
+        let rows = worker
+            .store
+            .buckets(worker.settings.buckets)
+            .await
+            .unwrap()
+            .rows;
         rows.iter().map(|row| row.epoch.get()).collect::<Vec<_>>()
     };
     // What the run committed itself is seen once more by a census, which remembers it.
@@ -203,12 +208,11 @@ async fn b05_a_dropped_table_is_forgotten_after_two_whole_listings() {
     run(&lab, "w").await;
     lab.drop_table(&table).await;
 
-    let bucket = worker.bucket_of(&table);
     run(&lab, "w").await;
-    assert!(worker.store.table(bucket, &table).await.unwrap().is_some());
+    assert!(worker.store.table(&table).await.unwrap().is_some());
     run(&lab, "w").await;
     run(&lab, "w").await;
-    assert!(worker.store.table(bucket, &table).await.unwrap().is_none());
+    assert!(worker.store.table(&table).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +232,7 @@ async fn b05_a_table_that_moved_and_was_dropped_while_its_process_ran_is_forgott
     assert_eq!(handled, Handled::Done);
     tick(&worker, Deadline::NONE).await.unwrap();
 
-    let row = worker.store.table(worker.bucket_of(&table), &table).await;
+    let row = worker.store.table(&table).await;
     assert_eq!(row.unwrap(), None);
 }
 
@@ -345,7 +349,7 @@ async fn a_message_that_was_never_sent_is_sent_by_a_later_sweep() {
     let (lab, table) = Lab::of_small_files(10).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
-    let bucket = worker.bucket_of(&table);
+    let bucket = worker.layout().await.unwrap().home_of(&table).bucket;
     // The message is lost.
     let received = worker
         .queue
@@ -537,12 +541,11 @@ async fn a_table_that_fails_is_tried_again_after_growing_waits() {
         std::fs::remove_file(file).unwrap();
     }
     let worker = lab.worker(settings_for_tests("w"));
-    let bucket = worker.bucket_of(&table);
     let mut waits = Vec::new();
     for failures in 1..=3 {
         let report = run(&lab, "w").await;
         assert_eq!(report.failed, 1, "{report:?}");
-        let row = worker.store.table(bucket, &table).await.unwrap().unwrap();
+        let row = worker.store.table(&table).await.unwrap().unwrap();
         assert_eq!(row.failures, failures);
         let wait = row.due_at.unwrap().since(lab.ambient.now());
         waits.push(wait);

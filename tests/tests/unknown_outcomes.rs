@@ -64,8 +64,7 @@ impl Begun {
                 handle(&other, &message, Deadline::NONE).await.unwrap();
             }
             tick(&other, Deadline::NONE).await.unwrap();
-            let bucket = other.bucket_of(&self.table);
-            let row = other.store.table(bucket, &self.table).await.unwrap();
+            let row = other.store.table(&self.table).await.unwrap();
             let row = row.unwrap();
             if row.active_process.is_none() && row.due_at.is_none() {
                 break;

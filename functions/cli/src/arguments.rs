@@ -1,6 +1,6 @@
 //! What can be typed: the command line as types.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -128,6 +128,9 @@ pub(crate) enum Command {
     /// Bring back tasks that failed too often
     #[command(after_long_help = shapes::REDRIVE)]
     Redrive,
+    /// Show into how many buckets the tables are shared out, or change that while everything goes on
+    #[command(after_long_help = shapes::BUCKETS)]
+    Buckets(BucketsArguments),
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
 }
@@ -262,6 +265,24 @@ pub(crate) struct UnblockArguments {
     /// Whose blocker
     #[arg(long, value_name = "NAME")]
     pub(crate) owner: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BucketsArguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<BucketsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BucketsCommand {
+    /// Share the tables out into so many buckets from now on
+    #[command(after_long_help = shapes::BUCKETS_RESIZE)]
+    Resize {
+        /// The number. Deployed, each bucket needs its queue: apply Terraform first where it grows, afterwards where it
+        /// shrinks
+        #[arg(value_name = "N")]
+        number: NonZeroU32,
+    },
 }
 
 #[derive(Debug, Args)]

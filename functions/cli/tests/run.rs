@@ -217,3 +217,42 @@ fn redrive_with_no_dead_letters_brings_back_none() {
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(said.json()["brought_back"], 0);
 }
+
+#[test]
+fn buckets_are_resized_between_two_runs() {
+    let (_folder, warehouse) = warehouse();
+    let first = run(&warehouse, &["run", "--once", "--json"]);
+    assert_eq!(first.json()["compacted"], 3, "{}", first.stderr);
+    let before = run(&warehouse, &["buckets", "--json"]).json();
+    assert_eq!(
+        (&before["buckets"], &before["moving"]),
+        (&8.into(), &false.into())
+    );
+
+    let smaller = run(&warehouse, &["buckets", "resize", "2", "--json"]).json();
+    assert_eq!(
+        (&smaller["before"], &smaller["after"]),
+        (&8.into(), &2.into())
+    );
+    assert_eq!(
+        (&smaller["moved"], &smaller["settled"]),
+        (&3.into(), &true.into())
+    );
+    let again = run(&warehouse, &["buckets", "resize", "2"]);
+    assert!(again.stdout.contains("already"), "{}", again.stdout);
+    let after = run(&warehouse, &["buckets", "--json"]).json();
+    let each = after["each"].as_array().unwrap();
+    assert_eq!(each.len(), 2);
+    let tables: u64 = each
+        .iter()
+        .map(|bucket| bucket["tables"].as_u64().unwrap())
+        .sum();
+    assert_eq!(tables, 3);
+
+    // Nothing is forgotten, and nothing is done twice.
+    let second = run(&warehouse, &["run", "--once", "--json"]);
+    assert_eq!((second.code, &second.json()["compacted"]), (0, &0.into()));
+    let wrong = run(&warehouse, &["buckets", "resize", "100000"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("too many"), "{}", wrong.stderr);
+}

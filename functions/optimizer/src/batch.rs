@@ -66,8 +66,17 @@ async fn come_back_after(
     task: TaskMessage,
     rest: Duration,
 ) {
+    // The queue it came from, which need not be that of the table's bucket any more.
+    let queue = message.event_source_arn.as_deref().unwrap_or_default();
+    let Some(bucket) = context.queue.bucket_of(queue) else {
+        tracing::warn!(
+            queue,
+            "no queue of ours: a message rests for its queue's whole visibility timeout"
+        );
+        return;
+    };
     let received = Received {
-        bucket: context.bucket_of(&task.table),
+        bucket,
         message: task,
         receipt: message.receipt_handle.clone().unwrap_or_default(),
         receive_count: 1,

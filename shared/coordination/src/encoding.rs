@@ -3,13 +3,14 @@
 //! A store hands in a [`Fields`] to read one of its own rows, and takes the columns of [`Columns`] to write one.
 
 use icepress_model::{
-    Attempt, BucketId, Bytes, CatalogName, Epoch, MetadataLocation, NanoDollars, ProcessId, Scope,
-    TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, Bytes, CatalogName, Epoch, Generation, MetadataLocation,
+    NanoDollars, ProcessId, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use std::num::NonZeroU32;
 
 use crate::{
-    BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, key,
+    BucketRow, Layout, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, key,
     limits::{Blocker, QuotaRow},
 };
 
@@ -118,11 +119,39 @@ pub(crate) fn decode_bucket(bucket: BucketId, fields: &impl Fields) -> Decoded<B
     })
 }
 
+// --- the layout ---
+
+pub(crate) fn encode_layout(layout: &Layout) -> Columns {
+    let columns = Columns::default()
+        .number("generation", signed(layout.generation.get()))
+        .number("buckets", layout.buckets.0.get());
+    match layout.former {
+        Some(former) => columns.number("former", former.0.get()),
+        None => columns,
+    }
+}
+
+pub(crate) fn decode_layout(fields: &impl Fields) -> Decoded<Layout> {
+    let count = |name, value: i64| {
+        let count = u32::try_from(value).ok().and_then(NonZeroU32::new);
+        let wrong = || format!("'{name}' is {value}, which is no number of buckets");
+        count.map(BucketCount).ok_or_else(wrong)
+    };
+    let buckets = required("buckets", fields.number("buckets")?)?;
+    let former = fields.number("former")?;
+    Ok(Layout {
+        generation: Generation(number(fields, "generation")?),
+        buckets: count("buckets", buckets)?,
+        former: former.map(|former| count("former", former)).transpose()?,
+    })
+}
+
 // --- tables ---
 
 pub(crate) fn encode_table(row: &TableRow) -> Columns {
     Columns::default()
         .number("bucket", row.bucket.0)
+        .number("layout", signed(row.layout.get()))
         .text("table_id", key::of_table(&row.table))
         .number("epoch", signed(row.epoch.get()))
         .text_if(
@@ -157,6 +186,7 @@ pub(crate) fn decode_table(fields: &impl Fields) -> Decoded<TableRow> {
     Ok(TableRow {
         table: key::to_table(&text(fields, "table_id")?)?,
         bucket: BucketId(number(fields, "bucket")?),
+        layout: Generation(number(fields, "layout")?),
         epoch: Epoch(number(fields, "epoch")?),
         due_location: fields.text("due_location")?.map(MetadataLocation),
         due_at: time(fields, "due_at")?,

@@ -11,19 +11,23 @@ use std::{
 };
 
 use icepress_model::{
-    Attempt, BucketCount, BucketId, MetadataLocation, ProcessId, ProcessOutcome, SnapshotId,
-    TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, Generation, MetadataLocation, ProcessId, ProcessOutcome,
+    SnapshotId, TableId, TaskId, TimestampMs, WorkerId,
 };
 use proptest::prelude::*;
 
 use crate::{
-    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Lease, MarkOutcome,
+    BucketRow, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Home, Lease, MarkOutcome,
     NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore, TableRow,
     TaskRow, invariants,
 };
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 const BUCKET: BucketId = BucketId(0);
+const HOME: Home = Home {
+    bucket: BUCKET,
+    layout: Generation(0),
+};
 const TTL: Duration = Duration::from_secs(60);
 const GUARD: Duration = Duration::from_secs(30);
 const TABLES: usize = 2;
@@ -215,7 +219,7 @@ impl Run {
     async fn mark(&mut self, which: usize, state: u8, seconds: u64) {
         let outcome = self
             .store
-            .mark_due(BUCKET, &table(which), &location(state), self.after(seconds))
+            .mark_due(HOME, &table(which), &location(state), self.after(seconds))
             .await
             .unwrap();
         let model = &mut self.tables[which];
@@ -234,7 +238,7 @@ impl Run {
 
     async fn force(&mut self, which: usize) {
         self.store
-            .force_due(BUCKET, &table(which), self.now)
+            .force_due(HOME, &table(which), self.now)
             .await
             .unwrap();
         self.tables[which].exists = true;
@@ -242,7 +246,7 @@ impl Run {
     }
 
     async fn look(&mut self, who: usize, which: usize) {
-        let seen = self.store.table(BUCKET, &table(which)).await.unwrap();
+        let seen = self.store.table(&table(which)).await.unwrap();
         assert_eq!(seen.is_some(), self.tables[which].exists);
         self.memories[who].seen = seen;
         self.memories[who].marks_seen = self.tables[which].marks;
@@ -517,8 +521,8 @@ impl Run {
     async fn rows(&self) -> Rows {
         let mut rows = Rows::default();
         let one = BucketCount(std::num::NonZeroU32::MIN);
-        rows.bucket = self.store.buckets(one).await.unwrap().pop();
-        for row in self.store.tables(BUCKET).await.unwrap() {
+        rows.bucket = self.store.buckets(one).await.unwrap().rows.pop();
+        for row in self.store.tables().await.unwrap() {
             let row = row.unwrap();
             rows.tables.insert(row.table.name.clone(), row);
         }

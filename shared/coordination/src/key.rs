@@ -1,6 +1,7 @@
 //! How names become keys of rows: one text for one name, and back, whatever dots a namespace's levels contain.
 
 use icepress_model::{CatalogName, DatabaseId, Namespace, Scope, TableId};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Between the parts of a key.
 const SEPARATOR: char = '/';
@@ -75,6 +76,15 @@ pub(crate) fn to_scope(key: &str) -> Result<Scope, String> {
         ("table", _) => to_table(rest).map(Scope::Table),
         _ => Err(wrong()),
     }
+}
+
+/// Rows of tables are kept in so many shares, whatever the number of buckets: few enough that all can be listed in
+/// few requests, many enough that a store spreads them.
+pub(crate) const SHARES: u64 = 16;
+
+/// The share in which a table's row is kept. It never changes.
+pub(crate) fn share_of(table: &TableId) -> u64 {
+    xxh3_64(of_table(table).as_bytes()) % SHARES
 }
 
 fn escaped(part: &str) -> String {

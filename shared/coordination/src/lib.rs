@@ -24,10 +24,10 @@ pub use finding::{Finding, Severity};
 use icepress_protocol::transition;
 pub use icepress_protocol::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState, ReportOutcome,
-    StartOutcome, TableRow, TaskRow, TaskState, invariants, limits,
+    Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
+    ReportOutcome, StartOutcome, TableRow, TaskRow, TaskState, invariants, layout, limits,
 };
 pub use queue::{Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
-pub use store::StateStore;
+pub use store::{Buckets, StateStore, TablesPage};

@@ -55,6 +55,12 @@ pub struct Received {
 /// Queues of tasks, one for each bucket, each with a dead-letter queue.
 #[async_trait]
 pub trait TaskQueue: Send + Sync + Debug {
+    /// The bucket of a queue by its name, as events of functions say it. `None` for queues of others, and where queues
+    /// have no names.
+    fn bucket_of(&self, _queue: &str) -> Option<BucketId> {
+        None
+    }
+
     /// Puts messages into the bucket's queue. Returns one result a message, in order.
     async fn send(&self, bucket: BucketId, messages: &[TaskMessage]) -> Result<Vec<Result<()>>>;
 

@@ -55,18 +55,6 @@ impl SqsQueue {
         }
     }
 
-    /// The bucket of a queue, by its ARN or its URL, as events of Lambda functions name it. `None` for queues of
-    /// others.
-    pub fn bucket_of(&self, queue: &str) -> Option<BucketId> {
-        let name = queue.rsplit([':', '/']).next()?;
-        let (_, template) = self.url_template.rsplit_once('/')?;
-        let (before, after) = template.split_once(BUCKET)?;
-        let number = name.strip_prefix(before)?.strip_suffix(after)?;
-        // Not every number that parses is one that a URL was made of.
-        let bucket = BucketId(number.parse().ok()?);
-        (bucket.to_string() == number).then_some(bucket)
-    }
-
     fn url(&self, bucket: BucketId) -> Result<String> {
         if !self.url_template.contains(BUCKET) {
             return Err(configuration(format!(
@@ -242,6 +230,17 @@ fn received(bucket: BucketId, message: Message) -> Option<Received> {
 
 #[async_trait]
 impl TaskQueue for SqsQueue {
+    /// By its ARN or its URL.
+    fn bucket_of(&self, queue: &str) -> Option<BucketId> {
+        let name = queue.rsplit([':', '/']).next()?;
+        let (_, template) = self.url_template.rsplit_once('/')?;
+        let (before, after) = template.split_once(BUCKET)?;
+        let number = name.strip_prefix(before)?.strip_suffix(after)?;
+        // Not every number that parses is one that a URL was made of.
+        let bucket = BucketId(number.parse().ok()?);
+        (bucket.to_string() == number).then_some(bucket)
+    }
+
     async fn send(&self, bucket: BucketId, messages: &[TaskMessage]) -> Result<Vec<Result<()>>> {
         let url = self.url(bucket)?;
         let mut results: Vec<Result<()>> = messages.iter().map(|_| Ok(())).collect();

@@ -7,26 +7,65 @@ use std::{fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId,
-    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, Generation, MetadataLocation,
+    ProcessId, ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use crate::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
-    StartOutcome, TableRow, TaskRow,
+    Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ReportOutcome, StartOutcome, TableRow, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
+/// All buckets at one look.
+#[derive(Debug, Clone)]
+pub struct Buckets {
+    /// The layout; `None` where the store was never laid out.
+    pub layout: Option<Layout>,
+    /// The buckets that have to be looked after, by number, also those that were never leased.
+    pub rows: Vec<BucketRow>,
+}
+
+/// Some of the tables.
+#[derive(Debug)]
+pub struct TablesPage {
+    /// Their rows, or why one can't be read.
+    pub rows: Vec<Result<TableRow>>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<String>,
+}
+
 /// The state of the whole system.
 #[async_trait]
 pub trait StateStore: Send + Sync + Debug {
+    // --- the layout ---
+
+    /// The layout, where there is one.
+    async fn layout(&self) -> Result<Option<Layout>>;
+
+    /// Lays out a store that never was; returns the layout that stands, whoever made it.
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout>;
+
+    /// Changes the number of buckets of a store that was laid out; returns the layout that stands. Tables move to it one
+    /// by one ([`StateStore::rehome`]), and until [`StateStore::settle_layout`] all buckets that there were have to be
+    /// looked after.
+    async fn resize(&self, buckets: BucketCount) -> Result<Layout>;
+
+    /// Notes that nothing keeps buckets of former layouts any more. Whether it did: not where another layout stands by
+    /// now, nor where that was noted before.
+    async fn settle_layout(&self, generation: Generation) -> Result<bool>;
+
+    /// Moves a table's row to where a newer layout has it. Whether it did: not where it is there already, or gone.
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool>;
+
     // --- leases (protocols.md, section 1) ---
 
-    /// All buckets, also those that were never leased, by number. One whose row can't be read is left out and logged.
-    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>>;
+    /// The layout with all its buckets; with the first `first` of them where there is none. One whose row can't be read
+    /// is left out and logged.
+    async fn buckets(&self, first: BucketCount) -> Result<Buckets>;
 
     /// Takes a bucket that has no owner, or whose lease ended more than `guard` ago. `None` where somebody holds it,
     /// the caller itself included.
@@ -51,16 +90,23 @@ pub trait StateStore: Send + Sync + Debug {
     /// What the last census of a database saw. Empty before the first.
     async fn digest(&self, database: &DatabaseId) -> Result<Digest>;
 
-    /// Replaces a database's digest, chunk by chunk, all or nothing for readers; `Fenced` under an old epoch.
-    async fn put_digest(&self, lease: &Lease, database: &DatabaseId, digest: &Digest)
-    -> Result<()>;
+    /// Replaces a database's digest, chunk by chunk, all or nothing for readers; `Fenced` under an old epoch, and where
+    /// another layout stands by now than the one under which the tables were marked.
+    async fn put_digest(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()>;
 
     /// Marks a table due at `due_at` for the state `location`, unless the row names that state already as due, as
     /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept, and so is the pause
     /// of a table that failed: the mark waits for its end. While a process is under way the mark waits for its end (`marked_at`) and the table does not fall due earlier.
+    /// A row is made in `home`; one that an older layout put elsewhere moves there, whatever state is known.
     async fn mark_due(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: &MetadataLocation,
         due_at: TimestampMs,
@@ -69,8 +115,7 @@ pub trait StateStore: Send + Sync + Debug {
     /// Marks a table due whatever was evaluated before, and whatever state was due: a person asked, or two complete
     /// listings lacked it. Creates the row where there is none. While a
     /// process is under way this waits for its end too.
-    async fn force_due(&self, bucket: BucketId, table: &TableId, due_at: TimestampMs)
-    -> Result<()>;
+    async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()>;
 
     // --- tables (section 3) ---
 
@@ -87,20 +132,36 @@ pub trait StateStore: Send + Sync + Debug {
     async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>>;
 
     /// What is known of a table.
-    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>>;
+    async fn table(&self, table: &TableId) -> Result<Option<TableRow>>;
 
-    /// Every table with a row, of one bucket.
-    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>>;
+    /// Tables with a row, of all buckets, in no order, from the begin or from where another page ended. A page may be
+    /// empty and not the last.
+    async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage>;
+
+    /// Every table with a row, in no order.
+    async fn tables(&self) -> Result<Vec<Result<TableRow>>> {
+        let mut rows = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self.tables_page(from.as_deref()).await?;
+            rows.extend(page.rows);
+            from = page.next;
+            if from.is_none() {
+                return Ok(rows);
+            }
+        }
+    }
 
     /// Writes what was concluded about a table. The due mark is cleared, or moved to `next_due_at`, only if no mark
     /// came since `seen` was read (`marks`); else it stands, and the table is looked at again. A mark whose state could
     /// not be loaded (`evaluated_location` is `None`) keeps its location when it is moved. While a process is under
     /// way no mark is cleared and no state noted as evaluated: only the next look (`next_due_at`, where there is one),
-    /// text and failures are written. `Fenced` under an epoch older than the lease's or the row's.
+    /// text and failures are written. `Fenced` under an epoch older than the lease's or the row's; `Moved` where the row is
+    /// in another bucket than the lease's.
     async fn conclude(&self, lease: &Lease, seen: &TableRow, conclusion: &Conclusion)
     -> Result<()>;
 
-    /// Removes the row of a table that two complete listings of its database lacked; `Fenced` as above. Returns whether
+    /// Removes the row of a table that two complete listings of its database lacked; `Fenced` and `Moved` as above. Returns whether
     /// it is gone: a table with a process under way is kept, and to be asked about again after its end; so is one that
     /// was marked since `seen` was read, for it may have been made anew.
     async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool>;
@@ -110,7 +171,7 @@ pub trait StateStore: Send + Sync + Debug {
     /// Starts a process with its tasks: the table's row gets `active_process`, `conclusion` and `due_at = check_at`
     /// under the same rule about the due mark as [`StateStore::conclude`] (a newer mark stays as `due_location` and
     /// `marked_at`). Tasks may be written before the rest; the process exists when all are there. Starting one that
-    /// stands already (an answer was lost) is `Started` again and writes nothing. A process id is never used for
+    /// stands already (an answer was lost) is `Started` again and writes nothing. `Fenced` and `Moved` as above. A process id is never used for
     /// anything else: tasks of a start that failed may lie under it until their retention is over.
     ///
     /// What it reserves of quotas is held from the same moment on; where a quota does not allow it, nothing of all that

@@ -22,11 +22,42 @@ impl fmt::Display for BucketId {
 }
 
 /// How many buckets there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BucketCount(pub NonZeroU32);
 
+/// How often the tables were shared out anew: 0 before the first time.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for BucketCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl BucketCount {
+    /// Whether a bucket of that number is among them.
+    pub fn contains(self, bucket: BucketId) -> bool {
+        bucket.0 < self.0.get()
+    }
+
     /// All buckets, in order.
     pub fn all(self) -> impl Iterator<Item = BucketId> {
         (0..self.0.get()).map(BucketId)

@@ -13,7 +13,7 @@ mod plan;
 mod scope;
 mod units;
 
-pub use bucket::{BucketCount, BucketId, bucket_of_database, bucket_of_table};
+pub use bucket::{BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table};
 pub use causes::with_causes;
 pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,

@@ -9,6 +9,10 @@ pub enum CoordinationError {
     /// over. Stop this piece of work; nothing was written.
     #[error("fenced: {0}")]
     Fenced(String),
+    /// The table's row is another bucket's by now, since the number of buckets was changed. Leave the table to the owner
+    /// of that one; nothing was written.
+    #[error("moved: {0}")]
+    Moved(String),
     /// The store could not be reached, throttled us, or failed after retries. It may have taken effect.
     #[error("{store}: {message}")]
     Unavailable {

@@ -9,6 +9,9 @@
 //! | of two writers with different epochs, only the later's writes are accepted | [`accepted_epoch`], [`table_step`] |
 //! | a lease is taken when it is free, or its end is more than the guard ago; it ends by itself | [`lease_respected`], [`lease_ends`] |
 //! | a moved table is evaluated | [`table_row`]: no mark is lost; [`digest_was_marked`]: marks come before the digest; that it happens in the end, the model shows |
+//! | a table is in one bucket, and moves to another only with a newer layout | [`table_step`]; that it has one row, its key says |
+//! | only the owner of a table's bucket plans it | [`planned_by_owner`] |
+//! | the number of buckets changes only with a new layout, and no bucket is given up while something is in it | [`layout_step`], [`is_swept`] |
 //! | table state is never deleted because a bucket moved or a listing was partial | [`row_may_go`] |
 //! | at most one process a table | [`one_process`] |
 //! | a task's result is accepted once, and only of the newest attempt | [`task_step`], [`accepted_attempt`], [`claim_respected`] |
@@ -23,7 +26,7 @@ use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
 use icepress_model::{Attempt, Epoch, MetadataLocation, ProcessOutcome, TimestampMs};
 
-use crate::{BucketRow, ProcessRow, ProcessState, TableRow, TaskRow, TaskState};
+use crate::{BucketRow, Layout, Lease, ProcessRow, ProcessState, TableRow, TaskRow, TaskState};
 
 /// What a predicate says: `Err` names the invariant that is broken.
 pub type Verdict = Result<(), String>;
@@ -60,6 +63,54 @@ pub fn lease_ends(row: &BucketRow, written_at: TimestampMs, ttl: Duration) -> Ve
     )
 }
 
+/// The number of buckets changes only with a new layout, and every bucket that may have something in it is swept until
+/// everything is known to have moved.
+pub fn layout_step(before: &Layout, after: &Layout) -> Verdict {
+    let name = after.generation;
+    holds(after.generation >= before.generation, || {
+        format!("layout {name} follows on layout {}", before.generation)
+    })?;
+    if after.generation == before.generation {
+        holds(after.buckets == before.buckets, || {
+            format!("layout {name}: its number of buckets changed")
+        })?;
+        return holds(
+            after.former == before.former || after.former.is_none(),
+            || format!("layout {name}: moves again"),
+        );
+    }
+    holds(after.former >= Some(before.swept()), || {
+        format!("layout {name}: gave up buckets with something in them")
+    })
+}
+
+/// A table that waits for somebody is in a bucket that is swept. To be asked where everything that was marked under
+/// older layouts was marked again, as the next census does.
+pub fn is_swept(row: &TableRow, layout: &Layout) -> Verdict {
+    holds(
+        row.due_at.is_none() || layout.swept().contains(row.bucket),
+        || {
+            format!(
+                "{}: due in bucket {}, and layout {} sweeps only {}",
+                row.table,
+                row.bucket,
+                layout.generation,
+                layout.swept()
+            )
+        },
+    )
+}
+
+/// What is concluded about a table, and a process of it, are the owner's of the bucket that its row is in.
+pub fn planned_by_owner(row: &TableRow, lease: &Lease) -> Verdict {
+    holds(row.bucket == lease.bucket, || {
+        format!(
+            "{}: planned by the owner of bucket {}, and it is in bucket {}",
+            row.table, lease.bucket, row.bucket
+        )
+    })
+}
+
 /// A table's row is whole in itself: nothing that waits can be forgotten.
 pub fn table_row(row: &TableRow) -> Verdict {
     let table = &row.table;
@@ -93,7 +144,15 @@ pub fn table_step(before: Option<&TableRow>, after: &TableRow) -> Verdict {
     let Some(before) = before else {
         return Ok(());
     };
-    holds(after.epoch >= before.epoch, || {
+    holds(after.layout >= before.layout, || {
+        format!("{table}: moved back to where an older layout has it")
+    })?;
+    let stays = after.bucket == before.bucket;
+    holds(stays || after.layout > before.layout, || {
+        format!("{table}: in two buckets under one layout")
+    })?;
+    // Each bucket counts its own epochs.
+    holds(!stays || after.epoch >= before.epoch, || {
         format!("{table}: written under an older epoch")
     })?;
     holds(after.marks >= before.marks, || {
@@ -349,6 +408,10 @@ pub fn accepted_epoch(newest: Epoch, accepted: Epoch) -> Verdict {
 
 pub(crate) fn assert_bucket_step(before: &BucketRow, after: &BucketRow) {
     debug_assert_eq!(bucket_step(before, after), Ok(()));
+}
+
+pub(crate) fn assert_layout_step(before: &Layout, after: &Layout) {
+    debug_assert_eq!(layout_step(before, after), Ok(()));
 }
 
 pub(crate) fn assert_table_step(before: Option<&TableRow>, after: &TableRow) {

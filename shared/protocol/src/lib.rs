@@ -1,4 +1,4 @@
-//! The protocols of leases, change, processes and tasks, without any I/O: the rows that are kept, what each operation
+//! The protocols of leases, buckets, change, processes and tasks, without any I/O: the rows that are kept, what each operation
 //! makes of a row, and what always holds (protocols.md, sections 1 to 3, and 5).
 //!
 //! A store is these functions in atomic steps of its own kind; `icepress-coordination` has two. The model, under
@@ -7,6 +7,7 @@
 
 mod error;
 pub mod invariants;
+pub mod layout;
 pub mod limits;
 pub mod lock;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod rows;
 pub mod transition;
 
 pub use error::CoordinationError;
+pub use layout::{Home, Layout};
 pub use outcomes::{
     CancelOutcome, ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome,
 };

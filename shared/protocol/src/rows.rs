@@ -1,12 +1,12 @@
 //! The rows that are kept, as protocols.md has them.
 
 use icepress_model::{
-    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure, Scope,
-    TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketId, Epoch, Generation, MetadataLocation, ProcessId, ProcessOutcome,
+    RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::limits::Reservation;
+use crate::{Home, limits::Reservation};
 
 /// A bucket: who may plan it, and when it was swept last. A bucket that was never leased has epoch 0 and no owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +70,10 @@ pub enum Payload {
 pub struct TableRow {
     /// The table.
     pub table: TableId,
-    /// The bucket it falls into.
+    /// The bucket whose owner plans it. This counts, whatever its name's hash says.
     pub bucket: BucketId,
+    /// The layout under which it came into that bucket.
+    pub layout: Generation,
     /// The newest epoch that wrote the planning side of this row.
     pub epoch: Epoch,
     /// The state that is to be evaluated, as the census or an event saw it.
@@ -99,10 +101,11 @@ pub struct TableRow {
 
 impl TableRow {
     /// The row of a table of which nothing is known yet.
-    pub fn unknown(bucket: BucketId, table: TableId) -> Self {
+    pub fn unknown(home: Home, table: TableId) -> Self {
         Self {
             table,
-            bucket,
+            bucket: home.bucket,
+            layout: home.layout,
             epoch: Epoch(0),
             due_location: None,
             due_at: None,
@@ -114,6 +117,14 @@ impl TableRow {
             conclusion: None,
             failures: 0,
             active_process: None,
+        }
+    }
+
+    /// Where the row belongs, and since which layout.
+    pub fn home(&self) -> Home {
+        Home {
+            bucket: self.bucket,
+            layout: self.layout,
         }
     }
 }
@@ -154,7 +165,7 @@ pub struct ProcessRow {
     pub process: ProcessId,
     /// The table.
     pub table: TableId,
-    /// The table's bucket.
+    /// The bucket that the table was in when it was planned: whose queue carries the tasks.
     pub bucket: BucketId,
     /// The epoch that it was planned under.
     pub epoch: Epoch,
@@ -230,7 +241,7 @@ pub enum TaskState {
 pub struct TaskRow {
     /// Its id.
     pub task: TaskId,
-    /// The table's bucket: which queue carries it.
+    /// The bucket that the table was in when it was planned: which queue carries it.
     pub bucket: BucketId,
     /// The newest attempt; `Attempt(0)` before the first.
     pub attempt: Attempt,

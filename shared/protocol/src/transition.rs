@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use icepress_model::{
-    Attempt, BucketId, Epoch, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure, TableId,
-    TaskId, TimestampMs, WorkerId,
+    Attempt, Epoch, Generation, MetadataLocation, ProcessId, ProcessOutcome, RewriteFailure,
+    TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use crate::{
-    BucketRow, CancelOutcome, ClaimOutcome, Conclusion, CoordinationError, Lease, NewProcess,
-    NewTask, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, invariants,
+    BucketRow, CancelOutcome, ClaimOutcome, Conclusion, CoordinationError, Home, Layout, Lease,
+    NewProcess, NewTask, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
+    invariants,
 };
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -72,12 +73,32 @@ pub fn is_newest(row: &BucketRow, lease: &Lease) -> bool {
     row.epoch == lease.epoch && row.owner.as_ref() == Some(&lease.owner)
 }
 
-/// That a digest may be written under this lease, whose newest writer had the epoch `written`.
-pub fn check_digest(bucket: &BucketRow, lease: &Lease, written: Option<Epoch>) -> Result<()> {
-    if !is_newest(bucket, lease) || written.is_some_and(|written| written > lease.epoch) {
+/// That a digest may be written under this lease by one who marked tables under `layout`, where the newest writer was
+/// `written`. It may not once another layout stands: marks of the old one may lie where nobody looks any more, and the
+/// census that repeats them must still find something new.
+pub fn check_digest(
+    bucket: &BucketRow,
+    lease: &Lease,
+    layout: Generation,
+    stands: Option<&Layout>,
+    written: Option<(Generation, Epoch)>,
+) -> Result<()> {
+    if stands.map_or(Generation(0), |stands| stands.generation) != layout {
+        return Err(old_layout(layout));
+    }
+    // Epochs of different buckets can't be compared; layouts can.
+    let is_newer = written.is_some_and(|written| written > (layout, lease.epoch));
+    if !is_newest(bucket, lease) || is_newer {
         return Err(lost_lease(lease));
     }
     Ok(())
+}
+
+/// The error of a write that belongs to a layout which stands no more.
+pub fn old_layout(layout: Generation) -> CoordinationError {
+    CoordinationError::Fenced(format!(
+        "the number of buckets was changed after layout {layout}"
+    ))
 }
 
 /// The bucket let go; `None` where this lease was let go already.
@@ -117,23 +138,29 @@ fn earlier(a: Option<TimestampMs>, b: Option<TimestampMs>) -> Option<TimestampMs
 /// A mark for `location`, or one for whatever state there is (`None`): a person asks, or two complete listings lacked the
 /// table. Then no state is due any more that was seen before, so that a table that is gone is forgotten. `None` when
 /// nothing is to be written.
+///
+/// A row that is where an older layout had it goes to `home`, also where the state is known already; one that a newer
+/// layout put elsewhere stays there.
 pub fn mark(
     row: Option<&TableRow>,
-    bucket: BucketId,
+    home: Home,
     table: &TableId,
     location: Option<&MetadataLocation>,
     due_at: TimestampMs,
 ) -> Option<TableRow> {
-    let before = row
+    let moved = row.and_then(|row| rehome(row, home));
+    let before = moved
+        .as_ref()
+        .or(row)
         .cloned()
-        .unwrap_or_else(|| TableRow::unknown(bucket, table.clone()));
+        .unwrap_or_else(|| TableRow::unknown(home, table.clone()));
     let known = [
         &before.due_location,
         &before.evaluated_location,
         &before.committed_location,
     ];
     if location.is_some_and(|new| known.iter().any(|known| known.as_ref() == Some(new))) {
-        return None;
+        return moved;
     }
     let mut after = before.clone();
     after.marks += 1;
@@ -153,7 +180,32 @@ fn is_pausing(row: &TableRow) -> bool {
     row.failures > 0 && row.due_at.is_some()
 }
 
-fn check_row_epoch(row: &TableRow, lease: &Lease) -> Result<()> {
+/// The row where a newer layout has it; `None` where it is there, or a newer layout still has moved it. Nothing else
+/// changes: what is due stays due, and a process under way stays the table's.
+pub fn rehome(row: &TableRow, home: Home) -> Option<TableRow> {
+    if row.layout >= home.layout {
+        return None;
+    }
+    let mut after = row.clone();
+    after.layout = home.layout;
+    if row.bucket != home.bucket {
+        after.bucket = home.bucket;
+        // Epochs are counted bucket by bucket: those of the old one say nothing in the new one, whose owners must be
+        // able to write.
+        after.epoch = Epoch(0);
+    }
+    invariants::assert_table_step(Some(row), &after);
+    Some(after)
+}
+
+/// That the row may be written by the owner of the lease's bucket.
+fn check_row(row: &TableRow, lease: &Lease) -> Result<()> {
+    if row.bucket != lease.bucket {
+        return Err(CoordinationError::Moved(format!(
+            "table {} is in bucket {} since layout {}, not in bucket {} of {}",
+            row.table, row.bucket, row.layout, lease.bucket, lease.owner
+        )));
+    }
     if row.epoch > lease.epoch {
         return Err(CoordinationError::Fenced(format!(
             "table {} was written under epoch {}, later than {} of {}",
@@ -172,8 +224,8 @@ pub fn conclude(
 ) -> Result<TableRow> {
     let before = row
         .cloned()
-        .unwrap_or_else(|| TableRow::unknown(lease.bucket, seen.table.clone()));
-    check_row_epoch(&before, lease)?;
+        .unwrap_or_else(|| TableRow::unknown(seen.home(), seen.table.clone()));
+    check_row(&before, lease)?;
     let mut after = before.clone();
     after.epoch = lease.epoch;
     after.conclusion = Some(conclusion.text.clone());
@@ -219,8 +271,8 @@ pub fn start(
 ) -> Result<TableRow> {
     let before = row
         .cloned()
-        .unwrap_or_else(|| TableRow::unknown(lease.bucket, seen.table.clone()));
-    check_row_epoch(&before, lease)?;
+        .unwrap_or_else(|| TableRow::unknown(seen.home(), seen.table.clone()));
+    check_row(&before, lease)?;
     let mut after = before.clone();
     after.epoch = lease.epoch;
     after.conclusion = Some(process.conclusion.text.clone());
@@ -279,7 +331,7 @@ pub fn free(
 /// Whether the table's row may go: not while a process is under way, nor where the table was marked since it was seen,
 /// for then it is there again.
 pub fn may_forget(row: &TableRow, lease: &Lease, seen: &TableRow) -> Result<bool> {
-    check_row_epoch(row, lease)?;
+    check_row(row, lease)?;
     let may = row.active_process.is_none() && row.marks == seen.marks;
     debug_assert!(!may || invariants::row_may_go(row, seen).is_ok());
     Ok(may)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use icepress_coordination::{CoordinationError, ProcessState, TableRow, limits::Blocker};
-use icepress_model::{BucketId, ProcessId, Scope, TableId, TimestampMs, WorkerId};
+use icepress_model::{ProcessId, Scope, TableId, TimestampMs, WorkerId};
 
 use crate::{Context, Waiting, WaitsFor};
 
@@ -91,10 +91,12 @@ pub async fn unblock(
     let was_there = context.store.unblock(scope, owner).await?;
     if was_there {
         let now = context.ambient.now();
+        let layout = context.layout().await?;
         for row in rows_in(context, scope).await? {
             let waits = Waiting::of(&row);
             if waits.is_some_and(|waits| waits.waits_for == WaitsFor::Blocker) {
-                context.store.force_due(row.bucket, &row.table, now).await?;
+                let home = layout.home_of(&row.table);
+                context.store.force_due(home, &row.table, now).await?;
             }
         }
     }
@@ -120,17 +122,14 @@ pub async fn blockers(context: &Context) -> Result<Vec<Blocker>, CoordinationErr
 /// The rows of a scope's tables. One that can't be read is an error: nothing can be said of its table.
 async fn rows_in(context: &Context, scope: &Scope) -> Result<Vec<TableRow>, CoordinationError> {
     if let Scope::Table(table) = scope {
-        let row = context.store.table(context.bucket_of(table), table).await?;
+        let row = context.store.table(table).await?;
         return Ok(row.into_iter().collect());
     }
     let mut rows = Vec::new();
-    let buckets: Vec<BucketId> = context.settings.buckets.all().collect();
-    for bucket in buckets {
-        for row in context.store.tables(bucket).await? {
-            let row = row?;
-            if scope.covers(&row.table) {
-                rows.push(row);
-            }
+    for row in context.store.tables().await? {
+        let row = row?;
+        if scope.covers(&row.table) {
+            rows.push(row);
         }
     }
     Ok(rows)

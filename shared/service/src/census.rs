@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CoordinationError, Digest, Lease, MarkOutcome};
+use icepress_coordination::{CoordinationError, Digest, Layout, Lease, MarkOutcome};
 use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
 use thiserror::Error;
 
@@ -35,7 +35,7 @@ pub(crate) enum CensusError {
 
 /// The databases of all catalogs, each with its bucket. A catalog that can't be asked is reported and skipped: its
 /// digests stay as they are.
-pub(crate) async fn databases(context: &Context) -> Vec<(BucketId, DatabaseId)> {
+pub(crate) async fn databases(context: &Context, layout: &Layout) -> Vec<(BucketId, DatabaseId)> {
     let mut databases = Vec::new();
     for open in context.catalogs.iter() {
         let catalog = &open.catalog;
@@ -45,7 +45,7 @@ pub(crate) async fn databases(context: &Context) -> Vec<(BucketId, DatabaseId)> 
                     catalog: catalog.name().clone(),
                     namespace,
                 };
-                (context.bucket_of_database(&database), database)
+                (layout.bucket_of_database(&database), database)
             })),
             Err(error) => context.tell(Event::ListingFailed {
                 database: catalog.name().to_string(),
@@ -114,6 +114,7 @@ pub(crate) async fn look(context: &Context, database: &DatabaseId) -> Result<Loo
 /// which buckets it made something due.
 pub(crate) async fn record(
     context: &Context,
+    layout: &Layout,
     lease: &Lease,
     look: Look,
 ) -> Result<BTreeSet<BucketId>, CensusError> {
@@ -135,12 +136,12 @@ pub(crate) async fn record(
     for some in changed.chunks(MARKS_AT_ONCE) {
         let marks = some
             .iter()
-            .map(|(table, location)| mark(context, table, location, now));
+            .map(|(table, location)| mark(context, layout, table, location, now));
         for ((table, location), outcome) in some.iter().zip(join_all(marks).await) {
             match outcome {
                 Ok(MarkOutcome::AlreadyKnown) => {}
                 Ok(MarkOutcome::Marked) => {
-                    marked.insert(context.bucket_of(table));
+                    marked.insert(layout.home_of(table).bucket);
                 }
                 // One unreadable row does not stop the rest (case B11). It stays out of the digest, so that its table
                 // is marked again until somebody has mended it.
@@ -156,23 +157,27 @@ pub(crate) async fn record(
         }
     }
     if !gone.is_empty() {
-        mark_gone(context, &database, &gone).await?;
+        mark_gone(context, layout, &database, &gone).await?;
     }
     let digest = seen.encode();
     if digest != last {
-        context.store.put_digest(lease, &database, &digest).await?;
+        context
+            .store
+            .put_digest(lease, layout.generation, &database, &digest)
+            .await?;
     }
     Ok(marked)
 }
 
 async fn mark(
     context: &Context,
+    layout: &Layout,
     table: &TableId,
     location: &MetadataLocation,
     now: TimestampMs,
 ) -> Result<MarkOutcome, CoordinationError> {
-    let bucket = context.bucket_of(table);
-    let outcome = context.store.mark_due(bucket, table, location, now).await?;
+    let home = layout.home_of(table);
+    let outcome = context.store.mark_due(home, table, location, now).await?;
     if outcome == MarkOutcome::AlreadyKnown {
         context.tell(Event::TableUnchanged {
             table: table.clone(),
@@ -224,18 +229,24 @@ async fn list(
 /// Lets the owners of tables that two complete listings lacked look at them: they forget what is really gone.
 async fn mark_gone(
     context: &Context,
+    layout: &Layout,
     database: &DatabaseId,
     gone: &[u64],
 ) -> Result<(), CoordinationError> {
     let now = context.ambient.now();
-    for bucket in context.settings.buckets.all() {
-        for row in context.store.tables(bucket).await? {
-            // An unreadable row is reported by the sweep of its bucket.
-            let Ok(row) = row else { continue };
+    let mut from = None;
+    loop {
+        let page = context.store.tables_page(from.as_deref()).await?;
+        // An unreadable row is reported by the sweep of its bucket.
+        for row in page.rows.into_iter().flatten() {
             if row.table.database() == *database && gone.contains(&digest::name_hash(&row.table)) {
-                context.store.force_due(bucket, &row.table, now).await?;
+                let home = layout.home_of(&row.table);
+                context.store.force_due(home, &row.table, now).await?;
             }
         }
+        from = page.next;
+        if from.is_none() {
+            return Ok(());
+        }
     }
-    Ok(())
 }

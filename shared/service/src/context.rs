@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use icepress_catalog::CatalogError;
-use icepress_coordination::{StateStore, TaskQueue};
-use icepress_model::{
-    BucketId, DatabaseId, TableId, ambient::Ambient, bucket_of_database, bucket_of_table,
-};
+use icepress_coordination::{CoordinationError, Layout, StateStore, TaskQueue};
+use icepress_model::{TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
 use crate::{Catalogs, Event, Observer, OpenCatalog, Settings};
@@ -31,14 +29,18 @@ pub struct Context {
 }
 
 impl Context {
-    /// The bucket of a table.
-    pub fn bucket_of(&self, table: &TableId) -> BucketId {
-        bucket_of_table(table, self.settings.buckets)
+    /// The layout that stands. A store that was never laid out is, with the configured number of buckets.
+    pub async fn layout(&self) -> Result<Layout, CoordinationError> {
+        match self.store.layout().await? {
+            Some(layout) => Ok(layout),
+            None => self.store.found_layout(self.settings.buckets).await,
+        }
     }
 
-    /// The bucket of a database.
-    pub fn bucket_of_database(&self, database: &DatabaseId) -> BucketId {
-        bucket_of_database(database, self.settings.buckets)
+    /// The same for who only looks: writes nothing.
+    pub async fn layout_seen(&self) -> Result<Layout, CoordinationError> {
+        let layout = self.store.layout().await?;
+        Ok(layout.unwrap_or_else(|| Layout::first(self.settings.buckets)))
     }
 
     /// The catalog of a table, with the storage of its files.

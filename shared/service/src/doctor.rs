@@ -42,7 +42,12 @@ async fn queues(context: &Context) -> Vec<Finding> {
     use icepress_coordination::Severity;
     let mut well = 0;
     let mut findings = Vec::new();
-    for bucket in context.settings.buckets.all() {
+    let all = match context.layout_seen().await {
+        Ok(layout) => layout.swept(),
+        // What is wrong with the state is told beside this.
+        Err(_) => context.settings.buckets,
+    };
+    for bucket in all.all() {
         let seen = context
             .queue
             .examine(bucket, context.settings.claim_ttl)
@@ -59,7 +64,6 @@ async fn queues(context: &Context) -> Vec<Finding> {
         findings.extend(notable);
     }
     if well > 0 {
-        let all = context.settings.buckets.0;
         findings.insert(
             0,
             Finding::well("queues", format!("{well} of {all} are well")),
@@ -146,7 +150,7 @@ async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
     let settings = &context.settings;
     let now = context.ambient.now();
     let patience = settings.longest_rest * 2 + settings.lease_ttl + settings.lease_guard;
-    let rows = context.store.buckets(settings.buckets).await?;
+    let rows = context.store.buckets(settings.buckets).await?.rows;
     let neglected: Vec<String> = rows
         .iter()
         .filter(|row| now.since(row.last_swept_at) > patience)
@@ -160,7 +164,7 @@ async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
             format!(
                 "nobody looked at {} of {} buckets for {}: {}",
                 neglected.len(),
-                settings.buckets.0,
+                rows.len(),
                 minutes(patience),
                 neglected.join(", ")
             ),
@@ -174,17 +178,15 @@ async fn tables(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
     let now = context.ambient.now();
     let mut findings = Vec::new();
     let mut number = 0_u64;
-    for bucket in context.settings.buckets.all() {
-        for row in context.store.tables(bucket).await? {
-            number += 1;
-            match row {
-                Ok(row) => findings.extend(of_row(context, &row, now)),
-                Err(error) => findings.push(Finding::wrong(
-                    format!("state of a table in bucket {bucket}"),
-                    error.to_string(),
-                    "remove that row: the table is looked at anew",
-                )),
-            }
+    for row in context.store.tables().await? {
+        number += 1;
+        match row {
+            Ok(row) => findings.extend(of_row(context, &row, now)),
+            Err(error) => findings.push(Finding::wrong(
+                "state of a table",
+                error.to_string(),
+                "remove that row: the table is looked at anew",
+            )),
         }
     }
     let more = findings.len().saturating_sub(LISTED);

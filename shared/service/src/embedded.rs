@@ -11,7 +11,7 @@ use std::{
 };
 
 use icepress_coordination::{CoordinationError, Received};
-use icepress_model::BucketId;
+use icepress_model::{BucketCount, BucketId};
 
 use crate::{Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, tick};
 pub(crate) use report::Collector;
@@ -73,18 +73,16 @@ async fn outstanding(
 ) -> Result<Outstanding, CoordinationError> {
     let now = context.ambient.now();
     let mut under_way = false;
-    for bucket in context.settings.buckets.all() {
-        // Rows that can't be read are told by the sweep, and waited for by nobody.
-        for row in context.store.tables(bucket).await?.iter().flatten() {
-            if row.due_at.is_some_and(|due_at| due_at <= now) && !held_by_others {
-                return Ok(Outstanding::Now);
-            }
-            // What waits for a blocker's end, a window or a quota is not waited for: that may be days.
-            match Waiting::of(row).map(|waiting| waiting.waits_for) {
-                None => under_way |= row.active_process.is_some(),
-                Some(WaitsFor::Tasks) => under_way = true,
-                Some(WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota) => {}
-            }
+    // Rows that can't be read are told by the sweep, and waited for by nobody.
+    for row in context.store.tables().await?.iter().flatten() {
+        if row.due_at.is_some_and(|due_at| due_at <= now) && !held_by_others {
+            return Ok(Outstanding::Now);
+        }
+        // What waits for a blocker's end, a window or a quota is not waited for: that may be days.
+        match Waiting::of(row).map(|waiting| waiting.waits_for) {
+            None => under_way |= row.active_process.is_some(),
+            Some(WaitsFor::Tasks) => under_way = true,
+            Some(WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota) => {}
         }
     }
     Ok(if under_way || held_by_others {
@@ -100,11 +98,13 @@ pub(crate) async fn optimize_all(
     optimizers: usize,
     stop: &Stop,
 ) -> Result<(), CoordinationError> {
+    // Also those that are being given up, until they are empty.
+    let queues = context.layout().await?.swept();
     let mut working = tokio::task::JoinSet::new();
     for first in 0..optimizers.max(1) {
         let context = context.clone();
         let stop = stop.clone();
-        working.spawn(async move { optimize_until_empty(&context, first, &stop).await });
+        working.spawn(async move { optimize_until_empty(&context, queues, first, &stop).await });
     }
     while let Some(joined) = working.join_next().await {
         match joined {
@@ -118,10 +118,11 @@ pub(crate) async fn optimize_all(
 /// One optimizer: goes round the queues, from one of its own, until a whole round brings nothing.
 async fn optimize_until_empty(
     context: &Context,
+    queues: BucketCount,
     first: usize,
     stop: &Stop,
 ) -> Result<(), CoordinationError> {
-    let buckets: Vec<BucketId> = context.settings.buckets.all().collect();
+    let buckets: Vec<BucketId> = queues.all().collect();
     let mut empty_in_a_row = 0;
     let mut next = first % buckets.len();
     while empty_in_a_row < buckets.len() && !stop.requested() {

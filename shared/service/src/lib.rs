@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;
+pub mod buckets;
 mod catalogs;
 mod census;
 mod context;

@@ -15,7 +15,7 @@ pub use times::Times;
 pub struct Settings {
     /// Who this is, in leases and claims. Unique for each function instance or process.
     pub worker: WorkerId,
-    /// Shares of all tables.
+    /// Into how many buckets a new store is laid out. What an old one is laid out into, it says itself.
     pub buckets: BucketCount,
     /// How long a bucket's lease lasts without renewal.
     pub lease_ttl: Duration,

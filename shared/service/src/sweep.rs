@@ -87,12 +87,28 @@ pub(crate) async fn look_at(
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
     let obstacle = blockers.obstacle(context, &row.table);
-    let Some(process) = &row.active_process else {
-        return match obstacle {
-            Some(obstacle) => wait(context, lease, row, &obstacle).await,
-            None => evaluate_and_start(context, lease, row).await,
-        };
+    let looked = match (&row.active_process, obstacle) {
+        (None, Some(obstacle)) => wait(context, lease, row, &obstacle).await,
+        (None, None) => evaluate_and_start(context, lease, row).await,
+        (Some(process), obstacle) => {
+            look_after_or_tell(context, lease, row, process, obstacle, deadline).await
+        }
     };
+    match looked {
+        // The number of buckets was changed: the table is left to the owner of its new bucket.
+        Err(CoordinationError::Moved(_)) => Ok(()),
+        other => other,
+    }
+}
+
+async fn look_after_or_tell(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    process: &ProcessId,
+    obstacle: Option<Obstacle>,
+    deadline: Deadline,
+) -> Result<(), CoordinationError> {
     match look_after(context, lease, row, process, obstacle, deadline).await {
         // One unreadable row does not stop the rest (case B11): it is told, and asked for again.
         Err(CoordinationError::UnreadableRow { row: key, message }) => {
@@ -158,14 +174,14 @@ async fn look_after(
             // Ended, it has freed its table; else another's claim is running and the next check decides.
             let freed = context
                 .store
-                .table(row.bucket, &row.table)
+                .table(&row.table)
                 .await?
                 .is_none_or(|row| row.active_process.is_none());
             if freed {
                 return Ok(());
             }
         } else {
-            send_again(context, &process_row, now).await?;
+            send_again(context, lease, &process_row, now).await?;
         }
     }
     look_again_later(context, lease, row).await
@@ -195,10 +211,11 @@ async fn hold_back(
     context.store.conclude(lease, row, &conclusion).await
 }
 
-/// Sends messages again for tasks that nobody works on and whose message is old: it may never have been sent, or
-/// lies in a dead-letter queue. Twice is harmless.
+/// Sends messages again for tasks that nobody works on and whose message is old: it may never have been sent, lies in a
+/// dead-letter queue, or in a queue that was taken away. Twice is harmless.
 async fn send_again(
     context: &Context,
+    lease: &Lease,
     process: &ProcessRow,
     now: TimestampMs,
 ) -> Result<(), CoordinationError> {
@@ -219,7 +236,7 @@ async fn send_again(
         })
         .collect();
     let ids: Vec<TaskId> = lost.into_iter().map(|task| task.task).collect();
-    send(context, &process.table, process.epoch, &ids).await
+    send(context, lease, &process.table, process.epoch, &ids).await
 }
 
 async fn evaluate_and_start(
@@ -485,7 +502,7 @@ async fn start(
         plan,
         process: Some(process),
     });
-    send(context, &row.table, lease.epoch, &ids).await
+    send(context, lease, &row.table, lease.epoch, &ids).await
 }
 
 async fn tasks_of(
@@ -514,9 +531,11 @@ async fn tasks_of(
     Ok(tasks)
 }
 
-/// Sends the tasks' messages, noting each that went out. One that did not is sent by a later sweep.
+/// Sends the tasks' messages into the queue of the bucket that the table is in now, noting each that went out. One that
+/// did not is sent by a later sweep.
 async fn send(
     context: &Context,
+    lease: &Lease,
     table: &TableId,
     epoch: icepress_model::Epoch,
     tasks: &[TaskId],
@@ -532,9 +551,8 @@ async fn send(
             epoch,
         })
         .collect();
-    let bucket = context.bucket_of(table);
     let now = context.ambient.now();
-    let results = match context.queue.send(bucket, &messages).await {
+    let results = match context.queue.send(lease.bucket, &messages).await {
         Ok(results) => results,
         // The process stands: the next check sends again. The other tables need not wait for it.
         Err(error) => {

@@ -4,7 +4,9 @@ mod verify;
 
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
-use icepress_model::{CatalogName, DatabaseId, MetadataLocation, ProcessId, TableId, TablePlan};
+use icepress_model::{
+    BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId, TableId, TablePlan,
+};
 use icepress_planner::PlanOptions;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -62,8 +64,7 @@ pub async fn list(context: &Context, catalog: &CatalogName) -> Result<Vec<KnownT
         loop {
             let page = catalog.list_tables(&database, next.as_deref()).await?;
             for listed in page.tables {
-                let bucket = context.bucket_of(&listed.table);
-                let row = context.store.table(bucket, &listed.table).await?;
+                let row = context.store.table(&listed.table).await?;
                 known.push(KnownTable {
                     table: listed.table,
                     metadata_location: listed.metadata_location,
@@ -103,10 +104,9 @@ const EXPLAINED_PROCESSES: usize = 10;
 /// Plan, state and history of a table. Nothing is written.
 pub async fn explain(context: &Context, table: &TableId) -> Result<Explanation, TableError> {
     let plan = plan(context, table).await?;
-    let bucket = context.bucket_of(table);
     Ok(Explanation {
         plan,
-        row: context.store.table(bucket, table).await?,
+        row: context.store.table(table).await?,
         processes: context
             .store
             .processes_of(table, EXPLAINED_PROCESSES)
@@ -126,10 +126,10 @@ pub async fn compact(
     // Wrong names and unreadable tables are told at once, before anything is written.
     evaluate::evaluate(&context, table).await?;
 
-    let bucket = context.bucket_of(table);
+    let home = context.layout().await?.home_of(table);
     context
         .store
-        .force_due(bucket, table, context.ambient.now())
+        .force_due(home, table, context.ambient.now())
         .await?;
     let mut begun = begin(&context, table).await?;
     while let Some(process) = begun.process {
@@ -189,29 +189,30 @@ async fn look(
     lease: &Lease,
     table: &TableId,
 ) -> Result<Begun, CoordinationError> {
-    let bucket = lease.bucket;
-    if let Some(row) = context.store.table(bucket, table).await? {
+    if let Some(row) = context.store.table(table).await? {
         let catalogs = BTreeSet::from([table.catalog.clone()]);
         let blockers = Blockers::of(context, catalogs).await?;
         sweep::look_at(context, lease, &row, &blockers, Deadline::NONE).await?;
     }
-    let row = context.store.table(bucket, table).await?;
+    let row = context.store.table(table).await?;
     Ok(row.map_or_else(Begun::default, |row| Begun {
         waits: Waiting::of(&row).is_some(),
         process: row.active_process,
     }))
 }
 
+/// Takes the bucket that the table is in, once it is free.
 async fn wait_for_lease(context: &Context, table: &TableId) -> Result<Lease, TableError> {
     const BETWEEN: Duration = Duration::from_millis(250);
     let settings = &context.settings;
     let patience = settings.lease_ttl + settings.lease_guard + BETWEEN;
     let give_up = context.ambient.clock.monotonic() + patience;
     loop {
+        let bucket = bucket_of(context, table).await?;
         let lease = context
             .store
             .take_lease(
-                context.bucket_of(table),
+                bucket,
                 &settings.worker,
                 context.ambient.now(),
                 settings.lease_ttl,
@@ -219,12 +220,24 @@ async fn wait_for_lease(context: &Context, table: &TableId) -> Result<Lease, Tab
             )
             .await?;
         if let Some(lease) = lease {
-            return Ok(lease);
+            if bucket_of(context, table).await? == bucket {
+                return Ok(lease);
+            }
+            // It moved in between.
+            context.store.release_lease(&lease, None).await?;
+            continue;
         }
         if context.ambient.clock.monotonic() > give_up {
             return Err(TableError::BucketHeld(table.clone()));
         }
         context.ambient.clock.sleep(BETWEEN).await;
+    }
+}
+
+async fn bucket_of(context: &Context, table: &TableId) -> Result<BucketId, CoordinationError> {
+    match context.store.table(table).await? {
+        Some(row) => Ok(row.bucket),
+        None => Ok(context.layout().await?.home_of(table).bucket),
     }
 }
 

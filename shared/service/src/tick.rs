@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use icepress_coordination::{BucketRow, CoordinationError, Lease};
+use icepress_coordination::{BucketRow, CoordinationError, Layout, Lease};
 use icepress_model::{BucketId, DatabaseId};
 
-use crate::{Context, Deadline, Event, census, sweep};
+use crate::{Context, Deadline, Event, buckets, census, sweep};
 
 /// What came of a tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,9 +35,17 @@ struct Turn {
 /// A census marks tables of any bucket. Those that were swept before it had its say are swept once more, so that what
 /// one tick sees it also plans.
 pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, CoordinationError> {
-    let mut rows: Vec<BucketRow> = context.store.buckets(context.settings.buckets).await?;
+    let found = context.store.buckets(context.settings.buckets).await?;
+    let layout = match found.layout {
+        Some(layout) => layout,
+        None => context.layout().await?,
+    };
+    if layout.is_moving() {
+        buckets::go_on(context, &layout, deadline).await?;
+    }
+    let mut rows: Vec<BucketRow> = found.rows;
     rows.sort_by_key(|row| (row.last_swept_at, row.bucket));
-    let databases = census::databases(context).await;
+    let databases = census::databases(context, &layout).await;
     let mut report = TickReport::default();
     let mut swept: BTreeSet<BucketId> = BTreeSet::new();
     let mut missed: BTreeSet<BucketId> = BTreeSet::new();
@@ -46,7 +54,7 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
             report.not_begun += 1;
             continue;
         }
-        match work_bucket(context, row, &databases, deadline).await? {
+        match work_bucket(context, &layout, row, &databases, deadline).await? {
             None => report.held_by_others += 1,
             Some(turn) => {
                 missed.extend(turn.marked.intersection(&swept));
@@ -62,7 +70,7 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
     for row in rows.iter().filter(|row| missed.contains(&row.bucket)) {
         // What there is no time for stays due: the next tick has it.
         if has_time(context, deadline) {
-            work_bucket(context, row, &[], deadline).await?;
+            work_bucket(context, &layout, row, &[], deadline).await?;
         }
     }
     Ok(report)
@@ -77,6 +85,7 @@ fn has_time(context: &Context, deadline: Deadline) -> bool {
 /// It is looked at first, which needs no lease: a bucket in which nothing changed and nothing is due costs reads alone.
 async fn work_bucket(
     context: &Context,
+    layout: &Layout,
     row: &BucketRow,
     databases: &[(BucketId, DatabaseId)],
     deadline: Deadline,
@@ -108,7 +117,7 @@ async fn work_bucket(
         .await?;
     match lease {
         Some(lease) => Ok(Some(
-            work_under_lease(context, lease, looks, deadline).await?,
+            work_under_lease(context, layout, lease, looks, deadline).await?,
         )),
         None => Ok(None),
     }
@@ -162,19 +171,20 @@ fn tell_of_listing(
 /// Records what the census saw and sweeps; the lease is let go at the end whatever happened.
 async fn work_under_lease(
     context: &Context,
+    layout: &Layout,
     mut lease: Lease,
     looks: Vec<census::Look>,
     deadline: Deadline,
 ) -> Result<Turn, CoordinationError> {
     let mut marked = BTreeSet::new();
-    let worked = record_and_sweep(context, &mut lease, looks, &mut marked, deadline).await;
+    let worked = record_and_sweep(context, layout, &mut lease, looks, &mut marked, deadline).await;
     let swept_at = matches!(worked, Ok(true)).then(|| context.ambient.now());
     let released = context.store.release_lease(&lease, swept_at).await;
     let completed = match worked.and_then(|completed| released.map(|()| completed)) {
         Ok(completed) => completed,
         Err(CoordinationError::Fenced(reason)) => {
             context.tell(Event::Notice {
-                message: format!("bucket {} was taken over: {reason}", lease.bucket),
+                message: format!("bucket {} is another's by now: {reason}", lease.bucket),
             });
             false
         }
@@ -185,6 +195,7 @@ async fn work_under_lease(
 
 async fn record_and_sweep(
     context: &Context,
+    layout: &Layout,
     lease: &mut Lease,
     looks: Vec<census::Look>,
     marked: &mut BTreeSet<BucketId>,
@@ -193,7 +204,7 @@ async fn record_and_sweep(
     for look in looks {
         *lease = sweep::keep_lease(context, lease).await?;
         let database = look.database.clone();
-        match census::record(context, lease, look).await {
+        match census::record(context, layout, lease, look).await {
             Ok(buckets) => marked.extend(buckets),
             Err(error) => tell_of_listing(context, &database, error)?,
         }

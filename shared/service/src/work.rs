@@ -62,35 +62,41 @@ pub async fn under_way(
     table: Option<&TableId>,
 ) -> Result<Vec<Work>, CoordinationError> {
     let now = context.ambient.now();
+    let rows = match table {
+        Some(table) => match context.store.table(table).await {
+            Ok(row) => row.into_iter().collect(),
+            Err(CoordinationError::UnreadableRow { .. }) => Vec::new(),
+            Err(error) => return Err(error),
+        },
+        None => context
+            .store
+            .tables()
+            .await?
+            .into_iter()
+            .flatten()
+            .collect(),
+    };
     let mut all = Vec::new();
-    for bucket in context.settings.buckets.all() {
-        if table.is_some_and(|table| context.bucket_of(table) != bucket) {
+    for row in rows {
+        let Some(id) = &row.active_process else {
             continue;
-        }
-        for row in context.store.tables(bucket).await?.into_iter().flatten() {
-            let Some(id) = &row.active_process else {
-                continue;
-            };
-            if table.is_some_and(|table| *table != row.table) {
-                continue;
-            }
-            let process = match context.store.process(id).await {
-                Ok(Some(process)) => process,
-                Ok(None) | Err(CoordinationError::UnreadableRow { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            let tasks = TaskCounts::of(&context.store.tasks(id).await?, now);
-            all.push(Work {
-                // What the row says of it is of the last look, and may be over.
-                waits_for: match Waiting::of(&row).filter(|_| process.open_tasks == 0) {
-                    Some(waiting) => waiting.reason,
-                    None => waits_for(&process, tasks, now),
-                },
-                age: now.since(process.created_at),
-                process,
-                tasks,
-            });
-        }
+        };
+        let process = match context.store.process(id).await {
+            Ok(Some(process)) => process,
+            Ok(None) | Err(CoordinationError::UnreadableRow { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        let tasks = TaskCounts::of(&context.store.tasks(id).await?, now);
+        all.push(Work {
+            // What the row says of it is of the last look, and may be over.
+            waits_for: match Waiting::of(&row).filter(|_| process.open_tasks == 0) {
+                Some(waiting) => waiting.reason,
+                None => waits_for(&process, tasks, now),
+            },
+            age: now.since(process.created_at),
+            process,
+            tasks,
+        });
     }
     all.sort_by_key(|work| work.process.created_at);
     Ok(all)

@@ -4,15 +4,17 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use icepress_catalog::Catalog;
 use icepress_coordination::{DynamoStore, Received, SqsQueue, StateStore, TaskMessage, TaskQueue};
-use icepress_model::{BucketId, TimestampMs, WorkerId, ambient::Clock};
+use icepress_model::{BucketCount, BucketId, TimestampMs, WorkerId, ambient::Clock};
 use icepress_service::{
-    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, handle, tick,
+    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, buckets, handle,
+    tick,
 };
 use icepress_storage::Storage;
 use serde_json::json;
@@ -30,6 +32,9 @@ use crate::{
 pub const STATE: &str = "state";
 /// What precedes a bucket's number in a queue's name.
 pub const QUEUES: &str = "tasks-";
+
+/// Queues that there are, whatever the number of buckets.
+pub const MOST_BUCKETS: u32 = 4;
 
 /// What all machines share.
 #[derive(Debug)]
@@ -315,9 +320,33 @@ impl Fleet {
         }
     }
 
+    /// Somebody who changes the number of buckets now and then, so often, and may be interrupted each time.
+    pub async fn resize(self: Arc<Self>, times: u64, within: Duration) {
+        let engine = &self.account.engine;
+        for number in 0..times {
+            let pause = engine.below(within.as_secs() / times);
+            engine.sleep(Duration::from_secs(pause)).await;
+            let wanted = 1 + u32::try_from(engine.below(u64::from(MOST_BUCKETS))).unwrap_or(0);
+            let Some(wanted) = NonZeroU32::new(wanted).map(BucketCount) else {
+                continue;
+            };
+            let name = format!("operator-{number}");
+            let machine = self.account.machine(&name);
+            let fleet = Arc::clone(&self);
+            let limit = Duration::from_secs(5 + engine.below(60));
+            self.begin("operator", name, limit, async move {
+                let engine = &fleet.account.engine;
+                match buckets::resize(machine.context(), wanted).await {
+                    Ok(resized) => engine.note(format_args!("{}: {resized:?}", machine.name)),
+                    Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
+                }
+            });
+        }
+    }
+
     /// Hands messages to optimizers, for ever: what an event source mapping does, with batches of one.
     pub async fn feed(self: Arc<Self>) {
-        let buckets: Vec<BucketId> = self.account.settings.buckets.all().collect();
+        let buckets: Vec<BucketId> = (0..MOST_BUCKETS).map(BucketId).collect();
         loop {
             let rhythm = self.rhythm();
             self.account.engine.sleep(rhythm.poll).await;

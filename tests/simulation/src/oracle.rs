@@ -10,7 +10,7 @@ use std::{
 };
 
 use iceberg::spec::{Operation, TableMetadata};
-use icepress_model::{BucketCount, MetadataLocation, TableId};
+use icepress_model::{MetadataLocation, TableId};
 use icepress_table::PROCESS_ID;
 
 use crate::{catalog, dynamo::Dynamo, engine::Engine, reader::Reader, rows::Row, storage};
@@ -46,7 +46,6 @@ struct State {
 pub struct Oracle {
     engine: Arc<Engine>,
     reader: Reader,
-    buckets: BucketCount,
     state: Mutex<State>,
 }
 
@@ -58,15 +57,10 @@ impl fmt::Debug for Oracle {
 
 impl Oracle {
     /// An oracle of an empty world.
-    pub fn new(
-        engine: &Arc<Engine>,
-        objects: &Arc<storage::Objects>,
-        buckets: BucketCount,
-    ) -> Arc<Self> {
+    pub fn new(engine: &Arc<Engine>, objects: &Arc<storage::Objects>) -> Arc<Self> {
         Arc::new(Self {
             engine: Arc::clone(engine),
             reader: Reader::new(objects),
-            buckets,
             state: Mutex::default(),
         })
     }

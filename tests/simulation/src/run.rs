@@ -18,7 +18,7 @@ use crate::{
     connector::Aws,
     dynamo::{Dynamo, Whims},
     engine::{Driver, Engine, Perils, Step, TaskId},
-    fleet::{Account, Fleet, QUEUES, Rhythm, STATE, true_clock},
+    fleet::{Account, Fleet, MOST_BUCKETS, QUEUES, Rhythm, STATE, true_clock},
     foreign::{Writer, table_id},
     network::{Network, Weather},
     oracle::{Oracle, unrest},
@@ -119,10 +119,10 @@ impl World {
 
         let buckets = 1 + engine.below(3);
         let buckets = BucketCount(u32::try_from(buckets).unwrap().try_into().unwrap());
-        for bucket in buckets.all() {
+        for bucket in 0..MOST_BUCKETS {
             sqs.create(&format!("{QUEUES}{bucket}"), MAX_RECEIVES);
         }
-        let oracle = Oracle::new(engine, &objects, buckets);
+        let oracle = Oracle::new(engine, &objects);
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),
@@ -209,6 +209,11 @@ impl World {
             .start("schedule", false, Arc::clone(&self.fleet).schedule());
         self.engine
             .start("mapping", false, Arc::clone(&self.fleet).feed());
+        if self.engine.below(2) == 0 {
+            let times = 1 + self.engine.below(4);
+            let resizes = Arc::clone(&self.fleet).resize(times, self.trouble);
+            self.engine.start("operator", false, resizes);
+        }
         while self.engine.now() < self.trouble {
             if !self.step() {
                 return;

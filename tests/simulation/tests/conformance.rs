@@ -71,11 +71,13 @@ impl StoreWorld for World {
         Arc::new(DynamoStore::new(client, TABLE, self.ambient.clone()))
     }
 
-    async fn damage_table(&self, bucket: BucketId, table: &TableId) {
+    async fn damage_table(&self, table: &TableId) {
         let mut parts = vec![table.catalog.as_str()];
         parts.extend(table.namespace.0.iter().map(String::as_str));
         parts.push(&table.name);
-        self.damage(&format!("tables#{bucket}"), &parts.join("/"), "failures");
+        let sk = parts.join("/");
+        let share = xxhash_rust::xxh3::xxh3_64(sk.as_bytes()) % 16;
+        self.damage(&format!("share#{share}"), &sk, "failures");
     }
 
     async fn damage_bucket(&self, bucket: BucketId) {

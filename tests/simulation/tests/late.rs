@@ -6,18 +6,22 @@
 use std::{sync::Arc, time::Duration};
 
 use icepress_coordination::{
-    ClaimOutcome, Conclusion, DynamoStore, Lease, NewProcess, NewTask, Payload, StateStore,
+    ClaimOutcome, Conclusion, DynamoStore, Home, Lease, NewProcess, NewTask, Payload, StateStore,
     TaskRow, create_state_table,
 };
 use icepress_model::{
-    Attempt, BucketCount, BucketId, MetadataLocation, ProcessId, ProcessOutcome, SnapshotId,
-    TableId, TaskId, TimestampMs, WorkerId, ambient::Ambient,
+    Attempt, BucketCount, BucketId, Generation, MetadataLocation, ProcessId, ProcessOutcome,
+    SnapshotId, TableId, TaskId, TimestampMs, WorkerId, ambient::Ambient,
 };
 use icepress_simulation::{connector::Aws, dynamo::Dynamo, network::Network, sqs::Sqs};
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 const STATE: &str = "state";
 const BUCKET: BucketId = BucketId(5);
+const HOME: Home = Home {
+    bucket: BUCKET,
+    layout: Generation(0),
+};
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn tasks(store: &dyn StateStore, process: &ProcessId) -> Vec<TaskRow> {
@@ -36,8 +40,8 @@ async fn live(store: &dyn StateStore, table: &TableId, process: &ProcessId) -> L
         .unwrap()
         .unwrap();
     let location = MetadataLocation::from("m1");
-    store.mark_due(BUCKET, table, &location, NOW).await.unwrap();
-    let seen = store.table(BUCKET, table).await.unwrap().unwrap();
+    store.mark_due(HOME, table, &location, NOW).await.unwrap();
+    let seen = store.table(table).await.unwrap().unwrap();
     let new = NewProcess {
         process: process.clone(),
         table: table.clone(),
@@ -112,7 +116,7 @@ async fn a_write_that_comes_late_undoes_nothing() {
     assert!(record.len() > 15, "{}", record.len());
     let (before, row) = (
         tasks(&store, &process).await,
-        store.table(BUCKET, &table).await.unwrap(),
+        store.table(&table).await.unwrap(),
     );
     // Longer than transactions remember their tokens.
     clock.advance(20 * MINUTE);
@@ -121,7 +125,7 @@ async fn a_write_that_comes_late_undoes_nothing() {
         let _ = dynamo.answer(operation, body);
         assert_eq!(tasks(&store, &process).await, before, "{operation} {body}");
         assert_eq!(
-            store.table(BUCKET, &table).await.unwrap(),
+            store.table(&table).await.unwrap(),
             row,
             "{operation} {body}"
         );
@@ -129,7 +133,11 @@ async fn a_write_that_comes_late_undoes_nothing() {
             .buckets(BucketCount(8.try_into().unwrap()))
             .await
             .unwrap();
-        let held = owner.into_iter().find(|row| row.bucket == BUCKET).unwrap();
+        let held = owner
+            .rows
+            .into_iter()
+            .find(|row| row.bucket == BUCKET)
+            .unwrap();
         assert_eq!(
             (held.epoch, held.owner.as_ref()),
             (lease.epoch, Some(&lease.owner)),
@@ -173,13 +181,13 @@ async fn a_write_that_comes_late_undoes_nothing() {
         .await
         .unwrap();
     let (row, ended) = (
-        store.table(BUCKET, &table).await.unwrap(),
+        store.table(&table).await.unwrap(),
         store.process(&process).await.unwrap(),
     );
     for (operation, body) in &record {
         let _ = dynamo.answer(operation, body);
         assert_eq!(
-            store.table(BUCKET, &table).await.unwrap(),
+            store.table(&table).await.unwrap(),
             row,
             "{operation} {body}"
         );

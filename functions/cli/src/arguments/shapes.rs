@@ -75,3 +75,13 @@ JSON (with --json): {\"findings\": [FINDING…], \"worst\": SEVERITY}, where FIN
 and SEVERITY is \"well\" | \"doubt\" | \"wrong\". The exit code is 1 where something is wrong.";
 
 pub(super) const REDRIVE: &str = "JSON (with --json): {\"brought_back\": N}.";
+
+pub(super) const BUCKETS: &str = "\
+JSON (with --json): {\"buckets\": N, \"layout\": N, \"moving\": true or false, \"astray\": N, \"unreadable\": N, \"each\": [BUCKET…]},
+where BUCKET is
+  {\"bucket\", \"stays\": true or false, \"tables\", \"due\", \"under_way\", \"owner\": TEXT or null,
+   \"last_swept_at\": milliseconds since 1970 or null}.";
+
+pub(super) const BUCKETS_RESIZE: &str = "\
+JSON (with --json): {\"before\": N, \"after\": N, \"layout\": N, \"moved\": N, \"under_way\": N, \"unreadable\": N,
+  \"settled\": true or false}. Where it is interrupted, every tick goes on with it, and so does the same command.";

@@ -1,6 +1,7 @@
 //! One module a command. Each does its work through `icepress_service`, prints its result, and says how it ended.
 
 mod block;
+mod buckets;
 mod cancel;
 mod compact;
 mod completions;
@@ -17,7 +18,7 @@ use icepress_catalog::CatalogError;
 use icepress_service::{EvaluateError, tables::TableError};
 
 use crate::{
-    arguments::{Arguments, Command},
+    arguments::{Arguments, BucketsCommand, Command},
     demo,
     environment::Environment,
     failure::{Ending, Failure},
@@ -69,6 +70,12 @@ pub(crate) async fn dispatch(
         Command::Cancel(wanted) => cancel::cancel(&session, &wanted, output).await,
         Command::Doctor => doctor::doctor(&session, output).await,
         Command::Redrive => redrive::redrive(&session, output).await,
+        Command::Buckets(wanted) => match wanted.command {
+            None => buckets::show(&session, output).await,
+            Some(BucketsCommand::Resize { number }) => {
+                buckets::resize(&session, number, output).await
+            }
+        },
         Command::Completions(_) | Command::Demo(_) => Ok(Ending::Well),
     }
 }

@@ -12,7 +12,8 @@ use crate::{
 pub(super) async fn redrive(session: &Session, output: Output) -> Result<Ending, Failure> {
     let context = &session.context;
     let mut brought_back = 0;
-    for bucket in context.settings.buckets.all() {
+    let layout = context.layout_seen().await.map_err(Failure::work)?;
+    for bucket in layout.swept().all() {
         brought_back += context.queue.redrive(bucket).await.map_err(Failure::work)?;
     }
     output.print(&json!({ "brought_back": brought_back }), || {

@@ -133,15 +133,18 @@ mod plans {
 }
 
 mod knowledge {
-    use icepress_coordination::TableRow;
-    use icepress_model::{BucketId, MetadataLocation, ProcessId, TableId, TimestampMs};
+    use std::num::NonZeroU32;
+
+    use icepress_coordination::{Layout, TableRow};
+    use icepress_model::{BucketCount, MetadataLocation, ProcessId, TableId, TimestampMs};
     use serde_json::{Value, json};
 
     use super::super::known::Known;
 
     fn known(change: impl FnOnce(&mut TableRow)) -> Value {
         let table: TableId = "default.shop.orders".parse().unwrap();
-        let mut row = TableRow::unknown(BucketId(0), table.clone());
+        let home = Layout::first(BucketCount(NonZeroU32::MIN)).home_of(&table);
+        let mut row = TableRow::unknown(home, table.clone());
         row.evaluated_location = Some(MetadataLocation::from("/here"));
         change(&mut row);
         let listed = MetadataLocation::from("/here");

@@ -9,7 +9,7 @@ use super::*;
 use crate::{BucketRow, Digest};
 
 async fn bucket(store: &dyn StateStore) -> BucketRow {
-    let rows = store.buckets(buckets(BUCKET.0 + 1)).await.unwrap();
+    let rows = store.buckets(buckets(BUCKET.0 + 1)).await.unwrap().rows;
     rows.into_iter().find(|row| row.bucket == BUCKET).unwrap()
 }
 
@@ -119,7 +119,7 @@ pub(super) async fn b07_an_old_epoch_writes_nothing(world: Arc<dyn StoreWorld>) 
     let seen = row(&*store, &table).await;
     let old = lease(&*store, "old").await;
     store
-        .put_digest(&old, &database(), &Digest(vec![1; 16]))
+        .put_digest(&old, LAYOUT, &database(), &Digest(vec![1; 16]))
         .await
         .unwrap();
 
@@ -142,7 +142,7 @@ pub(super) async fn b07_an_old_epoch_writes_nothing(world: Arc<dyn StoreWorld>) 
     assert_fenced(store.conclude(&old, &seen, &late).await, "conclusion");
     assert_fenced(
         store
-            .put_digest(&old, &database(), &Digest(vec![2; 16]))
+            .put_digest(&old, LAYOUT, &database(), &Digest(vec![2; 16]))
             .await,
         "digest",
     );
@@ -184,12 +184,12 @@ pub(super) async fn b05_b08_nothing_is_lost_when_a_bucket_moves(world: Arc<dyn S
         marked(&*store, &table(name), "m1", NOW).await;
     }
     let first = lease(&*store, "first").await;
-    let before = store.tables(BUCKET).await.unwrap();
+    let before = store.tables().await.unwrap();
     let before: Vec<TableRow> = before.into_iter().map(Result::unwrap).collect();
     // Letting go needs no list of what was held, and neither does taking.
     store.release_lease(&first, Some(at(1))).await.unwrap();
     lease(&*store, "second").await;
-    let after = store.tables(BUCKET).await.unwrap();
+    let after = store.tables().await.unwrap();
     let after: Vec<TableRow> = after.into_iter().map(Result::unwrap).collect();
     assert_eq!(after, before);
     assert_eq!(store.due_tables(BUCKET, NOW, 9).await.unwrap().len(), 3);
@@ -199,7 +199,7 @@ pub(super) async fn b11_one_unreadable_bucket_hides_no_other(world: Arc<dyn Stor
     let store = world.store().await;
     lease(&*store, "a").await;
     world.damage_bucket(BUCKET).await;
-    let rows = store.buckets(buckets(BUCKET.0 + 2)).await.unwrap();
+    let rows = store.buckets(buckets(BUCKET.0 + 2)).await.unwrap().rows;
     let numbers: Vec<u32> = rows.iter().map(|row| row.bucket.0).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 8]);
     let taken = store
@@ -251,7 +251,7 @@ pub(super) async fn of_eight_takers_exactly_one_wins(world: Arc<dyn StoreWorld>)
 pub(super) async fn all_buckets_are_listed_in_order(world: Arc<dyn StoreWorld>) {
     let store = world.store().await;
     lease(&*store, "a").await;
-    let rows = store.buckets(buckets(300)).await.unwrap();
+    let rows = store.buckets(buckets(300)).await.unwrap().rows;
     let numbers: Vec<u32> = rows.iter().map(|row| row.bucket.0).collect();
     assert_eq!(numbers, (0..300).collect::<Vec<_>>());
     let held: Vec<BucketId> = rows
@@ -265,6 +265,7 @@ pub(super) async fn all_buckets_are_listed_in_order(world: Arc<dyn StoreWorld>) 
             .buckets(buckets(3))
             .await
             .unwrap()
+            .rows
             .iter()
             .all(|row| row.owner.is_none())
     );
@@ -286,7 +287,7 @@ pub(super) async fn a_digest_of_twenty_thousand_tables_comes_back(world: Arc<dyn
         let written = digest(tables);
         assert_eq!(written.0.len(), tables as usize * 16);
         store
-            .put_digest(&held, &database(), &written)
+            .put_digest(&held, LAYOUT, &database(), &written)
             .await
             .unwrap();
         let read = store.digest(&database()).await.unwrap();
@@ -307,7 +308,10 @@ pub(super) async fn a_digest_of_twenty_thousand_tables_comes_back(world: Arc<dyn
         tokio::spawn(async move {
             for round in 0..6 {
                 let next = if round % 2 == 0 { &small } else { &large };
-                store.put_digest(&held, &database(), next).await.unwrap();
+                store
+                    .put_digest(&held, LAYOUT, &database(), next)
+                    .await
+                    .unwrap();
             }
         })
     };

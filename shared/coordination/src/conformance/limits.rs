@@ -172,7 +172,7 @@ async fn start(
 ) -> StartOutcome {
     let table = table(name);
     store
-        .mark_due(BUCKET, &table, &location(id), NOW)
+        .mark_due(HOME, &table, &location(id), NOW)
         .await
         .unwrap();
     let seen = row(store, &table).await;

@@ -8,6 +8,7 @@
     reason = "these are assertions: they panic where an adapter fails"
 )]
 
+mod layout;
 mod leases;
 mod limits;
 mod processes;
@@ -19,13 +20,13 @@ use std::{fmt::Debug, future::Future, num::NonZeroU32, pin::Pin, sync::Arc, time
 
 use async_trait::async_trait;
 use icepress_model::{
-    BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, Namespace, ProcessId,
-    TableId, TaskId, TimestampMs, WorkerId,
+    BucketCount, BucketId, CatalogName, DatabaseId, Generation, MetadataLocation, Namespace,
+    ProcessId, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use crate::{
-    ClaimOutcome, Conclusion, CoordinationError, Lease, MarkOutcome, NewProcess, NewTask, Payload,
-    StartOutcome, StateStore, TableRow, TaskQueue, TaskRow, invariants,
+    ClaimOutcome, Conclusion, CoordinationError, Home, Lease, MarkOutcome, NewProcess, NewTask,
+    Payload, StartOutcome, StateStore, TableRow, TaskQueue, TaskRow, invariants,
 };
 
 /// An empty store, and what a rule has to do to it beside the port.
@@ -35,7 +36,7 @@ pub trait StoreWorld: Send + Sync + Debug {
     async fn store(&self) -> Arc<dyn StateStore>;
 
     /// Makes the row of a table unreadable, as a bug or a person might (case B11).
-    async fn damage_table(&self, bucket: BucketId, table: &TableId);
+    async fn damage_table(&self, table: &TableId);
 
     /// The same with the row of a bucket.
     async fn damage_bucket(&self, bucket: BucketId);
@@ -79,6 +80,15 @@ macro_rules! store_rules {
             leases::of_eight_takers_exactly_one_wins,
             leases::all_buckets_are_listed_in_order,
             leases::a_digest_of_twenty_thousand_tables_comes_back,
+            layout::a_store_is_laid_out_once,
+            layout::former_buckets_are_kept_until_everything_has_moved,
+            layout::a_table_moves_with_all_that_is_known_of_it,
+            layout::only_the_owner_of_its_new_bucket_plans_a_moved_table,
+            layout::a_process_under_way_ends_where_its_table_is,
+            layout::a_mark_moves_a_table_forwards_and_never_back,
+            layout::a_digest_of_an_old_layout_is_refused,
+            layout::of_eight_movers_exactly_one_moves,
+            layout::every_table_is_listed_once,
             tables::a_table_is_marked_once_for_a_state,
             tables::our_own_commit_marks_nothing,
             tables::a_mark_does_not_shorten_the_pause_of_a_table_that_failed,
@@ -172,6 +182,16 @@ const TTL: Duration = Duration::from_secs(60);
 const GUARD: Duration = Duration::from_secs(30);
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 const BUCKET: BucketId = BucketId(7);
+/// Of a store that was never laid out.
+const LAYOUT: Generation = Generation(0);
+const HOME: Home = home(BUCKET.0, LAYOUT.0);
+
+const fn home(bucket: u32, layout: u64) -> Home {
+    Home {
+        bucket: BucketId(bucket),
+        layout: Generation(layout),
+    }
+}
 
 fn at(seconds: u64) -> TimestampMs {
     NOW + Duration::from_secs(seconds)
@@ -252,7 +272,7 @@ async fn lease(store: &dyn StateStore, owner: &str) -> Lease {
 
 async fn marked(store: &dyn StateStore, table: &TableId, name: &str, due_at: TimestampMs) {
     let outcome = store
-        .mark_due(BUCKET, table, &location(name), due_at)
+        .mark_due(HOME, table, &location(name), due_at)
         .await
         .unwrap();
     assert_eq!(outcome, MarkOutcome::Marked, "{table} for {name}");
@@ -261,7 +281,7 @@ async fn marked(store: &dyn StateStore, table: &TableId, name: &str, due_at: Tim
 /// The row of a table, which keeps the invariants.
 async fn row(store: &dyn StateStore, table: &TableId) -> TableRow {
     let row = store
-        .table(BUCKET, table)
+        .table(table)
         .await
         .unwrap()
         .expect("the table has a row");
@@ -301,7 +321,7 @@ async fn claimed(store: &dyn StateStore, task: &TaskId, name: &str, now: Timesta
 
 /// What the rows of a table and its processes must say of each other, always.
 async fn assert_consistent(store: &dyn StateStore, table: &TableId, process: &str) {
-    let table_row = store.table(BUCKET, table).await.unwrap();
+    let table_row = store.table(table).await.unwrap();
     let processes = store.processes_of(table, 100).await.unwrap();
     assert_eq!(
         invariants::one_process(table_row.as_ref(), &processes),

@@ -392,7 +392,7 @@ pub(super) async fn processes_are_listed_newest_first(world: Arc<dyn StoreWorld>
     let store = world.store().await;
     let held = lease(&*store, "a").await;
     let orders = table("orders");
-    store.force_due(BUCKET, &orders, NOW).await.unwrap();
+    store.force_due(HOME, &orders, NOW).await.unwrap();
     for number in 0..4u64 {
         let seen = row(&*store, &orders).await;
         let process = NewProcess {
@@ -426,7 +426,7 @@ pub(super) async fn a_cancelled_process_frees_its_table_and_takes_no_result(
     let orders = started(&*store, &held, "p1", 2).await;
     let at_work = claimed(&*store, &task("p1", 0), "optimizer", NOW).await;
     store
-        .mark_due(BUCKET, &orders, &location("m2"), at(5))
+        .mark_due(HOME, &orders, &location("m2"), at(5))
         .await
         .unwrap();
 
@@ -438,7 +438,7 @@ pub(super) async fn a_cancelled_process_frees_its_table_and_takes_no_result(
     };
     let process = store.process(&"p1".into()).await.unwrap().unwrap();
     assert_eq!(process.state, ProcessState::Ended(abandoned.clone()));
-    let row = store.table(BUCKET, &orders).await.unwrap().unwrap();
+    let row = store.table(&orders).await.unwrap().unwrap();
     assert_eq!((row.active_process, row.due_at), (None, Some(at(5))));
     let late = store
         .report_task(&task("p1", 0), at_work.attempt, Ok(result("r")))

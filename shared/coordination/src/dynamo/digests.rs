@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, DeleteRequest, Put, PutRequest, TransactWriteItem, WriteRequest},
 };
-use icepress_model::DatabaseId;
+use icepress_model::{DatabaseId, Generation};
 
 use super::{
     DynamoStore, Result,
@@ -23,7 +23,13 @@ use crate::{
 /// Bytes of a chunk: a row may have 400 KB in all.
 const CHUNK: usize = 256 * 1024;
 
-/// The `sk` of a chunk. Versions of older epochs sort before those of newer ones.
+/// What the versions of a lease's digests begin with: those of older layouts, and in one layout those of older epochs,
+/// sort before those of newer ones.
+fn age(lease: &Lease, layout: Generation) -> String {
+    format!("{:010}.{:020}", layout.get(), lease.epoch.get())
+}
+
+/// The `sk` of a chunk.
 fn chunk_key(database: &DatabaseId, version: &str, index: usize) -> Key {
     Key {
         pk: digest_of(database),
@@ -85,10 +91,12 @@ impl DynamoStore {
     pub(super) async fn write_digest(
         &self,
         lease: &Lease,
+        layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
     ) -> Result<()> {
-        let version = format!("{:020}#{}", lease.epoch.get(), self.ambient.uuid().simple());
+        let age = age(lease, layout);
+        let version = format!("{age}#{}", self.ambient.uuid().simple());
         let chunks = digest.0.chunks(CHUNK).enumerate().map(|(index, part)| {
             let mut item = chunk_key(database, &version, index).item();
             item.insert("digest".to_owned(), AttributeValue::B(Blob::new(part)));
@@ -103,21 +111,26 @@ impl DynamoStore {
         self.batch_write(chunks).await?;
         let actions = vec![
             self.check_lease(lease),
-            self.head_action(lease, database, &version, count, digest.0.len()),
+            self.check_layout(layout),
+            self.head_action(lease, layout, database, &version, count, digest.0.len()),
         ];
         let what = format!("the digest of {database} could not be written");
-        if self.transact(&what, actions).await?.is_err() {
-            self.remove_chunks(lease, database, |key| key.contains(&version))
+        if let Err(cancelled) = self.transact(&what, actions).await? {
+            self.remove_chunks(&age, database, |key| key.contains(&version))
                 .await?;
-            return Err(transition::lost_lease(lease));
+            return Err(match cancelled.failed(1) {
+                true => transition::old_layout(layout),
+                false => transition::lost_lease(lease),
+            });
         }
-        self.remove_chunks(lease, database, |key| !key.contains(&version))
+        self.remove_chunks(&age, database, |key| !key.contains(&version))
             .await
     }
 
     fn head_action(
         &self,
         lease: &Lease,
+        layout: Generation,
         database: &DatabaseId,
         version: &str,
         chunks: usize,
@@ -129,24 +142,29 @@ impl DynamoStore {
         head.insert("version".to_owned(), text(version));
         head.insert("chunks".to_owned(), count(chunks));
         head.insert("bytes".to_owned(), count(bytes));
+        let layout = number(encoding::signed(layout.get()));
         head.insert("epoch".to_owned(), epoch.clone());
+        head.insert("layout".to_owned(), layout.clone());
         let put = Put::builder()
             .table_name(&self.table)
             .set_item(Some(head))
-            .condition_expression("attribute_not_exists(#pk) OR #epoch <= :epoch")
+            .condition_expression(
+                "attribute_not_exists(#pk) OR #layout < :layout OR (#layout = :layout AND #epoch <= :epoch)",
+            )
             .expression_attribute_names("#pk", "pk")
             .expression_attribute_names("#epoch", "epoch")
+            .expression_attribute_names("#layout", "layout")
             .expression_attribute_values(":epoch", epoch)
+            .expression_attribute_values(":layout", layout)
             .build()
             .expect("table and item are set");
         TransactWriteItem::builder().put(put).build()
     }
 
-    /// Removes chunks that the caller picks, of this lease's epoch and of older ones: a newer owner's may be about to
-    /// count.
+    /// Removes chunks that the caller picks, of this age and older: a newer owner's may be about to count.
     async fn remove_chunks(
         &self,
-        lease: &Lease,
+        age: &str,
         database: &DatabaseId,
         picked: impl Fn(&str) -> bool,
     ) -> Result<()> {
@@ -164,10 +182,7 @@ impl DynamoStore {
                 .expression_attribute_names("#sk", "sk")
                 .expression_attribute_values(":pk", text(digest_of(database)))
                 .expression_attribute_values(":first", text(CHUNK_PREFIX))
-                .expression_attribute_values(
-                    ":last",
-                    text(format!("{CHUNK_PREFIX}{:020}#~", lease.epoch.get())),
-                )
+                .expression_attribute_values(":last", text(format!("{CHUNK_PREFIX}{age}#~")))
                 .set_exclusive_start_key(from)
                 .send()
                 .await

@@ -3,17 +3,19 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use icepress_model::BucketId;
+use icepress_model::{BucketId, Epoch, Generation};
 
-use super::item::{Key, TASK_PREFIX};
+use super::item::{Key, LAYOUT, TABLES, TASK_PREFIX};
 use crate::{
-    BucketRow, ProcessRow, TableRow, TaskRow,
+    BucketRow, Layout, ProcessRow, TableRow, TaskRow,
     encoding::{self, Fields as _},
 };
 
 /// A row, by what its key says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InspectedRow {
+    /// The layout.
+    Layout(Layout),
     /// A bucket.
     Bucket(BucketRow),
     /// A table.
@@ -22,12 +24,12 @@ pub enum InspectedRow {
     Process(ProcessRow),
     /// A task.
     Task(TaskRow),
-    /// The head of a database's digest, with the epoch that wrote it.
+    /// The head of a database's digest, with what wrote it.
     DigestHead {
         /// The database's key: `catalog/namespace`.
         database: String,
-        /// The epoch.
-        epoch: u64,
+        /// The layout that it was written under, and the epoch.
+        written: (Generation, Epoch),
     },
     /// A chunk of a digest, or a line of a table's history.
     Other,
@@ -38,6 +40,7 @@ pub fn inspect_row(item: &HashMap<String, AttributeValue>) -> Result<InspectedRo
     let key = Key::of(item).ok_or("the key is missing")?;
     let (kind, rest) = key.pk.split_once('#').unwrap_or((&key.pk, ""));
     Ok(match kind {
+        "buckets" if key.sk == LAYOUT => InspectedRow::Layout(encoding::decode_layout(item)?),
         "buckets" => {
             let number = key
                 .sk
@@ -45,16 +48,19 @@ pub fn inspect_row(item: &HashMap<String, AttributeValue>) -> Result<InspectedRo
                 .map_err(|_| format!("'{}' is no bucket", key.sk))?;
             InspectedRow::Bucket(encoding::decode_bucket(BucketId(number), item)?)
         }
-        "tables" => InspectedRow::Table(encoding::decode_table(item)?),
+        TABLES => InspectedRow::Table(encoding::decode_table(item)?),
         "process" if key.sk == "process" => InspectedRow::Process(encoding::decode_process(item)?),
         "process" if key.sk.starts_with(TASK_PREFIX) => {
             InspectedRow::Task(encoding::decode_task(item)?)
         }
         "digest" if key.sk == "head" => {
-            let epoch = item.number("epoch")?.ok_or("'epoch' is missing")?;
+            let number = |name| -> Result<u64, String> {
+                let value = item.number(name)?.unwrap_or(-1);
+                u64::try_from(value).map_err(|_| format!("'{name}' is missing or negative"))
+            };
             InspectedRow::DigestHead {
                 database: rest.to_owned(),
-                epoch: u64::try_from(epoch).map_err(|_| "'epoch' is negative")?,
+                written: (Generation(number("layout")?), Epoch(number("epoch")?)),
             }
         }
         _ => InspectedRow::Other,

@@ -32,9 +32,17 @@ impl Key {
         }
     }
 
-    pub(super) fn table(bucket: BucketId, table: &TableId) -> Self {
+    /// Beside the first buckets, which are read together with it.
+    pub(super) fn layout() -> Self {
         Self {
-            pk: tables_of(bucket),
+            pk: buckets_together(0),
+            sk: LAYOUT.to_owned(),
+        }
+    }
+
+    pub(super) fn table(table: &TableId) -> Self {
+        Self {
+            pk: tables_of(key::share_of(table)),
             sk: key::of_table(table),
         }
     }
@@ -96,6 +104,10 @@ impl Key {
     }
 }
 
+/// What the `pk` of a table's row begins with.
+pub(super) const TABLES: &str = "share";
+/// The `sk` of the layout.
+pub(super) const LAYOUT: &str = "layout";
 pub(super) const TASK_PREFIX: &str = "task#";
 pub(super) const CHUNK_PREFIX: &str = "chunk#";
 
@@ -104,12 +116,12 @@ pub(super) fn all_buckets(count: u32) -> impl Iterator<Item = String> {
     (0..count.div_ceil(BUCKETS_TOGETHER)).map(buckets_together)
 }
 
-fn buckets_together(number: u32) -> String {
+pub(super) fn buckets_together(number: u32) -> String {
     format!("buckets#{number}")
 }
 
-pub(super) fn tables_of(bucket: BucketId) -> String {
-    format!("tables#{bucket}")
+pub(super) fn tables_of(share: u64) -> String {
+    format!("{TABLES}#{share}")
 }
 
 pub(super) fn digest_of(database: &DatabaseId) -> String {

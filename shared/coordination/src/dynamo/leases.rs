@@ -7,11 +7,11 @@ use icepress_model::{BucketCount, BucketId, TimestampMs, WorkerId};
 
 use super::{
     DynamoStore, Result,
-    item::{Item, Key, all_buckets, item_of},
-    requests::Stored,
+    item::{Item, Key, LAYOUT, all_buckets, buckets_together, item_of},
+    requests::{Stored, unreadable},
 };
 use crate::{
-    BucketRow, Lease,
+    BucketRow, Buckets, Lease,
     encoding::{self, Columns, Fields as _},
     transition,
 };
@@ -27,13 +27,25 @@ fn encode(row: &BucketRow) -> Item {
 }
 
 impl DynamoStore {
-    pub(super) async fn list_buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
-        let pages = all_buckets(count.0.get()).map(|pk| async move { self.query(&pk, "").await });
+    /// The layout and the first buckets are one request, and mostly all that is needed.
+    pub(super) async fn list_buckets(&self, first: BucketCount) -> Result<Buckets> {
+        let mut items = self.query(&buckets_together(0), "").await?;
+        let layout = items
+            .iter()
+            .find(|item| item.text("sk").ok().flatten().as_deref() == Some(LAYOUT))
+            .map(encoding::decode_layout)
+            .transpose()
+            .map_err(|message| unreadable(&Key::layout(), message))?;
+        let count = layout.map_or(first, |layout| layout.swept());
+        let others = all_buckets(count.0.get())
+            .skip(1)
+            .map(|pk| async move { self.query(&pk, "").await });
+        items.extend(try_join_all(others).await?.into_iter().flatten());
         let mut rows: Vec<Option<BucketRow>> = count
             .all()
             .map(|bucket| Some(BucketRow::never_leased(bucket)))
             .collect();
-        for item in try_join_all(pages).await?.into_iter().flatten() {
+        for item in items {
             // The key says which bucket it is, whatever else can't be read.
             let number = item.text("sk").ok().flatten();
             let number = number.and_then(|number| number.parse::<u32>().ok());
@@ -48,7 +60,10 @@ impl DynamoStore {
                 }
             };
         }
-        Ok(rows.into_iter().flatten().collect())
+        Ok(Buckets {
+            layout,
+            rows: rows.into_iter().flatten().collect(),
+        })
     }
 
     async fn read_bucket(&self, bucket: BucketId) -> Result<Stored<BucketRow>> {

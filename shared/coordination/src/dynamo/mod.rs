@@ -2,9 +2,10 @@
 //!
 //! | row | `pk` | `sk` |
 //! |---|---|---|
+//! | layout | `buckets#0` | `layout` |
 //! | bucket | `buckets#` number / 64 | its number, ten digits |
-//! | table | `tables#` bucket | `catalog/namespace/table` |
-//! | digest, its head and its chunks | `digest#catalog/namespace` | `head`, `chunk#` epoch `#` version `#` number |
+//! | table | `share#` hash of the name mod 16 | `catalog/namespace/table` |
+//! | digest, its head and its chunks | `digest#catalog/namespace` | `head`, `chunk#` layout `.` epoch `#` version `#` number |
 //! | process | `process#` id | `process` |
 //! | task | `process#` id | `task#` index, ten digits |
 //! | blocker | `blockers#catalog` | scope `#` owner |
@@ -31,6 +32,7 @@ mod examine;
 #[cfg(any(test, feature = "conformance"))]
 mod inspect;
 mod item;
+mod layout;
 mod leases;
 mod limits;
 mod processes;

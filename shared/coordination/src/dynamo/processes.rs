@@ -54,9 +54,7 @@ impl DynamoStore {
         let row = transition::new_process(lease, process, tasks);
         let mut tasks_written = false;
         loop {
-            let table = self
-                .read_table_to_plan(lease.bucket, &process.table)
-                .await?;
+            let table = self.read_table_to_plan(&process.table).await?;
             let active = table
                 .row
                 .as_ref()
@@ -237,7 +235,7 @@ impl DynamoStore {
             let ttl = self.ttl_after(self.ambient.now());
             let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
             actions.extend(self.release_actions(&ended).await?);
-            let table = self.read_table(ended.bucket, &ended.table).await?;
+            let table = self.read_table(&ended.table).await?;
             let freed = table.row.as_ref().and_then(|row| {
                 transition::free(row, id, committed_location, next_due_at, failures)
             });
@@ -270,7 +268,7 @@ impl DynamoStore {
             let ttl = self.ttl_after(self.ambient.now());
             let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
             actions.extend(self.release_actions(&ended).await?);
-            let table = self.read_table(ended.bucket, &ended.table).await?;
+            let table = self.read_table(&ended.table).await?;
             let freed = table
                 .row
                 .as_ref()

@@ -4,22 +4,42 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId,
-    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, Generation, MetadataLocation,
+    ProcessId, ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use super::{DynamoStore, Result};
 use crate::{
-    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, Digest, Finding, Lease,
-    MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome, StateStore,
-    TableRow, TaskRow,
+    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, Digest, Finding, Home, Layout,
+    Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome,
+    StateStore, TableRow, TablesPage, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 
 #[async_trait]
 impl StateStore for DynamoStore {
-    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
-        self.list_buckets(count).await
+    async fn layout(&self) -> Result<Option<Layout>> {
+        Ok(self.read_layout().await?.row)
+    }
+
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout> {
+        self.found(buckets).await
+    }
+
+    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
+        self.lay_out_anew(buckets).await
+    }
+
+    async fn settle_layout(&self, generation: Generation) -> Result<bool> {
+        self.settle(generation).await
+    }
+
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
+        self.move_table(table, home).await
+    }
+
+    async fn buckets(&self, first: BucketCount) -> Result<Buckets> {
+        self.list_buckets(first).await
     }
 
     async fn take_lease(
@@ -48,29 +68,25 @@ impl StateStore for DynamoStore {
     async fn put_digest(
         &self,
         lease: &Lease,
+        layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
     ) -> Result<()> {
-        self.write_digest(lease, database, digest).await
+        self.write_digest(lease, layout, database, digest).await
     }
 
     async fn mark_due(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: &MetadataLocation,
         due_at: TimestampMs,
     ) -> Result<MarkOutcome> {
-        self.mark(bucket, table, Some(location), due_at).await
+        self.mark(home, table, Some(location), due_at).await
     }
 
-    async fn force_due(
-        &self,
-        bucket: BucketId,
-        table: &TableId,
-        due_at: TimestampMs,
-    ) -> Result<()> {
-        self.mark(bucket, table, None, due_at).await?;
+    async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()> {
+        self.mark(home, table, None, due_at).await?;
         Ok(())
     }
 
@@ -87,12 +103,12 @@ impl StateStore for DynamoStore {
         self.earliest_due(bucket).await
     }
 
-    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
-        Ok(self.read_table(bucket, table).await?.row)
+    async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
+        Ok(self.read_table(table).await?.row)
     }
 
-    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
-        self.list_tables(bucket).await
+    async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
+        self.page_of_tables(from).await
     }
 
     async fn conclude(

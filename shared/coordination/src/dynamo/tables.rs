@@ -10,8 +10,9 @@ use super::{
     requests::{Stored, unreadable},
 };
 use crate::{
-    Conclusion, Lease, MarkOutcome, TableRow,
+    Conclusion, CoordinationError, Home, Lease, MarkOutcome, TableRow, TablesPage,
     encoding::{self, Fields as _},
+    key::SHARES,
     transition,
 };
 
@@ -22,7 +23,7 @@ pub(super) const DUE_INDEX: &str = "due";
 const BATCH: i32 = 100;
 
 pub(super) fn encode(row: &TableRow) -> Item {
-    let key = Key::table(row.bucket, &row.table);
+    let key = Key::table(&row.table);
     let mut item = item_of(&key, &encoding::encode_table(row));
     if row.due_at.is_some() {
         item.insert("due_bucket".to_owned(), text(row.bucket.to_string()));
@@ -41,22 +42,17 @@ fn decode(item: &Item) -> Result<TableRow> {
 }
 
 impl DynamoStore {
-    pub(super) async fn read_table(
-        &self,
-        bucket: BucketId,
-        table: &TableId,
-    ) -> Result<Stored<Option<TableRow>>> {
-        self.get_stored(&Key::table(bucket, table), encoding::decode_table)
+    pub(super) async fn read_table(&self, table: &TableId) -> Result<Stored<Option<TableRow>>> {
+        self.get_stored(&Key::table(table), encoding::decode_table)
             .await
     }
 
     /// The table's row, without a process whose own row is gone.
     pub(super) async fn read_table_to_plan(
         &self,
-        bucket: BucketId,
         table: &TableId,
     ) -> Result<Stored<Option<TableRow>>> {
-        let mut stored = self.read_table(bucket, table).await?;
+        let mut stored = self.read_table(table).await?;
         if let Some(row) = &stored.row
             && let Some(process) = &row.active_process
             && self.get(&Key::process(process)).await?.is_none()
@@ -68,15 +64,15 @@ impl DynamoStore {
 
     pub(super) async fn mark(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: Option<&MetadataLocation>,
         due_at: TimestampMs,
     ) -> Result<MarkOutcome> {
         let mut race = self.race(format!("{table} could not be marked"));
         loop {
-            let before = self.read_table(bucket, table).await?;
-            let marked = transition::mark(before.row.as_ref(), bucket, table, location, due_at);
+            let before = self.read_table(table).await?;
+            let marked = transition::mark(before.row.as_ref(), home, table, location, due_at);
             let Some(marked) = marked else {
                 return Ok(MarkOutcome::AlreadyKnown);
             };
@@ -114,6 +110,10 @@ impl DynamoStore {
                     continue;
                 };
                 let table = decode(&row);
+                // Nor what is another bucket's by now.
+                if table.as_ref().is_ok_and(|table| table.bucket != bucket) {
+                    continue;
+                }
                 readable += usize::from(table.is_ok());
                 due.push((due_at, table));
                 if readable == limit {
@@ -170,9 +170,46 @@ impl DynamoStore {
         })
     }
 
-    pub(super) async fn list_tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
-        let rows = self.query(&tables_of(bucket), "").await?;
-        Ok(rows.iter().map(decode).collect())
+    /// A page is what one request brings of one share; where it ended says share and key.
+    pub(super) async fn page_of_tables(&self, from: Option<&str>) -> Result<TablesPage> {
+        let wrong = |from: &str| CoordinationError::Configuration {
+            store: "DynamoDB".to_owned(),
+            message: format!("no page of tables begins at '{from}'"),
+        };
+        let (share, after) = match from {
+            None => (0, ""),
+            Some(from) => {
+                let (share, after) = from.split_once('#').ok_or_else(|| wrong(from))?;
+                (share.parse::<u64>().map_err(|_| wrong(from))?, after)
+            }
+        };
+        let pk = tables_of(share);
+        let start = (!after.is_empty()).then(|| Key {
+            pk: pk.clone(),
+            sk: after.to_owned(),
+        });
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_values(":pk", text(&pk))
+            .set_exclusive_start_key(start.map(|start| start.item()))
+            .send()
+            .await
+            .map_err(|error| self.failed("tables could not be listed", error))?;
+        let last = page.last_evaluated_key.as_ref().and_then(Key::of);
+        let next = match last {
+            Some(last) => Some(format!("{share}#{}", last.sk)),
+            None => (share + 1 < SHARES).then(|| format!("{}#", share + 1)),
+        };
+        let items = page.items.unwrap_or_default();
+        Ok(TablesPage {
+            rows: items.iter().map(decode).collect(),
+            next,
+        })
     }
 
     pub(super) async fn write_conclusion(
@@ -184,7 +221,7 @@ impl DynamoStore {
         let what = format!("the conclusion about {} could not be written", seen.table);
         let mut race = self.race(what.clone());
         loop {
-            let before = self.read_table_to_plan(lease.bucket, &seen.table).await?;
+            let before = self.read_table_to_plan(&seen.table).await?;
             let after = transition::conclude(before.row.as_ref(), lease, seen, conclusion)?;
             let actions = vec![
                 self.check_lease(lease),
@@ -203,7 +240,7 @@ impl DynamoStore {
         let what = format!("the row of {table} could not be removed");
         let mut race = self.race(what.clone());
         loop {
-            let before = self.read_table_to_plan(lease.bucket, table).await?;
+            let before = self.read_table_to_plan(table).await?;
             let mut actions = vec![self.check_lease(lease)];
             if let Some(row) = &before.row {
                 if !transition::may_forget(row, lease, seen)? {
@@ -213,7 +250,7 @@ impl DynamoStore {
                         Err(_) => Err(transition::lost_lease(lease)),
                     };
                 }
-                actions.push(self.delete_action(&Key::table(lease.bucket, table), before.rev));
+                actions.push(self.delete_action(&Key::table(table), before.rev));
             }
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(true),

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use icepress_model::{
-    BucketCount, BucketId, CatalogName, DatabaseId, MetadataLocation, Namespace, TableId,
-    TimestampMs, WorkerId,
+    BucketCount, BucketId, CatalogName, DatabaseId, Generation, MetadataLocation, Namespace,
+    TableId, TimestampMs, WorkerId,
 };
 use icepress_storage::{
     AwsEnvironment, RequestLedger, RequestTotals,
@@ -18,7 +18,7 @@ use icepress_storage::{
 
 use super::{item::Key, *};
 use crate::{
-    Conclusion, Digest, NewProcess, NewTask, Payload, StateStore,
+    Conclusion, Digest, Home, NewProcess, NewTask, Payload, StateStore,
     conformance::{STORE_RULES, StoreWorld},
 };
 
@@ -82,8 +82,8 @@ impl StoreWorld for World {
         Arc::new(self.store.clone())
     }
 
-    async fn damage_table(&self, bucket: BucketId, table: &TableId) {
-        self.damage(Key::table(bucket, table), "failures").await;
+    async fn damage_table(&self, table: &TableId) {
+        self.damage(Key::table(table), "failures").await;
     }
 
     async fn damage_bucket(&self, bucket: BucketId) {
@@ -126,6 +126,10 @@ async fn every_rule_holds_on_ministack() {
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 const BUCKET: BucketId = BucketId(5);
+const HOME: Home = Home {
+    bucket: BUCKET,
+    layout: Generation(0),
+};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn table(name: &str) -> TableId {
@@ -155,7 +159,7 @@ async fn idle_costs_a_query_for_each_64_buckets(emulator: &Emulator) {
         .unwrap();
     let digest = Digest(vec![7; 16 * 1_000]);
     store
-        .put_digest(&lease, &database(), &digest)
+        .put_digest(&lease, HOME.layout, &database(), &digest)
         .await
         .unwrap();
     let before = world.ledger.totals();
@@ -164,12 +168,12 @@ async fn idle_costs_a_query_for_each_64_buckets(emulator: &Emulator) {
     // A mark for what we know is a read.
     let location = MetadataLocation::from("m1");
     store
-        .mark_due(BUCKET, &table("t"), &location, NOW)
+        .mark_due(HOME, &table("t"), &location, NOW)
         .await
         .unwrap();
     let before = world.ledger.totals();
     store
-        .mark_due(BUCKET, &table("t"), &location, NOW)
+        .mark_due(HOME, &table("t"), &location, NOW)
         .await
         .unwrap();
     assert_eq!(world.ledger.since(&before), sent("GetItem", 1));
@@ -214,8 +218,8 @@ async fn started(store: &DynamoStore, name: &str, tasks: usize) {
         .await
         .unwrap()
         .unwrap();
-    store.force_due(BUCKET, &table(name), NOW).await.unwrap();
-    let seen = store.table(BUCKET, &table(name)).await.unwrap().unwrap();
+    store.force_due(HOME, &table(name), NOW).await.unwrap();
+    let seen = store.table(&table(name)).await.unwrap().unwrap();
     let (process, task) = (new_process(name, name), new_task(60 * 1_024));
     store
         .start_process(&lease, &seen, &process, &vec![task; tasks])
@@ -286,7 +290,7 @@ async fn started_again_after_its_process_was_lost(store: &DynamoStore) {
         .await
         .unwrap()
         .unwrap();
-    let seen = store.table(BUCKET, &table("p1")).await.unwrap().unwrap();
+    let seen = store.table(&table("p1")).await.unwrap().unwrap();
     let start = async |id: &str| {
         store
             .start_process(&held, &seen, &new_process(id, "p1"), &[])

@@ -11,9 +11,9 @@ use crate::{
 };
 
 const PUT_TABLE: &str = "
-    INSERT OR REPLACE INTO table_state (bucket, table_id, epoch, due_location, due_at, marked_at, marks, seen_marks,
-        evaluated_location, committed_location, conclusion, failures, active_process)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    INSERT OR REPLACE INTO table_state (table_id, bucket, layout, epoch, due_location, due_at, marked_at, marks,
+        seen_marks, evaluated_location, committed_location, conclusion, failures, active_process)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const PUT_PROCESS: &str = "
     INSERT INTO process (process, table_id, bucket, epoch, created_at, state, worker, deadline, outcome,
@@ -107,11 +107,9 @@ impl SqliteStore {
     pub(super) async fn read_table(
         &self,
         on: &mut SqliteConnection,
-        bucket: BucketId,
         table: &TableId,
     ) -> Result<Option<TableRow>> {
-        sqlx::query("SELECT * FROM table_state WHERE bucket = ? AND table_id = ?")
-            .bind(bucket.0)
+        sqlx::query("SELECT * FROM table_state WHERE table_id = ?")
             .bind(key::of_table(table))
             .fetch_optional(on)
             .await
@@ -128,8 +126,9 @@ impl SqliteStore {
     ) -> Result<()> {
         let columns = encoding::encode_table(row);
         Bind::new(PUT_TABLE, &columns)
-            .number("bucket")
             .text("table_id")
+            .number("bucket")
+            .number("layout")
             .number("epoch")
             .text("due_location")
             .number("due_at")

@@ -4,6 +4,7 @@
 //! instead of failing. The file is in WAL mode: readers never wait.
 
 mod access;
+mod layout;
 mod limits;
 mod queue;
 mod store;
@@ -30,9 +31,6 @@ type Result<T> = std::result::Result<T, CoordinationError>;
 
 /// The version of schema.sql, as `PRAGMA user_version` has it.
 const SCHEMA_VERSION: i64 = 2;
-
-/// Says that a file has it.
-const SET_VERSION: &str = "PRAGMA user_version = 2";
 
 /// How long a writer waits for another process's transaction. Ours take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,7 +125,8 @@ impl SqliteFile {
         self.writer.close().await;
     }
 
-    /// Lays out an empty file; refuses one that a newer program laid out.
+    /// Makes the tables of an empty file, or brings those of an older version up to this one; refuses a file of a newer
+    /// program.
     async fn prepare(&self) -> Result<()> {
         let mut transaction = self
             .writer
@@ -138,13 +137,13 @@ impl SqliteFile {
             .fetch_one(&mut *transaction)
             .await
             .map_err(|error| opening_failed(&self.path, error))?;
-        let missing = match version {
+        let statements = match version {
             0 => {
                 self.refuse_foreign_database(&mut transaction).await?;
-                Some(include_str!("schema.sql"))
+                include_str!("schema.sql")
             }
-            1 => Some(include_str!("from_version_1.sql")),
-            SCHEMA_VERSION => None,
+            1 => include_str!("from_1_to_2.sql"),
+            SCHEMA_VERSION => return Ok(()),
             newer => {
                 return Err(configuration(
                     &self.path,
@@ -155,7 +154,7 @@ impl SqliteFile {
                 ));
             }
         };
-        for statements in missing.into_iter().chain([SET_VERSION]) {
+        for statements in [statements, "PRAGMA user_version = 2"] {
             sqlx::raw_sql(statements)
                 .execute(&mut *transaction)
                 .await

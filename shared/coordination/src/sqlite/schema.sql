@@ -1,5 +1,12 @@
 -- The state file of the embedded mode, version 2 (PRAGMA user_version). Times are milliseconds since 1970.
 
+CREATE TABLE layout (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    generation INTEGER NOT NULL,
+    buckets    INTEGER NOT NULL,
+    former     INTEGER
+) STRICT;
+
 CREATE TABLE bucket (
     bucket        INTEGER PRIMARY KEY,
     owner         TEXT,
@@ -10,13 +17,15 @@ CREATE TABLE bucket (
 
 CREATE TABLE digest (
     database TEXT PRIMARY KEY,
+    layout   INTEGER NOT NULL,
     epoch    INTEGER NOT NULL,
     digest   BLOB NOT NULL
 ) STRICT;
 
 CREATE TABLE table_state (
+    table_id           TEXT PRIMARY KEY,
     bucket             INTEGER NOT NULL,
-    table_id           TEXT NOT NULL,
+    layout             INTEGER NOT NULL,
     epoch              INTEGER NOT NULL,
     due_location       TEXT,
     due_at             INTEGER,
@@ -27,8 +36,7 @@ CREATE TABLE table_state (
     committed_location TEXT,
     conclusion         TEXT,
     failures           INTEGER NOT NULL,
-    active_process     TEXT,
-    PRIMARY KEY (bucket, table_id)
+    active_process     TEXT
 ) STRICT;
 CREATE INDEX table_due ON table_state (bucket, due_at) WHERE due_at IS NOT NULL;
 

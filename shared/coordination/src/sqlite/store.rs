@@ -5,16 +5,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use icepress_model::{
-    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, Epoch, MetadataLocation, ProcessId,
-    ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, CatalogName, DatabaseId, Epoch, Generation, MetadataLocation,
+    ProcessId, ProcessOutcome, RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
-use sqlx::{Sqlite, SqliteConnection, Transaction, sqlite::SqliteRow};
+use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection, sqlite::SqliteRow};
 
 use super::{Result, SqliteFile};
 use crate::{
-    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Finding, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
-    StartOutcome, StateStore, TableRow, TaskRow, encoding, key,
+    BucketRow, Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError,
+    Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ReportOutcome, StartOutcome, StateStore, TableRow, TablesPage, TaskRow, encoding, key,
     limits::{Blocker, QuotaRow, Usage},
     transition,
 };
@@ -32,14 +32,21 @@ impl SqliteStore {
         Self { file }
     }
 
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>> {
+        self.file
+            .readers
+            .acquire()
+            .await
+            .map_err(|error| self.file.failed("no connection", error))
+    }
+
     /// The table's row, without a process whose own row is gone.
     async fn read_table_to_plan(
         &self,
         on: &mut SqliteConnection,
-        bucket: BucketId,
         table: &TableId,
     ) -> Result<Option<TableRow>> {
-        let Some(row) = self.read_table(on, bucket, table).await? else {
+        let Some(row) = self.read_table(on, table).await? else {
             return Ok(None);
         };
         if let Some(process) = &row.active_process
@@ -68,14 +75,14 @@ impl SqliteStore {
 
     async fn mark(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: Option<&MetadataLocation>,
         due_at: TimestampMs,
     ) -> Result<MarkOutcome> {
         let mut transaction = self.file.begin().await?;
-        let row = self.read_table(&mut transaction, bucket, table).await?;
-        let Some(marked) = transition::mark(row.as_ref(), bucket, table, location, due_at) else {
+        let row = self.read_table(&mut transaction, table).await?;
+        let Some(marked) = transition::mark(row.as_ref(), home, table, location, due_at) else {
             return Ok(MarkOutcome::AlreadyKnown);
         };
         self.write_table(&mut transaction, &marked).await?;
@@ -83,7 +90,7 @@ impl SqliteStore {
         Ok(MarkOutcome::Marked)
     }
 
-    fn decode_tables(row: &SqliteRow) -> Result<TableRow> {
+    pub(super) fn decode_tables(row: &SqliteRow) -> Result<TableRow> {
         use crate::encoding::Fields as _;
         encoding::decode_table(row).map_err(|message| CoordinationError::UnreadableRow {
             row: format!(
@@ -97,7 +104,30 @@ impl SqliteStore {
 
 #[async_trait]
 impl StateStore for SqliteStore {
-    async fn buckets(&self, count: BucketCount) -> Result<Vec<BucketRow>> {
+    async fn layout(&self) -> Result<Option<Layout>> {
+        let mut reader = self.reader().await?;
+        self.read_layout(&mut reader).await
+    }
+
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout> {
+        self.found(buckets).await
+    }
+
+    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
+        self.lay_out_anew(buckets).await
+    }
+
+    async fn settle_layout(&self, generation: Generation) -> Result<bool> {
+        self.settle(generation).await
+    }
+
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
+        self.move_table(table, home).await
+    }
+
+    async fn buckets(&self, first: BucketCount) -> Result<Buckets> {
+        let layout = self.layout().await?;
+        let count = layout.map_or(first, |layout| layout.swept());
         let rows = sqlx::query("SELECT * FROM bucket WHERE bucket < ?")
             .bind(count.0.get())
             .fetch_all(&self.file.readers)
@@ -120,7 +150,10 @@ impl StateStore for SqliteStore {
                 }
             };
         }
-        Ok(buckets.into_iter().flatten().collect())
+        Ok(Buckets {
+            layout,
+            rows: buckets.into_iter().flatten().collect(),
+        })
     }
 
     async fn take_lease(
@@ -187,47 +220,49 @@ impl StateStore for SqliteStore {
     async fn put_digest(
         &self,
         lease: &Lease,
+        layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
     ) -> Result<()> {
         let mut transaction = self.file.begin().await?;
         let bucket = self.read_bucket(&mut transaction, lease.bucket).await?;
         let bucket = bucket.unwrap_or_else(|| BucketRow::never_leased(lease.bucket));
-        let written: Option<i64> =
-            sqlx::query_scalar("SELECT epoch FROM digest WHERE database = ?")
+        let stands = self.read_layout(&mut transaction).await?;
+        let written: Option<(i64, i64)> =
+            sqlx::query_as("SELECT layout, epoch FROM digest WHERE database = ?")
                 .bind(key::of_database(database))
                 .fetch_optional(&mut *transaction)
                 .await
                 .map_err(|error| self.file.failed("a digest could not be read", error))?;
-        let written = written.map(|epoch| Epoch(u64::try_from(epoch).unwrap_or(0)));
-        transition::check_digest(&bucket, lease, written)?;
-        sqlx::query("INSERT OR REPLACE INTO digest (database, epoch, digest) VALUES (?, ?, ?)")
-            .bind(key::of_database(database))
-            .bind(encoding::signed(lease.epoch.get()))
-            .bind(&digest.0)
-            .execute(&mut *transaction)
-            .await
-            .map_err(|error| self.file.failed("a digest could not be written", error))?;
+        let number = |stored| u64::try_from(stored).unwrap_or(0);
+        let written =
+            written.map(|(layout, epoch)| (Generation(number(layout)), Epoch(number(epoch))));
+        transition::check_digest(&bucket, lease, layout, stands.as_ref(), written)?;
+        sqlx::query(
+            "INSERT OR REPLACE INTO digest (database, layout, epoch, digest) VALUES (?, ?, ?, ?)",
+        )
+        .bind(key::of_database(database))
+        .bind(encoding::signed(layout.get()))
+        .bind(encoding::signed(lease.epoch.get()))
+        .bind(&digest.0)
+        .execute(&mut *transaction)
+        .await
+        .map_err(|error| self.file.failed("a digest could not be written", error))?;
         self.file.commit(transaction).await
     }
 
     async fn mark_due(
         &self,
-        bucket: BucketId,
+        home: Home,
         table: &TableId,
         location: &MetadataLocation,
         due_at: TimestampMs,
     ) -> Result<MarkOutcome> {
-        self.mark(bucket, table, Some(location), due_at).await
+        self.mark(home, table, Some(location), due_at).await
     }
 
-    async fn force_due(
-        &self,
-        bucket: BucketId,
-        table: &TableId,
-        due_at: TimestampMs,
-    ) -> Result<()> {
-        self.mark(bucket, table, None, due_at).await?;
+    async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()> {
+        self.mark(home, table, None, due_at).await?;
         Ok(())
     }
 
@@ -268,23 +303,13 @@ impl StateStore for SqliteStore {
         Ok(due_at.map(TimestampMs))
     }
 
-    async fn table(&self, bucket: BucketId, table: &TableId) -> Result<Option<TableRow>> {
-        let mut reader = self
-            .file
-            .readers
-            .acquire()
-            .await
-            .map_err(|error| self.file.failed("no connection", error))?;
-        self.read_table(&mut reader, bucket, table).await
+    async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
+        let mut reader = self.reader().await?;
+        self.read_table(&mut reader, table).await
     }
 
-    async fn tables(&self, bucket: BucketId) -> Result<Vec<Result<TableRow>>> {
-        let rows = sqlx::query("SELECT * FROM table_state WHERE bucket = ? ORDER BY table_id")
-            .bind(bucket.0)
-            .fetch_all(&self.file.readers)
-            .await
-            .map_err(|error| self.file.failed("tables could not be read", error))?;
-        Ok(rows.iter().map(Self::decode_tables).collect())
+    async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
+        self.page_of_tables(from).await
     }
 
     async fn conclude(
@@ -296,7 +321,7 @@ impl StateStore for SqliteStore {
         let mut transaction = self.file.begin().await?;
         self.leased(&mut transaction, lease).await?;
         let row = self
-            .read_table_to_plan(&mut transaction, lease.bucket, &seen.table)
+            .read_table_to_plan(&mut transaction, &seen.table)
             .await?;
         let concluded = transition::conclude(row.as_ref(), lease, seen, conclusion)?;
         self.write_table(&mut transaction, &concluded).await?;
@@ -307,15 +332,12 @@ impl StateStore for SqliteStore {
         let table = &seen.table;
         let mut transaction = self.file.begin().await?;
         self.leased(&mut transaction, lease).await?;
-        let row = self
-            .read_table_to_plan(&mut transaction, lease.bucket, table)
-            .await?;
+        let row = self.read_table_to_plan(&mut transaction, table).await?;
         let Some(row) = row else { return Ok(true) };
         if !transition::may_forget(&row, lease, seen)? {
             return Ok(false);
         }
-        sqlx::query("DELETE FROM table_state WHERE bucket = ? AND table_id = ?")
-            .bind(lease.bucket.0)
+        sqlx::query("DELETE FROM table_state WHERE table_id = ?")
             .bind(key::of_table(table))
             .execute(&mut *transaction)
             .await
@@ -337,7 +359,7 @@ impl StateStore for SqliteStore {
         let mut transaction = self.file.begin().await?;
         self.leased(&mut transaction, lease).await?;
         let row = self
-            .read_table_to_plan(&mut transaction, lease.bucket, &process.table)
+            .read_table_to_plan(&mut transaction, &process.table)
             .await?;
         if let Some(active) = row.as_ref().and_then(|row| row.active_process.clone()) {
             return Ok(if active == process.process {
@@ -363,12 +385,7 @@ impl StateStore for SqliteStore {
     }
 
     async fn process(&self, process: &ProcessId) -> Result<Option<ProcessRow>> {
-        let mut reader = self
-            .file
-            .readers
-            .acquire()
-            .await
-            .map_err(|error| self.file.failed("no connection", error))?;
+        let mut reader = self.reader().await?;
         self.read_process(&mut reader, process).await
     }
 
@@ -553,9 +570,7 @@ impl StateStore for SqliteStore {
         };
         self.write_process(&mut transaction, &ended).await?;
         self.release(&mut transaction, &ended).await?;
-        let table = self
-            .read_table(&mut transaction, ended.bucket, &ended.table)
-            .await?;
+        let table = self.read_table(&mut transaction, &ended.table).await?;
         let freed = table.and_then(|table| {
             transition::free(
                 &table,
@@ -582,9 +597,7 @@ impl StateStore for SqliteStore {
         };
         self.write_process(&mut transaction, &ended).await?;
         self.release(&mut transaction, &ended).await?;
-        let table = self
-            .read_table(&mut transaction, ended.bucket, &ended.table)
-            .await?;
+        let table = self.read_table(&mut transaction, &ended.table).await?;
         let freed =
             table.and_then(|table| transition::free(&table, process, None, None, table.failures));
         if let Some(freed) = freed {

@@ -2,20 +2,24 @@ use std::{collections::BTreeSet, ffi::OsString, process::Command, sync::Arc};
 
 use async_trait::async_trait;
 use icepress_model::{
-    BucketId, Epoch, MetadataLocation, ProcessOutcome, TableId, TaskId, TimestampMs, WorkerId,
-    ambient::ManualClock,
+    BucketCount, BucketId, Epoch, Generation, MetadataLocation, ProcessOutcome, TableId, TaskId,
+    TimestampMs, WorkerId, ambient::ManualClock,
 };
 use proptest::{prelude::*, test_runner::Config};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Conclusion, NewProcess, NewTask, Payload, StateStore, TaskMessage, TaskQueue,
+    Conclusion, Home, Layout, NewProcess, NewTask, Payload, StateStore, TaskMessage, TaskQueue,
     conformance::{self, MAX_RECEIVES, QueueWorld, StoreWorld},
     interleavings, invariants, key,
 };
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
+const HOME: Home = Home {
+    bucket: BucketId(0),
+    layout: Generation(0),
+};
 
 /// A state file in a folder of its own, and a clock that is moved by hand.
 #[derive(Debug)]
@@ -64,14 +68,12 @@ impl StoreWorld for World {
         Arc::new(self.file().await.store())
     }
 
-    async fn damage_table(&self, bucket: BucketId, table: &TableId) {
-        let damaged =
-            sqlx::query("UPDATE table_state SET failures = -1 WHERE bucket = ? AND table_id = ?")
-                .bind(bucket.0)
-                .bind(key::of_table(table))
-                .execute(&self.file().await.writer)
-                .await
-                .unwrap();
+    async fn damage_table(&self, table: &TableId) {
+        let damaged = sqlx::query("UPDATE table_state SET failures = -1 WHERE table_id = ?")
+            .bind(key::of_table(table))
+            .execute(&self.file().await.writer)
+            .await
+            .unwrap();
         assert_eq!(damaged.rows_affected(), 1);
     }
 
@@ -208,6 +210,77 @@ async fn a_newer_version_is_refused_with_what_to_do() {
     assert!(message.contains("newer icepress"), "{message}");
 }
 
+#[tokio::test]
+async fn a_file_of_version_1_goes_on_with_all_that_it_knew() {
+    let (ambient, _) = Ambient::repeatable(7, NOW);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let old = SqlitePool::connect_with(
+        SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true),
+    )
+    .await
+    .unwrap();
+    sqlx::raw_sql(include_str!("tests/schema_1.sql"))
+        .execute(&old)
+        .await
+        .unwrap();
+    sqlx::raw_sql(
+        "PRAGMA user_version = 1;
+         INSERT INTO bucket VALUES (5, NULL, 17, 0, 0);
+         INSERT INTO digest VALUES ('lake/sales', 17, x'00112233445566778899aabbccddeeff');
+         INSERT INTO table_state (bucket, table_id, epoch, due_location, due_at, marks, seen_marks, failures)
+         VALUES (5, 'lake/sales/orders', 17, 'm1', 40, 3, 2, 1);",
+    )
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let store = open(&path, &ambient).await.unwrap().store();
+    let eight = Layout::first(BucketCount(8.try_into().unwrap()));
+    assert_eq!(store.layout().await.unwrap(), Some(eight));
+    let table: TableId = "lake.sales.orders".parse().unwrap();
+    let row = store.table(&table).await.unwrap().unwrap();
+    assert_eq!((row.bucket, row.layout), (BucketId(5), Generation(1)));
+    assert_eq!((row.epoch, row.marks, row.failures), (Epoch(17), 3, 1));
+    let due = store.due_tables(BucketId(5), NOW, 9).await.unwrap();
+    assert_eq!(due.len(), 1);
+    let minute = Duration::from_secs(60);
+    let lease = store
+        .take_lease(BucketId(5), &WorkerId::from("w"), NOW, minute, minute)
+        .await
+        .unwrap()
+        .unwrap();
+    let database = table.database();
+    let digest = store.digest(&database).await.unwrap();
+    assert_eq!(digest.0.len(), 16);
+    store
+        .put_digest(&lease, Generation(1), &database, &digest)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn more_tables_than_a_page_has_are_listed_once() {
+    let world = World::new().await;
+    let store = world.queue.store();
+    sqlx::raw_sql(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 2499)
+         INSERT INTO table_state (table_id, bucket, layout, epoch, marks, seen_marks, failures)
+         SELECT 'lake/sales/t' || i, i % 8, 1, 0, 0, 0, 0 FROM n",
+    )
+    .execute(&world.queue.writer)
+    .await
+    .unwrap();
+    let tables = store.tables().await.unwrap().into_iter();
+    let tables: BTreeSet<TableId> = tables.map(|row| row.unwrap().table).collect();
+    assert_eq!(tables.len(), 2500);
+    let first = store.tables_page(None).await.unwrap();
+    assert!(first.rows.len() < 2500 && first.next.is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_file_opened_by_many_at_once_is_laid_out_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,8 +393,8 @@ async fn a_process_that_is_killed() {
             }
         };
         let table: TableId = format!("lake.sales.t{round}").parse().unwrap();
-        store.force_due(BucketId(0), &table, NOW).await.unwrap();
-        let seen = store.table(BucketId(0), &table).await.unwrap().unwrap();
+        store.force_due(HOME, &table, NOW).await.unwrap();
+        let seen = store.table(&table).await.unwrap().unwrap();
         let process = new_process(&format!("p{round}"), &table, NOW);
         let tasks = vec![new_task(); 40];
         store
@@ -360,7 +433,7 @@ async fn a_killed_process_leaves_whole_rows() {
     assert_eq!(told, 8);
     let store = world.file().await.store();
     let mut started = 0;
-    for row in store.tables(BucketId(0)).await.unwrap() {
+    for row in store.tables().await.unwrap() {
         let row = row.unwrap();
         assert_eq!(invariants::table_row(&row), Ok(()));
         let processes = store.processes_of(&row.table, 10).await.unwrap();
@@ -485,8 +558,8 @@ async fn ended_processes_go_after_the_retention_and_no_others() {
         .unwrap();
     let start = async |name: &str, table: &str, created_at: TimestampMs| {
         let table: TableId = format!("lake.sales.{table}").parse().unwrap();
-        store.force_due(bucket, &table, NOW).await.unwrap();
-        let seen = store.table(bucket, &table).await.unwrap().unwrap();
+        store.force_due(HOME, &table, NOW).await.unwrap();
+        let seen = store.table(&table).await.unwrap().unwrap();
         let process = new_process(name, &table, created_at);
         store
             .start_process(&lease, &seen, &process, &[new_task()])
@@ -547,10 +620,10 @@ async fn what_a_process_holds_that_is_gone_is_let_go() {
         .unwrap();
     let table = "lake.sales.orders".parse::<TableId>().unwrap();
     store
-        .mark_due(BucketId(0), &table, &"m1".into(), NOW)
+        .mark_due(HOME, &table, &"m1".into(), NOW)
         .await
         .unwrap();
-    let seen = store.table(BucketId(0), &table).await.unwrap().unwrap();
+    let seen = store.table(&table).await.unwrap().unwrap();
     let scope = icepress_model::Scope::Table(table.clone());
     let process = NewProcess {
         reservation: Some(Reservation {
@@ -582,26 +655,39 @@ async fn a_state_file_of_version_1_is_brought_up_to_date_with_what_it_knows() {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("old.db");
-    let old = open(&path, &world.ambient).await.unwrap();
-    let table = "lake.sales.orders".parse::<TableId>().unwrap();
-    old.store()
-        .mark_due(BucketId(0), &table, &"m1".into(), NOW)
+    let old = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true);
+    let old = sqlx::SqlitePool::connect_with(old).await.unwrap();
+    sqlx::raw_sql(include_str!("tests/version_1.sql"))
+        .execute(&old)
         .await
         .unwrap();
-    // As a program of version 1 would have left it.
-    sqlx::raw_sql(
-        "DROP TABLE blocker; DROP TABLE quota; ALTER TABLE process DROP COLUMN quotas;
-         PRAGMA user_version = 1",
-    )
-    .execute(&old.writer)
-    .await
-    .unwrap();
     old.close().await;
 
     let new = open(&path, &world.ambient).await.unwrap();
     let store = new.store();
-    assert!(store.table(BucketId(0), &table).await.unwrap().is_some());
-    assert_eq!(store.blockers(&table.catalog).await.unwrap(), []);
+    let layout = store.layout().await.unwrap().unwrap();
+    assert_eq!(
+        (layout.generation, layout.buckets.0.get()),
+        (Generation(1), 8)
+    );
+    let due = store.due_tables(BucketId(3), NOW, 9).await.unwrap();
+    let [Ok(orders)] = due.as_slice() else {
+        panic!("{due:?}");
+    };
+    let home = Home {
+        bucket: BucketId(3),
+        layout: Generation(1),
+    };
+    assert_eq!((orders.home, orders.epoch), (home, Epoch(4)));
+    assert_eq!(orders.due_location, Some(MetadataLocation::from("m1")));
+    let news = "lake.sales.news".parse::<TableId>().unwrap();
+    let news = store.table(&news).await.unwrap().unwrap();
+    assert_eq!(news.active_process, Some("p".into()));
+    assert!(store.process(&"p".into()).await.unwrap().is_some());
+    assert_eq!(store.tasks(&"p".into()).await.unwrap().len(), 1);
+    assert_eq!(store.blockers(&news.table.catalog).await.unwrap(), []);
     let fresh: Vec<String> = schema(&world.file().await).await;
     assert_eq!(schema(&new).await, fresh);
 }

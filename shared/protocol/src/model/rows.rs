@@ -3,15 +3,19 @@
 //! Every moment is [`NOW`]: what is held, is held until then, and whoever asks chooses a time before or after.
 
 use icepress_model::{
-    Attempt, BucketId, CatalogName, Epoch, MetadataLocation, Namespace, ProcessId, ProcessOutcome,
-    RewriteFailure, RewriteFailureKind, SnapshotId, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketId, CatalogName, Epoch, Generation, MetadataLocation, Namespace, ProcessId,
+    ProcessOutcome, RewriteFailure, RewriteFailureKind, SnapshotId, TableId, TaskId, TimestampMs,
+    WorkerId,
 };
 
 use super::world::{Bucket, Outcome, Process, ProcessState, Row, Task, TaskState, World};
-use crate::{BucketRow, Lease, Payload, ProcessRow, TableRow, TaskRow};
+use crate::{BucketRow, Home, Lease, Payload, ProcessRow, TableRow, TaskRow};
 
 /// When everything that is held ends.
 pub(super) const NOW: TimestampMs = TimestampMs(1_000_000);
+
+/// The number of buckets never changes here: `layout::model` is about that.
+pub(super) const LAYOUT: Generation = Generation(0);
 
 pub(super) fn number_of(text: &str) -> u8 {
     text[1..].parse().expect("a letter and a small number")
@@ -56,6 +60,13 @@ pub(super) fn lease((bucket, epoch): (u8, u8), owner: u8) -> Lease {
 }
 
 impl World {
+    pub(super) fn home_of(&self, table: u8) -> Home {
+        Home {
+            bucket: BucketId(u32::from(self.bucket_of(table))),
+            layout: LAYOUT,
+        }
+    }
+
     pub(super) fn bucket_row(&self, bucket: u8) -> BucketRow {
         let row = &self.buckets[usize::from(bucket)];
         BucketRow {
@@ -82,7 +93,8 @@ impl World {
     pub(super) fn as_table_row(&self, table: u8, row: &Row) -> TableRow {
         TableRow {
             table: table_id(table),
-            bucket: BucketId(u32::from(self.bucket_of(table))),
+            bucket: self.home_of(table).bucket,
+            layout: LAYOUT,
             epoch: Epoch(u64::from(row.epoch)),
             due_location: row.due_location.map(location),
             due_at: row.due.then_some(NOW),

@@ -7,7 +7,7 @@ use icepress_model::{Epoch, TimestampMs};
 use super::{
     actions::Step,
     mutations::Mutation,
-    rows::{self, NOW, process_id, table_id},
+    rows::{self, LAYOUT, NOW, process_id, table_id},
     world::{
         Commit, CommitAt, File, News, Process, ProcessState, Row, SchedulerAt, Seen, Task,
         TaskState,
@@ -241,8 +241,8 @@ impl Step<'_> {
         location: Option<&icepress_model::MetadataLocation>,
     ) -> Verdict {
         let before = self.world.table_row(table);
-        let bucket = icepress_model::BucketId(u32::from(self.world.bucket_of(table)));
-        let after = transition::mark(before.as_ref(), bucket, &table_id(table), location, NOW);
+        let home = self.world.home_of(table);
+        let after = transition::mark(before.as_ref(), home, &table_id(table), location, NOW);
         if let Some(after) = after {
             invariants::table_step(before.as_ref(), &after)?;
             self.world.put_table(table, &after);
@@ -263,7 +263,14 @@ impl Step<'_> {
         let newest = Epoch(u64::from(self.world.digest_epoch));
         let bucket = self.world.bucket_row(0);
         let accepted = self.is(Mutation::LeaseUnchecked)
-            || unless_fenced(transition::check_digest(&bucket, &lease, Some(newest)))?.is_some();
+            || unless_fenced(transition::check_digest(
+                &bucket,
+                &lease,
+                LAYOUT,
+                None,
+                Some((LAYOUT, newest)),
+            ))?
+            .is_some();
         let written = if accepted {
             self.check_accepted(&lease)?;
             invariants::accepted_epoch(newest, lease.epoch)?;

@@ -4,15 +4,23 @@
 use std::time::Duration;
 
 use icepress_model::{
-    BucketId, CatalogName, Epoch, MetadataLocation, Namespace, ProcessId, TableId, TimestampMs,
-    WorkerId,
+    BucketCount, BucketId, CatalogName, Epoch, Generation, MetadataLocation, Namespace, ProcessId,
+    TableId, TimestampMs, WorkerId,
 };
 
 use super::{check_digest, conclude, may_forget, start, take_lease};
-use crate::{BucketRow, Conclusion, CoordinationError, Lease, NewProcess, TableRow};
+use crate::{BucketRow, Conclusion, CoordinationError, Home, Layout, Lease, NewProcess, TableRow};
 
 const NOW: TimestampMs = TimestampMs(1_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
+const LAYOUT: Generation = Generation(0);
+
+fn home(lease: &Lease) -> Home {
+    Home {
+        bucket: lease.bucket,
+        layout: LAYOUT,
+    }
+}
 
 fn table() -> TableId {
     TableId {
@@ -54,7 +62,7 @@ fn b07_a_row_of_a_later_epoch_refuses_an_earlier_one() {
     let (_, lease) = held();
     let of_epoch = |epoch| TableRow {
         epoch: Epoch(epoch),
-        ..TableRow::unknown(lease.bucket, table())
+        ..TableRow::unknown(home(&lease), table())
     };
     let process = NewProcess {
         process: ProcessId::from("p"),
@@ -84,8 +92,21 @@ fn b07_a_row_of_a_later_epoch_refuses_an_earlier_one() {
 #[test]
 fn b07_a_digest_of_a_later_epoch_refuses_an_earlier_one() {
     let (bucket, lease) = held();
-    let next = Some(Epoch(lease.epoch.get() + 1));
-    assert!(check_digest(&bucket, &lease, None).is_ok());
-    assert!(check_digest(&bucket, &lease, Some(lease.epoch)).is_ok());
-    assert!(is_fenced(check_digest(&bucket, &lease, next)));
+    let next = Some((LAYOUT, Epoch(lease.epoch.get() + 1)));
+    let check = |written| check_digest(&bucket, &lease, LAYOUT, None, written);
+    assert!(check(None).is_ok());
+    assert!(check(Some((LAYOUT, lease.epoch))).is_ok());
+    assert!(is_fenced(check(next)));
+}
+
+#[test]
+fn a_digest_of_another_layout_refuses_this_one_s() {
+    let (bucket, lease) = held();
+    let stands = Layout::first(BucketCount(std::num::NonZeroU32::MIN));
+    let check = |layout, written| check_digest(&bucket, &lease, layout, Some(&stands), written);
+    assert!(is_fenced(check(LAYOUT, None)), "the layout was changed");
+    // Epochs of other buckets under an older layout say nothing; a newer layout's writer is newer whatever its epoch.
+    assert!(check(stands.generation, Some((LAYOUT, Epoch(99)))).is_ok());
+    let newer = Some((Generation(2), Epoch(0)));
+    assert!(is_fenced(check(stands.generation, newer)));
 }

@@ -164,31 +164,29 @@ enum Standing {
 /// Tables about which nothing is done for a reason that an earlier run found.
 async fn standing(context: &Context) -> BTreeMap<TableId, Standing> {
     let mut standing = BTreeMap::new();
-    for bucket in context.settings.buckets.all() {
-        let rows = context.store.tables(bucket).await.unwrap_or_default();
-        for row in rows.into_iter().flatten() {
-            if let Some(waiting) = Waiting::of(&row) {
-                standing.insert(row.table, Standing::Held(waiting.reason));
-                continue;
-            }
-            if row.failures == 0 {
-                let conclusion = row.conclusion.as_deref();
-                if let Some(reason) = conclusion.and_then(evaluate::refusal_of_conclusion) {
-                    standing.insert(row.table, Standing::Refused(reason));
-                }
-                continue;
-            }
-            let failure = row
-                .conclusion
-                .as_deref()
-                .and_then(evaluate::failure_of_conclusion)
-                .unwrap_or_else(|| "see explain".to_owned());
-            let reason = format!(
-                "it failed {} times in a row and waits before it is tried again: {failure}",
-                row.failures
-            );
-            standing.insert(row.table, Standing::Waits(reason));
+    let rows = context.store.tables().await.unwrap_or_default();
+    for row in rows.into_iter().flatten() {
+        if let Some(waiting) = Waiting::of(&row) {
+            standing.insert(row.table, Standing::Held(waiting.reason));
+            continue;
         }
+        if row.failures == 0 {
+            let conclusion = row.conclusion.as_deref();
+            if let Some(reason) = conclusion.and_then(evaluate::refusal_of_conclusion) {
+                standing.insert(row.table, Standing::Refused(reason));
+            }
+            continue;
+        }
+        let failure = row
+            .conclusion
+            .as_deref()
+            .and_then(evaluate::failure_of_conclusion)
+            .unwrap_or_else(|| "see explain".to_owned());
+        let reason = format!(
+            "it failed {} times in a row and waits before it is tried again: {failure}",
+            row.failures
+        );
+        standing.insert(row.table, Standing::Waits(reason));
     }
     standing
 }

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use icepress_coordination::{
-    BucketRow, InspectedRow, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
-    inspect_row, invariants,
+    BucketRow, InspectedRow, Layout, Payload, ProcessRow, ProcessState, TableRow, TaskRow,
+    TaskState, inspect_row, invariants,
 };
 use icepress_model::{
-    BucketId, CatalogName, DatabaseId, Epoch, GroupResult, MetadataLocation, Namespace,
-    ProcessOutcome, TableId, bucket_of_database,
+    BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessOutcome,
+    TableId,
 };
 
 use super::Oracle;
@@ -49,6 +49,14 @@ fn read(item: &Item) -> Result<InspectedRow, String> {
     inspect_row(&attributes)
 }
 
+fn layout_row(items: &Items) -> Option<Layout> {
+    let key = ("buckets#0".to_owned(), "layout".to_owned());
+    match items.get(&key).map(read) {
+        Some(Ok(InspectedRow::Layout(layout))) => Some(layout),
+        _ => None,
+    }
+}
+
 fn bucket_row(items: &Items, bucket: BucketId) -> BucketRow {
     let key = (
         format!("buckets#{}", bucket.0 / 64),
@@ -79,8 +87,8 @@ fn process_of_rows(items: &Items, process: &str) -> (Option<ProcessRow>, Vec<Tas
 
 fn table_rows(items: &Items) -> Vec<TableRow> {
     let range = items
-        .range(("tables#".to_owned(), String::new())..)
-        .take_while(|((pk, _), _)| pk.starts_with("tables#"));
+        .range(("share#".to_owned(), String::new())..)
+        .take_while(|((pk, _), _)| pk.starts_with("share#"));
     let read = range.filter_map(|(_, item)| match read(item) {
         Ok(InspectedRow::Table(row)) => Some(row),
         _ => None,
@@ -119,13 +127,19 @@ impl Oracle {
                     "{} was forgotten with a process under way",
                     row.table
                 )),
-                Some(InspectedRow::Bucket(_) | InspectedRow::DigestHead { .. }) => {
-                    Err("it was deleted".to_owned())
-                }
+                Some(
+                    InspectedRow::Layout(_)
+                    | InspectedRow::Bucket(_)
+                    | InspectedRow::DigestHead { .. },
+                ) => Err("it was deleted".to_owned()),
                 _ => Ok(()),
             };
         };
         match (before, read(after)?) {
+            (Some(InspectedRow::Layout(before)), InspectedRow::Layout(after)) => {
+                invariants::layout_step(&before, &after)
+            }
+            (_, InspectedRow::Layout(_)) => Ok(()),
             (before, InspectedRow::Bucket(after)) => {
                 let before = match before {
                     Some(InspectedRow::Bucket(before)) => before,
@@ -159,7 +173,7 @@ impl Oracle {
                 judge_result(&after)?;
                 self.judge_process(items, after.task.process.as_str())
             }
-            (_, InspectedRow::DigestHead { database, epoch }) => {
+            (_, InspectedRow::DigestHead { database, written }) => {
                 let parts: Vec<&str> = database.split('/').collect();
                 let database = DatabaseId {
                     catalog: CatalogName(parts[0].to_owned()),
@@ -167,8 +181,16 @@ impl Oracle {
                         parts[1..].iter().map(|part| (*part).to_owned()).collect(),
                     ),
                 };
-                let bucket = bucket_of_database(&database, self.buckets);
-                invariants::accepted_epoch(bucket_row(items, bucket).epoch, Epoch(epoch))
+                let layout = layout_row(items).ok_or("no layout stands")?;
+                let (by, epoch) = written;
+                if by != layout.generation {
+                    return Err(format!(
+                        "written under layout {by}, and {} stands",
+                        layout.generation
+                    ));
+                }
+                let bucket = layout.bucket_of_database(&database);
+                invariants::accepted_epoch(bucket_row(items, bucket).epoch, epoch)
             }
             (_, InspectedRow::Other) => Ok(()),
         }
@@ -184,12 +206,13 @@ impl Oracle {
                 row.seen_marks,
             )
         };
-        let unknown = TableRow::unknown(after.bucket, after.table.clone());
+        let unknown = TableRow::unknown(after.home(), after.table.clone());
         let before = before.unwrap_or(&unknown);
         let began = after.active_process.is_some() && after.active_process != before.active_process;
         let freed = before.active_process.is_some() && after.active_process.is_none();
-        // The end of a process needs no lease; everything else on the planning side does.
-        if began || (!freed && planned(before) != planned(after)) {
+        // The end of a process and a move need no lease; everything else on the planning side does.
+        let moved = before.bucket != after.bucket;
+        if began || (!freed && !moved && planned(before) != planned(after)) {
             let newest = bucket_row(items, after.bucket).epoch;
             invariants::accepted_epoch(newest, after.epoch)?;
         }
@@ -260,7 +283,16 @@ pub(super) fn unrest(
     tables: &BTreeMap<TableId, MetadataLocation>,
 ) -> Option<String> {
     let rows = table_rows(items);
+    let layout = layout_row(items);
+    if layout.is_some_and(|layout| layout.is_moving()) {
+        return Some("tables have yet to move to their new buckets".to_owned());
+    }
     for row in &rows {
+        // A mark that came late, of a table that is gone: nobody looks there any more.
+        let is_lost = layout.is_some_and(|layout| invariants::is_swept(row, &layout).is_err());
+        if is_lost && !tables.contains_key(&row.table) && row.active_process.is_none() {
+            continue;
+        }
         if let Some(process) = &row.active_process {
             return Some(format!("{} has process {process} under way", row.table));
         }

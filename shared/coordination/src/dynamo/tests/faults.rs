@@ -229,7 +229,7 @@ async fn an_index_that_lags_makes_nothing_due() {
     for name in ["a", "b", "c"] {
         let location = MetadataLocation::from("m1");
         store
-            .mark_due(BUCKET, &table(name), &location, NOW)
+            .mark_due(HOME, &table(name), &location, NOW)
             .await
             .unwrap();
     }
@@ -253,9 +253,9 @@ async fn an_index_that_lags_makes_nothing_due() {
         next_due_at: Some(NOW + MINUTE),
         failures: 0,
     };
-    let seen = store.table(BUCKET, &table("a")).await.unwrap().unwrap();
+    let seen = store.table(&table("a")).await.unwrap().unwrap();
     store.conclude(&lease, &seen, &later).await.unwrap();
-    let seen = store.table(BUCKET, &table("b")).await.unwrap().unwrap();
+    let seen = store.table(&table("b")).await.unwrap().unwrap();
     assert!(store.forget_table(&lease, &seen).await.unwrap());
     assert_eq!(due().await, ["c"]);
 }
@@ -285,8 +285,8 @@ async fn what_a_crash_left_of_a_start_is_no_process() {
         .await
         .unwrap()
         .unwrap();
-    store.force_due(BUCKET, &table("t"), NOW).await.unwrap();
-    let seen = store.table(BUCKET, &table("t")).await.unwrap().unwrap();
+    store.force_due(HOME, &table("t"), NOW).await.unwrap();
+    let seen = store.table(&table("t")).await.unwrap().unwrap();
     let start = async |id: &str| {
         let (process, task) = (new_process(id, "t"), new_task(1));
         store
