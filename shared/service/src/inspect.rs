@@ -60,7 +60,8 @@ pub(crate) async fn inspect(
             })?;
         result.seen.modified.push(info.modified);
     }
-    if verify_rows {
+    // Where no row is touched there are none to compare.
+    if verify_rows && task.group.tier != Tier::Dangling {
         result.seen.rows_hash = Some(compare_rows(engine, metadata, task, result).await?);
     }
     Ok(())

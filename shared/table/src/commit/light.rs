@@ -30,7 +30,8 @@ pub(super) struct NewDelete {
 #[derive(Debug, Default)]
 pub(super) struct Conversion {
     pub(super) deletes: Vec<NewDelete>,
-    /// For each input the delete entries whose rows the new delete files hide.
+    /// For each input the delete entries whose rows the new delete files hide. Of a group that has no inputs, the delete
+    /// entries that are to go.
     pub(super) told: Vec<HashSet<Place>>,
     /// Inputs that have a vector now, by index: position delete files mean nothing to them any more.
     pub(super) with_vector: HashSet<usize>,

@@ -174,8 +174,8 @@ impl Validation<'_> {
         let fate = fate_of_base(&self.loaded.metadata, self.base);
         let gate = Gate::new(self.loaded, self.base, self.live);
         let before = self.live.survivors(&HashSet::new());
-        let any_light = groups.iter().any(|group| group.group.tier == Tier::Light);
-        let deletes = if any_light {
+        let all_full = groups.iter().all(|group| group.group.tier == Tier::Full);
+        let deletes = if !all_full {
             live_deletes(self.live)
         } else {
             LiveDeletes::default()
@@ -216,6 +216,9 @@ impl Validation<'_> {
         taken: &mut Taken,
     ) -> Result<Accepted, Refusal> {
         let group = &finished.group;
+        if group.tier == Tier::Dangling {
+            return self.dangling(finished, live_deletes);
+        }
         if fate == BaseFate::RolledBack {
             return Err("the table was rolled back or replaced: it does not build on the planned snapshot any more".into());
         }
@@ -276,6 +279,37 @@ impl Validation<'_> {
             .outputs
             .extend(accepted.new_files().map(|output| output.file_path.clone()));
         Ok(accepted)
+    }
+
+    /// A group of delete files that nothing needs: one of them at least must be in the table still. Whether they may go is
+    /// found out for all delete files alike, on the table as it is now, so that the plan's base means nothing here.
+    fn dangling(
+        &self,
+        finished: &FinishedGroup,
+        live_deletes: &LiveDeletes<'_>,
+    ) -> Result<Accepted, Refusal> {
+        let named = finished.group.deletes.iter();
+        let left: HashSet<Place> = named
+            .filter_map(|delete| live_deletes.get(&identity(delete)).copied().flatten())
+            .collect();
+        let Some(first) = left.iter().min().copied() else {
+            return Err("another writer removed its delete files".into());
+        };
+        let file = &self.live.entry(first).file;
+        let header = &self.live.manifest(first.manifest).header;
+        Ok(Accepted {
+            index: finished.index,
+            outputs: Vec::new(),
+            inputs: Vec::new(),
+            partition: file.partition.clone(),
+            partition_bytes: partition_of(header, &file.raw)
+                .map_err(|AvroError(message)| message)?
+                .to_vec(),
+            light: Some(Conversion {
+                told: vec![left],
+                ..Conversion::default()
+            }),
+        })
     }
 
     fn deletes_are_live(&self, finished: &FinishedGroup) -> bool {
@@ -523,7 +557,7 @@ impl Validation<'_> {
     /// By partition and by the bounds of the paths that it names.
     fn may_name_input(&self, group: &Accepted, delete: Place) -> bool {
         let file = &self.live.entry(delete).file;
-        if file.partition != group.partition {
+        if group.inputs.is_empty() || file.partition != group.partition {
             return false;
         }
         let shape = &self.live.manifest(delete.manifest).header.file_shape;

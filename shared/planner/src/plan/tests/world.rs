@@ -215,7 +215,9 @@ impl World {
             let bytes = match group.tier {
                 Tier::Full => group.input_bytes().get(),
                 Tier::Light => group.input_bytes().get() / KEY_COLUMNS_DIVISOR,
+                Tier::Dangling => 0,
             };
+            assert_eq!(group.inputs.is_empty(), group.tier == Tier::Dangling);
             assert!(group.inputs.len() == 1 || bytes <= self.options.group_bytes());
             assert!(group.inputs.len() as u64 <= self.options.max_group_files);
         }
