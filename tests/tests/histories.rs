@@ -15,7 +15,7 @@ const USUAL: u64 = 240;
 const THREADS: u64 = 2;
 
 /// What must have happened in that many histories, for a run to tell anything.
-const EXPECTED: [&str; 18] = [
+const EXPECTED: [&str; 19] = [
     "data files",
     "overwrites",
     "position delete files",
@@ -31,6 +31,7 @@ const EXPECTED: [&str; 18] = [
     "light groups of merged position deletes",
     "light groups of equality deletes turned into position deletes",
     "light groups of equality deletes turned into vectors",
+    "light groups of deletes turned into a shared position delete file",
     "light groups committed across a foreign commit",
     "light groups lost",
     "groups of dangling delete files",

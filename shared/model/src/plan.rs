@@ -21,6 +21,9 @@ pub struct BaseState {
     pub starting_sequence_number: SequenceNumber,
     /// The table's current schema: what the outputs are written in.
     pub schema_id: SchemaId,
+    /// The table's format version, which says whether rows were written with their lineage. 0 where a plan does not say.
+    #[serde(default)]
+    pub format_version: u8,
 }
 
 /// A data file to be replaced.

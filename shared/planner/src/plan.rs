@@ -8,7 +8,7 @@ use icepress_model::{
     PlanTotals, SchemaId, SequenceNumber, SpecId, TableId, TablePlan, Tier,
 };
 use icepress_table::{
-    PartitionError,
+    DeleteGranularity, PartitionError,
     delete_index::{DeleteIndex, DuplicateVector},
     partition_name, partition_to_json, partition_type,
     scan::SnapshotScan,
@@ -86,7 +86,12 @@ pub fn plan_table(
 ) -> Result<TablePlan, PlanError> {
     let table = scan.table();
     let refused = refusal(table, metadata, options)?;
-    let options = options.for_table(table, metadata.properties())?;
+    let mut options = options.for_table(table, metadata.properties())?;
+    if metadata.format_version() >= FormatVersion::V3 {
+        // Vectors are one a data file.
+        options.delete_granularity = DeleteGranularity::File;
+    }
+    let options = options;
     let mut view = TableView::new(scan, &options)?;
     view.settle_light();
     let facts: Vec<_> = view.partitions.iter().map(|view| view.facts).collect();
@@ -143,6 +148,7 @@ pub fn plan_table(
                 snapshot.sequence_number
             },
             schema_id: SchemaId(metadata.current_schema_id()),
+            format_version: metadata.format_version() as u8,
         }),
         follow_up: !options.force && (cut || !left_out.is_empty()),
         groups,

@@ -236,7 +236,12 @@ impl World {
             .collect();
         // After an upgrade, a foreign commit gives ids to rows that had none when they were read.
         let row_ids = seen.first_row_ids();
+        // What was written before an upgrade to version 3 lacks the rows' numbers.
+        let lacks_lineage = has_vectors && base.format_version < 3;
         let is_welcome = |group: &Group| {
+            if group.tier == Tier::Full && lacks_lineage {
+                return false;
+            }
             let is_light = group.tier == Tier::Light;
             let adds_up = is_light && !has_vectors;
             let mut inputs = group.inputs.iter();
@@ -300,6 +305,10 @@ impl World {
 fn kind_of_light(finished: &FinishedGroup, has_vectors: bool) -> &'static str {
     if finished.group.tier == Tier::Dangling {
         return "groups of dangling delete files";
+    }
+    let is_shared = |file: &serde_json::Value| file["referenced_data_file"].is_null();
+    if finished.result.delete_files.iter().any(is_shared) {
+        return "light groups of deletes turned into a shared position delete file";
     }
     match (finished.group.has_equality_deletes(), has_vectors) {
         (false, false) => "light groups of merged position deletes",

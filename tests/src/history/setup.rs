@@ -54,6 +54,8 @@ pub enum Limits {
     /// Few files are worth a rewrite for their size, and none for the rows that are deleted: what is left to be done is
     /// about delete files alone.
     FilesStay,
+    /// The same, with position delete files that speak of many data files.
+    FilesStayAndShare,
 }
 
 /// Rows to write: so many, as they follow from the seed, in as many files as they have partitions.
@@ -225,6 +227,21 @@ impl Setup {
 
     /// The table's properties.
     pub fn properties(&self) -> HashMap<String, String> {
+        const FILES_STAY: [(&str, &str); 3] = [
+            ("icepress.min-input-files", "50"),
+            ("icepress.delete-ratio-threshold", "1"),
+            // Of which an eighth is less than any file here has.
+            ("write.target-file-size-bytes", "24000"),
+        ];
+        const SHARE: [(&str, &str); 4] = {
+            let [size, ratio, target] = FILES_STAY;
+            [
+                size,
+                ratio,
+                target,
+                ("write.delete.granularity", "partition"),
+            ]
+        };
         let limits: &[(&str, &str)] = match self.limits {
             Limits::None => &[("icepress.min-input-files", "2")],
             Limits::SmallGroups => &[
@@ -236,12 +253,8 @@ impl Setup {
                 ("write.target-file-size-bytes", "4000"),
                 ("write.parquet.row-group-size-bytes", "1000"),
             ],
-            Limits::FilesStay => &[
-                ("icepress.min-input-files", "50"),
-                ("icepress.delete-ratio-threshold", "1"),
-                // Of which an eighth is less than any file here has.
-                ("write.target-file-size-bytes", "24000"),
-            ],
+            Limits::FilesStay => &FILES_STAY,
+            Limits::FilesStayAndShare => &SHARE,
         };
         limits
             .iter()
@@ -297,10 +310,14 @@ pub fn any_history() -> impl Strategy<Value = History> {
         1 => Just(Limits::SmallFiles),
         1 => Just(Limits::FilesStay),
     ];
+    let files_stay = prop_oneof![
+        2 => Just(Limits::FilesStay),
+        1 => Just(Limits::FilesStayAndShare),
+    ];
     let few_parts = prop_oneof![3 => Just(0u8), 1 => 0..SPECS];
     prop_oneof![
         5 => any_of(limits, 0..SPECS, ANYTHING),
-        3 => any_of(Just(Limits::FilesStay), few_parts, DELETES),
+        3 => any_of(files_stay, few_parts, DELETES),
     ]
 }
 

@@ -31,6 +31,9 @@ use crate::{
 /// How many requests for sizes, or reads of delete files, are under way at a time.
 const CONCURRENT_CHECKS: usize = 16;
 
+/// The format version from which on rows have ids, and numbers of their last changes.
+const LINEAGE_VERSION: u8 = 3;
+
 /// A group that may be committed.
 #[derive(Debug)]
 pub(super) struct Accepted {
@@ -231,6 +234,14 @@ impl Validation<'_> {
             .into());
         }
         let metadata = &self.loaded.metadata;
+        if group.tier == Tier::Full
+            && Version::of(metadata) >= Version::V3
+            && self.base.format_version < LINEAGE_VERSION
+        {
+            return Err("the table was upgraded to format version 3 after the plan: when its rows last changed was not \
+                        written down"
+                .into());
+        }
         if metadata.partition_spec_by_id(group.spec_id.get()).is_none() {
             return Err(
                 format!("the table has no partition spec {} any more", group.spec_id).into(),
@@ -374,8 +385,8 @@ impl Validation<'_> {
                 ));
             }
             // What was written keeps the ids that the rows had when they were read. The first commit after an upgrade
-            // to format version 3 gives ids to rows that had none.
-            if file.first_row_id != input.first_row_id.map(RowId::get) {
+            // to format version 3 gives ids to rows that had none. A light group touches no row.
+            if group.tier == Tier::Full && file.first_row_id != input.first_row_id.map(RowId::get) {
                 return Err(format!(
                     "the rows of {path} have other ids now than when they were read"
                 ));

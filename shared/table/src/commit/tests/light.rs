@@ -234,6 +234,60 @@ async fn c46_a_global_equality_delete_goes_when_every_partition_was_told() {
     assert_eq!(world.delete_paths().await, ["n"]);
 }
 
+/// One file for both: its number is the greatest of all that it replaces, and it counts for each that had deletes.
+#[tokio::test]
+async fn c09_a_shared_position_delete_file_takes_the_place_of_those_of_all_its_files() {
+    let world = three_files(FormatVersion::V2).await;
+    world.delete(&[equality_deletes("e", "eu", 1)]).await;
+    world.delete(&[positions_of(&world, "p", "b", &[2])]).await;
+    let base = world.base();
+    let before = world.live().await.0;
+    let shared = |rows: u64| {
+        let mut file = file("n", "eu", rows);
+        file.content(DataContentType::PositionDeletes);
+        file.build().unwrap()
+    };
+    let inputs: &[(&str, &[&str])] = &[("a", &["e"]), ("b", &["e", "p"])];
+    let refused = async |group: FinishedGroup| refusals(&world, &base, group).await;
+    let reason = refused(light(&world, 0, inputs, &[shared(31)]).await).await;
+    assert!(reason.contains("hides 31 of the 30 rows"), "{reason}");
+    let both = [shared(3), output("m", "a", 1)];
+    let reason = refused(light(&world, 0, inputs, &both).await).await;
+    assert!(reason.contains("two of its new delete files"), "{reason}");
+    let untold = [("a", &[][..])];
+    let reason = refused(light(&world, 0, &untold, &[shared(3)]).await).await;
+    assert!(reason.contains("none of its data files"), "{reason}");
+
+    let group = light(&world, 0, inputs, &[shared(3)]).await;
+    let outcome = world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(outcome.removed_delete_files, 2);
+    let (after, deletes) = world.live().await;
+    assert_eq!(after, before, "data files keep their entries");
+    let seen: Vec<_> = deletes
+        .iter()
+        .map(|delete| (delete.path.as_str(), delete.rows, delete.sequence_number))
+        .collect();
+    assert_eq!(seen, [("n", 3, 3)]);
+}
+
+/// A light group touches no row: that its rows got ids meanwhile is no conflict.
+#[tokio::test]
+async fn c16_rows_that_got_ids_meanwhile_stop_no_light_group() {
+    let world = three_files(FormatVersion::V2).await;
+    world.delete(&[equality_deletes("e", "eu", 1)]).await;
+    let update = iceberg::TableUpdate::UpgradeFormatVersion {
+        format_version: FormatVersion::V3,
+    };
+    world.change(vec![update]).await;
+    let base = world.base();
+    let inputs: &[(&str, &[&str])] = &[("a", &["e"]), ("b", &["e"])];
+    let group = light(&world, 0, inputs, &[vector("n", 4, "a", 1)]).await;
+    world.append(&[data("d", "us", 5)]).await;
+    let outcome = world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(outcome.committed, [0]);
+    assert_eq!(world.delete_paths().await, ["n"]);
+}
+
 /// What came later is no matter of ours before format version 3: it applies beside the new file.
 #[tokio::test]
 async fn c03_c10_later_deletes_stay_and_apply_beside_the_new_ones() {
