@@ -445,10 +445,7 @@ async fn a_void_partition_field_may_be_named_as_a_column() {
     });
     json["partition-specs"][0]["fields"] = serde_json::json!([field]);
     json["last-partition-id"] = 1000.into();
-    let loaded = LoadedTable {
-        metadata: Arc::new(serde_json::from_value(json).unwrap()),
-        ..loaded
-    };
+    let loaded = loaded_from(folder.path(), &json).await;
     let storage = LocalStorage::new();
     let change = TableChange {
         requirements: Vec::new(),
