@@ -15,7 +15,7 @@ const USUAL: u64 = 240;
 const THREADS: u64 = 2;
 
 /// What must have happened in that many histories, for a run to tell anything.
-const EXPECTED: [&str; 12] = [
+const EXPECTED: [&str; 18] = [
     "data files",
     "overwrites",
     "position delete files",
@@ -28,6 +28,12 @@ const EXPECTED: [&str; 12] = [
     "groups committed",
     "groups committed across a foreign commit",
     "groups lost",
+    "light groups of merged position deletes",
+    "light groups of equality deletes turned into position deletes",
+    "light groups of equality deletes turned into vectors",
+    "light groups of deletes turned into a shared position delete file",
+    "light groups committed across a foreign commit",
+    "light groups lost",
 ];
 
 #[allow(

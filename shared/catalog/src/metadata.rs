@@ -22,7 +22,7 @@ mod json;
 mod readable;
 mod settle;
 
-use readable::Unreadable;
+use readable::{Unreadable, has_void_fields};
 pub use settle::{discard_staged, outcome_by_looking};
 
 /// Compresses metadata files: `none` (the default) or `gzip`.
@@ -169,6 +169,9 @@ pub async fn prepare_metadata(
     if let Some(schemas) = kept.schemas {
         json["schemas"] = schemas;
     }
+    for (key, spec) in kept.specs {
+        json[key] = spec;
+    }
     // A snapshot's own time is the time of the change that adds it.
     if !adds_a_snapshot {
         let time = ambient.now().get().max(base.metadata.last_updated_ms());
@@ -184,6 +187,8 @@ struct Kept {
     refs: Option<Map<String, Value>>,
     /// The schemas of a v3 table, letter for letter.
     schemas: Option<Value>,
+    /// The partition specs, letter for letter, where the default one has void fields.
+    specs: Vec<(&'static str, Value)>,
 }
 
 async fn kept_of(
@@ -193,9 +198,18 @@ async fn kept_of(
 ) -> Result<Kept, CatalogError> {
     let version = base.metadata.format_version();
     let touches_schemas = |update: &TableUpdate| matches!(update, TableUpdate::AddSchema { .. });
-    if version == FormatVersion::V2
-        || (version == FormatVersion::V3 && updates.iter().any(touches_schemas))
-    {
+    let touches_specs = |update: &TableUpdate| {
+        matches!(
+            update,
+            TableUpdate::AddSpec { .. }
+                | TableUpdate::SetDefaultSpec { .. }
+                | TableUpdate::RemovePartitionSpecs { .. }
+        )
+    };
+    let keeps_refs = version == FormatVersion::V1;
+    let keeps_schemas = version == FormatVersion::V3 && !updates.iter().any(touches_schemas);
+    let keeps_specs = has_void_fields(&base.metadata) && !updates.iter().any(touches_specs);
+    if !(keeps_refs || keeps_schemas || keeps_specs) {
         return Ok(Kept::default());
     }
     let content = read(storage, &base.table, &base.metadata_location).await?;
@@ -206,22 +220,23 @@ async fn kept_of(
             location: base.metadata_location.to_string(),
             message,
         })?;
-    if version == FormatVersion::V3 {
-        return Ok(Kept {
-            schemas: old.get_mut("schemas").map(Value::take),
-            ..Kept::default()
-        });
+    let mut kept = Kept::default();
+    if keeps_specs {
+        let spec = |key| Some((key, old.get(key).filter(|spec| spec.is_array())?.clone()));
+        kept.specs = ["partition-spec", "partition-specs"]
+            .into_iter()
+            .filter_map(spec)
+            .collect();
     }
-    let refs = old
-        .get("refs")
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
-    let refs = change::refs_after(refs, updates);
-    Ok(Kept {
-        refs: (!refs.is_empty()).then_some(refs),
-        ..Kept::default()
-    })
+    if keeps_schemas {
+        kept.schemas = old.get_mut("schemas").map(Value::take);
+    }
+    if keeps_refs {
+        let refs = old.get("refs").and_then(Value::as_object).cloned();
+        let refs = change::refs_after(refs.unwrap_or_default(), updates);
+        kept.refs = (!refs.is_empty()).then_some(refs);
+    }
+    Ok(kept)
 }
 
 /// Writes the first metadata file of a table that no catalog knows yet.

@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::{Bytes, MetadataLocation, Rows, SnapshotId, TimestampMs};
 
 /// What rewriting one group produced. The files exist, but count for nothing until a commit adds them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GroupResult {
     /// The new data files, each as the JSON of `iceberg::spec::serialize_data_file_to_json` under the group's spec.
     pub data_files: Vec<serde_json::Value>,

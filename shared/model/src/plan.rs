@@ -21,6 +21,9 @@ pub struct BaseState {
     pub starting_sequence_number: SequenceNumber,
     /// The table's current schema: what the outputs are written in.
     pub schema_id: SchemaId,
+    /// The table's format version, which says whether rows were written with their lineage. 0 where a plan does not say.
+    #[serde(default)]
+    pub format_version: u8,
 }
 
 /// A data file to be replaced.
@@ -96,6 +99,8 @@ pub enum GroupReason {
     Deletes,
     /// A person asked for all files.
     Forced,
+    /// Delete files that no data file can match, in a table where nothing else is to be done.
+    Dangling,
 }
 
 /// How much of a group is written anew.
@@ -108,6 +113,9 @@ pub enum Tier {
     /// Its delete files alone: the data files stay, and each has one position delete file, or one deletion vector, that
     /// says all that [`Group::deletes`] said of it. Equality deletes among them are looked up in the key columns.
     Light,
+    /// Nothing: the group has no inputs, and the commit takes the delete files out that no data file of the table can
+    /// match.
+    Dangling,
 }
 
 /// Files of one partition and one spec that are rewritten together, and that commit or fail alone.
@@ -127,7 +135,7 @@ pub struct Group {
     pub tier: Tier,
     /// Data files to replace, or in the light tier to find the deleted rows of, in the table's own order.
     pub inputs: Vec<InputFile>,
-    /// Delete files that apply to any of them.
+    /// Delete files that apply to any of them; in the tier of dangling ones those that apply to nothing.
     pub deletes: Vec<DeleteFile>,
     /// How large each output file shall be.
     pub target_file_size: Bytes,
@@ -158,6 +166,7 @@ impl Group {
                 Bytes(self.input_bytes().get() / KEY_COLUMNS_DIVISOR)
             }
             Tier::Light => Bytes::ZERO,
+            Tier::Dangling => return Bytes::ZERO,
         };
         inputs + self.delete_bytes()
     }
@@ -171,13 +180,15 @@ impl Group {
 
     /// How many output files to expect, at most in the light tier.
     pub fn expected_outputs(&self) -> u64 {
-        if self.tier == Tier::Light {
-            return self.inputs.len() as u64;
+        match self.tier {
+            Tier::Full => self
+                .input_bytes()
+                .get()
+                .div_ceil(self.target_file_size.get().max(1))
+                .max(1),
+            Tier::Light => self.inputs.len() as u64,
+            Tier::Dangling => 0,
         }
-        self.input_bytes()
-            .get()
-            .div_ceil(self.target_file_size.get().max(1))
-            .max(1)
     }
 }
 

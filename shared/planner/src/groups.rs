@@ -38,6 +38,7 @@ impl PackedGroup {
         match self.tier {
             Tier::Full => self.bytes,
             Tier::Light => self.bytes / KEY_COLUMNS_DIVISOR,
+            Tier::Dangling => 0,
         }
     }
 }
@@ -61,7 +62,7 @@ pub(crate) fn pack_light(candidates: &[Candidate], options: &PlanOptions) -> Vec
     pack_alike(candidates, Tier::Light, options)
 }
 
-/// Packs candidates one after the other, each group as full as it may get.
+/// Packs candidates of one tier, which has inputs, one after the other, each group as full as it may get.
 ///
 /// Neighbours stay together: a writer that works along time or key leaves files that don't overlap, and mixing them
 /// would make every reader of one range open them all.
@@ -69,6 +70,7 @@ fn pack_alike(candidates: &[Candidate], tier: Tier, options: &PlanOptions) -> Ve
     let to_read = |bytes: u64| match tier {
         Tier::Full => bytes,
         Tier::Light => bytes / KEY_COLUMNS_DIVISOR,
+        Tier::Dangling => 0,
     };
     let mut groups = Vec::new();
     let mut start = 0;
@@ -91,6 +93,7 @@ fn pack_alike(candidates: &[Candidate], tier: Tier, options: &PlanOptions) -> Ve
         let reason = match tier {
             Tier::Full => reason(members, bytes, options),
             Tier::Light => Some(GroupReason::Deletes),
+            Tier::Dangling => Some(GroupReason::Dangling),
         };
         if let Some(reason) = reason {
             groups.push(PackedGroup {

@@ -48,6 +48,7 @@
 //! guess until it was looked up, and a file that it hit harder than that may be worth a full rewrite now.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod dangling;
 mod deletes;
 mod groups;
 mod health;

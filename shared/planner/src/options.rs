@@ -3,6 +3,7 @@
 use std::{collections::HashMap, str::FromStr};
 
 use icepress_model::{Bytes, TableId};
+use icepress_table::DeleteGranularity;
 use thiserror::Error;
 
 #[cfg(test)]
@@ -52,6 +53,9 @@ pub struct PlanOptions {
     /// `icepress.light-rewrites`: whether the delete files of large files with few deleted rows may be rewritten instead
     /// of the files. Default `true`.
     pub light_rewrites: bool,
+    /// `write.delete.granularity`: whether position deletes are written for each data file or for a partition's together.
+    /// Default for each.
+    pub delete_granularity: DeleteGranularity,
     /// `icepress.max-group-bytes`: the most bytes of input in a group, so that a function can end it in its time.
     /// Default 5 GiB. Twice the target is allowed in any case: smaller groups could not make whole files.
     pub max_group_bytes: Bytes,
@@ -87,6 +91,7 @@ impl Default for PlanOptions {
             delete_ratio_threshold: 0.1,
             delete_file_threshold: 2,
             light_rewrites: true,
+            delete_granularity: DeleteGranularity::File,
             max_group_bytes: Bytes::mebibytes(5 << 10),
             max_group_files: 5_000,
             max_plan_bytes: Bytes::mebibytes(256 << 10),
@@ -162,6 +167,13 @@ impl PlanOptions {
             light_rewrites: read
                 .number("icepress.light-rewrites", "true or false", |_: &bool| true)?
                 .unwrap_or(self.light_rewrites),
+            delete_granularity: read
+                .number(
+                    DeleteGranularity::PROPERTY,
+                    "file or partition",
+                    |_: &DeleteGranularity| true,
+                )?
+                .unwrap_or(self.delete_granularity),
             max_group_bytes: bytes("icepress.max-group-bytes", self.max_group_bytes)?,
             max_group_files,
             max_plan_bytes: bytes("icepress.max-plan-bytes", self.max_plan_bytes)?,
@@ -210,6 +222,11 @@ impl PlanOptions {
     /// few for another; and whoever asks for all files to be rewritten means the data files.
     pub(crate) fn allows_light(&self) -> bool {
         self.light_rewrites && self.delete_file_threshold > 1 && !self.force && !self.separable
+    }
+
+    /// Whether a position delete file may speak of several data files.
+    pub(crate) fn shares_delete_files(&self) -> bool {
+        self.delete_granularity == DeleteGranularity::Partition
     }
 
     /// The most bytes of a group.

@@ -75,6 +75,9 @@ struct Rewritable {
     many: bool,
     /// Whether it has no deletes, or a single one that is about it alone: nothing is left to be merged or looked up.
     settled: bool,
+    /// Whether its only delete is one of positions that it shares with other files, in a table that wants it so. It may
+    /// stay as long as all of those files have no other.
+    shares: bool,
     /// Whether equality deletes of the whole table apply to it.
     everywhere: bool,
 }
@@ -151,13 +154,16 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
             chosen: wrong_size || heavy || options.force,
             many: deletes > 0 && deletes >= options.delete_file_threshold,
             settled: deletes == 0 || deletes == 1 && matches.named.len() == 1,
+            shares: options.shares_delete_files()
+                && deletes == 1
+                && matches.ranged.len() + matches.partition_wide.len() == 1,
             everywhere: !matches.everywhere.is_empty(),
         });
     }
 
     view.groups = match light {
         Light::Off => full_groups(&mut rewritable, options),
-        light => full_and_light_groups(&rewritable, light == Light::Everywhere, options),
+        light => full_and_light_groups(context, &rewritable, light == Light::Everywhere),
     };
     let grouped_files: u64 = view
         .groups
@@ -222,20 +228,27 @@ fn full_groups(rewritable: &mut [Rewritable], options: &PlanOptions) -> Vec<Pack
 /// A delete file goes only when every data file that it applies to is rewritten, or has its own delete file instead. So
 /// where there is any group, all other files with deletes that could be merged or looked up go into light groups.
 fn full_and_light_groups(
+    context: &Context<'_>,
     rewritable: &[Rewritable],
     everywhere: bool,
-    options: &PlanOptions,
 ) -> Vec<PackedGroup> {
-    let mut groups = pack(&chosen(rewritable), options);
+    let mut groups = pack(&chosen(rewritable), context.options);
     let full = tiers(&groups);
     let is_rest = |file: &&Rewritable| !file.settled && !full.contains_key(&file.candidate.file);
     let mut rest = rewritable.iter().filter(is_rest);
-    let worth_it =
-        !groups.is_empty() || rest.any(|file| file.many || (everywhere && file.everywhere));
+    let all_share = rest.clone().all(|file| file.shares);
+    let worth_it = !(groups.is_empty() || all_share)
+        || rest.any(|file| file.many || (everywhere && file.everywhere));
     if worth_it {
         let rest = rewritable.iter().filter(is_rest);
-        let rest: Vec<Candidate> = rest.map(|file| file.candidate).collect();
-        groups.extend(pack_light(&rest, options));
+        let mut rest: Vec<Candidate> = rest.map(|file| file.candidate).collect();
+        if context.options.shares_delete_files() {
+            // So that no path lies within the bounds of another group's delete file, and each file has one at most.
+            let data_files = context.scan.data_files();
+            let path = |file: &Candidate| context.scan.path_of(&data_files[file.file as usize]);
+            rest.sort_by_cached_key(path);
+        }
+        groups.extend(pack_light(&rest, context.options));
     }
     groups
 }

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use iceberg::spec::{FormatVersion, StructType, TableMetadata};
 use icepress_model::{
-    BaseState, Bytes, Group, InputFile, LeftAlone, LeftAloneReason, MetadataLocation, PlanTotals,
-    SchemaId, SequenceNumber, SpecId, TableId, TablePlan, Tier,
+    BaseState, Bytes, Group, GroupReason, InputFile, LeftAlone, LeftAloneReason, MetadataLocation,
+    PlanTotals, SchemaId, SequenceNumber, SpecId, TableId, TablePlan, Tier,
 };
 use icepress_table::{
-    PartitionError,
+    DeleteGranularity, PartitionError,
     delete_index::{DeleteIndex, DuplicateVector},
     partition_name, partition_to_json, partition_type,
     scan::SnapshotScan,
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::{
     InvalidProperty, PlanOptions,
+    dangling::dangling_deletes,
     deletes::DeletedShares,
     groups::PackedGroup,
     health::table_health,
@@ -28,6 +29,9 @@ mod tests;
 
 /// How many pairs of a data file and a delete file a whole plan may have: each is written down.
 const MAX_PLAN_PAIRS: u64 = 4 << 20;
+
+/// How many dangling delete files a plan names. The commit takes all of them out.
+const NAMED_DANGLING: usize = 1_000;
 
 /// A table that can't be planned.
 #[derive(Debug, Error)]
@@ -82,7 +86,12 @@ pub fn plan_table(
 ) -> Result<TablePlan, PlanError> {
     let table = scan.table();
     let refused = refusal(table, metadata, options)?;
-    let options = options.for_table(table, metadata.properties())?;
+    let mut options = options.for_table(table, metadata.properties())?;
+    if metadata.format_version() >= FormatVersion::V3 {
+        // Vectors are one a data file.
+        options.delete_granularity = DeleteGranularity::File;
+    }
+    let options = options;
     let mut view = TableView::new(scan, &options)?;
     view.settle_light();
     let facts: Vec<_> = view.partitions.iter().map(|view| view.facts).collect();
@@ -122,10 +131,13 @@ pub fn plan_table(
         &left_out,
         refused.as_ref(),
     );
-    let (groups, left_alone) = written.map_err(|source| PlanError::Partition {
+    let (mut groups, left_alone) = written.map_err(|source| PlanError::Partition {
         table: table.clone(),
         source,
     })?;
+    if groups.is_empty() && refused.is_none() {
+        groups.extend(dangling_group(scan, metadata, &options));
+    }
     Ok(TablePlan {
         base: scan.snapshot().map(|snapshot| BaseState {
             metadata_location: location.clone(),
@@ -136,12 +148,39 @@ pub fn plan_table(
                 snapshot.sequence_number
             },
             schema_id: SchemaId(metadata.current_schema_id()),
+            format_version: metadata.format_version() as u8,
         }),
         follow_up: !options.force && (cut || !left_out.is_empty()),
         groups,
         left_alone,
         health,
         totals,
+    })
+}
+
+/// A group without inputs that names delete files which no data file can match; `None` where there are none. Other groups
+/// need none beside them: each commit takes such files out.
+fn dangling_group(
+    scan: &SnapshotScan,
+    metadata: &TableMetadata,
+    options: &PlanOptions,
+) -> Option<Group> {
+    let dangling = dangling_deletes(scan);
+    if dangling.is_empty() {
+        return None;
+    }
+    let named = dangling.iter().take(NAMED_DANGLING);
+    Some(Group {
+        spec_id: SpecId(metadata.default_partition_spec_id()),
+        partition: serde_json::Value::Null,
+        partition_name: String::new(),
+        reason: GroupReason::Dangling,
+        tier: Tier::Dangling,
+        inputs: Vec::new(),
+        deletes: named
+            .map(|number| scan.delete_file(&scan.delete_files()[*number as usize]))
+            .collect(),
+        target_file_size: options.target(),
     })
 }
 

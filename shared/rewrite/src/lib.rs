@@ -74,7 +74,8 @@ impl Progress {
 
 /// Rewrites one group. In the full tier: reads its inputs by field id under the table's current schema, leaves out deleted
 /// rows, and writes files of the group's target size. In the light tier: finds the deleted rows, reading no more than key
-/// columns, and writes them as position deletes, or from format version 3 on as deletion vectors.
+/// columns, and writes them as position deletes, or from format version 3 on as deletion vectors. For dangling delete files
+/// there is nothing to read and nothing to write.
 ///
 /// `metadata` is the table at the task's base state. On failure the files written so far are aborted where they were
 /// not finished; finished ones carry process, task and attempt in their names and count for nothing.
@@ -87,6 +88,7 @@ pub async fn rewrite_group(
     let result = match task.group.tier {
         Tier::Full => rewrite::rewrite(context, metadata, task, attempt).await,
         Tier::Light => light::rewrite_deletes(context, metadata, task, attempt).await,
+        Tier::Dangling => Ok(GroupResult::default()),
     };
     result.map_err(|failure| of_table(&task.table, failure))
 }

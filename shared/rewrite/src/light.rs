@@ -1,16 +1,16 @@
 //! The light tier: the deletes of a group written anew, its data files left as they are.
 //!
 //! What many delete files say of a data file, by position, by vector and by value, is gathered into one bitmap of
-//! positions. Before format version 3 it becomes a position delete file of its own; from then on a deletion vector, and
-//! the vectors of all data files of the group lie in one Puffin file. For deletes by value the key columns are read, and
-//! nothing else of the data files.
+//! positions. Before format version 3 it becomes a position delete file of its own, or a part of the group's, as
+//! `write.delete.granularity` says; from then on a deletion vector, and the vectors of all data files of the group lie in
+//! one Puffin file. For deletes by value the key columns are read, and nothing else of the data files.
 
 use std::sync::Arc;
 
 use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, Rows};
 use icepress_storage::{PutMode, WriteOptions};
-use icepress_table::vectors::write_vectors;
+use icepress_table::{DeleteGranularity, vectors::write_vectors};
 use roaring::RoaringTreemap;
 
 use crate::{
@@ -39,7 +39,7 @@ pub(crate) async fn rewrite_deletes(
 ) -> Result<GroupResult> {
     let group = &task.group;
     let mut deleted = deleted_positions(context, metadata, task).await?;
-    let per_file: Vec<(String, RoaringTreemap)> = group
+    let mut per_file: Vec<(String, RoaringTreemap)> = group
         .inputs
         .iter()
         .enumerate()
@@ -54,11 +54,16 @@ pub(crate) async fn rewrite_deletes(
         let place = (group.spec_id.get(), partition.values, partition.types);
         let files = PositionFiles::new(storage, metadata, place, most_held)?;
         let mut written = Written::default();
-        for (data_file, positions) in &per_file {
+        per_file.sort_by(|left, right| left.0.cmp(&right.0));
+        let in_one = match DeleteGranularity::of(metadata.properties()).map_err(unsupported)? {
+            DeleteGranularity::File => 1,
+            DeleteGranularity::Partition => per_file.len().max(1),
+        };
+        for data_files in per_file.chunks(in_one) {
             let path = locations.next_with("-deletes.parquet")?;
-            let (entry, size) = files.write(path, data_file, positions).await?;
+            let (entry, size) = files.write(path, data_files).await?;
             written.entries.push(entry);
-            written.rows += positions.len();
+            written.rows += data_files.iter().map(|(_, rows)| rows.len()).sum::<u64>();
             written.bytes += size;
         }
         written

@@ -60,7 +60,8 @@ pub(crate) async fn inspect(
             })?;
         result.seen.modified.push(info.modified);
     }
-    if verify_rows {
+    // Where no row is touched there are none to compare.
+    if verify_rows && task.group.tier != Tier::Dangling {
         result.seen.rows_hash = Some(compare_rows(engine, metadata, task, result).await?);
     }
     Ok(())
@@ -158,17 +159,28 @@ fn under_new_deletes(task: &GroupTask, result: &GroupResult) -> Option<Group> {
             size: Bytes(number("file_size_in_bytes")?),
             rows: Rows(number("record_count")?),
             sequence_number: task.base.starting_sequence_number,
-            referenced_data_file: Some(file.get("referenced_data_file")?.as_str()?.to_owned()),
+            referenced_data_file: file
+                .get("referenced_data_file")
+                .and_then(serde_json::Value::as_str)
+                .map(str::to_owned),
         })
     });
     let deletes: Vec<DeleteFile> = deletes.collect::<Option<_>>()?;
-    let place_of: HashMap<&str, u32> = deletes
-        .iter()
-        .zip(0..)
-        .filter_map(|(delete, place)| Some((delete.referenced_data_file.as_deref()?, place)))
-        .collect();
+    let mut place_of: HashMap<&str, u32> = HashMap::new();
+    let mut shared = Vec::new();
+    for (delete, place) in deletes.iter().zip(0..) {
+        match &delete.referenced_data_file {
+            Some(path) => drop(place_of.insert(path, place)),
+            None => shared.push(place),
+        }
+    }
     let inputs = task.group.inputs.iter().map(|input| InputFile {
-        deletes: place_of.get(&*input.path).copied().into_iter().collect(),
+        deletes: place_of
+            .get(&*input.path)
+            .into_iter()
+            .chain(&shared)
+            .copied()
+            .collect(),
         ..input.clone()
     });
     Some(Group {

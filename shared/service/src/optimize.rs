@@ -188,7 +188,7 @@ async fn rewrite_in_time(
         rows: task.group.input_rows(),
         bytes: match task.group.tier {
             Tier::Full => task.group.input_bytes(),
-            Tier::Light => task.group.bytes_to_read(),
+            Tier::Light | Tier::Dangling => task.group.bytes_to_read(),
         },
         progress: Arc::clone(&progress),
     });

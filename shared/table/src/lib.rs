@@ -9,6 +9,7 @@ mod avro;
 mod commit;
 pub mod delete_index;
 mod error;
+mod granularity;
 mod manifests;
 mod metrics_modes;
 mod partition;
@@ -20,6 +21,7 @@ pub use commit::{
     FinishedGroup, Gatekeeper, NoObjection, PROCESS_ID, commit_groups, commit_groups_unless,
 };
 pub use error::TableError;
+pub use granularity::DeleteGranularity;
 pub use metrics_modes::{MetricsMode, MetricsModes};
 pub use partition::{
     PartitionError, partition_from_json, partition_name, partition_path, partition_to_json,

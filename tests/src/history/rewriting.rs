@@ -172,8 +172,11 @@ impl World {
         let Some(state) = plan.base else {
             return Ok(0);
         };
-        let is_light = |finished: &&FinishedGroup| finished.group.tier == Tier::Light;
-        let light: HashSet<u32> = groups.iter().filter(is_light).map(|it| it.index).collect();
+        let light: HashMap<u32, &'static str> = groups
+            .iter()
+            .filter(|finished| finished.group.tier != Tier::Full)
+            .map(|finished| (finished.index, kind_of_light(finished, has_vectors)))
+            .collect();
         let context = self.committing();
         let outcome = commit_groups(&context, &self.table, &process, &state, groups).await;
         let (committed, dropped) = match outcome {
@@ -184,8 +187,15 @@ impl World {
         let committed: HashSet<u32> = committed.into_iter().collect();
         self.count_all("groups committed", committed.len() as u64);
         self.count_all("groups lost", dropped.len() as u64);
-        let committed_light = committed.intersection(&light).count();
-        self.count_all("light groups committed", committed_light as u64);
+        for (index, kind) in &light {
+            match committed.contains(index) {
+                true => self.count(kind),
+                false => self.count("light groups lost"),
+            }
+            if has_moved && committed.contains(index) {
+                self.count("light groups committed across a foreign commit");
+            }
+        }
         if has_moved {
             self.count_all(
                 "groups committed across a foreign commit",
@@ -193,7 +203,7 @@ impl World {
             );
         }
         // A light group waits where a delete file that it would replace is needed still, as when another group lost.
-        let may_wait = |index: &u32| has_moved && light.contains(index);
+        let may_wait = |index: &u32| has_moved && light.contains_key(index);
         let mut missing = welcome.difference(&committed);
         if committed.is_subset(&welcome) && missing.all(may_wait) {
             return Ok(committed.len());
@@ -226,11 +236,19 @@ impl World {
             .collect();
         // After an upgrade, a foreign commit gives ids to rows that had none when they were read.
         let row_ids = seen.first_row_ids();
+        // What was written before an upgrade to version 3 lacks the rows' numbers.
+        let lacks_lineage = has_vectors && base.format_version < 3;
         let is_welcome = |group: &Group| {
+            if group.tier == Tier::Full && lacks_lineage {
+                return false;
+            }
             let is_light = group.tier == Tier::Light;
             let adds_up = is_light && !has_vectors;
             let mut inputs = group.inputs.iter();
             let mut told = group.deletes.iter();
+            if group.tier == Tier::Dangling {
+                return told.any(|delete| deletes.contains(delete.path.as_str()));
+            }
             inputs.all(|input| {
                 live.contains(input.path.as_str())
                     && (adds_up || !late.contains(&input.path))
@@ -280,6 +298,23 @@ impl World {
         Err(format!(
             "all files were rewritten, and these delete files are left: {left:?}"
         ))
+    }
+}
+
+/// What a light group turned delete files into, to be counted.
+fn kind_of_light(finished: &FinishedGroup, has_vectors: bool) -> &'static str {
+    if finished.group.tier == Tier::Dangling {
+        return "groups of dangling delete files";
+    }
+    let is_shared = |file: &serde_json::Value| file["referenced_data_file"].is_null();
+    if finished.result.delete_files.iter().any(is_shared) {
+        return "light groups of deletes turned into a shared position delete file";
+    }
+    match (finished.group.has_equality_deletes(), has_vectors) {
+        (false, false) => "light groups of merged position deletes",
+        (true, false) => "light groups of equality deletes turned into position deletes",
+        (false, true) => "light groups of position deletes and vectors turned into vectors",
+        (true, true) => "light groups of equality deletes turned into vectors",
     }
 }
 

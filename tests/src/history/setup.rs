@@ -38,11 +38,11 @@ pub struct Setup {
     pub version: u8,
     /// Which of [`SPECS`] it begins with.
     pub spec: u8,
-    /// Small groups, small files, or neither.
+    /// Small groups, small files, files that stay, or nothing of it.
     pub limits: Limits,
 }
 
-/// What keeps groups and files small.
+/// What keeps groups and files small, or where they are.
 #[derive(Debug, Clone, Copy)]
 pub enum Limits {
     /// Nothing: a partition is one group, and a group one file.
@@ -51,6 +51,11 @@ pub enum Limits {
     SmallGroups,
     /// Files of some hundred bytes: groups write several files, and large ones are split.
     SmallFiles,
+    /// Few files are worth a rewrite for their size, and none for the rows that are deleted: what is left to be done is
+    /// about delete files alone.
+    FilesStay,
+    /// The same, with position delete files that speak of many data files.
+    FilesStayAndShare,
 }
 
 /// Rows to write: so many, as they follow from the seed, in as many files as they have partitions.
@@ -222,21 +227,80 @@ impl Setup {
 
     /// The table's properties.
     pub fn properties(&self) -> HashMap<String, String> {
+        const FILES_STAY: [(&str, &str); 3] = [
+            ("icepress.min-input-files", "50"),
+            ("icepress.delete-ratio-threshold", "1"),
+            // Of which an eighth is less than any file here has.
+            ("write.target-file-size-bytes", "24000"),
+        ];
+        const SHARE: [(&str, &str); 4] = {
+            let [size, ratio, target] = FILES_STAY;
+            [
+                size,
+                ratio,
+                target,
+                ("write.delete.granularity", "partition"),
+            ]
+        };
         let limits: &[(&str, &str)] = match self.limits {
-            Limits::None => &[],
-            Limits::SmallGroups => &[("icepress.max-group-files", "3")],
+            Limits::None => &[("icepress.min-input-files", "2")],
+            Limits::SmallGroups => &[
+                ("icepress.min-input-files", "2"),
+                ("icepress.max-group-files", "3"),
+            ],
             Limits::SmallFiles => &[
+                ("icepress.min-input-files", "2"),
                 ("write.target-file-size-bytes", "4000"),
                 ("write.parquet.row-group-size-bytes", "1000"),
             ],
+            Limits::FilesStay => &FILES_STAY,
+            Limits::FilesStayAndShare => &SHARE,
         };
-        [("icepress.min-input-files", "2")]
+        limits
             .iter()
-            .chain(limits)
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
     }
 }
+
+/// What is likely in a history.
+#[derive(Debug, Clone, Copy)]
+struct Mood {
+    /// The oldest format version.
+    oldest: u8,
+    /// How often rows are deleted by position, and by value, beside thirteen other things that writers do.
+    deletes: u32,
+    /// How often something is rewritten, begun, or finished.
+    rewrites: u32,
+    /// Files of an append, rows of a file, and rows that a delete picks: fewer than that.
+    files: usize,
+    rows: (u8, u8),
+    picks: usize,
+    /// How often a rewrite leaves alone what needs none, beside one of all files.
+    unforced: u32,
+}
+
+/// Anything may happen.
+const ANYTHING: Mood = Mood {
+    oldest: 1,
+    deletes: 4,
+    rewrites: 3,
+    files: 4,
+    rows: (1, 9),
+    picks: 5,
+    unforced: 1,
+};
+
+/// Delete file upon delete file on the same data files.
+const DELETES: Mood = Mood {
+    oldest: 2,
+    deletes: 16,
+    rewrites: 10,
+    files: 2,
+    rows: (4, 16),
+    picks: 4,
+    unforced: 6,
+};
 
 /// Any history.
 pub fn any_history() -> impl Strategy<Value = History> {
@@ -244,38 +308,74 @@ pub fn any_history() -> impl Strategy<Value = History> {
         3 => Just(Limits::None),
         1 => Just(Limits::SmallGroups),
         1 => Just(Limits::SmallFiles),
+        1 => Just(Limits::FilesStay),
     ];
-    let versions = prop_oneof![1 => Just(1u8), 2 => Just(2u8), 2 => Just(3u8)];
-    let setup = (versions, 0..SPECS, limits).prop_map(|(version, spec, limits)| Setup {
+    let files_stay = prop_oneof![
+        2 => Just(Limits::FilesStay),
+        1 => Just(Limits::FilesStayAndShare),
+    ];
+    let few_parts = prop_oneof![3 => Just(0u8), 1 => 0..SPECS];
+    prop_oneof![
+        5 => any_of(limits, 0..SPECS, ANYTHING),
+        3 => any_of(files_stay, few_parts, DELETES),
+    ]
+}
+
+fn any_of(
+    limits: impl Strategy<Value = Limits>,
+    specs: impl Strategy<Value = u8>,
+    mood: Mood,
+) -> impl Strategy<Value = History> {
+    let oldest = mood.oldest;
+    let versions = prop_oneof![1 => Just(oldest), 2 => Just(2u8), 2 => Just(3u8)];
+    let setup = (versions, specs, limits).prop_map(|(version, spec, limits)| Setup {
         version,
         spec,
         limits,
     });
-    let steps = proptest::collection::vec(any_step(), 3..16);
-    (setup, steps).prop_map(|(setup, steps)| History { setup, steps })
+    // There is something to begin with, and whatever comes of it is rewritten once more: else many histories would end
+    // before anything pays.
+    let files = proptest::collection::vec(any_rows(mood), 1..mood.files);
+    let first = files.prop_map(|files| Step::Append { files, spec: 0 });
+    // Writers are busy between a rewrite and its commit.
+    let across = (any_force(mood), any_step(mood))
+        .prop_map(|(force, step)| vec![Step::Begin { force }, step, Step::Finish]);
+    let alone = any_step(mood).prop_map(|step| vec![step]);
+    let steps = prop_oneof![8 => alone, 1 => across];
+    let steps = proptest::collection::vec(steps, 3..14).prop_map(|steps| steps.concat());
+    let last = any_force(mood).prop_map(|force| Step::Rewrite { force });
+    (setup, first, steps, last).prop_map(|(setup, first, mut steps, last)| {
+        steps.insert(0, first);
+        steps.push(last);
+        History { setup, steps }
+    })
 }
 
-fn any_rows() -> impl Strategy<Value = Rows> {
-    (1..9u8, any::<u8>()).prop_map(|(count, seed)| Rows { count, seed })
+fn any_rows(mood: Mood) -> impl Strategy<Value = Rows> {
+    (mood.rows.0..mood.rows.1, any::<u8>()).prop_map(|(count, seed)| Rows { count, seed })
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
-    let picks = || proptest::collection::vec(any::<u8>(), 1..5);
-    let add = || proptest::option::weighted(0.3, any_rows());
+fn any_force(mood: Mood) -> impl Strategy<Value = bool> {
+    prop_oneof![mood.unforced => Just(false), 1 => Just(true)]
+}
+
+fn any_step(mood: Mood) -> impl Strategy<Value = Step> {
+    let picks = || proptest::collection::vec(any::<u8>(), 1..mood.picks);
+    let add = || proptest::option::weighted(0.3, any_rows(mood));
     let layout = prop_oneof![
         Just(Layout::Partition),
         Just(Layout::Named),
         Just(Layout::Bounded)
     ];
     let spec = prop_oneof![4 => Just(0u8), 1 => any::<u8>()];
-    let files = proptest::collection::vec(any_rows(), 1..4);
+    let files = proptest::collection::vec(any_rows(mood), 1..mood.files);
     prop_oneof![
         5 => (files, spec).prop_map(|(files, spec)| Step::Append { files, spec }),
         1 => (proptest::collection::vec(any::<u8>(), 1..3), add())
             .prop_map(|(remove, add)| Step::Overwrite { remove, add }),
-        4 => (picks(), layout, add())
+        mood.deletes => (picks(), layout, add())
             .prop_map(|(picks, layout, add)| Step::DeletePositions { picks, layout, add }),
-        4 => (any::<u8>(), picks(), any::<bool>(), any::<bool>(), add()).prop_map(
+        mood.deletes => (any::<u8>(), picks(), any::<bool>(), any::<bool>(), add()).prop_map(
             |(key, picks, miss, global, add)| Step::DeleteEqual { key, picks, miss, global, add }
         ),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(kind, inside)| Step::AddColumn { kind, inside }),
@@ -286,8 +386,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reorder),
         1 => (0..SPECS).prop_map(Step::Repartition),
         1 => Just(Step::Upgrade),
-        3 => any::<bool>().prop_map(|force| Step::Rewrite { force }),
-        3 => any::<bool>().prop_map(|force| Step::Begin { force }),
-        3 => Just(Step::Finish),
+        mood.rewrites => any_force(mood).prop_map(|force| Step::Rewrite { force }),
+        mood.rewrites => any_force(mood).prop_map(|force| Step::Begin { force }),
+        mood.rewrites => Just(Step::Finish),
     ]
 }

@@ -29,7 +29,7 @@ with sizes and health as they were when Icepress last looked or wrote, and null 
 pub(super) const PLAN: &str = "\
 JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\"}, where
 GROUP is
-  {\"spec_id\", \"partition\", \"partition_name\", \"reason\", \"inputs\": [{\"path\", \"size\", \"rows\", \"sequence_number\",
+  {\"spec_id\", \"partition\", \"partition_name\", \"reason\", \"tier\": \"full\" | \"light\" | \"dangling\", \"inputs\": [{\"path\", \"size\", \"rows\", \"sequence_number\",
    \"first_row_id\" (format version 3), \"deletes\": [INDEX…]}…], \"deletes\": [{\"content\", \"path\", \"size\", \"rows\", \"sequence_number\",
    \"referenced_data_file\"}…], \"target_file_size\"}
 and PARTITION is

@@ -68,6 +68,15 @@ fn of_groups(groups: &[Group]) -> String {
             counted(files(Tier::Light), "data file"),
         ));
     }
+    let dangling: u64 = of_tier(Tier::Dangling)
+        .map(|group| group.deletes.len() as u64)
+        .sum();
+    if dangling > 0 {
+        what.push(format!(
+            "the table without {} that no data file can match",
+            counted(dangling, "delete file"),
+        ));
+    }
     let header = [
         "partition",
         "files",
@@ -106,6 +115,7 @@ fn because(group: &Group) -> &'static str {
         GroupReason::TooLarge => "a file that is too large",
         GroupReason::Deletes => "deletes",
         GroupReason::Forced => "all files were asked for",
+        GroupReason::Dangling => "no data file can match these delete files",
     }
 }
 

@@ -79,6 +79,7 @@ mod plans {
                 snapshot_id: SnapshotId(1),
                 starting_sequence_number: SequenceNumber(1),
                 schema_id: SchemaId(0),
+                format_version: 2,
             }),
             groups,
             left_alone,

@@ -586,6 +586,33 @@ async fn a_listing_follows_glue_s_pages() {
     ));
 }
 
+/// A writer that sees the lock free just before our swap arrives would send Glue no version, and overwrite us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lock_is_held_until_the_swap_is_answered() {
+    let Some(bench) = GlueBench::start(EmulatorKind::Moto, &[]).await else {
+        return;
+    };
+    let locks = aws_sdk_dynamodb::Client::new(&bench.emulator.config().await);
+    create_lock_table(&locks).await;
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let properties = [("glue.endpoint", proxy.endpoint()), LOCK[0], LOCK[1]];
+    let catalog = connect(&bench.emulator, &properties).await;
+    let base = bench.new_table("held").await;
+    let gate = Arc::new(Notify::new());
+    proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
+    let ours = tokio::spawn(async move { catalog.commit(&base, change("held")).await });
+    while proxy.seen(UPDATE) < 1 {
+        tokio::task::yield_now().await;
+    }
+    let during = locks.scan().table_name("locks").send().await.unwrap();
+    gate.notify_one();
+    let committed = ours.await.unwrap().unwrap();
+    let after = locks.scan().table_name("locks").send().await.unwrap();
+    assert_eq!((during.count(), after.count()), (1, 0));
+    let owner = during.items()[0]["ownerId"].as_s().unwrap();
+    assert_eq!(owner, committed.metadata_location.as_str());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_gets_its_lock_too_late_changes_nothing() {
     let Some(bench) = GlueBench::start(EmulatorKind::Moto, &[]).await else {

@@ -370,6 +370,59 @@ async fn a_race_lost_after_an_unknown_try_is_told_from_a_commit_that_is_in() {
     assert_eq!(ours.metadata_location, now.metadata_location);
 }
 
+/// Each half of the condition alone lets a writer be overwritten that came between our look at the row and the swap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_swap_asks_for_the_location_and_the_version_that_were_seen() {
+    let Some((bench, proxy, catalog)) = DynamoBench::behind_a_proxy(EmulatorKind::Moto).await
+    else {
+        return;
+    };
+    let set_version = async |table: &TableId, expression: &str| {
+        let update = bench
+            .client
+            .update_item()
+            .table_name("lake")
+            .set_key(Some(super::key(table)))
+            .update_expression(expression);
+        let update = match expression.starts_with("SET") {
+            true => update.expression_attribute_values(":v", AttributeValue::S("theirs".into())),
+            false => update,
+        };
+        update.send().await.unwrap();
+    };
+    for (case, name) in ["moved", "renewed", "versioned"].iter().enumerate() {
+        let base = bench.new_table(name).await;
+        let table = base.table.clone();
+        let staged = bench.new_table(&format!("{name}_elsewhere")).await;
+        if case == 2 {
+            set_version(&table, "REMOVE v").await;
+        }
+        let gate = Arc::new(Notify::new());
+        proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
+        let before = proxy.seen(UPDATE);
+        let ours = {
+            let catalog = Arc::clone(&catalog);
+            tokio::spawn(async move { catalog.commit(&base, change("ours")).await })
+        };
+        while proxy.seen(UPDATE) == before {
+            tokio::task::yield_now().await;
+        }
+        match case {
+            // By a client that renews no version.
+            0 => bench.point_to(&table, &staged.metadata_location).await,
+            // There and back again, as a rollback to the same metadata file is.
+            _ => set_version(&table, "SET v = :v").await,
+        }
+        let theirs = bench.catalog.row(&table).await.unwrap();
+        gate.notify_one();
+        let error = ours.await.unwrap().unwrap_err();
+        assert!(matches!(error, CommitError::Conflict(_)), "{name}: {error}");
+        let now = bench.catalog.row(&table).await.unwrap();
+        assert_eq!(now, theirs, "{name}");
+        assert_eq!(bench.metadata_files(name), 1, "{name}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_are_told_apart() {
     let Some((bench, proxy, catalog)) = DynamoBench::behind_a_proxy(EmulatorKind::Moto).await

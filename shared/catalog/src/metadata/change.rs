@@ -3,7 +3,7 @@
 //! * Its builder binds the default partition spec and the default sort order anew at every change, and refuses what other
 //!   clients rightly keep: the void field that a dropped identity partition leaves in a v1 table, under its column's name;
 //!   a void field whose column is gone; a column that was later named like a partition field. Where the builder refuses and
-//!   the change does not touch them, they are set aside while it works, and put back letter for letter.
+//!   the change does not touch them, they are set aside while it works, and put back as they were.
 //! * It forgets the branches and tags of v1 tables, which Java writes there too. They are carried over from the file.
 
 use iceberg::{

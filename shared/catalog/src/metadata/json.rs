@@ -8,7 +8,8 @@ use icepress_model::TimestampMs;
 use serde_json::Value;
 
 use super::readable::{
-    Unreadable, leave_out_unknown, lost_default, number_old_snapshots, unknown_type,
+    Unreadable, bind_void_fields, leave_out_unknown, lost_default, number_old_snapshots,
+    unknown_type,
 };
 
 /// How large a metadata file may be when decompressed, whatever its size.
@@ -57,7 +58,9 @@ pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, Unreadable> {
         None => return Err(Unreadable::Invalid("it has no format-version".to_owned())),
     };
     let mut why = error;
-    let is_mended = number_old_snapshots(&mut value) | leave_out_unknown(&mut value);
+    let is_mended = number_old_snapshots(&mut value)
+        | leave_out_unknown(&mut value)
+        | bind_void_fields(&mut value);
     if let Some(unsupported) = unknown_type(&value) {
         return Err(unsupported);
     }

@@ -4,10 +4,13 @@
 //! * Columns of type unknown, which hold nothing but NULL and are in no file (specification, *Primitive Types*), are
 //!   left out; the next metadata file has them again, since it takes its schemas from the last one as they are.
 //! * Defaults that it can't read it drops without a word: files that lack the column would be read as NULL.
+//! * It looks for the columns of the default partition spec in the current schema, those of void fields too, which hold
+//!   nothing and outlive their column: in version 1 a partition field can't be removed, only be made void. Such a field is
+//!   bound to another column while the crate has it; the next metadata file has the spec as it was.
 //! * From format version 3 on it wants a sequence number with each snapshot, which those of version 1 have not, and
 //!   Java does not write where it is 0.
 
-use iceberg::spec::TableMetadata;
+use iceberg::spec::{TableMetadata, Transform};
 use serde_json::Value;
 
 /// Metadata that can't be used; the text is for people.
@@ -99,6 +102,61 @@ fn without_unknown(kind: &mut Value, named: &[i32]) -> bool {
         }
     }
     found
+}
+
+/// Binds void fields of the default partition spec whose column is gone to a column that is there. Says whether there were
+/// any.
+pub(super) fn bind_void_fields(metadata: &mut Value) -> bool {
+    let Some((present, any)) = current_columns(metadata) else {
+        return false;
+    };
+    let default = metadata.get("default-spec-id").and_then(Value::as_i64);
+    let specs = metadata.get_mut("partition-specs");
+    let specs = specs.and_then(Value::as_array_mut).into_iter().flatten();
+    let mut found = false;
+    for spec in specs {
+        if spec.get("spec-id").and_then(Value::as_i64) == default {
+            found |= bind_in(spec.get_mut("fields"), &present, any);
+        }
+    }
+    found | bind_in(metadata.get_mut("partition-spec"), &present, any)
+}
+
+fn bind_in(fields: Option<&mut Value>, present: &[i32], any: i32) -> bool {
+    let fields = fields.and_then(Value::as_array_mut).into_iter().flatten();
+    let mut found = false;
+    for field in fields {
+        let is_void = field.get("transform").and_then(Value::as_str) == Some("void");
+        let is_gone = number(field, "source-id").is_some_and(|source| !present.contains(&source));
+        if is_void && is_gone {
+            field["source-id"] = Value::from(any);
+            found = true;
+        }
+    }
+    found
+}
+
+/// The ids of the current schema's columns, at every level, and of one at the top, of a primitive type if there is any.
+fn current_columns(metadata: &Value) -> Option<(Vec<i32>, i32)> {
+    let current = number(metadata, "current-schema-id");
+    let schemas = metadata.get("schemas").and_then(Value::as_array);
+    let is_current = |schema: &&Value| current.is_some() && number(schema, "schema-id") == current;
+    let listed = schemas.and_then(|schemas| schemas.iter().find(is_current));
+    let schema = listed.or_else(|| metadata.get("schema"))?;
+    let mut present = Vec::new();
+    below(schema, 0, "", &mut |column| present.push(column.id));
+    let fields = schema.get("fields").and_then(Value::as_array)?;
+    let primitive = fields
+        .iter()
+        .find(|field| field.get("type").is_some_and(Value::is_string));
+    let any = number(primitive.or_else(|| fields.first())?, "id")?;
+    Some((present, any))
+}
+
+/// Whether the default partition spec has void fields, which may be bound to another column than their own.
+pub(super) fn has_void_fields(metadata: &TableMetadata) -> bool {
+    let mut fields = metadata.default_partition_spec().fields().iter();
+    fields.any(|field| field.transform == Transform::Void)
 }
 
 /// The first column of a type that the crate does not know.

@@ -445,10 +445,7 @@ async fn a_void_partition_field_may_be_named_as_a_column() {
     });
     json["partition-specs"][0]["fields"] = serde_json::json!([field]);
     json["last-partition-id"] = 1000.into();
-    let loaded = LoadedTable {
-        metadata: Arc::new(serde_json::from_value(json).unwrap()),
-        ..loaded
-    };
+    let loaded = loaded_from(folder.path(), &json).await;
     let storage = LocalStorage::new();
     let change = TableChange {
         requirements: Vec::new(),
@@ -465,11 +462,52 @@ async fn a_void_partition_field_may_be_named_as_a_column() {
     assert_eq!(read.unwrap(), *staged.metadata);
 }
 
+/// In version 1 a partition field is made void and stays for ever; its column may go, and the table is as good as before.
+/// It is a table of version 2 or 3 later.
+#[tokio::test]
+async fn a_void_field_outlives_its_column() {
+    for version in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display().to_string();
+        let mut before = v1_metadata(&root);
+        before["schema"]["fields"].as_array_mut().unwrap().pop();
+        before["schemas"][0]["fields"].as_array_mut().unwrap().pop();
+        if version == 2 {
+            let old = before.as_object_mut().unwrap();
+            old.remove("schema");
+            old.remove("partition-spec");
+            before["format-version"] = 2.into();
+            before["last-sequence-number"] = 1.into();
+        }
+        let base = loaded_from(folder.path(), &before).await;
+        let spec = base.metadata.default_partition_spec();
+        assert_eq!(
+            (spec.spec_id(), spec.fields()[0].name.as_str()),
+            (1, "city")
+        );
+        let sequence_number = if version == 1 { 0 } else { 2 };
+        let next = stage(&still(), &base, snapshot(12, sequence_number))
+            .await
+            .unwrap();
+        let after = written(&next).await;
+        for key in ["partition-spec", "partition-specs", "default-spec-id"] {
+            assert_eq!(
+                after.get(key),
+                before.get(key),
+                "{key} of version {version}"
+            );
+        }
+        assert_eq!(after["current-snapshot-id"], 12);
+        assert_eq!(next.metadata.current_snapshot_id(), Some(12));
+    }
+}
+
 /// The `iceberg` crate can't read these; the table is left alone with one line.
 #[tokio::test]
 async fn a_partition_field_without_its_column_is_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let mut json = v1_metadata(&folder.path().display().to_string());
+    json["default-spec-id"] = 0.into();
     json["schema"]["fields"].as_array_mut().unwrap().pop();
     json["schemas"][0]["fields"].as_array_mut().unwrap().pop();
     let location = MetadataLocation(format!(

@@ -41,6 +41,7 @@ fn each_property_is_read() {
         ("icepress.max-plan-files", "14"),
         ("icepress.max-plan-groups", "15"),
         ("icepress.verify-rows", "all"),
+        ("write.delete.granularity", "PARTITION"),
     ])
     .unwrap();
     let expected = PlanOptions {
@@ -50,6 +51,7 @@ fn each_property_is_read() {
         delete_ratio_threshold: 0.25,
         delete_file_threshold: 9,
         light_rewrites: false,
+        delete_granularity: DeleteGranularity::Partition,
         max_group_bytes: Bytes(11),
         max_group_files: 12,
         max_plan_bytes: Bytes(13),
@@ -75,6 +77,7 @@ fn a_bad_value_is_named_with_its_shape() {
         ("icepress.max-group-files", "4"),
         ("icepress.max-plan-files", "-3"),
         ("icepress.verify-rows", "some"),
+        ("write.delete.granularity", "table"),
     ] {
         let error = with(&[(property, value)]).unwrap_err().to_string();
         assert!(error.starts_with("table c.ns.t: the property"), "{error}");

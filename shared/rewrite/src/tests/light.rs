@@ -139,6 +139,48 @@ fn under_deletes(mut table: TestTable) -> (TestTable, BTreeMap<String, Vec<u64>>
     (table, expected)
 }
 
+/// `write.delete.granularity`: one file for all, which names none, and says of each what its own file would.
+#[test]
+fn c10_every_kind_of_delete_becomes_one_sorted_file_where_they_are_shared() {
+    let properties = [("write.delete.granularity", "partition")];
+    let table = TestTable::with_properties(people_fields(), &properties);
+    let (mut table, expected) = under_deletes(table);
+    let before = table.hash();
+    let result = light(&mut table);
+    let entries = table.entries_of(&result.delete_files);
+    let [entry] = entries.as_slice() else {
+        panic!("one delete file, not {}", entries.len());
+    };
+    assert_eq!(entry.referenced_data_file(), None);
+    let (first, last) = (expected.keys().next(), expected.keys().last());
+    let bound = |path: Option<&String>| Datum::string(path.unwrap());
+    assert_eq!(entry.lower_bounds()[&2_147_483_546], bound(first));
+    assert_eq!(entry.upper_bounds()[&2_147_483_546], bound(last));
+    let mut rows = Vec::new();
+    for batch in read_parquet(entry.file_path()) {
+        let paths = batch.column(0).as_string::<i32>();
+        let positions = batch.column(1).as_primitive::<Int64Type>().values();
+        let pairs = paths.iter().zip(positions.iter());
+        rows.extend(pairs.map(|(path, position)| (path.unwrap().to_owned(), *position as u64)));
+    }
+    let wanted = expected
+        .iter()
+        .flat_map(|(path, positions)| positions.iter().map(|position| (path.clone(), *position)));
+    assert_eq!(
+        rows,
+        wanted.collect::<Vec<_>>(),
+        "by path, then by position"
+    );
+    assert_eq!(entry.record_count(), rows.len() as u64);
+    assert_eq!(result.rows_deleted.get(), rows.len() as u64);
+    let mut group = after(&table, &result);
+    for input in &mut group.inputs {
+        input.deletes = vec![0];
+    }
+    table.group = group;
+    assert_eq!(table.hash(), before);
+}
+
 #[test]
 fn c10_every_kind_of_delete_becomes_one_sorted_file_a_data_file() {
     let (mut table, expected) = under_deletes(TestTable::new(people_fields()));

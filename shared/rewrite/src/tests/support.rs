@@ -314,6 +314,7 @@ impl TestTable {
                 snapshot_id: SnapshotId(1),
                 starting_sequence_number: SequenceNumber(100),
                 schema_id: SchemaId(self.metadata.current_schema_id()),
+                format_version: self.metadata.format_version() as u8,
             },
             group: self.group.clone(),
         }

@@ -1,5 +1,6 @@
-//! Position delete files (specification, *Position Delete Files*): one a data file, sorted, with whole bounds, so that
-//! every reader knows from the manifest alone which data file it is about.
+//! Position delete files (specification, *Position Delete Files*), sorted, with whole bounds, so that every reader knows
+//! from the manifest alone which data files one can be about: a single one, or where the table wants few delete files
+//! (`write.delete.granularity`), those of a group.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -81,12 +82,12 @@ impl PositionFiles {
         })
     }
 
-    /// Writes the deleted `positions` of `data_file` to `path`; returns the manifest entry as JSON, and the file's size.
+    /// Writes the deleted positions of `data_files`, which are in the order of their paths, to `path`; returns the
+    /// manifest entry as JSON, and the file's size.
     pub(crate) async fn write(
         &self,
         path: String,
-        data_file: &str,
-        positions: &RoaringTreemap,
+        data_files: &[(String, RoaringTreemap)],
     ) -> Result<(serde_json::Value, u64)> {
         let storage = self.storage.writer(&path, &self.options);
         let storage = storage.await.map_err(|error| from_write(&error))?;
@@ -98,17 +99,21 @@ impl PositionFiles {
             self.settings.clone(),
             self.most_held,
         )?;
-        if let Err(failure) = self.encode(&mut encoder, data_file, positions).await {
-            encoder.abort().await;
-            return Err(failure);
+        for (data_file, positions) in data_files {
+            if let Err(failure) = self.encode(&mut encoder, data_file, positions).await {
+                encoder.abort().await;
+                return Err(failure);
+            }
         }
         let rows = encoder.rows();
         let file = encoder.finish().await?;
         let entry = self.entries.entry(&file, rows, &NanCounts::new(&[]))?;
         let mut json = with_partition(entry, &self.partition_type, FormatVersion::V2)?;
-        // The entry was made as any Parquet file's is; these two say what it is.
+        // The entry was made as any Parquet file's is; these say what it is.
         json["content"] = 1.into();
-        json["referenced_data_file"] = data_file.into();
+        if let [(data_file, _)] = data_files {
+            json["referenced_data_file"] = data_file.as_str().into();
+        }
         Ok((json, file.size))
     }
 

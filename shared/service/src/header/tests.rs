@@ -11,6 +11,7 @@ fn ended(shrunk_to: Option<u64>, outcome: ProcessOutcome) -> ProcessRow {
             snapshot_id: SnapshotId(1),
             starting_sequence_number: SequenceNumber(1),
             schema_id: SchemaId(0),
+            format_version: 2,
         },
         follow_up: false,
         failures: 0,

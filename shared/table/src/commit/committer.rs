@@ -7,7 +7,7 @@ use std::{
 };
 
 use icepress_catalog::{CatalogError, CommitError, LoadedTable};
-use icepress_model::{BaseState, ProcessId, TableId};
+use icepress_model::{BaseState, ProcessId, TableId, Tier};
 
 use super::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
@@ -200,7 +200,7 @@ impl Committer<'_> {
 
     /// The delete entries that nothing needs once `accepted` is committed.
     ///
-    /// A light group for which no delete file can go is taken out and told in `dropped`: it would only add files, and the
+    /// A light group for which no delete file can go, or one of dangling delete files of which none can, is taken out and told in `dropped`: it would only add files, and the
     /// next plan would find the same work again.
     async fn unneeded(
         &self,
@@ -243,9 +243,16 @@ impl Committer<'_> {
                     .filter(|group| idle.contains(&group.index))
                     .map(|group| {
                         let reason = "other data files need each of its delete files still";
+                        // On the table that was planned on the same plan would come to the same end.
+                        let has_moved = loaded.metadata_location != self.base.metadata_location;
+                        let is_wrong = group.group.tier == Tier::Dangling && !has_moved;
                         DroppedGroup {
                             index: group.index,
-                            cause: DropCause::Conflict,
+                            cause: if is_wrong {
+                                DropCause::Gate
+                            } else {
+                                DropCause::Conflict
+                            },
                             reason: format!("{}: {reason}", group.name()),
                         }
                     }),

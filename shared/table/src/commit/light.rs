@@ -22,7 +22,7 @@ use crate::manifests::{Entry, FileContent, OutputFile, PartitionKey, Version};
 pub(super) struct NewDelete {
     pub(super) file: OutputFile,
     /// The greatest data sequence number of what it speaks for (case C09). All of that applied to its data file, so this
-    /// does too; and no data file that comes later can be meant, since it names one.
+    /// does too; and no data file that comes later can be meant, since it names those that it is about.
     pub(super) sequence_number: i64,
 }
 
@@ -30,7 +30,8 @@ pub(super) struct NewDelete {
 #[derive(Debug, Default)]
 pub(super) struct Conversion {
     pub(super) deletes: Vec<NewDelete>,
-    /// For each input the delete entries whose rows the new delete files hide.
+    /// For each input the delete entries whose rows the new delete files hide. Of a group that has no inputs, the delete
+    /// entries that are to go.
     pub(super) told: Vec<HashSet<Place>>,
     /// Inputs that have a vector now, by index: position delete files mean nothing to them any more.
     pub(super) with_vector: HashSet<usize>,
@@ -90,16 +91,30 @@ pub(super) fn conversion(
                 "its new file {path} holds no position deletes"
             )));
         }
-        let referenced = file.referenced_data_file.as_deref();
-        let Some(index) = referenced.and_then(|referenced| by_path.get(referenced).copied()) else {
+        let about: Vec<usize> = match &file.referenced_data_file {
+            Some(referenced) => by_path
+                .get(referenced.as_str())
+                .copied()
+                .into_iter()
+                .collect(),
+            // Position deletes of several data files: any of those that had deletes.
+            None if !file.is_vector() => {
+                let told = conversion.told.iter().enumerate();
+                told.filter(|(_, told)| !told.is_empty())
+                    .map(|(index, _)| index)
+                    .collect()
+            }
+            None => Vec::new(),
+        };
+        if about.is_empty() {
             return Err(Refusal::gate(format!(
                 "its new delete file {path} is about none of its data files"
             )));
-        };
-        if !named.insert(index) {
+        }
+        if let Some(index) = about.iter().find(|index| !named.insert(**index)) {
             return Err(Refusal::gate(format!(
                 "two of its new delete files are about {}",
-                group.inputs[index].path
+                group.inputs[*index].path
             )));
         }
         if file.is_vector() != needs_vectors {
@@ -129,32 +144,34 @@ pub(super) fn conversion(
                 "its new file {path} is to be added twice"
             )));
         }
-        let told = &conversion.told[index];
-        let told = || told.iter().map(|place| live.entry(*place));
+        let told = about.iter().flat_map(|index| &conversion.told[*index]);
+        let told = || told.clone().map(|place| live.entry(*place));
         let Some(sequence_number) = told().map(|delete| delete.sequence_number).max() else {
             return Err(Refusal::gate(format!(
                 "its new delete file {path} hides rows of a data file that no delete file was about: refused"
             )));
         };
-        let data = live.entry(inputs[index]);
-        if sequence_number < data.sequence_number {
+        let mut data = about.iter().map(|index| live.entry(inputs[*index]));
+        let data_rows: u64 = data.clone().map(|data| data.file.rows).sum();
+        if let Some(newer) = data.find(|data| sequence_number < data.sequence_number) {
             return Err(Refusal::gate(format!(
                 "its new delete file {path} would not apply to {}: refused",
-                data.file.path
+                newer.file.path
             )));
         }
         // A vector holds each position once: no vector that takes its place can have fewer.
         let vectors = told().filter(|delete| delete.file.is_vector());
         let least = vectors.map(|delete| delete.file.rows).max().unwrap_or(1);
         let rows = u64::try_from(file.record_count).unwrap_or(0);
-        if rows < least.max(1) || rows > data.file.rows {
+        if rows < least.max(1) || rows > data_rows {
             return Err(Refusal::gate(format!(
-                "its new delete file {path} hides {} of the {} rows of {}, where {least} were hidden before: refused",
-                file.record_count, data.file.rows, data.file.path
+                "its new delete file {path} hides {} of the {data_rows} rows of {}, where {least} were hidden before: \
+                 refused",
+                file.record_count, group.inputs[about[0]].path
             )));
         }
         if file.is_vector() {
-            conversion.with_vector.insert(index);
+            conversion.with_vector.extend(&about);
         }
         conversion.deletes.push(NewDelete {
             file,

@@ -166,7 +166,11 @@ impl Ingredients<'_> {
     /// `VALIDATE_ADDED_DELETE_FILES_OPERATIONS`). Tables with equality deletes have such snapshots all the time.
     fn operation(&self) -> Operation {
         let converts = |accepted: &Accepted| {
-            accepted.light.as_ref().is_some_and(|conversion| {
+            let conversion = accepted
+                .light
+                .as_ref()
+                .filter(|_| !accepted.inputs.is_empty());
+            conversion.is_some_and(|conversion| {
                 conversion.told.iter().flatten().any(|delete| {
                     self.live.entry(*delete).file.content == FileContent::EqualityDeletes
                 })

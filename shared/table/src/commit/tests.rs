@@ -2,6 +2,7 @@
 //!
 //! Each case of the catalogue that concerns the commit is here under its id; the comment says how a naive commit fails.
 
+mod dangling;
 mod deletes;
 mod faults;
 mod gate;

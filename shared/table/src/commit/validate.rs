@@ -31,6 +31,9 @@ use crate::{
 /// How many requests for sizes, or reads of delete files, are under way at a time.
 const CONCURRENT_CHECKS: usize = 16;
 
+/// The format version from which on rows have ids, and numbers of their last changes.
+const LINEAGE_VERSION: u8 = 3;
+
 /// A group that may be committed.
 #[derive(Debug)]
 pub(super) struct Accepted {
@@ -174,8 +177,8 @@ impl Validation<'_> {
         let fate = fate_of_base(&self.loaded.metadata, self.base);
         let gate = Gate::new(self.loaded, self.base, self.live);
         let before = self.live.survivors(&HashSet::new());
-        let any_light = groups.iter().any(|group| group.group.tier == Tier::Light);
-        let deletes = if any_light {
+        let all_full = groups.iter().all(|group| group.group.tier == Tier::Full);
+        let deletes = if !all_full {
             live_deletes(self.live)
         } else {
             LiveDeletes::default()
@@ -216,6 +219,9 @@ impl Validation<'_> {
         taken: &mut Taken,
     ) -> Result<Accepted, Refusal> {
         let group = &finished.group;
+        if group.tier == Tier::Dangling {
+            return self.dangling(finished, live_deletes);
+        }
         if fate == BaseFate::RolledBack {
             return Err("the table was rolled back or replaced: it does not build on the planned snapshot any more".into());
         }
@@ -228,6 +234,14 @@ impl Validation<'_> {
             .into());
         }
         let metadata = &self.loaded.metadata;
+        if group.tier == Tier::Full
+            && Version::of(metadata) >= Version::V3
+            && self.base.format_version < LINEAGE_VERSION
+        {
+            return Err("the table was upgraded to format version 3 after the plan: when its rows last changed was not \
+                        written down"
+                .into());
+        }
         if metadata.partition_spec_by_id(group.spec_id.get()).is_none() {
             return Err(
                 format!("the table has no partition spec {} any more", group.spec_id).into(),
@@ -276,6 +290,37 @@ impl Validation<'_> {
             .outputs
             .extend(accepted.new_files().map(|output| output.file_path.clone()));
         Ok(accepted)
+    }
+
+    /// A group of delete files that nothing needs: one of them at least must be in the table still. Whether they may go is
+    /// found out for all delete files alike, on the table as it is now, so that the plan's base means nothing here.
+    fn dangling(
+        &self,
+        finished: &FinishedGroup,
+        live_deletes: &LiveDeletes<'_>,
+    ) -> Result<Accepted, Refusal> {
+        let named = finished.group.deletes.iter();
+        let left: HashSet<Place> = named
+            .filter_map(|delete| live_deletes.get(&identity(delete)).copied().flatten())
+            .collect();
+        let Some(first) = left.iter().min().copied() else {
+            return Err("another writer removed its delete files".into());
+        };
+        let file = &self.live.entry(first).file;
+        let header = &self.live.manifest(first.manifest).header;
+        Ok(Accepted {
+            index: finished.index,
+            outputs: Vec::new(),
+            inputs: Vec::new(),
+            partition: file.partition.clone(),
+            partition_bytes: partition_of(header, &file.raw)
+                .map_err(|AvroError(message)| message)?
+                .to_vec(),
+            light: Some(Conversion {
+                told: vec![left],
+                ..Conversion::default()
+            }),
+        })
     }
 
     fn deletes_are_live(&self, finished: &FinishedGroup) -> bool {
@@ -340,8 +385,8 @@ impl Validation<'_> {
                 ));
             }
             // What was written keeps the ids that the rows had when they were read. The first commit after an upgrade
-            // to format version 3 gives ids to rows that had none.
-            if file.first_row_id != input.first_row_id.map(RowId::get) {
+            // to format version 3 gives ids to rows that had none. A light group touches no row.
+            if group.tier == Tier::Full && file.first_row_id != input.first_row_id.map(RowId::get) {
                 return Err(format!(
                     "the rows of {path} have other ids now than when they were read"
                 ));
@@ -523,7 +568,7 @@ impl Validation<'_> {
     /// By partition and by the bounds of the paths that it names.
     fn may_name_input(&self, group: &Accepted, delete: Place) -> bool {
         let file = &self.live.entry(delete).file;
-        if file.partition != group.partition {
+        if group.inputs.is_empty() || file.partition != group.partition {
             return false;
         }
         let shape = &self.live.manifest(delete.manifest).header.file_shape;

@@ -136,6 +136,7 @@ fn ours(folder: &Path, inputs: Vec<InputFile>) -> Result<()> {
             snapshot_id: SnapshotId(1),
             starting_sequence_number: SequenceNumber(1),
             schema_id: SchemaId(0),
+            format_version: metadata.format_version() as u8,
         },
         group: Group {
             spec_id: SpecId(0),

@@ -5,7 +5,7 @@
 //! * `histories try COUNT FROM`: lives the histories of seeds from FROM on; what fails is printed as short as can be.
 //! * `histories dump COUNT FROM FOLDER`: lives them in a catalog in FOLDER (`catalog.db`, named `default`), one table
 //!   each, with further tables for each state after a rewrite; `expected.jsonl` has a line a table: its name, after which
-//!   step, and its rows as the Java harness prints them.
+//!   step, and its rows as the Java harness prints them; `tally.json` says what happened, and how often.
 
 use std::{fs, path::Path, process::ExitCode};
 
@@ -30,6 +30,12 @@ fn main() -> ExitCode {
     }
 }
 
+fn add(total: &mut Tally, tally: Tally) {
+    for (what, times) in tally {
+        *total.entry(what).or_default() += times;
+    }
+}
+
 fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("'{word}' is no number"))
 }
@@ -51,11 +57,7 @@ fn try_all(count: &str, from: &str) -> Result<(), String> {
     let mut failed = 0;
     for seed in from..from + count {
         match try_seed(&ground, seed) {
-            Ok(tally) => {
-                for (what, times) in tally {
-                    *total.entry(what).or_default() += times;
-                }
-            }
+            Ok(tally) => add(&mut total, tally),
             Err(failure) => {
                 failed += 1;
                 println!("{failure}\n");
@@ -73,10 +75,12 @@ fn dump(count: &str, from: &str, folder: &Path) -> Result<(), String> {
     let (count, from) = (number(count)?, number(from)?);
     let ground = Ground::new(folder, from);
     let mut lines = String::new();
+    let mut total = Tally::new();
     for seed in from..from + count {
         let name = format!("h{seed}");
         let lived = ground.live(&name, &history_of(seed));
-        let (mut checkpoints, _) = lived.map_err(|reason| format!("seed {seed}: {reason}"))?;
+        let (mut checkpoints, tally) = lived.map_err(|reason| format!("seed {seed}: {reason}"))?;
+        add(&mut total, tally);
         let last = checkpoints.pop();
         let earlier = (1..).zip(&checkpoints).map(|(number, checkpoint)| {
             let name = format!("{name}_{number}");
@@ -94,5 +98,7 @@ fn dump(count: &str, from: &str, folder: &Path) -> Result<(), String> {
             lines.push_str(&format!("{line}\n"));
         }
     }
-    fs::write(folder.join("expected.jsonl"), lines).map_err(|error| error.to_string())
+    fs::write(folder.join("tally.json"), json!(total).to_string())
+        .and_then(|()| fs::write(folder.join("expected.jsonl"), lines))
+        .map_err(|error| error.to_string())
 }

@@ -161,6 +161,68 @@ fn light_groups_of_a_partition_go_in_together() {
     settle(&mut world);
 }
 
+fn share_delete_files(world: &mut World) {
+    let property = ("write.delete.granularity", "partition");
+    let (name, value) = property;
+    world.properties.insert(name.to_owned(), value.to_owned());
+}
+
+/// What a light rewrite makes where delete files are shared must not be worth another.
+#[test]
+fn c18_a_shared_position_delete_file_lasts_where_the_table_wants_it() {
+    let mut world = World::new();
+    let paths: Vec<String> = (0..3).map(|_| world.add(1, 1000)).collect();
+    world.delete(1, 6, DeleteKind::Position).bounds = Some((paths[0].clone(), paths[2].clone()));
+    for _ in 0..5 {
+        world.add(1, 100);
+    }
+    let each = [(Tier::Full, "p=1", 5), (Tier::Light, "p=1", 3)];
+    assert_eq!(groups(&world.plan()), each);
+    share_delete_files(&mut world);
+    assert_eq!(groups(&world.plan()), [(Tier::Full, "p=1", 5)]);
+    // By value it is no end: and vectors are one a data file.
+    let mut by_value = world.clone();
+    by_value.deletes[0].kind = equality(false);
+    by_value.deletes[0].bounds = None;
+    assert_eq!(groups(&by_value.plan()), each);
+    let mut vectors = world.clone();
+    vectors.version = iceberg::spec::FormatVersion::V3;
+    assert_eq!(groups(&vectors.plan()), each);
+    world.delete(1, 2, DeleteKind::Position).referenced = Some(paths[1].clone());
+    assert_eq!(
+        groups(&world.plan()),
+        each,
+        "two delete files of one data file"
+    );
+}
+
+/// A path between the bounds of another group's delete file would have two, and be planned again and again.
+#[test]
+fn c18_light_groups_that_share_delete_files_do_not_overlap() {
+    let mut world = World::new();
+    for place in [3, 1, 4, 2] {
+        world.add(1, 1000);
+        world.data.last_mut().unwrap().path = format!("s3://b/t/p=1/{place}.parquet");
+    }
+    for _ in 0..2 {
+        world.delete(1, 4, equality(false));
+    }
+    world.options.max_group_files = 2;
+    world.options.min_input_files = 2;
+    let inputs = |world: &World| {
+        let inputs = |group: &icepress_model::Group| {
+            let paths = group.inputs.iter();
+            let place = paths.map(|input| input.path.as_bytes()[13] - b'0');
+            place.collect::<Vec<_>>()
+        };
+        let plan = world.plan();
+        plan.groups.iter().map(inputs).collect::<Vec<_>>()
+    };
+    assert_eq!(inputs(&world), [[3, 1], [4, 2]]);
+    share_delete_files(&mut world);
+    assert_eq!(inputs(&world), [[1, 2], [3, 4]]);
+}
+
 #[test]
 fn light_rewrites_can_be_turned_off() {
     let mut world = World::new();

@@ -110,6 +110,19 @@ async fn c04_a_late_position_delete_that_can_not_be_read_aborts_the_group() {
     }
 }
 
+/// It may name files outside the group: whoever can't read it can't tell.
+#[tokio::test]
+async fn c29_a_delete_file_that_can_not_be_read_stays() {
+    let world = two_files().await;
+    let both = world.position_deletes("both", "eu", &[("a", 0), ("b", 0)]);
+    world.delete(&[both.build().unwrap()]).await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 9)]).await;
+    world.storage.insert("both", vec![1; 300]);
+    world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(world.delete_paths().await, ["both"]);
+}
+
 /// A delete file can be added with an old number. By that number alone it would pass for one that was applied.
 #[tokio::test]
 async fn c06_a_late_delete_with_an_earlier_number_aborts_the_group() {

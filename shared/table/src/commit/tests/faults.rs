@@ -207,6 +207,31 @@ async fn c25_files_of_a_commit_that_expired_are_never_called_unused() {
     assert_eq!(world.data_paths().await, ["b", "c", "o"]);
 }
 
+/// Our snapshot expired, and another writer has taken our file out since: between the two is a snapshot that needs it.
+#[tokio::test]
+async fn c25_files_that_a_snapshot_in_between_needs_are_never_called_unused() {
+    let world = two_files().await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    let outcome = world.run(&base, vec![group.clone()]).await.unwrap();
+    world.append(&[data("c", "eu", 1)]).await;
+    world
+        .commit(Foreign {
+            data: vec![data("d", "eu", 10)],
+            removed: vec!["o".to_owned()],
+            ..Foreign::default()
+        })
+        .await;
+    let snapshot_ids = vec![outcome.snapshot_id.get()];
+    world
+        .change(vec![TableUpdate::RemoveSnapshots { snapshot_ids }])
+        .await;
+    match world.run(&base, vec![group]).await.unwrap_err() {
+        CommitFailure::NothingLeft { unused_files, .. } => assert!(unused_files.is_empty()),
+        other => panic!("{other}"),
+    }
+}
+
 /// Comparing only the branch's snapshot, or a cached pointer, overwrites changes that left the snapshot alone.
 #[tokio::test]
 async fn c30_a_change_without_a_snapshot_is_a_lost_race_too() {

@@ -206,22 +206,96 @@ async fn c46_a_converted_equality_delete_stays_for_a_file_that_came_with_an_olde
     assert_eq!(world.delete_paths().await, ["e"]);
 }
 
-/// An equality delete of an unpartitioned spec reaches into every partition: done in one, it is still needed in others.
-#[tokio::test]
-async fn c46_a_global_equality_delete_goes_when_every_partition_was_told() {
-    let world = three_files(FormatVersion::V2).await;
-    let unpartitioned = iceberg::spec::UnboundPartitionSpec::builder().build();
-    let add_spec = iceberg::TableUpdate::AddSpec {
-        spec: unpartitioned,
-    };
+/// An equality delete of a spec without fields, which the table gets.
+async fn global(world: &World, path: &str) -> DataFile {
+    let spec = iceberg::spec::UnboundPartitionSpec::builder().build();
+    let add_spec = iceberg::TableUpdate::AddSpec { spec };
     world.change(vec![add_spec]).await;
-    let global = file("g", "eu", 1)
+    file(path, "eu", 1)
         .content(DataContentType::EqualityDeletes)
         .equality_ids(Some(vec![1]))
         .partition(iceberg::spec::Struct::empty())
         .partition_spec_id(1)
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+/// All data files are told something, and none of them of a delete that came since: it is not of their partitions, and
+/// applies to all of them. Failed (its rows came back) where only data files of its own partition were asked.
+#[tokio::test]
+async fn c46_a_global_equality_delete_that_came_later_stays() {
+    let world = three_files(FormatVersion::V2).await;
+    let late = global(&world, "late").await;
+    world.delete(&[equality_deletes("e", "eu", 1)]).await;
+    world.delete(&[equality_deletes("f", "us", 1)]).await;
+    let base = world.base();
+    let eu: &[(&str, &[&str])] = &[("a", &["e"]), ("b", &["e"])];
+    let eu = light(&world, 0, eu, &[output("n", "b", 1)]).await;
+    let us = light(&world, 1, &[("c", &["f"])], &[]).await;
+    world.rival(added(vec![late])).await;
+    let outcome = world.run(&base, vec![eu, us]).await.unwrap();
+    assert_eq!(outcome.committed, [0, 1]);
+    assert_eq!(world.delete_paths().await, ["late", "n"]);
+}
+
+/// The data of the very commit that brought an equality delete is not older than it: it holds no such delete back.
+#[tokio::test]
+async fn c10_a_converted_equality_delete_goes_beside_data_of_its_own_number() {
+    let world = three_files(FormatVersion::V2).await;
+    world
+        .commit(Foreign {
+            data: vec![data("d", "eu", 5)],
+            deletes: vec![equality_deletes("e", "eu", 1)],
+            ..Foreign::default()
+        })
+        .await;
+    world.delete(&[positions_of(&world, "p", "d", &[1])]).await;
+    let base = world.base();
+    let inputs: &[(&str, &[&str])] = &[("a", &["e"]), ("b", &["e"]), ("d", &["p"])];
+    let outputs = [output("n", "a", 1), output("m", "d", 1)];
+    let group = light(&world, 0, inputs, &outputs).await;
+    world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(world.delete_paths().await, ["m", "n"]);
+}
+
+/// A position delete that is older than a data file says nothing of it, whatever a plan may have made of it.
+#[tokio::test]
+async fn c10_a_new_delete_file_that_would_not_apply_is_refused() {
+    let world = three_files(FormatVersion::V2).await;
+    world.delete(&[positions_of(&world, "p", "a", &[1])]).await;
+    world.append(&[data("d", "eu", 5)]).await;
+    let base = world.base();
+    let group = light(&world, 0, &[("d", &["p"])], &[output("n", "d", 1)]).await;
+    let reason = refusals(&world, &base, group).await;
+    assert!(reason.contains("would not apply to d"), "{reason}");
+}
+
+/// Beside a vector readers don't look at position delete files: those of before an upgrade go, although nobody was told
+/// what they say of a file that had a vector by then.
+#[tokio::test]
+async fn c15_position_deletes_that_a_vector_took_the_place_of_hold_nothing_back() {
+    let world = three_files(FormatVersion::V2).await;
+    let both = world.position_deletes("both", "eu", &[("a", 1), ("b", 2)]);
+    world.delete(&[both.build().unwrap()]).await;
+    let update = iceberg::TableUpdate::UpgradeFormatVersion {
+        format_version: FormatVersion::V3,
+    };
+    world.change(vec![update]).await;
+    world.delete(&[vector("v", 4, "a", 2)]).await;
+    world.delete(&[equality_deletes("e", "eu", 1)]).await;
+    let base = world.base();
+    let inputs: &[(&str, &[&str])] = &[("a", &["v", "e"]), ("b", &["both", "e"])];
+    let outputs = [vector("n", 4, "a", 3), vector("n", 44, "b", 2)];
+    let group = light(&world, 0, inputs, &outputs).await;
+    world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(world.delete_paths().await, ["n", "n"]);
+}
+
+/// An equality delete of an unpartitioned spec reaches into every partition: done in one, it is still needed in others.
+#[tokio::test]
+async fn c46_a_global_equality_delete_goes_when_every_partition_was_told() {
+    let world = three_files(FormatVersion::V2).await;
+    let global = global(&world, "g").await;
     world.delete(&[global]).await;
     let base = world.base();
     let eu: &[(&str, &[&str])] = &[("a", &["g"]), ("b", &["g"])];
@@ -231,6 +305,60 @@ async fn c46_a_global_equality_delete_goes_when_every_partition_was_told() {
     let us = light(&world, 1, &[("c", &["g"])], &[]).await;
     let outcome = world.run(&base, vec![eu, us]).await.unwrap();
     assert_eq!(outcome.committed, [0, 1]);
+    assert_eq!(world.delete_paths().await, ["n"]);
+}
+
+/// One file for both: its number is the greatest of all that it replaces, and it counts for each that had deletes.
+#[tokio::test]
+async fn c09_a_shared_position_delete_file_takes_the_place_of_those_of_all_its_files() {
+    let world = three_files(FormatVersion::V2).await;
+    world.delete(&[equality_deletes("e", "eu", 1)]).await;
+    world.delete(&[positions_of(&world, "p", "b", &[2])]).await;
+    let base = world.base();
+    let before = world.live().await.0;
+    let shared = |rows: u64| {
+        let mut file = file("n", "eu", rows);
+        file.content(DataContentType::PositionDeletes);
+        file.build().unwrap()
+    };
+    let inputs: &[(&str, &[&str])] = &[("a", &["e"]), ("b", &["e", "p"])];
+    let refused = async |group: FinishedGroup| refusals(&world, &base, group).await;
+    let reason = refused(light(&world, 0, inputs, &[shared(31)]).await).await;
+    assert!(reason.contains("hides 31 of the 30 rows"), "{reason}");
+    let both = [shared(3), output("m", "a", 1)];
+    let reason = refused(light(&world, 0, inputs, &both).await).await;
+    assert!(reason.contains("two of its new delete files"), "{reason}");
+    let untold = [("a", &[][..])];
+    let reason = refused(light(&world, 0, &untold, &[shared(3)]).await).await;
+    assert!(reason.contains("none of its data files"), "{reason}");
+
+    let group = light(&world, 0, inputs, &[shared(3)]).await;
+    let outcome = world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(outcome.removed_delete_files, 2);
+    let (after, deletes) = world.live().await;
+    assert_eq!(after, before, "data files keep their entries");
+    let seen: Vec<_> = deletes
+        .iter()
+        .map(|delete| (delete.path.as_str(), delete.rows, delete.sequence_number))
+        .collect();
+    assert_eq!(seen, [("n", 3, 3)]);
+}
+
+/// A light group touches no row: that its rows got ids meanwhile is no conflict.
+#[tokio::test]
+async fn c16_rows_that_got_ids_meanwhile_stop_no_light_group() {
+    let world = three_files(FormatVersion::V2).await;
+    world.delete(&[equality_deletes("e", "eu", 1)]).await;
+    let update = iceberg::TableUpdate::UpgradeFormatVersion {
+        format_version: FormatVersion::V3,
+    };
+    world.change(vec![update]).await;
+    let base = world.base();
+    let inputs: &[(&str, &[&str])] = &[("a", &["e"]), ("b", &["e"])];
+    let group = light(&world, 0, inputs, &[vector("n", 4, "a", 1)]).await;
+    world.append(&[data("d", "us", 5)]).await;
+    let outcome = world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(outcome.committed, [0]);
     assert_eq!(world.delete_paths().await, ["n"]);
 }
 
@@ -444,6 +572,10 @@ async fn results_that_contradict_the_table_are_refused() {
     let mut miscounted = with(vec![output("n", "a", 2)]).await;
     miscounted.result.rows_deleted = Rows(1);
     assert!(refused(miscounted).await.contains("refused"));
+    let mut another = with(vec![output("n", "a", 2)]).await;
+    another.group.deletes[1].rows = Rows(2);
+    let reason = refused(another).await;
+    assert!(reason.contains("another file now"), "{reason}");
     let mut with_data = good().await;
     let spare = world.group(0, &["a"], &[data("o", "eu", 8)]).await;
     with_data.result.data_files = spare.result.data_files;

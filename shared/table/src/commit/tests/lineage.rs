@@ -159,6 +159,32 @@ async fn c22_rows_that_got_ids_during_the_rewrite_are_not_replaced() {
     }
 }
 
+/// The upgrade is no snapshot, and no row has an id before the next one: but what was written for version 2 does not say
+/// when each row last changed, and would give all rows the number that the plan began with.
+#[tokio::test]
+async fn c22_rows_written_for_version_2_are_not_committed_to_a_table_upgraded_since() {
+    let world = World::new(FormatVersion::V2);
+    world.append(&[data("a", "eu", 10)]).await;
+    world.append(&[data("b", "eu", 10)]).await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    upgrade(&world, FormatVersion::V3).await;
+    let failure = world.run(&base, vec![group]).await.unwrap_err();
+    assert!(reason(failure).contains("was upgraded to format version 3"));
+    assert_eq!(world.data_paths().await, ["a", "b"]);
+    // The next plan is of version 3, and from 1 to 2 nothing changes for rows.
+    let group = world.group(0, &["a"], &[data("o2", "eu", 10)]).await;
+    world.run(&world.base(), vec![group]).await.unwrap();
+    check_ids(&world).await;
+    let world = World::new(FormatVersion::V1);
+    world.append(&[data("a", "eu", 10)]).await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    upgrade(&world, FormatVersion::V2).await;
+    world.run(&base, vec![group]).await.unwrap();
+    assert_eq!(world.data_paths().await, ["o"]);
+}
+
 /// What happened between the plan and now does not matter, only what is live: `b`'s vector was replaced twice, and two
 /// vectors of one file stand in the history. Failed (the group of `c` too) where every delete file that came after the
 /// plan was looked at, live or not.

@@ -157,6 +157,7 @@ impl World {
             snapshot_id: SnapshotId(snapshot.snapshot_id()),
             starting_sequence_number: SequenceNumber(snapshot.sequence_number()),
             schema_id: SchemaId(loaded.metadata.current_schema_id()),
+            format_version: loaded.metadata.format_version() as u8,
         }
     }
 
