@@ -680,7 +680,7 @@ async fn a_state_file_of_version_1_is_brought_up_to_date_with_what_it_knows() {
         bucket: BucketId(3),
         layout: Generation(1),
     };
-    assert_eq!((orders.home, orders.epoch), (home, Epoch(4)));
+    assert_eq!((orders.home(), orders.epoch), (home, Epoch(4)));
     assert_eq!(orders.due_location, Some(MetadataLocation::from("m1")));
     let news = "lake.sales.news".parse::<TableId>().unwrap();
     let news = store.table(&news).await.unwrap().unwrap();
