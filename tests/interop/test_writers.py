@@ -39,11 +39,11 @@ class Writers:
         words += [str(seconds), str(pause)]
         self._start([sys.executable, str(script), *words])
 
-    def java(self, kind, commits, first, seconds=0, pause=0.05):
+    def java(self, kind, commits, first, seconds=0, pause=0.05, more=()):
         warehouse = ["--db", str(self.warehouse.db), "--warehouse", str(self.warehouse.data), "--catalog", "default"]
         words = ["--table", TABLE, "--kind", kind, "--commits", str(commits), "--from", str(first)]
         words += ["--seconds", str(seconds), "--pause-ms", str(int(pause * 1000))]
-        self._start(readers.java_command("writer", *words, *warehouse))
+        self._start(readers.java_command("writer", *words, *warehouse, *more))
 
     def _start(self, command):
         out = self.warehouse.folder / f"writer-{len(self.processes)}.out"
@@ -73,10 +73,10 @@ class Writers:
         return added, deleted, refused
 
 
-def seeded(warehouse, spec):
+def seeded(warehouse, spec, **more):
     catalog = warehouse.catalog()
     catalog.create_namespace("live")
-    properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "false"}
+    properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "false", **more}
     table = catalog.create_table(TABLE, SCHEMA, partition_spec=SPECS[spec], properties=properties)
     for start in range(0, 300, 25):
         rows = [{"id": i, "part": i % 3, "text": f"seed {i}"} for i in range(start, start + 25)]
