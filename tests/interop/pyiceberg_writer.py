@@ -31,7 +31,7 @@ def main(uri, warehouse, name, kind, commits, first, seconds, pause):
             if kind == "append":
                 added = list(range(next_id, next_id + 10))
                 next_id += 10
-                rows = [{"id": i, "part": i % 3, "text": f"by PyIceberg {i}"} for i in added]
+                rows = [{"id": i, "low_part": i % 3, "text": f"by PyIceberg {i}"} for i in added]
                 table.append(pyarrow.Table.from_pylist(rows, schema=table.schema().as_arrow()))
             else:
                 live = table.scan(selected_fields=("id",)).to_arrow().column(0).to_pylist()
@@ -41,7 +41,7 @@ def main(uri, warehouse, name, kind, commits, first, seconds, pause):
                 else:
                     added = list(range(next_id, next_id + len(deleted)))
                     next_id += len(deleted)
-                    rows = [{"id": i, "part": i % 3, "text": f"in another's place {i}"} for i in added]
+                    rows = [{"id": i, "low_part": i % 3, "text": f"in another's place {i}"} for i in added]
                     fresh = pyarrow.Table.from_pylist(rows, schema=table.schema().as_arrow())
                     table.overwrite(fresh, overwrite_filter=In("id", deleted))
             print(json.dumps({"added": added, "deleted": deleted}), flush=True)

@@ -16,12 +16,12 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 SCHEMA = Schema(
     NestedField(1, "id", LongType(), required=False),
-    NestedField(2, "part", LongType(), required=False),
+    NestedField(2, "low_part", LongType(), required=False),
     NestedField(3, "text", StringType(), required=False),
 )
 SPECS = {
     "flat": PartitionSpec(),
-    "parted": PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "part")),
+    "parted": PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "low_part")),
 }
 TABLE = "live.table"
 
@@ -79,7 +79,7 @@ def seeded(warehouse, spec, **more):
     properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "false", **more}
     table = catalog.create_table(TABLE, SCHEMA, partition_spec=SPECS[spec], properties=properties)
     for start in range(0, 300, 25):
-        rows = [{"id": i, "part": i % 3, "text": f"seed {i}"} for i in range(start, start + 25)]
+        rows = [{"id": i, "low_part": i % 3, "text": f"seed {i}"} for i in range(start, start + 25)]
         table.append(pyarrow.Table.from_pylist(rows, schema=SCHEMA.as_arrow()))
     return collections.Counter(range(300))
 

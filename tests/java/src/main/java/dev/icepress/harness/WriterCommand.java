@@ -42,7 +42,6 @@ final class WriterCommand {
     long next = options.number("from", 0);
     long commits = options.number("commits", 10);
     long seconds = options.number("seconds", 0);
-    long end = System.nanoTime() + seconds * 1_000_000_000L;
     String kind = options.get("kind");
     try (JdbcCatalog catalog = Catalogs.open(options)) {
       Table table = catalog.loadTable(Catalogs.identifier(options.get("table")));
@@ -50,6 +49,8 @@ final class WriterCommand {
         table.updateProperties().set("format-version", options.get("format")).commit();
       }
       Maker maker = new Maker(table, next + kind.hashCode());
+      // Counted from here on: a machine with much to do takes seconds to begin.
+      long end = System.nanoTime() + seconds * 1_000_000_000L;
       for (long commit = 0; seconds > 0 ? System.nanoTime() < end : commit < commits; commit++) {
         List<Long> added = new ArrayList<>();
         List<Long> deleted = new ArrayList<>();
