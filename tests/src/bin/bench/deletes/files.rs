@@ -111,9 +111,10 @@ pub(super) fn write_vectors(folder: &Path, inputs: &[InputFile]) -> Result<()> {
         let rows: RoaringTreemap = deleted_rows(number).into_iter().collect();
         (input.path.clone(), rows)
     };
-    let vectors = (0..).zip(inputs).map(vector).collect();
+    let vectors: Vec<_> = (0..).zip(inputs).map(vector).collect();
     let writing = icepress_table::vectors::write_vectors(vectors);
-    let file = tokio::runtime::Runtime::new()?.block_on(writing)?;
+    let file = tokio::runtime::Runtime::new()?.block_on(writing);
+    let file = file.map_err(anyhow::Error::msg)?;
     fs::write(folder.join(PUFFIN), &file.content)?;
     let places: Vec<(String, u64, u64)> = file
         .vectors
