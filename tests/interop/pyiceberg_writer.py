@@ -45,9 +45,10 @@ def main(uri, warehouse, name, kind, commits, first, seconds, pause):
                     fresh = pyarrow.Table.from_pylist(rows, schema=table.schema().as_arrow())
                     table.overwrite(fresh, overwrite_filter=In("id", deleted))
             print(json.dumps({"added": added, "deleted": deleted}), flush=True)
-        except (CommitFailedException, ValidationException, OperationalError) as refusal:
+        except (CommitFailedException, ValidationException, OperationalError, UnicodeEncodeError) as refusal:
             # Refused for certain: PyIceberg raises another error where it does not know. A lock that SQLite did not
-            # give is a statement that did not run.
+            # give is a statement that did not run; a text whose upper bound PyIceberg 0.12 cannot write (it counts up to
+            # a surrogate) fails before anything is committed.
             print(json.dumps({"refused": repr(refusal)[:300]}), flush=True)
         time.sleep(pause)
 
