@@ -211,7 +211,7 @@ async fn c05_a_small_group_that_lost_is_tried_again_soon() {
             run_once(&other, 1, &Stop::default()).await.unwrap();
         }
         handle(&worker, message, Deadline::NONE).await.unwrap();
-        let row = worker.store.table(worker.bucket_of(&table), &table).await;
+        let row = worker.store.table(&table).await;
         let row = row.unwrap().unwrap();
         let failures = if wins { 0 } else { round + 1 };
         assert_eq!(i64::from(row.failures), failures);
