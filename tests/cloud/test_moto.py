@@ -243,3 +243,48 @@ def test_the_command_finds_the_deployed_system_well_shows_its_work_and_cancels_i
         assert after == before, "a cancelled process wrote to its table"
         assert stack.icepress("processes", f"{seed.DATABASE}.cancelled")[1] == {"processes": []}
     assert stack.waiting(stack.queues) == 0
+
+
+def test_buckets_are_given_up_and_added_while_tasks_are_in_their_queues(stack):
+    before = [seed.make(stack.endpoint, name, commits=8, rows=50) for name in ("moved_a", "moved_b", "moved_c")]
+    _, shown = stack.icepress("buckets")
+    number = shown["buckets"]
+    assert number == len(stack.queues) > 1
+    with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:
+        stack.tick(scheduler)
+        queued = stack.waiting(stack.queues)
+        code, resized = stack.icepress("buckets", "resize", "1")
+        assert (code, resized["before"], resized["after"]) == (0, number, 1)
+        assert resized["settled"] == (resized["under_way"] == 0)
+        assert stack.waiting(stack.queues) == queued, "what was queued stays where it is"
+        stack.drain(optimizer)
+        stack.tick(scheduler)
+        code, shown = stack.icepress("buckets")
+        assert (shown["buckets"], shown["moving"], len(shown["each"])) == (1, False, 1), shown
+        for name, was in zip(("moved_a", "moved_b", "moved_c"), before):
+            table = seed.catalog(stack.endpoint).load_table((seed.DATABASE, name))
+            assert seed.look(table).fingerprint == was.fingerprint
+            assert [snapshot.summary.operation.value for snapshot in table.snapshots()].count("replace") == 1
+
+        # The functions' environment still names the old number; nothing of it counts, and only one queue is used.
+        seed.make(stack.endpoint, "moved_d", commits=8, rows=50)
+        stack.tick(scheduler)
+        [used] = [url for url in stack.queues if stack.waiting([url])]
+        assert used.endswith("-0")
+
+        # More buckets than there are queues are refused, and change nothing; as many as there are, are not.
+        refused = subprocess.run(
+            [stack.functions["icepress"], "--deployed", "buckets", "resize", str(number + 1)],
+            env={"HOME": str(stack.log_folder), **stack.environment("icepress-scheduler")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 2 and "Terraform" in refused.stderr, refused
+        assert stack.icepress("buckets")[1]["buckets"] == 1
+        code, resized = stack.icepress("buckets", "resize", str(number))
+        assert (code, resized["after"], resized["settled"]) == (0, number, True)
+        stack.drain(optimizer)
+        stack.tick(scheduler)
+        assert stack.waiting(stack.queues) == 0
+    assert stack.waiting(stack.dead) == 0

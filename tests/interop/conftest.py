@@ -15,7 +15,8 @@ import readers  # noqa: E402
 
 def pytest_addoption(parser):
     parser.addoption("--upkeep-seconds", type=int, default=15, help="how long upkeep runs beside a steady writer")
-    parser.addoption("--trial-seconds", type=int, default=12, help="how long upkeep runs beside writers at random")
+    parser.addoption("--trial-seconds", type=int, default=6, help="how long upkeep runs beside each set of writers")
+    parser.addoption("--trial-pause", type=float, help="seconds between commits of each of these writers")
 
 
 def missing(what, how):

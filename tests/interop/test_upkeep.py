@@ -1,7 +1,7 @@
 """Upkeep as a service beside writers that never rest: it gets ahead of a stream that commits each second, and of many
 writers at random speeds no acknowledged change is lost, doubled or undone.
 
-Short by default. For real: pytest tests/interop/test_upkeep.py --upkeep-seconds 300 --trial-seconds 600
+Short by default. For real: pytest tests/interop/test_upkeep.py -s --upkeep-seconds 300 --trial-seconds 600 --trial-pause 0.5
 """
 
 import collections
@@ -60,10 +60,13 @@ def by_others(warehouse):
 
 
 def assert_rows(warehouse, expected, writers):
+    return assert_rows_are(collections.Counter(json.loads(row)[0] for row in warehouse.java_rows(TABLE)[TABLE]), expected, writers)
+
+
+def assert_rows_are(rows, expected, writers):
     added, deleted, refused = writers.acknowledged()
     live = (set(expected) | set(added)) - set(deleted)
     assert max(added.values(), default=1) == 1, "the writers gave an id twice"
-    rows = collections.Counter(json.loads(row)[0] for row in warehouse.java_rows(TABLE)[TABLE])
     lost, doubled = live - set(rows), {id for id, count in rows.items() if count > 1}
     revived = set(rows) - live
     assert (lost, doubled, revived) == (set(), set(), set()), f"{refused} commits were refused"
@@ -106,8 +109,27 @@ def test_c05_upkeep_gets_ahead_of_a_writer_that_commits_each_second(java, icepre
     assert check["problems"] == []
 
 
+def over_time(warehouse, points=12):
+    """Live data files and delete files as the snapshots' own totals have them, at so many moments; upkeep's commits and
+    the others'."""
+    snapshots = warehouse.load(TABLE).metadata.snapshots
+    first, last = snapshots[0].timestamp_ms, snapshots[-1].timestamp_ms
+    lines, upto = [], 0
+    for point in range(1, points + 1):
+        end = first + (last - first) * point // points
+        seen = [snapshot for snapshot in snapshots if snapshot.timestamp_ms <= end]
+        ours = sum("icepress.process-id" in snapshot.summary.additional_properties for snapshot in seen[upto:])
+        totals = seen[-1].summary.additional_properties
+        lines.append(
+            f"{(end - first) / 1000:6.0f} s: {totals['total-data-files']:>4} data files, {totals['total-delete-files']:>4} delete"
+            f" files; since the line before {ours} commits of upkeep, {len(seen) - upto - ours} of others"
+        )
+        upto = len(seen)
+    return lines
+
+
 # Who writes how, with the pause between commits in seconds. PyIceberg reads no equality deletes, so it only appends
-# beside those.
+# beside those; and it writes no tables of format 3.
 TRIALS = {
     "java": [
         ("pyiceberg", "append", 1_000_000, 0.3),
@@ -122,20 +144,34 @@ TRIALS = {
         ("pyiceberg", "overwrite", 3_000_000, 0.5),
         ("java", "position", 4_000_000, 0.6),
     ],
+    "vectors": [
+        ("java", "append", 1_000_000, 0.1),
+        ("java", "position", 2_000_000, 0.2),
+        ("java", "equality", 3_000_000, 0.7),
+        ("java", "overwrite", 4_000_000, 0.4),
+    ],
 }
+# Where Java upgrades the table before anything else.
+FORMAT_3 = {"vectors"}
 
 
-@pytest.mark.parametrize(("trial", "spec"), [("java", "flat"), ("pyiceberg", "parted")])
+@pytest.mark.parametrize(("trial", "spec"), [("java", "flat"), ("pyiceberg", "parted"), ("vectors", "flat")])
 def test_each_acknowledged_change_is_there_exactly_once(java, icepress, tmp_path, trial, spec, request):
-    # Each trial has half of the time.
-    seconds = max(1, request.config.getoption("trial_seconds") // 2)
+    seconds, every = request.config.getoption("trial_seconds"), request.config.getoption("trial_pause")
     warehouse = readers.Warehouse(tmp_path)
-    expected = seeded(warehouse, spec)
+    # Thousands of commits, each with a metadata file of all snapshots so far, would fill the disk.
+    more = {"write.metadata.delete-after-commit.enabled": "true", "write.metadata.previous-versions-max": "100"}
+    expected = seeded(warehouse, spec, **more)
+    if trial in FORMAT_3:
+        before = Writers(warehouse)
+        # The first commit after the upgrade gives all rows their ids.
+        before.java("append", 1, 900_000, more=["--format", "3"])
+        expected += before.acknowledged()[0]
     writers = Writers(warehouse)
     upkeep = Upkeep(warehouse, "--verify-rows", "all")
     try:
         for who, kind, first, pause in TRIALS[trial]:
-            getattr(writers, who)(kind, 0, first, seconds=seconds, pause=pause)
+            getattr(writers, who)(kind, 0, first, seconds=seconds, pause=pause if every is None else every)
         while writers.working():
             time.sleep(1)
     finally:
@@ -145,9 +181,22 @@ def test_each_acknowledged_change_is_there_exactly_once(java, icepress, tmp_path
     added, deleted, refused = assert_rows(warehouse, expected, writers)
     print(f"\n{trial}, {seconds} s: {added} rows added, {deleted} deleted, {refused} commits refused;")
     print(f"{data} data files and {deletes} delete files written, {replaced} commits of upkeep, {totals(warehouse)} live")
-    assert replaced > 0
+    print(*over_time(warehouse), sep="\n")
+    assert replaced > 0 and added > 0 and deleted > 0
     # And once more when all is quiet.
     upkeep.runner.run_once(code=(0, 1))
     assert_rows(warehouse, expected, writers)
     check = warehouse.java_check(TABLE)[TABLE]
     assert check["problems"] == []
+    if trial in FORMAT_3:
+        origins = json.loads(warehouse.java("origins", "--table", TABLE).stdout)
+        assert origins["problems"] == []
+        assert origins["rows"] > 0
+    # PyIceberg, where it can: it says so itself where equality deletes are left.
+    try:
+        rows = collections.Counter(json.loads(row)[0] for row in warehouse.pyiceberg_rows(TABLE))
+    except readers.Refused as refusal:
+        print(f"not read by PyIceberg: {refusal}")
+    else:
+        print(f"PyIceberg reads {len(rows)} rows")
+        assert_rows_are(rows, expected, writers)

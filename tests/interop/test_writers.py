@@ -16,12 +16,12 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 SCHEMA = Schema(
     NestedField(1, "id", LongType(), required=False),
-    NestedField(2, "part", LongType(), required=False),
+    NestedField(2, "low_part", LongType(), required=False),
     NestedField(3, "text", StringType(), required=False),
 )
 SPECS = {
     "flat": PartitionSpec(),
-    "parted": PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "part")),
+    "parted": PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "low_part")),
 }
 TABLE = "live.table"
 
@@ -39,11 +39,11 @@ class Writers:
         words += [str(seconds), str(pause)]
         self._start([sys.executable, str(script), *words])
 
-    def java(self, kind, commits, first, seconds=0, pause=0.05):
+    def java(self, kind, commits, first, seconds=0, pause=0.05, more=()):
         warehouse = ["--db", str(self.warehouse.db), "--warehouse", str(self.warehouse.data), "--catalog", "default"]
         words = ["--table", TABLE, "--kind", kind, "--commits", str(commits), "--from", str(first)]
         words += ["--seconds", str(seconds), "--pause-ms", str(int(pause * 1000))]
-        self._start(readers.java_command("writer", *words, *warehouse))
+        self._start(readers.java_command("writer", *words, *warehouse, *more))
 
     def _start(self, command):
         out = self.warehouse.folder / f"writer-{len(self.processes)}.out"
@@ -73,13 +73,13 @@ class Writers:
         return added, deleted, refused
 
 
-def seeded(warehouse, spec):
+def seeded(warehouse, spec, **more):
     catalog = warehouse.catalog()
     catalog.create_namespace("live")
-    properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "false"}
+    properties = {"format-version": "2", "write.metadata.delete-after-commit.enabled": "false", **more}
     table = catalog.create_table(TABLE, SCHEMA, partition_spec=SPECS[spec], properties=properties)
     for start in range(0, 300, 25):
-        rows = [{"id": i, "part": i % 3, "text": f"seed {i}"} for i in range(start, start + 25)]
+        rows = [{"id": i, "low_part": i % 3, "text": f"seed {i}"} for i in range(start, start + 25)]
         table.append(pyarrow.Table.from_pylist(rows, schema=SCHEMA.as_arrow()))
     return collections.Counter(range(300))
 

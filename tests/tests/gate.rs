@@ -187,6 +187,48 @@ async fn c05_groups_shrink_after_a_loss() {
     assert_eq!(lab.rows(&table).await.0.len(), 160);
 }
 
+/// A group that cannot get smaller is tried again soon too, ever less often, and its first commit ends that: with the pause
+/// of a table that is broken, a writer that never rests keeps upkeep away for minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn c05_a_small_group_that_lost_is_tried_again_soon() {
+    let lab = Lab::new(22).await;
+    let table = lab.create_table("events", &[]).await;
+    let worker = lab.worker(settings_for_tests("w"));
+    let other = lab.stranger(settings_for_tests("other")).await;
+    let (mut pauses, mut seen) = (Vec::new(), Vec::new());
+    for (round, wins) in [(0, false), (1, false), (2, false), (3, true)] {
+        // Five files each time, of which the last winner wrote one.
+        let files = if round == 0 { 5 } else { 4 };
+        lab.append_numbered(&table, &["eu"], files, 2, round * 100)
+            .await;
+        let mut messages = planned(&worker).await;
+        messages.retain(|message| !seen.contains(&message.task));
+        let [message] = messages.as_slice() else {
+            panic!("no group after {pauses:?}, or several: {messages:?}")
+        };
+        seen.push(message.task.clone());
+        if !wins {
+            run_once(&other, 1, &Stop::default()).await.unwrap();
+        }
+        handle(&worker, message, Deadline::NONE).await.unwrap();
+        let row = worker.store.table(&table).await;
+        let row = row.unwrap().unwrap();
+        let failures = if wins { 0 } else { round + 1 };
+        assert_eq!(i64::from(row.failures), failures);
+        if let Some(due) = row.due_at.filter(|_| !wins) {
+            let pause = due.since(lab.ambient.now());
+            pauses.push(pause);
+            lab.clock.advance(pause);
+        }
+    }
+    assert_eq!(pauses.len(), 3);
+    assert!(pauses[0] <= Duration::from_secs(4), "{pauses:?}");
+    assert!(
+        pauses[2] >= Duration::from_secs(8) && pauses[2] <= Duration::from_secs(16),
+        "{pauses:?}"
+    );
+}
+
 /// Under snapshot isolation an UPDATE that was begun before a DELETE of the same row and commits after it brings the row
 /// back: the writer's own anomaly. A rewrite in between makes it neither better nor worse.
 #[tokio::test(flavor = "multi_thread")]

@@ -167,8 +167,13 @@ impl CommitLock {
         if let Some(region) = properties.first(&["dynamodb.region", "client.region"]) {
             builder = builder.region(Region::new(region));
         }
+        Self::with_client(Client::from_conf(builder.build()), options, ambient)
+    }
+
+    /// The lock table as `client` reaches it.
+    pub fn with_client(client: Client, options: LockOptions, ambient: Ambient) -> Self {
         Self {
-            client: Client::from_conf(builder.build()),
+            client,
             options,
             ambient,
             resting: Arc::default(),

@@ -1,6 +1,6 @@
 //! The end of a process: its finished groups are committed, and its table is freed.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
@@ -19,9 +19,6 @@ use crate::{
     limits::{self, CommitDoor},
     payload,
 };
-
-/// The least wait before a table is planned anew whose groups all lost against another writer.
-const SOON: Duration = Duration::from_secs(2);
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
 ///
@@ -220,8 +217,9 @@ async fn settle_failure(
             let only_lost = failures.is_empty();
             let lost = Lost::among(&dropped, sizes);
             failures.extend(dropped.into_iter().map(|group| group.reason));
-            let ending = if only_lost && lost.can_shrink(context) {
-                Ending::lost(failures, header.failures, lost)
+            let ending = if only_lost && !lost.gate {
+                let shrinks = lost.can_shrink(context);
+                Ending::lost(failures, header.failures, lost, shrinks)
             } else {
                 Ending::failed(failures, header.failures, lost)
             };
@@ -286,9 +284,9 @@ impl Lost {
         }
     }
 
-    /// Whether smaller groups can be made, so that another plan soon may win where this one lost.
+    /// Whether smaller groups can be made, which may win where these lost.
     fn can_shrink(self, context: &Context) -> bool {
-        !self.gate && self.files > context.settings.plan.min_input_files
+        self.files > context.settings.plan.min_input_files
     }
 }
 
@@ -298,8 +296,8 @@ enum Next {
     WhenChanged,
     /// At once.
     Now,
-    /// After a short wait.
-    Soon,
+    /// After a wait that is short at first, and grows with the failures.
+    AfterLoss,
     /// After a wait that grows with the failures.
     AfterBackoff,
 }
@@ -313,12 +311,18 @@ struct Ending {
 }
 
 impl Ending {
-    /// No group is in because each lost against another writer: smaller ones are tried soon.
-    fn lost(failures: Vec<String>, failures_before: u32, lost: Lost) -> Self {
+    /// No group is in because each lost against another writer: they are tried again soon. Where the next are smaller this
+    /// counts as no failure; where they are not, it does, so that work on a group that always loses gets rare.
+    fn lost(failures: Vec<String>, failures_before: u32, lost: Lost, shrinks: bool) -> Self {
+        let failed = Self::failed(failures, failures_before, lost);
         Self {
-            next: Next::Soon,
-            failures: failures_before,
-            ..Self::failed(failures, failures_before, lost)
+            next: Next::AfterLoss,
+            failures: if shrinks {
+                failures_before
+            } else {
+                failed.failures
+            },
+            ..failed
         }
     }
 
@@ -384,7 +388,10 @@ impl Ending {
         match self.next {
             Next::WhenChanged => None,
             Next::Now => Some(now),
-            Next::Soon => Some(now + SOON + context.ambient.jitter(SOON)),
+            Next::AfterLoss => {
+                let wait = context.settings.backoff_after_loss(self.failures);
+                Some(now + wait + context.ambient.jitter(wait))
+            }
             Next::AfterBackoff => {
                 let wait = context.settings.backoff(self.failures);
                 Some(now + wait + context.ambient.jitter(wait / 4))

@@ -135,8 +135,19 @@ impl Settings {
 
     /// The wait after so many failures in a row, before jitter.
     pub fn backoff(&self, failures: u32) -> Duration {
+        self.doubled(self.first_backoff, failures)
+    }
+
+    /// The wait after the last of so many failures in a row was a race lost to another writer, before jitter: far
+    /// shorter, since the next race may be won, and a writer that never rests must not keep upkeep away (case C05).
+    pub fn backoff_after_loss(&self, failures: u32) -> Duration {
+        const FIRST: Duration = Duration::from_secs(2);
+        self.doubled(FIRST, failures)
+    }
+
+    fn doubled(&self, first: Duration, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(20);
-        self.first_backoff
+        first
             .saturating_mul(1 << doublings)
             .min(self.longest_backoff)
     }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use icepress_catalog::{
     Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
     TablePage,
+    lock::CommitLock,
     metadata::{StagedMetadata, discard_staged, read_metadata, stage_metadata},
 };
 use icepress_model::{
@@ -40,6 +41,8 @@ pub struct CatalogWhims {
     pub listing_lacks: u64,
     /// The client sends a swap twice, and hears of the second alone.
     pub sent_twice: u64,
+    /// A swap is done, and nobody hears of it.
+    pub unheard: u64,
 }
 
 /// Every pointer.
@@ -128,6 +131,7 @@ pub struct MachineCatalog {
     network: Arc<Network>,
     machine: Arc<str>,
     page: usize,
+    lock: Option<CommitLock>,
 }
 
 impl MachineCatalog {
@@ -148,7 +152,13 @@ impl MachineCatalog {
             network: Arc::clone(network),
             machine: Arc::from(machine),
             page,
+            lock: None,
         }
+    }
+
+    /// The same, with a lock that is held while a table is changed.
+    pub fn with_lock(self, lock: Option<CommitLock>) -> Self {
+        Self { lock, ..self }
     }
 
     async fn call<T: Send + 'static>(
@@ -301,6 +311,38 @@ impl Catalog for MachineCatalog {
         change: TableChange,
     ) -> Result<LoadedTable, CommitError> {
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
+        let Some(lock) = &self.lock else {
+            return self.swap(base, staged).await;
+        };
+        let held = lock
+            .acquire(&base.table.name_in_catalog(), staged.location.as_str())
+            .await;
+        match held {
+            Ok(held) if held.time_left().is_zero() => {
+                held.release().await;
+                discard_staged(&*self.storage, &staged).await;
+                Err(CommitError::Refused(self.unavailable(Cut::NoAnswer)))
+            }
+            Ok(held) => {
+                let swapped = self.swap(base, staged).await;
+                held.release().await;
+                swapped
+            }
+            Err(error) => {
+                discard_staged(&*self.storage, &staged).await;
+                Err(CommitError::Refused(error.into_catalog_error(&self.name)))
+            }
+        }
+    }
+}
+
+impl MachineCatalog {
+    /// Moves the pointer to what is staged, if it stands where `base` was loaded.
+    async fn swap(
+        &self,
+        base: &LoadedTable,
+        staged: StagedMetadata,
+    ) -> Result<LoadedTable, CommitError> {
         let twice = self.network.happens(self.pointers.whims().sent_twice);
         let (table, writer) = (base.table.clone(), Arc::clone(&self.machine));
         let (expected, new) = (base.metadata_location.clone(), staged.location.clone());
@@ -318,6 +360,11 @@ impl Catalog for MachineCatalog {
                 },
             )
             .await;
+        let unheard = self.pointers.whims().unheard;
+        let swapped = match swapped {
+            Ok(Ok(())) if self.network.happens(unheard) => Err(Cut::NoAnswer),
+            other => other,
+        };
         match swapped {
             Ok(Ok(())) => Ok(LoadedTable {
                 table: base.table.clone(),

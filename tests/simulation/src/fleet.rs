@@ -9,9 +9,15 @@ use std::{
     time::Duration,
 };
 
-use icepress_catalog::Catalog;
+use icepress_catalog::{
+    Catalog,
+    lock::{CommitLock, LockOptions},
+};
 use icepress_coordination::{DynamoStore, Received, SqsQueue, StateStore, TaskMessage, TaskQueue};
-use icepress_model::{BucketCount, BucketId, TimestampMs, WorkerId, ambient::Clock};
+use icepress_model::{
+    BucketCount, BucketId, TimestampMs, WorkerId,
+    ambient::{Ambient, Clock},
+};
 use icepress_service::{
     Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, buckets, handle,
     tick,
@@ -30,6 +36,8 @@ use crate::{
 
 /// The name of the state table.
 pub const STATE: &str = "state";
+/// The name of the lock table.
+pub const LOCKS: &str = "locks";
 /// What precedes a bucket's number in a queue's name.
 pub const QUEUES: &str = "tasks-";
 
@@ -61,6 +69,8 @@ pub struct Account {
     pub skew: Mutex<u64>,
     /// Tables on a page of the catalog's listing.
     pub page: usize,
+    /// How the commit lock is taken, in a world that has one.
+    pub lock: Option<LockOptions>,
 }
 
 /// A function that is warm: it may be invoked again.
@@ -91,7 +101,8 @@ impl Account {
             &self.network,
             name,
             self.page,
-        );
+        )
+        .with_lock(self.lock(&ambient));
         let store = DynamoStore::new(self.dynamodb.clone(), STATE, ambient.clone())
             .with_retention(self.retention);
         let queue = SqsQueue::new(self.queues.clone(), Sqs::url_template(QUEUES));
@@ -118,6 +129,13 @@ impl Account {
             clock,
             context,
         }
+    }
+
+    /// The commit lock as a machine reaches it.
+    pub fn lock(&self, ambient: &Ambient) -> Option<CommitLock> {
+        let options = self.lock.clone()?;
+        let client = self.dynamodb.clone();
+        Some(CommitLock::with_client(client, options, ambient.clone()))
     }
 
     fn random_skew(&self) -> i64 {
@@ -220,6 +238,9 @@ pub struct Rhythm {
     pub schedulers: usize,
     /// The chance, in a million, that a message is not deleted although it was done.
     pub undeleted: u64,
+    /// How long a message that was received stays out of sight. Whatever a queue was told, at least once is all that it
+    /// promises: a message may come back while somebody works on it.
+    pub visibility: Duration,
 }
 
 impl Fleet {
@@ -367,7 +388,7 @@ impl Fleet {
             return None;
         }
         let url = Sqs::url_template(QUEUES).replace("{bucket}", &bucket.to_string());
-        let visibility = rhythm.optimizer_limit.as_secs() + 60;
+        let visibility = rhythm.visibility.as_secs();
         let answer = self
             .account
             .sqs

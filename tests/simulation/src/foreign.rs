@@ -12,8 +12,9 @@ use std::{
 use iceberg::{
     TableCreation, TableUpdate,
     spec::{
-        DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, Literal, NestedField,
-        Operation, PrimitiveType, Schema, Struct, Transform, Type, UnboundPartitionSpec,
+        DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal,
+        NestedField, Operation, PrimitiveType, Schema, Struct, Transform, Type,
+        UnboundPartitionSpec,
     },
 };
 use icepress_catalog::{Catalog as _, LoadedTable, metadata::stage_new_table};
@@ -61,6 +62,8 @@ pub struct Writer {
     pub graveyard: Vec<i64>,
     /// How often the table was made.
     pub generation: u32,
+    /// The format version of its table.
+    pub version: FormatVersion,
 }
 
 /// What a commit of the writer adds and removes.
@@ -115,7 +118,16 @@ impl Writer {
         if base.metadata.current_snapshot().is_none() {
             return self.append(&base).await;
         }
-        match self.engine.below(100) {
+        let what = match (self.version, self.engine.below(100)) {
+            // Version 1 knows no delete files.
+            (FormatVersion::V1, 38..78) => 78,
+            // Version 3 has vectors in the place of position deletes, and ids of rows that a file written anew would have
+            // to carry on: this writer does neither.
+            (FormatVersion::V3, 38..54) => 60,
+            (FormatVersion::V3, 78..87) => 0,
+            (_, drawn) => drawn,
+        };
+        match what {
             0..38 => self.append(&base).await,
             38..54 => self.delete_positions(&base).await,
             54..68 => self.delete_equal(&base, false).await,
@@ -174,12 +186,18 @@ impl Writer {
         } else {
             self.generation
         };
+        let mut properties = HashMap::new();
+        if self.version == FormatVersion::V3 {
+            // The reader that judges knows no vectors.
+            properties.insert("icepress.light-rewrites".to_owned(), "false".to_owned());
+        }
         let creation = TableCreation::builder()
             .name(self.table.name.clone())
             .location(format!("s3://lake/{}-{folder}", self.table.name))
             .schema(schema)
             .partition_spec(spec.build())
-            .properties(HashMap::new())
+            .properties(properties)
+            .format_version(self.version)
             .build();
         let staged = stage_new_table(&self.storage, &self.ambient, &self.table, creation).await?;
         self.oracle.foreign_file(staged.location.as_str());

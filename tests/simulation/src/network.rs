@@ -61,6 +61,14 @@ pub struct Weather {
     pub slow: u64,
     /// The longest that a slow request takes.
     pub slowest: Duration,
+    /// A write is held where it is made: its sender stands still before it goes out, and knows nothing of it.
+    pub held: u64,
+    /// Which writes.
+    pub which: Held,
+    /// The least that it is held.
+    pub shortest_hold: Duration,
+    /// The most.
+    pub longest_hold: Duration,
 }
 
 /// How long a request takes on a good day.
@@ -69,6 +77,39 @@ const USUAL: Duration = Duration::from_millis(15);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long after its sender gave up a request may still be done.
 const LATEST: Duration = Duration::from_secs(90);
+
+/// Which requests are held where they are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Held {
+    /// Whatever writes to the state table, or swaps.
+    #[default]
+    Writes,
+    /// What a planner writes under its lease.
+    UnderLease,
+    /// What an optimizer reports, and swaps.
+    Reports,
+}
+
+impl Held {
+    fn includes(self, what: &str) -> bool {
+        let any = |starts: &[&str]| starts.iter().any(|start| what.starts_with(start));
+        match self {
+            Self::Writes => any(&[
+                "TransactWriteItems",
+                "UpdateItem",
+                "PutItem",
+                "DeleteItem",
+                "swap",
+            ]),
+            Self::UnderLease => any(&["TransactWriteItems ConditionCheck buckets#"]),
+            Self::Reports => {
+                let is_report =
+                    any(&["TransactWriteItems Put process#"]) && what.contains(" task#");
+                is_report || any(&["swap"])
+            }
+        }
+    }
+}
 
 enum Fate {
     Done,
@@ -140,6 +181,10 @@ impl Network {
         let Some(engine) = &self.engine else {
             return Ok(effect());
         };
+        if let Some(hold) = self.hold(engine, sender, &what.to_string()) {
+            engine.note(format_args!("{sender}: {what}: is held for {hold:?}"));
+            engine.sleep(hold).await;
+        }
         let (fate, there) = self.fate(engine, service);
         let back = engine.duration_up_to(USUAL / 3);
         let patience = PATIENCE + engine.duration_up_to(PATIENCE);
@@ -188,6 +233,21 @@ impl Network {
                 Err(Cut::ServerError)
             }
         }
+    }
+
+    /// How long a request is held before it goes out, if it is.
+    fn hold(&self, engine: &Arc<Engine>, sender: &str, what: &str) -> Option<Duration> {
+        let (held, which, shortest, longest) = {
+            let weather = lock(&self.weather);
+            let (shortest, longest) = (weather.shortest_hold, weather.longest_hold);
+            (weather.held, weather.which, shortest, longest)
+        };
+        if held == 0 || !which.includes(what) || sender.starts_with("writer") {
+            return None;
+        }
+        engine
+            .happens(held)
+            .then(|| shortest + engine.duration_up_to(longest.saturating_sub(shortest)))
     }
 
     fn fate(&self, engine: &Engine, service: Service) -> (Fate, Duration) {

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use iceberg::spec::{Operation, TableMetadata};
@@ -37,7 +38,12 @@ struct State {
     expected: HashMap<i64, RowChange>,
     foreign_files: BTreeSet<String>,
     processes: BTreeSet<String>,
-    snapshots_ever: BTreeSet<i64>,
+    /// Every snapshot that any table ever had, with the process that it names.
+    snapshots_ever: BTreeMap<i64, Option<String>>,
+    /// For each table, by the hashes that a digest has of it, the states that its row ever named.
+    named: BTreeSet<(u64, u64)>,
+    /// When each commit lock was written last.
+    locks: BTreeMap<String, Duration>,
     rewrites: u64,
     foreign_commits: u64,
 }
@@ -108,8 +114,9 @@ impl Oracle {
         if let Some(snapshot) = snapshot.filter(|_| is_new) {
             let id = snapshot.snapshot_id();
             model.snapshots.insert(id);
-            state.snapshots_ever.insert(id);
             let summary = snapshot.summary();
+            let process = summary.additional_properties.get(PROCESS_ID);
+            state.snapshots_ever.insert(id, process.cloned());
             if let Some(change) = state.expected.remove(&id) {
                 state.foreign_commits += 1;
                 model.rows.retain(|id, _| !change.removed.contains(id));
@@ -118,7 +125,7 @@ impl Oracle {
                         return Err(format!("the writer added row {} twice", row.id));
                     }
                 }
-            } else if let Some(process) = summary.additional_properties.get(PROCESS_ID) {
+            } else if let Some(process) = process {
                 state.rewrites += 1;
                 if summary.operation != Operation::Replace {
                     return Err(format!(

@@ -6,6 +6,11 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use iceberg::spec::FormatVersion;
+use icepress_catalog::lock::LockOptions;
 use icepress_coordination::create_state_table;
 use icepress_model::{BucketCount, Bytes, WorkerId, ambient::Ambient};
 use icepress_planner::PlanOptions;
@@ -16,11 +21,11 @@ use crate::{
     ambient::machine,
     catalog::{CatalogWhims, MachineCatalog, Pointers},
     connector::Aws,
-    dynamo::{Dynamo, Whims},
+    dynamo::{Dynamo, LOCK_KEY, Whims},
     engine::{Driver, Engine, Perils, Step, TaskId},
-    fleet::{Account, Fleet, MOST_BUCKETS, QUEUES, Rhythm, STATE, true_clock},
+    fleet::{Account, Fleet, LOCKS, MOST_BUCKETS, QUEUES, Rhythm, STATE, true_clock},
     foreign::{Writer, table_id},
-    network::{Network, Weather},
+    network::{Held, Network, Weather},
     oracle::{Oracle, unrest},
     sqs::{QueueWhims, Sqs},
     storage::{MachineStorage, Objects},
@@ -91,6 +96,57 @@ pub fn run(seed: u64, keep_lines: bool) -> Outcome {
     outcome
 }
 
+async fn create_lock_table(client: &aws_sdk_dynamodb::Client) -> Result<(), String> {
+    let key = KeySchemaElement::builder()
+        .attribute_name(LOCK_KEY)
+        .key_type(KeyType::Hash)
+        .build();
+    let attribute = AttributeDefinition::builder()
+        .attribute_name(LOCK_KEY)
+        .attribute_type(ScalarAttributeType::S)
+        .build();
+    client
+        .create_table()
+        .table_name(LOCKS)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key.map_err(|error| error.to_string())?)
+        .attribute_definitions(attribute.map_err(|error| error.to_string())?)
+        .send()
+        .await
+        .map_err(|error| format!("{error:?}"))?;
+    Ok(())
+}
+
+/// What goes wrong in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Theme {
+    /// Whatever may: each kind of trouble somewhat, much or not at all.
+    Everything,
+    /// Planners that write under a lease that is over.
+    OldLeases,
+    /// Optimizers that report, and committers that end, under a claim that is over.
+    OldClaims,
+    /// Tables that move while they are evaluated.
+    LateThoughts,
+    /// Swaps of which nobody hears.
+    UnknownOutcomes,
+    /// Crashes at every step.
+    Deaths,
+}
+
+impl Theme {
+    fn drawn(engine: &Engine) -> Self {
+        match engine.below(10) {
+            0 => Self::OldLeases,
+            1 => Self::OldClaims,
+            2 => Self::LateThoughts,
+            3 => Self::UnknownOutcomes,
+            4 => Self::Deaths,
+            _ => Self::Everything,
+        }
+    }
+}
+
 struct World {
     engine: Arc<Engine>,
     driver: Driver,
@@ -103,6 +159,7 @@ struct World {
     account: Arc<Account>,
     fleet: Arc<Fleet>,
     writers: Vec<TaskId>,
+    theme: Theme,
     trouble: Duration,
     steps: u64,
 }
@@ -117,7 +174,12 @@ impl World {
         let pointers = Pointers::new();
         let aws = Aws::new(&dynamo, &sqs, &network, "aws");
 
-        let buckets = 1 + engine.below(3);
+        let theme = Theme::drawn(engine);
+        let buckets = match theme {
+            // Census and sweep in different hands.
+            Theme::LateThoughts => 2 + engine.below(3),
+            _ => 1 + engine.below(3),
+        };
         let buckets = BucketCount(u32::try_from(buckets).unwrap().try_into().unwrap());
         for bucket in 0..MOST_BUCKETS {
             sqs.create(&format!("{QUEUES}{bucket}"), MAX_RECEIVES);
@@ -131,12 +193,18 @@ impl World {
             pointers: Arc::clone(&pointers),
             dynamodb: aws.dynamodb_client(&clock),
             queues: aws.sqs_client(&clock),
-            settings: settings(engine, buckets),
+            settings: settings(engine, buckets, theme),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page: 1 + engine.below(2) as usize,
+            lock: (engine.below(3) == 0).then(|| LockOptions {
+                table: LOCKS.to_owned(),
+                acquire_interval: Duration::from_secs(1),
+                acquire_timeout: Duration::from_secs(5 + engine.below(60)),
+                lease: Duration::from_millis(3_000 + engine.below(2_000)),
+            }),
         });
-        let fleet = Fleet::new(&account, rhythm(engine));
+        let fleet = Fleet::new(&account, rhythm(engine, theme));
         let mut world = Self {
             engine: Arc::clone(engine),
             driver: Driver::new(Arc::clone(engine)),
@@ -149,6 +217,7 @@ impl World {
             account,
             fleet,
             writers: Vec::new(),
+            theme,
             trouble: Duration::from_secs(300 + engine.below(900)),
             steps: 0,
         };
@@ -174,6 +243,9 @@ impl World {
         self.finish("terraform", async move {
             if let Err(error) = create_state_table(&client, STATE, &ambient).await {
                 engine.violated(format!("no state table: {error}"));
+            }
+            if let Err(error) = create_lock_table(&client).await {
+                engine.violated(format!("no lock table: {error}"));
             }
         });
     }
@@ -229,6 +301,10 @@ impl World {
     /// Draws what goes wrong in this world: some of everything, much of something, or nothing.
     fn start_trouble(&mut self) {
         let engine = Arc::clone(&self.engine);
+        if self.theme != Theme::Everything {
+            self.start_theme();
+            return;
+        }
         // Each kind of trouble stays away from most worlds, so that the others are not drowned by it.
         let draw = |most: u64| match engine.below(5) {
             0 | 1 => 0,
@@ -250,6 +326,10 @@ impl World {
             longest_outage: Duration::from_secs(1 + engine.below(240)),
             slow: draw(100_000),
             slowest: Duration::from_millis(200 + engine.below(30_000)),
+            held: draw(20_000),
+            which: Held::Writes,
+            shortest_hold: Duration::ZERO,
+            longest_hold: Duration::from_secs(1 + engine.below(200)),
         };
         let perils = Perils {
             crash: draw(10_000),
@@ -274,6 +354,7 @@ impl World {
             listing_breaks: draw(200_000),
             listing_lacks: draw(100_000),
             sent_twice: draw(200_000),
+            unheard: draw(500_000),
         };
         let skew = draw(240_000);
         *self.account.skew.lock().unwrap() = skew;
@@ -283,6 +364,58 @@ impl World {
         self.network.set_weather(weather);
         self.dynamo.set_whims(whims);
         self.sqs.set_whims(queue);
+        self.pointers.set_whims(catalog);
+        engine.set_perils(perils);
+    }
+
+    /// One kind of trouble, again and again, and little else: so that the moments come about that a mix of everything
+    /// rarely meets.
+    fn start_theme(&self) {
+        let engine = &self.engine;
+        let settings = &self.account.settings;
+        let mut weather = Weather::default();
+        let mut catalog = CatalogWhims::default();
+        let mut perils = Perils::default();
+        let seconds = |least: u64, more: u64| Duration::from_secs(least + engine.below(more));
+        match self.theme {
+            Theme::Everything => {}
+            // Who planned under a lease goes on when another holds it.
+            Theme::OldLeases => {
+                weather.which = Held::UnderLease;
+                weather.held = 100_000 + engine.below(400_000);
+                weather.shortest_hold = settings.lease_ttl + settings.lease_guard;
+                weather.longest_hold = weather.shortest_hold + seconds(10, 60);
+            }
+            // Who rewrote goes on when another has claimed the task, or the commit.
+            Theme::OldClaims => {
+                weather.which = Held::Reports;
+                weather.held = 300_000 + engine.below(400_000);
+                weather.shortest_hold = settings.claim_ttl;
+                weather.longest_hold = settings.claim_ttl + seconds(5, 60);
+            }
+            // A table moves while somebody thinks about it.
+            Theme::LateThoughts => {
+                weather.which = Held::UnderLease;
+                weather.held = 200_000 + engine.below(500_000);
+                weather.longest_hold = (settings.lease_ttl / 2).min(seconds(5, 40));
+            }
+            Theme::UnknownOutcomes => {
+                catalog.unheard = 100_000 + engine.below(600_000);
+                weather.error_after = engine.below(50_000);
+                perils.crash = engine.below(5_000);
+            }
+            // Workers die, at every step that they come to.
+            Theme::Deaths => {
+                perils.crash = 5_000 + engine.below(30_000);
+                perils.stall = engine.below(2_000);
+                perils.longest_stall = seconds(1, 60);
+            }
+        }
+        engine.note(format_args!(
+            "{:?}: {weather:?} {catalog:?} {perils:?}",
+            self.theme
+        ));
+        self.network.set_weather(weather);
         self.pointers.set_whims(catalog);
         engine.set_perils(perils);
     }
@@ -300,6 +433,7 @@ impl World {
         let mut rhythm = self.fleet.rhythm.lock().unwrap();
         rhythm.tick = rhythm.tick.max(Duration::from_secs(60));
         rhythm.poll = Duration::from_secs(5);
+        rhythm.visibility = rhythm.optimizer_limit + Duration::from_secs(60);
         rhythm.undeleted = 0;
     }
 
@@ -316,7 +450,8 @@ impl World {
             &self.network,
             &machine,
             2,
-        );
+        )
+        .with_lock(self.account.lock(&ambient));
         let writer = Writer {
             name: machine.clone(),
             table: table_id(name),
@@ -331,8 +466,17 @@ impl World {
             next_id: 0,
             graveyard: Vec::new(),
             generation: 0,
+            version: match engine.below(6) {
+                0 => FormatVersion::V1,
+                1 => FormatVersion::V3,
+                _ => FormatVersion::V2,
+            },
         };
-        let things = 3 + engine.below(14);
+        let things = match self.theme {
+            // So many that some come while somebody thinks about the last.
+            Theme::LateThoughts => 20 + engine.below(20),
+            _ => 3 + engine.below(14),
+        };
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();
         let task = engine.start(machine, false, writer.work(things, pause));
         self.writers.push(task);
@@ -398,9 +542,9 @@ impl World {
     }
 }
 
-fn settings(engine: &Engine, buckets: BucketCount) -> Settings {
+fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> Settings {
     let min_input_files = 2 + engine.below(2);
-    Settings {
+    let mut settings = Settings {
         payload_limit: if engine.below(3) == 0 {
             Bytes(300)
         } else {
@@ -429,11 +573,32 @@ fn settings(engine: &Engine, buckets: BucketCount) -> Settings {
             buckets,
             "s3://payloads/icepress".to_owned(),
         )
+    };
+    match theme {
+        Theme::OldLeases => {
+            settings.lease_ttl = Duration::from_secs(8 + engine.below(10));
+            settings.lease_guard = Duration::from_secs(engine.below(3));
+        }
+        Theme::OldClaims => {
+            settings.claim_ttl = Duration::from_secs(9 + engine.below(20));
+            settings.commit_ttl = Duration::from_secs(9 + engine.below(20));
+            settings.check_interval = Duration::from_secs(20 + engine.below(40));
+            settings.claims_of_task = 20;
+            settings.payload_limit = Bytes(64 << 10);
+        }
+        Theme::LateThoughts => {
+            settings.lease_ttl = Duration::from_secs(60 + engine.below(100));
+            // Most looks come to nothing, and are only written down.
+            settings.plan.min_input_files = 8 + engine.below(8);
+            settings.plan.max_group_files = settings.plan.min_input_files + engine.below(4);
+        }
+        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
     }
+    settings
 }
 
-fn rhythm(engine: &Engine) -> Rhythm {
-    Rhythm {
+fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
+    let mut rhythm = Rhythm {
         tick: Duration::from_secs(20 + engine.below(60)),
         scheduler_limit: Duration::from_secs(40 + engine.below(80)),
         optimizer_limit: Duration::from_secs(40 + engine.below(200)),
@@ -441,5 +606,21 @@ fn rhythm(engine: &Engine) -> Rhythm {
         optimizers: 1 + engine.below(4) as usize,
         schedulers: 1 + engine.below(3) as usize,
         undeleted: engine.below(100_000),
+        visibility: Duration::ZERO,
+    };
+    rhythm.visibility = rhythm.optimizer_limit + Duration::from_secs(60);
+    match theme {
+        Theme::OldLeases | Theme::LateThoughts => {
+            rhythm.tick = Duration::from_secs(5 + engine.below(20));
+            rhythm.scheduler_limit = Duration::from_secs(200 + engine.below(300));
+            rhythm.schedulers = 2 + engine.below(3) as usize;
+        }
+        Theme::OldClaims => {
+            rhythm.optimizer_limit = Duration::from_secs(200 + engine.below(300));
+            rhythm.optimizers = 2 + engine.below(4) as usize;
+            rhythm.visibility = Duration::from_secs(5 + engine.below(40));
+        }
+        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
     }
+    rhythm
 }

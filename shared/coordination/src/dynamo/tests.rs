@@ -53,7 +53,9 @@ impl World {
             create_state_table(&client, &name, &ambient).await.unwrap();
         }
         Arc::new(Self {
-            store: DynamoStore::new(client, name, ambient),
+            // The suite's times are past: an emulator that removes what has outlived its time, once a minute, would
+            // take rows away under a rule.
+            store: DynamoStore::new(client, name, ambient).with_retention(CENTURY),
             ledger: aws.ledger().clone(),
             loses_answers: false,
         })
@@ -125,6 +127,7 @@ async fn every_rule_holds_on_ministack() {
 }
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 const BUCKET: BucketId = BucketId(5);
 const HOME: Home = Home {
     bucket: BUCKET,

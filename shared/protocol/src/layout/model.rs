@@ -795,7 +795,11 @@ fn is_found(mutation: Mutation, size: Size, said: &str) {
 
 #[test]
 fn no_table_is_skipped_or_doubled_while_buckets_are_given_up() {
-    holds(SHRINKING);
+    // With four things begun it holds in 206,034 states too, which takes longer than it tells more.
+    holds(Size {
+        begins: 3,
+        ..SHRINKING
+    });
 }
 
 #[test]

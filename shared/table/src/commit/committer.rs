@@ -20,6 +20,9 @@ use super::{
     validate::{Accepted, Validation},
 };
 
+/// The longest wait between two tries where the table does not say. Iceberg's own default is a minute; but against a writer
+/// that commits each second waiting longer wins no more races, and each lost one is cheap.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often the table is looked at after an unknown outcome before we say so.
 const LOOKS_AFTER_UNKNOWN_OUTCOME: u32 = 5;
 
@@ -48,7 +51,7 @@ impl Retries {
                 })
                 .max(1),
             first_backoff: millis("commit.retry.min-wait-ms").unwrap_or(policy.first_backoff),
-            longest_backoff: millis("commit.retry.max-wait-ms").unwrap_or(Duration::from_secs(60)),
+            longest_backoff: millis("commit.retry.max-wait-ms").unwrap_or(LONGEST_WAIT),
             total: millis("commit.retry.total-timeout-ms").unwrap_or(Duration::from_secs(30 * 60)),
         }
     }

@@ -54,7 +54,7 @@ pub struct CommitPolicy {
 impl Default for CommitPolicy {
     fn default() -> Self {
         Self {
-            attempts: 10,
+            attempts: 20,
             first_backoff: Duration::from_millis(200),
         }
     }

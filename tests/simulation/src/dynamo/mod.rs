@@ -31,6 +31,8 @@ pub type ItemKey = (String, String);
 const LARGEST_ITEM: usize = 400 * 1024;
 /// The most bytes of a page of a query.
 const PAGE_BYTES: usize = 1024 * 1024;
+/// The key of the one other kind of table that there is: commit locks.
+pub(crate) const LOCK_KEY: &str = "entityId";
 /// How long a transaction's token is remembered.
 const TOKENS_KEPT: Duration = Duration::from_secs(600);
 
@@ -401,9 +403,10 @@ fn create_table(state: &mut State, body: &Value) -> Result<Value> {
         key_of(&body["KeySchema"], "HASH"),
         key_of(&body["KeySchema"], "RANGE"),
     );
-    if keys != (Some("pk".to_owned()), Some("sk".to_owned())) {
+    let is_state = keys == (Some("pk".to_owned()), Some("sk".to_owned()));
+    if !is_state && keys != (Some(LOCK_KEY.to_owned()), None) {
         return Err(Refusal::invalid(
-            "only tables keyed by pk and sk are simulated",
+            "only tables keyed by pk and sk, or by entityId, are simulated",
         ));
     }
     let index = match body["GlobalSecondaryIndexes"].as_array().map(Vec::as_slice) {
@@ -459,7 +462,7 @@ fn text_of(body: &Value, name: &str) -> Result<String> {
         .ok_or_else(|| Refusal::invalid(format!("'{name}' is missing")))
 }
 
-/// The key of an item or of a key alone.
+/// The key of an item or of a key alone. A lock's has one part.
 fn key_of(item: &Value) -> Result<ItemKey> {
     let part = |name: &str| {
         item[name]["S"]
@@ -472,6 +475,9 @@ fn key_of(item: &Value) -> Result<ItemKey> {
                 ))
             })
     };
+    if item.get("pk").is_none() && item.get(LOCK_KEY).is_some() {
+        return Ok((part(LOCK_KEY)?, String::new()));
+    }
     Ok((part("pk")?, part("sk")?))
 }
 

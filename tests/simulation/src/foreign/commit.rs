@@ -10,9 +10,9 @@ use iceberg::{
     TableRequirement, TableUpdate,
     io::FileIO,
     spec::{
-        DataContentType, DataFile, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile,
-        ManifestList, ManifestListWriter, ManifestStatus, ManifestWriter, ManifestWriterBuilder,
-        Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
+        DataContentType, DataFile, FormatVersion, MAIN_BRANCH, Manifest, ManifestContentType,
+        ManifestFile, ManifestList, ManifestListWriter, ManifestStatus, ManifestWriter,
+        ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
     },
 };
 use icepress_catalog::{Catalog as _, LoadedTable, TableChange};
@@ -64,13 +64,21 @@ impl Writer {
         };
         let mut manifests = making.new_manifests(&work.added).await?;
         manifests.extend(making.old_manifests(&work).await?);
-        let list = making.list(manifests).await?;
         let snapshot_id = making.snapshot_id;
         let now = self.ambient.now().get();
         let latest = metadata
             .snapshots()
             .map(|snapshot| snapshot.timestamp_ms())
             .max();
+        let rows: u64 = manifests
+            .iter()
+            .filter(|manifest| manifest.content == ManifestContentType::Data)
+            .filter(|manifest| manifest.first_row_id.is_none())
+            .map(|manifest| {
+                manifest.added_rows_count.unwrap_or(0) + manifest.existing_rows_count.unwrap_or(0)
+            })
+            .sum();
+        let list = making.list(manifests).await?;
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
             .with_parent_snapshot_id(metadata.current_snapshot_id())
@@ -81,8 +89,13 @@ impl Writer {
                 operation,
                 additional_properties: HashMap::new(),
             })
-            .with_schema_id(metadata.current_schema_id())
-            .build();
+            .with_schema_id(metadata.current_schema_id());
+        let snapshot = match metadata.format_version() {
+            FormatVersion::V3 => snapshot
+                .with_row_range(metadata.next_row_id(), rows)
+                .build(),
+            _ => snapshot.build(),
+        };
         let reference =
             SnapshotReference::new(snapshot_id, SnapshotRetention::branch(None, None, None));
         self.oracle.expect(snapshot_id, work.change);
@@ -126,9 +139,12 @@ impl Making<'_> {
             Arc::clone(metadata.current_schema()),
             spec.as_ref().clone(),
         );
-        Ok(match content {
-            ManifestContentType::Data => builder.build_v2_data(),
-            ManifestContentType::Deletes => builder.build_v2_deletes(),
+        Ok(match (metadata.format_version(), content) {
+            (FormatVersion::V1, _) => builder.build_v1(),
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
         })
     }
 
@@ -228,12 +244,16 @@ impl Making<'_> {
         let metadata = &self.base.metadata;
         let scratch = FileIO::new_with_memory();
         let output = scratch.new_output(SCRATCH)?.writer().await?;
-        let mut writer = ManifestListWriter::v2(
-            output,
-            self.snapshot_id,
-            metadata.current_snapshot_id(),
-            metadata.next_sequence_number(),
-        );
+        let (snapshot, parent) = (self.snapshot_id, metadata.current_snapshot_id());
+        let number = metadata.next_sequence_number();
+        let mut writer = match metadata.format_version() {
+            FormatVersion::V1 => ManifestListWriter::v1(output, snapshot, parent),
+            FormatVersion::V2 => ManifestListWriter::v2(output, snapshot, parent, number),
+            FormatVersion::V3 => {
+                let first = Some(metadata.next_row_id());
+                ManifestListWriter::v3(output, snapshot, parent, number, first)
+            }
+        };
         writer.add_manifests(manifests.into_iter())?;
         writer.close().await?;
         self.keep(&scratch, "list").await

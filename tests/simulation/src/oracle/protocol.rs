@@ -1,6 +1,9 @@
 //! The protocol's invariants, held against every write to the state table.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -12,6 +15,8 @@ use icepress_model::{
     BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessOutcome,
     TableId,
 };
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Oracle;
 use crate::dynamo::{Change, Item, ItemKey, Watch};
@@ -110,6 +115,11 @@ fn processes_of(items: &Items, table: &TableId) -> Vec<ProcessRow> {
 impl Watch for Oracle {
     fn wrote(&self, items: &Items, changes: &[Change]) {
         for change in changes {
+            // A lock's key has one part.
+            if change.key.1.is_empty() {
+                self.judge_lock(change);
+                continue;
+            }
             if let Err(message) = self.judge_change(items, change) {
                 let (pk, sk) = &change.key;
                 self.engine.violated(format!("row {pk} {sk}: {message}"));
@@ -119,6 +129,34 @@ impl Watch for Oracle {
 }
 
 impl Oracle {
+    /// A commit lock passes from hand to hand only when it was given back, or stood still for its lease.
+    fn judge_lock(&self, change: &Change) {
+        let now = self.engine.now();
+        let text = |item: &Item, name: &str| item.get(name)?["S"].as_str().map(str::to_owned);
+        let owner = |item: &Option<Item>| item.as_ref().and_then(|item| text(item, "ownerId"));
+        let (before, after) = (owner(&change.before), owner(&change.after));
+        let mut state = self.state();
+        let written = state.locks.insert(change.key.0.clone(), now);
+        let (Some(before), Some(written)) = (before, written) else {
+            return;
+        };
+        let lease = change
+            .before
+            .as_ref()
+            .and_then(|item| item.get("leaseDurationMs"));
+        let lease = lease
+            .and_then(|lease| lease["N"].as_str()?.parse().ok())
+            .unwrap_or(0);
+        let is_over = now >= written + Duration::from_millis(lease);
+        drop(state);
+        if after.as_ref().is_some_and(|after| *after != before) && !is_over {
+            self.engine.violated(format!(
+                "the lock of {} went from {before} to {after:?} within its lease",
+                change.key.0
+            ));
+        }
+    }
+
     fn judge_change(&self, items: &Items, change: &Change) -> Verdict {
         let before = change.before.as_ref().map(read).transpose()?;
         let Some(after) = change.after.as_ref() else {
@@ -152,6 +190,7 @@ impl Oracle {
                     Some(InspectedRow::Table(before)) => Some(before),
                     _ => None,
                 };
+                self.note_named(&after);
                 self.judge_table(items, before.as_ref(), &after)
             }
             (before, InspectedRow::Process(after)) => {
@@ -190,9 +229,57 @@ impl Oracle {
                     ));
                 }
                 let bucket = layout.bucket_of_database(&database);
-                invariants::accepted_epoch(bucket_row(items, bucket).epoch, epoch)
+                invariants::accepted_epoch(bucket_row(items, bucket).epoch, epoch)?;
+                self.judge_digest(change, items)
             }
             (_, InspectedRow::Other) => Ok(()),
+        }
+    }
+
+    /// Marks come first: a digest has only seen states that the tables' rows have named.
+    fn judge_digest(&self, change: &Change, items: &Items) -> Verdict {
+        let head = change.after.as_ref().expect("a digest's head was written");
+        let version = head
+            .get("version")
+            .and_then(|version| version["S"].as_str());
+        let prefix = format!("chunk#{}#", version.unwrap_or_default());
+        let pk = &change.key.0;
+        let chunks = items
+            .iter()
+            .filter(|((of, sk), _)| of == pk && sk.starts_with(&prefix));
+        let state = self.state();
+        for (_, chunk) in chunks {
+            let text = chunk.get("digest").and_then(|bytes| bytes["B"].as_str());
+            let bytes = BASE64_STANDARD
+                .decode(text.unwrap_or_default())
+                .map_err(|error| error.to_string())?;
+            for entry in bytes.as_chunks::<16>().0 {
+                let (name, location) = entry.split_at(8);
+                let number = |half: &[u8]| u64::from_le_bytes(half.try_into().unwrap_or_default());
+                let seen = (number(name), number(location));
+                // 0 stands for a table that the listing lacked.
+                if seen.1 != 0 && !state.named.contains(&seen) {
+                    return Err(format!(
+                        "a digest has seen {seen:x?}, a state that no table's row was ever marked with"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers the states that a table's row names, as a digest has them.
+    fn note_named(&self, row: &TableRow) {
+        let named = [
+            &row.due_location,
+            &row.evaluated_location,
+            &row.committed_location,
+        ];
+        let name = xxh3_64(row.table.name.as_bytes());
+        let mut state = self.state();
+        for location in named.into_iter().flatten() {
+            let location = xxh3_64(location.as_str().as_bytes()).max(1);
+            state.named.insert((name, location));
         }
     }
 
@@ -245,13 +332,13 @@ impl Oracle {
         else {
             return Ok(());
         };
-        if self.state().snapshots_ever.contains(&snapshot_id.get()) {
-            return Ok(());
+        match self.state().snapshots_ever.get(&snapshot_id.get()) {
+            Some(Some(process)) if process == row.process.as_str() => Ok(()),
+            found => Err(format!(
+                "process {} ended with snapshot {snapshot_id}, which it had not committed: {found:?}",
+                row.process
+            )),
         }
-        Err(format!(
-            "process {} ended with snapshot {snapshot_id}, which nobody committed",
-            row.process
-        ))
     }
 }
 

@@ -4,9 +4,12 @@
 mod binpack;
 mod commit;
 mod delete_index;
+mod deletes;
+mod events;
 mod measure;
 mod plan;
 mod requests;
+mod rewriting;
 
 use std::process::ExitCode;
 
@@ -18,13 +21,16 @@ fn main() -> ExitCode {
         ["binpack", part, folder] => binpack::run_part(part, folder).map_err(Into::into),
         ["commit"] => commit::run(),
         ["delete_index"] => delete_index::run(),
+        ["deletes"] => deletes::run(deletes::ROUNDS).map_err(Into::into),
+        ["deletes", rounds] => deletes::run_rounds(rounds).map_err(Into::into),
+        ["deletes", part, folder] => deletes::run_part(part, folder).map_err(Into::into),
         ["plan"] => plan::run(),
         ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
         ["requests", tables, idle] => requests::run_sized(tables, idle),
         ["plan", role, folder] => plan::run_role(role, folder),
         _ => {
             eprintln!(
-                "bench: give the name of a bench: binpack, commit, delete_index, plan, requests"
+                "bench: give the name of a bench: binpack, commit, delete_index, deletes, plan, requests"
             );
             return ExitCode::from(2);
         }

@@ -54,7 +54,8 @@ async fn behind(
         through(&proxy, &direct.store.client),
         direct.store.table.clone(),
         Ambient::system(),
-    );
+    )
+    .with_retention(CENTURY);
     let world = World {
         store,
         ledger: direct.ledger.clone(),

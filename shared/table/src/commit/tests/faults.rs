@@ -68,6 +68,23 @@ async fn c05_lost_races_are_tried_again_on_the_table_as_it_is_then() {
     assert_nothing_lost_and_nothing_left(&world, &before).await;
 }
 
+/// Against a writer that never rests it is the number of tries that wins; a wait of a minute before the last of them only
+/// keeps the rewritten files, and all that is planned after them, from the table.
+#[tokio::test]
+async fn c05_a_race_that_is_mostly_lost_is_won_within_half_a_minute() {
+    let world = two_files().await;
+    let base = world.base();
+    let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
+    world.rivals((0..15).map(newcomer).collect()).await;
+    let before = world.storage.locations();
+    world.run(&base, vec![group]).await.unwrap();
+    assert_nothing_lost_and_nothing_left(&world, &before).await;
+    let slept = world.clock.slept.lock().unwrap().clone();
+    assert_eq!(slept.len(), 15);
+    let longest = std::time::Duration::from_secs(2);
+    assert!(slept.iter().all(|wait| *wait <= longest), "{slept:?}");
+}
+
 /// The table's own `commit.retry.*` bound the tries; a commit that never wins says so and leaves nothing.
 #[tokio::test]
 async fn c05_a_race_that_is_always_lost_ends() {

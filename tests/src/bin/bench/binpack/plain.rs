@@ -11,7 +11,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 
-use super::data::ROWS;
+use crate::events::ROWS;
 
 /// Rewrites `inputs` into files of `target` bytes.
 pub(super) fn decode_and_encode(folder: &Path, inputs: &[InputFile], target: Bytes) -> Result<()> {

@@ -22,6 +22,7 @@ public final class Main {
       case "write" -> WriteCommand.run(options);
       case "rows" -> RowsCommand.run(options);
       case "check" -> CheckCommand.run(options);
+      case "origins" -> OriginsCommand.run(options);
       case "damage" -> DamageCommand.run(options);
       case "writer" -> WriterCommand.run(options);
       case "rest" -> RestCommand.run(options);
@@ -41,8 +42,9 @@ public final class Main {
           write  [--seed N] [--only NAME,…] [--schema-version V0|V1]   make the tables
           rows   --out DIR [--table NS.NAME] [--lineage yes]           one JSON line a row, DIR/NS.NAME.jsonl
           check  [--table NS.NAME] [--schema current|any]              one JSON line a table: what is wrong with it
+          origins --table NS.NAME                                      v3: each row's lineage against who wrote it
           damage --table NS.NAME --kind KIND                           append a file whose manifest entry lies
-          writer --table NS.NAME --kind append|position|equality|vector|overwrite|stream --commits N|--seconds N --from ID [--pause-ms N]
+          writer --table NS.NAME --kind append|position|equality|vector|overwrite|stream --commits N|--seconds N --from ID [--pause-ms N] [--format V]
           wap    --table NS.NAME --do stage|publish                    write, audit, publish: JSON, ids by ref
           rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there
           lock   --lock-table T --endpoint URL   Java's lock manager, told what to do on standard input

@@ -186,63 +186,72 @@ final class Maker {
     return files;
   }
 
-  /**
-   * A deletion vector for each live data file (format v3), all in as few Puffin files as the writer makes. What was
-   * deleted before by position goes into it, and its file goes, as the specification wants.
-   */
+  /** A deletion vector for each live data file (format v3). */
   Maker deleteByVector(double share) {
-    Map<String, List<DeleteFile>> before = positionDeletes();
+    List<FileScanTask> tasks = tasks();
+    long base = table.currentSnapshot().snapshotId();
+    Map<FileScanTask, List<Long>> positions = new LinkedHashMap<>();
+    for (FileScanTask task : tasks) {
+      List<Long> deleted = new ArrayList<>();
+      for (long pos = 0; pos < task.file().recordCount(); pos++) {
+        if (random().nextDouble() < share) {
+          deleted.add(pos);
+        }
+      }
+      positions.put(task, deleted);
+    }
+    vectors(positions).validateFromSnapshot(base).commit();
+    return this;
+  }
+
+  /**
+   * Vectors that delete these positions, not yet committed, all in as few Puffin files as the writer makes. What was
+   * deleted before by position goes into them, and its file goes, as the specification wants.
+   */
+  RowDelta vectors(Map<FileScanTask, List<Long>> positions) {
+    Map<String, List<DeleteFile>> before = new LinkedHashMap<>();
+    for (FileScanTask task : positions.keySet()) {
+      for (DeleteFile file : task.deletes()) {
+        if (file.content() == FileContent.POSITION_DELETES) {
+          before.computeIfAbsent(task.file().location(), path -> new ArrayList<>()).add(file);
+        }
+      }
+    }
     BaseDeleteLoader loader = new BaseDeleteLoader(file -> table.io().newInputFile(file.location()));
     BaseDVFileWriter writer =
         new BaseDVFileWriter(
-            OutputFileFactory.builderFor(table, ++writers, 1).format(FileFormat.PUFFIN).build(),
+            OutputFileFactory.builderFor(table, ++writers, random().nextInt(1 << 20)).format(FileFormat.PUFFIN).build(),
             path -> before.containsKey(path) ? loader.loadPositionDeletes(before.get(path), path) : null);
     try (writer) {
-      for (DataFile file : liveFiles()) {
-        for (long pos = 0; pos < file.recordCount(); pos++) {
-          if (random().nextDouble() < share) {
-            writer.delete(file.location(), pos, table.specs().get(file.specId()), file.partition());
-          }
-        }
-      }
+      positions.forEach(
+          (task, deleted) -> {
+            DataFile file = task.file();
+            deleted.forEach(pos -> writer.delete(file.location(), pos, table.specs().get(file.specId()), file.partition()));
+          });
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
     RowDelta delta = table.newRowDelta();
     writer.result().deleteFiles().forEach(delta::addDeletes);
     writer.result().rewrittenDeleteFiles().forEach(delta::removeDeletes);
-    delta.validateFromSnapshot(table.currentSnapshot().snapshotId()).commit();
-    return this;
+    return delta;
   }
 
-  /** Position delete files and vectors of each live data file. */
-  private Map<String, List<DeleteFile>> positionDeletes() {
-    Map<String, List<DeleteFile>> deletes = new LinkedHashMap<>();
+  /** What a scan of the table as it is now would read, in the order of the files' names: each live data file with its deletes. */
+  List<FileScanTask> tasks() {
     table.refresh();
-    try (CloseableIterable<FileScanTask> tasks = table.newScan().planFiles()) {
-      for (FileScanTask task : tasks) {
-        for (DeleteFile file : task.deletes()) {
-          if (file.content() == FileContent.POSITION_DELETES) {
-            deletes.computeIfAbsent(task.file().location(), path -> new ArrayList<>()).add(file);
-          }
-        }
-      }
+    List<FileScanTask> tasks = new ArrayList<>();
+    try (CloseableIterable<FileScanTask> planned = table.newScan().includeColumnStats().planFiles()) {
+      planned.forEach(tasks::add);
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    return deletes;
+    tasks.sort((a, b) -> a.file().location().compareTo(b.file().location()));
+    return tasks;
   }
 
   List<DataFile> liveFiles() {
-    table.refresh();
-    List<DataFile> files = new ArrayList<>();
-    try (CloseableIterable<FileScanTask> tasks = table.newScan().includeColumnStats().planFiles()) {
-      tasks.forEach(task -> files.add(task.file().copy()));
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    files.sort((a, b) -> a.location().compareTo(b.location()));
-    return files;
+    return tasks().stream().map(task -> task.file().copy()).collect(java.util.stream.Collectors.toCollection(ArrayList::new));
   }
 
   List<Record> read() {

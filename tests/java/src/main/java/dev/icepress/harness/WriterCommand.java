@@ -9,6 +9,8 @@ import java.util.Map;
 import java.util.Set;
 import org.apache.iceberg.DataFile;
 import org.apache.iceberg.FileFormat;
+import org.apache.iceberg.FileScanTask;
+import org.apache.iceberg.HasTableOperations;
 import org.apache.iceberg.OverwriteFiles;
 import org.apache.iceberg.PartitionSpec;
 import org.apache.iceberg.RowDelta;
@@ -28,7 +30,8 @@ import org.apache.iceberg.parquet.Parquet;
 /**
  * {@code writer}: a writer that works while something else compacts, for so many commits or so many seconds. It says what
  * it did after each commit that the catalog took, one JSON line with the ids added and deleted; what it was refused it
- * does not count. {@code stream} does in turn what a streaming job leaves: appends, position and equality deletes.
+ * does not count. {@code stream} does in turn what a streaming job leaves: appends, position and equality deletes. With
+ * {@code --format} the table is upgraded to that version first.
  */
 final class WriterCommand {
   private static final List<String> STREAM = List.of("append", "position", "append", "equality");
@@ -39,11 +42,15 @@ final class WriterCommand {
     long next = options.number("from", 0);
     long commits = options.number("commits", 10);
     long seconds = options.number("seconds", 0);
-    long end = System.nanoTime() + seconds * 1_000_000_000L;
     String kind = options.get("kind");
     try (JdbcCatalog catalog = Catalogs.open(options)) {
       Table table = catalog.loadTable(Catalogs.identifier(options.get("table")));
+      if (options.number("format", 0) > formatVersion(table)) {
+        table.updateProperties().set("format-version", options.get("format")).commit();
+      }
       Maker maker = new Maker(table, next + kind.hashCode());
+      // Counted from here on: a machine with much to do takes seconds to begin.
+      long end = System.nanoTime() + seconds * 1_000_000_000L;
       for (long commit = 0; seconds > 0 ? System.nanoTime() < end : commit < commits; commit++) {
         List<Long> added = new ArrayList<>();
         List<Long> deleted = new ArrayList<>();
@@ -84,16 +91,23 @@ final class WriterCommand {
     return rows.stream().map(row -> (Long) row.getField("id")).toList();
   }
 
-  /** Deletes up to three rows of one live file by position, validated as engines do: the file must still be there. */
+  private static int formatVersion(Table table) {
+    return ((HasTableOperations) table).operations().current().formatVersion();
+  }
+
+  /**
+   * Deletes up to three rows of one live file by position (from format v3 on by its vector), validated as engines do: the
+   * file must still be there, and have no other vector.
+   */
   private static List<Long> positions(Maker maker) throws IOException {
     Table table = maker.table;
-    List<DataFile> files = maker.liveFiles();
+    List<FileScanTask> tasks = maker.tasks();
     long base = table.currentSnapshot().snapshotId();
-    java.util.Set<Object> live = new java.util.HashSet<>();
-    maker.read().forEach(row -> live.add(row.getField("id")));
-    DataFile victim = files.get(maker.random().nextInt(files.size()));
+    FileScanTask task = tasks.get(maker.random().nextInt(tasks.size()));
+    DataFile victim = task.file();
+    Set<Object> live = liveIds(table, base);
     Schema ids = table.schema().select("id");
-    List<PositionDelete<Record>> deletes = new ArrayList<>();
+    List<Long> positions = new ArrayList<>();
     List<Long> deleted = new ArrayList<>();
     try (CloseableIterable<Record> records =
         Parquet.read(table.io().newInputFile(victim.location()))
@@ -104,23 +118,37 @@ final class WriterCommand {
       for (Record record : records) {
         Long id = (Long) record.getField("id");
         if (live.contains(id) && deleted.size() < 3 && maker.random().nextInt(4) == 0) {
-          deletes.add(PositionDelete.<Record>create().set(victim.location(), pos, null));
+          positions.add(pos);
           deleted.add(id);
         }
         pos++;
       }
     }
-    if (deletes.isEmpty()) {
+    if (positions.isEmpty()) {
       return deleted;
     }
-    RowDelta delta = table.newRowDelta();
-    delta.addDeletes(maker.writePositionDeletes(victim, deletes));
+    RowDelta delta;
+    if (formatVersion(table) >= 3) {
+      delta = maker.vectors(Map.of(task, positions));
+    } else {
+      List<PositionDelete<Record>> deletes = new ArrayList<>();
+      positions.forEach(pos -> deletes.add(PositionDelete.<Record>create().set(victim.location(), pos, null)));
+      delta = table.newRowDelta().addDeletes(maker.writePositionDeletes(victim, deletes));
+    }
     delta
         .validateFromSnapshot(base)
         .validateDataFilesExist(List.of(victim.location()))
         .validateDeletedFiles()
         .commit();
     return deleted;
+  }
+
+  private static Set<Object> liveIds(Table table, long snapshot) throws IOException {
+    Set<Object> live = new HashSet<>();
+    try (CloseableIterable<Record> records = IcebergGenerics.read(table).useSnapshot(snapshot).select("id").build()) {
+      records.forEach(record -> live.add(record.getField("id")));
+    }
+    return live;
   }
 
   /**
@@ -131,10 +159,7 @@ final class WriterCommand {
     Table table = maker.table;
     List<DataFile> files = maker.liveFiles();
     long base = table.currentSnapshot().snapshotId();
-    Set<Object> live = new HashSet<>();
-    try (CloseableIterable<Record> records = IcebergGenerics.read(table).useSnapshot(base).select("id").build()) {
-      records.forEach(record -> live.add(record.getField("id")));
-    }
+    Set<Object> live = liveIds(table, base);
     DataFile victim = files.get(maker.random().nextInt(files.size()));
     PartitionSpec spec = table.specs().get(victim.specId());
     Schema schema = table.schema();

@@ -1,6 +1,11 @@
-//! Event rows: ids, times, words of few and of many values, decimals, texts that never repeat, a list.
+//! Event rows, as the benches of rewrites have them: ids, times, words of few and of many values, decimals, texts that never repeat, a list.
 
-use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use arrow_array::{
@@ -17,12 +22,14 @@ use parquet::{
 };
 use serde_json::json;
 
+/// Files of a table.
+pub(crate) const FILES: u64 = 64;
 /// Rows of a file.
-pub(super) const ROWS: u64 = 240_000;
+pub(crate) const ROWS: u64 = 240_000;
 const BATCH: u64 = 24_000;
 
 /// A fast generator with a fixed stream: every run measures the same bytes.
-struct Stream(u64);
+pub(crate) struct Stream(pub(crate) u64);
 
 impl Stream {
     fn next(&mut self) -> u64 {
@@ -34,7 +41,8 @@ impl Stream {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// Any number below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
@@ -45,8 +53,18 @@ impl Stream {
     }
 }
 
+/// Field id of the first column: numbers from 0 on, over all files.
+pub(crate) const EVENT_ID: i32 = 1;
+
+/// Writes the files of a table to `folder`.
+pub(crate) fn write_all(folder: &Path) -> Result<()> {
+    fs::create_dir(folder)?;
+    eprintln!("writing {FILES} files to {}", folder.display());
+    (0..FILES).try_for_each(|file| write(&folder.join(format!("{file:02}.parquet")), file))
+}
+
 /// Writes the file with a number, as a streaming writer would: one row group, zstd.
-pub(super) fn write(path: &Path, number: u64) -> Result<()> {
+fn write(path: &Path, number: u64) -> Result<()> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_max_row_group_row_count(None)
@@ -64,7 +82,8 @@ pub(super) fn write(path: &Path, number: u64) -> Result<()> {
     Ok(())
 }
 
-fn field(id: i32, name: &str, data_type: DataType) -> Field {
+/// A column as Parquet files of Iceberg have it, with its field id.
+pub(crate) fn field(id: i32, name: &str, data_type: DataType) -> Field {
     let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string())]);
     Field::new(name, data_type, true).with_metadata(metadata)
 }
@@ -72,7 +91,7 @@ fn field(id: i32, name: &str, data_type: DataType) -> Field {
 fn fields() -> Vec<Field> {
     let timestamp = || DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()));
     vec![
-        field(1, "event_id", DataType::Int64),
+        field(EVENT_ID, "event_id", DataType::Int64),
         field(2, "event_time", timestamp()),
         field(3, "received_time", timestamp()),
         field(4, "user_id", DataType::Int64),
@@ -163,21 +182,27 @@ fn columns(stream: &mut Stream, first: u64) -> Result<Vec<ArrayRef>> {
     ])
 }
 
+/// Where rewritten files go.
+pub(crate) fn table_location(folder: &Path) -> PathBuf {
+    folder.join("table")
+}
+
 /// The table that the files belong to, as far as a rewrite asks.
-pub(super) fn table(folder: &Path) -> Result<TableMetadata> {
+pub(crate) fn table(folder: &Path, format_version: u8) -> Result<TableMetadata> {
     let column = |id: i32, name: &str, kind: serde_json::Value| json!({"id": id, "name": name, "required": false, "type": kind});
     let list =
         json!({"type": "list", "element-id": 13, "element": "string", "element-required": false});
     Ok(serde_json::from_value(json!({
-        "format-version": 2,
+        "format-version": format_version,
         "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1",
-        "location": folder.join("table"),
-        "last-sequence-number": 1,
+        "location": table_location(folder),
+        "last-sequence-number": 2,
+        "next-row-id": FILES * ROWS,
         "last-updated-ms": 1,
         "last-column-id": 14,
         "current-schema-id": 0,
         "schemas": [{"type": "struct", "schema-id": 0, "fields": [
-            column(1, "event_id", "long".into()),
+            column(EVENT_ID, "event_id", "long".into()),
             column(2, "event_time", "timestamptz".into()),
             column(3, "received_time", "timestamptz".into()),
             column(4, "user_id", "long".into()),
