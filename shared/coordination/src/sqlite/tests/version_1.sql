@@ -83,5 +83,5 @@ INSERT INTO table_state VALUES
 INSERT INTO digest VALUES ('lake/sales', 4, x'0102');
 INSERT INTO process VALUES
     ('p', 'lake/sales/news', 5, 2, 1760000000000, 'running', NULL, NULL, NULL, 0, 1, 1, '{}');
-INSERT INTO task VALUES ('p', 0, 5, 0, 'queued', NULL, NULL, NULL, '{"Inline":"{}"}', NULL);
+INSERT INTO task VALUES ('p', 0, 5, 0, 'queued', NULL, NULL, NULL, '{"inline":"{}"}', NULL);
 PRAGMA user_version = 1;

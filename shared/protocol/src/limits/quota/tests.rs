@@ -145,7 +145,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Whatever is reserved, corrected and released in whatever order, twice or by strangers: the row says what a complete
-    /// memory says, and no reservation that was granted went over the quota.
+    /// memory says, and no reservation that was granted went over the quota by what it takes.
     #[test]
     fn the_books_are_those_of_a_complete_memory(steps in prop::collection::vec(any_step(), 1..80)) {
         let quota = quota(8, 150, 1_000);
@@ -169,8 +169,10 @@ proptest! {
                         row = after;
                         memory.entry(process).or_insert(Known { usage, since: now, ended: false });
                         if !knows {
-                            prop_assert!(row.tasks() <= 8 && row.bytes_of_day(now) <= Bytes(150));
-                            prop_assert!(row.cost_of_month(now) <= NanoDollars(1_000));
+                            prop_assert!(row.tasks() <= 8);
+                            // What nothing is taken of may be over: a process took more than was thought.
+                            prop_assert!(usage.bytes == Bytes(0) || row.bytes_of_day(now) <= Bytes(150));
+                            prop_assert!(usage.cost == NanoDollars(0) || row.cost_of_month(now) <= NanoDollars(1_000));
                         }
                     } else {
                         prop_assert!(!knows, "again is harmless");
