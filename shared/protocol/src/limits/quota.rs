@@ -211,7 +211,8 @@ impl QuotaRow {
         }
     }
 
-    /// Why `usage` more can't be taken at `now`, if it can't.
+    /// Why `usage` more can't be taken at `now`, if it can't. Of what is over its quota, since a process took more than was
+    /// thought, nothing is taken, however little.
     pub fn shortage(&self, quota: &Quota, usage: Usage, now: TimestampMs) -> Option<Shortage> {
         let left = self.left(quota, now);
         let scope = &self.scope;
@@ -224,7 +225,7 @@ impl QuotaRow {
             })
         };
         if let (Some(most), Some(left)) = (quota.cost_a_month, left.cost)
-            && usage.cost > left
+            && (usage.cost > left || self.cost_of_month(now) > most)
         {
             let (spent, wanted) = (self.cost_of_month(now), usage.cost);
             let mut reason = format!(
@@ -236,7 +237,7 @@ impl QuotaRow {
             return short(Resource::Cost, reason, Some(next_month(now)));
         }
         if let (Some(most), Some(left)) = (quota.bytes_a_day, left.bytes)
-            && usage.bytes > left
+            && (usage.bytes > left || self.bytes_of_day(now) > most)
         {
             let (taken, wanted) = (self.bytes_of_day(now), usage.bytes);
             let mut reason = format!(
