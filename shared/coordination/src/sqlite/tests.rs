@@ -231,14 +231,22 @@ async fn a_file_of_version_1_goes_on_with_all_that_it_knew() {
          INSERT INTO bucket VALUES (5, NULL, 17, 0, 0);
          INSERT INTO digest VALUES ('lake/sales', 17, x'00112233445566778899aabbccddeeff');
          INSERT INTO table_state (bucket, table_id, epoch, due_location, due_at, marks, seen_marks, failures)
-         VALUES (5, 'lake/sales/orders', 17, 'm1', 40, 3, 2, 1);",
+         VALUES (5, 'lake/sales/orders', 17, 'm1', 40, 3, 2, 1);
+         INSERT INTO table_state VALUES
+             (3, 'lake/sales/news', 2, NULL, NULL, NULL, 1, 1, 'm7', NULL, 'planned', 0, 'p');
+         INSERT INTO process VALUES
+             ('p', 'lake/sales/news', 3, 2, 40, 'running', NULL, NULL, NULL, 0, 1, 1, '{}');
+         INSERT INTO task VALUES ('p', 0, 3, 0, 'queued', NULL, NULL, NULL, '{\"inline\":\"{}\"}', NULL);",
     )
     .execute(&old)
     .await
     .unwrap();
     old.close().await;
 
-    let store = open(&path, &ambient).await.unwrap().store();
+    let file = open(&path, &ambient).await.unwrap();
+    let world = World::new().await;
+    assert_eq!(schema(&file).await, schema(&world.file().await).await);
+    let store = file.store();
     let eight = Layout::first(BucketCount(8.try_into().unwrap()));
     assert_eq!(store.layout().await.unwrap(), Some(eight));
     let table: TableId = "lake.sales.orders".parse().unwrap();
@@ -260,6 +268,11 @@ async fn a_file_of_version_1_goes_on_with_all_that_it_knew() {
         .put_digest(&lease, Generation(1), &database, &digest)
         .await
         .unwrap();
+    let news = store.table(&"lake.sales.news".parse().unwrap()).await;
+    let process = news.unwrap().unwrap().active_process.unwrap();
+    assert!(store.process(&process).await.unwrap().is_some());
+    assert_eq!(store.tasks(&process).await.unwrap().len(), 1);
+    assert_eq!(store.blockers(&table.catalog).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -648,48 +661,6 @@ async fn what_a_process_holds_that_is_gone_is_let_go() {
     assert!(!store.free_reservation(&scope, &"p".into()).await.unwrap());
     let rows = store.quotas(&[scope]).await.unwrap();
     assert_eq!(rows[0].tasks(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_file_of_version_1_is_brought_up_to_date_with_what_it_knows() {
-    let world = World::new().await;
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("old.db");
-    let old = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(true);
-    let old = sqlx::SqlitePool::connect_with(old).await.unwrap();
-    sqlx::raw_sql(include_str!("tests/version_1.sql"))
-        .execute(&old)
-        .await
-        .unwrap();
-    old.close().await;
-
-    let new = open(&path, &world.ambient).await.unwrap();
-    let store = new.store();
-    let layout = store.layout().await.unwrap().unwrap();
-    assert_eq!(
-        (layout.generation, layout.buckets.0.get()),
-        (Generation(1), 8)
-    );
-    let due = store.due_tables(BucketId(3), NOW, 9).await.unwrap();
-    let [Ok(orders)] = due.as_slice() else {
-        panic!("{due:?}");
-    };
-    let home = Home {
-        bucket: BucketId(3),
-        layout: Generation(1),
-    };
-    assert_eq!((orders.home(), orders.epoch), (home, Epoch(4)));
-    assert_eq!(orders.due_location, Some(MetadataLocation::from("m1")));
-    let news = "lake.sales.news".parse::<TableId>().unwrap();
-    let news = store.table(&news).await.unwrap().unwrap();
-    assert_eq!(news.active_process, Some("p".into()));
-    assert!(store.process(&"p".into()).await.unwrap().is_some());
-    assert_eq!(store.tasks(&"p".into()).await.unwrap().len(), 1);
-    assert_eq!(store.blockers(&news.table.catalog).await.unwrap(), []);
-    let fresh: Vec<String> = schema(&world.file().await).await;
-    assert_eq!(schema(&new).await, fresh);
 }
 
 /// Every column of every table, with its type.
