@@ -32,9 +32,11 @@ use crate::{
 };
 
 mod options;
+mod pace;
 
 use options::LockedTables;
 pub use options::{COMMIT_LOCK, LockOptions};
+use pace::Pace;
 
 const ENTITY: &str = "entityId";
 const OWNER: &str = "ownerId";
@@ -188,6 +190,7 @@ impl CommitLock {
         self.rest(entity).await;
         let started = self.ambient.clock.monotonic();
         let mut waiting = Waiting::default();
+        let mut pace = Pace::default();
         // When we wrote last.
         let mut written = started;
         loop {
@@ -212,7 +215,10 @@ impl CommitLock {
                 });
             }
             let left = self.options.acquire_timeout.saturating_sub(waited);
-            let longest = self.options.acquire_interval.min(left);
+            if let Some(holder) = &holder {
+                pace.saw(&holder.owner, answered);
+            }
+            let longest = pace.wait(self.options.acquire_interval, answered).min(left);
             self.ambient
                 .clock
                 .sleep(longest / 4 + self.ambient.jitter(longest * 3 / 4))
