@@ -22,6 +22,10 @@ use crate::{
     metadata::{StagedMetadata, read_metadata, stage_new_table},
 };
 
+mod outcomes;
+
+pub use outcomes::{Forbidden, Lost, Meaningless};
+
 /// A fresh catalog, and what others can do to it.
 #[async_trait]
 pub trait Bench: Send + Sync {
@@ -63,16 +67,15 @@ pub trait Bench: Send + Sync {
         self.register(to, location).await;
     }
 
-    /// From now on the catalog refuses us the table: to load it, and to commit to it. `false` where nobody refuses
-    /// anybody anything.
-    async fn forbid(&self, _table: &TableId) -> bool {
-        false
-    }
+    /// The catalog as somebody has it who is refused that much of the table from now on.
+    async fn forbid(
+        &self,
+        table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless>;
 
-    /// The next commit is carried out, and nobody hears of it. `false` where requests can't be caught on their way.
-    async fn lose_the_next_answer(&self) -> bool {
-        false
-    }
+    /// The request that makes the next commit, or its answer, is lost on its way, once.
+    async fn lose(&self, what: Lost) -> Result<(), Meaningless>;
 }
 
 /// Runs the whole suite.
@@ -83,8 +86,9 @@ pub async fn check_all(bench: &dyn Bench) {
     a_foreign_commit_is_never_overwritten(bench).await;
     a_dropped_table_is_told_apart(bench).await;
     a_renamed_table_is_gone_under_its_old_name(bench).await;
-    a_refusal_says_so(bench).await;
-    a_lost_answer_is_found_out(bench).await;
+    outcomes::a_refusal_says_so(bench).await;
+    outcomes::a_lost_answer_is_found_out(bench).await;
+    outcomes::a_lost_request_is_not_taken_for_another_s_commit(bench).await;
     a_requirement_that_fails_is_a_conflict(bench).await;
     listings_have_iceberg_tables_only(bench).await;
     if bench.keeps_a_pointer() {
@@ -382,53 +386,6 @@ async fn a_renamed_table_is_gone_under_its_old_name(bench: &dyn Bench) {
         catalog.locate(&renamed).await.expect("it is there"),
         committed.metadata_location
     );
-}
-
-async fn a_refusal_says_so(bench: &dyn Bench) {
-    let catalog = bench.catalog();
-    let base = make(bench, "refused").await;
-    if !bench.forbid(&base.table).await {
-        return;
-    }
-    let error = catalog.load(&base.table).await.expect_err("it is refused");
-    assert!(
-        matches!(error, CatalogError::PermissionDenied { .. }),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains(catalog.name().as_str()),
-        "{error}"
-    );
-    let error = catalog
-        .commit(&base, say(&base, "a", 1))
-        .await
-        .expect_err("it is refused");
-    assert!(
-        matches!(
-            error,
-            CommitError::Refused(CatalogError::PermissionDenied { .. })
-        ),
-        "{error}"
-    );
-}
-
-/// Case C25. The commit is found, or said to be unknown; it is never called lost, and stays where it is.
-async fn a_lost_answer_is_found_out(bench: &dyn Bench) {
-    let catalog = bench.catalog();
-    let base = make(bench, "lost_answer").await;
-    if !bench.lose_the_next_answer().await {
-        return;
-    }
-    match catalog.commit(&base, say(&base, "a", 1)).await {
-        Ok(committed) => assert_eq!(said(&committed, "a").as_deref(), Some("1")),
-        Err(CommitError::OutcomeUnknown { .. }) => {}
-        Err(error) => panic!("it took effect: {error}"),
-    }
-    let loaded = catalog.load(&base.table).await.expect("it is there");
-    assert_eq!(said(&loaded, "a").as_deref(), Some("1"));
-    assert_eq!(loaded.metadata.snapshots().len(), 1, "once only");
-    assert!(catalog.is_overtaken(&base, &loaded));
-    assert!(!catalog.is_overtaken(&loaded, &loaded));
 }
 
 async fn a_requirement_that_fails_is_a_conflict(bench: &dyn Bench) {

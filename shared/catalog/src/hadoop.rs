@@ -136,12 +136,15 @@ impl HadoopCatalog {
         .boxed()
     }
 
-    /// The namespace of a folder and those below; nothing where the folder is a table.
+    /// The namespace of a folder and those below; nothing where the folder is a table. One that is closed to us is taken
+    /// for a table, and the listing of its namespace has it: others are not to suffer for it.
     async fn namespaces_from(&self, namespace: Namespace) -> Result<Vec<Namespace>, CatalogError> {
         let folder = self.folder_of(&namespace);
-        let is_table = Versions::new(&*self.storage, &folder).exist().await;
-        if is_table.map_err(|source| self.failed(source))? {
-            return Ok(Vec::new());
+        match Versions::new(&*self.storage, &folder).exist().await {
+            Ok(false) => {}
+            Ok(true) => return Ok(Vec::new()),
+            Err(error) if error.kind == StorageErrorKind::PermissionDenied => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed(error)),
         }
         let mut found = vec![namespace.clone()];
         found.extend(self.namespaces_below(namespace).await?);
@@ -240,7 +243,8 @@ impl Catalog for HadoopCatalog {
         self.namespaces_below(Namespace(Vec::new())).await
     }
 
-    /// Looks into each folder: one to four small requests for each.
+    /// Looks into each folder: one to four small requests for each. A table that is closed to us, or broken, is listed
+    /// without its state: who asks for that hears why, and the others are listed all the same.
     async fn list_tables(
         &self,
         database: &DatabaseId,
@@ -264,6 +268,13 @@ impl Catalog for HadoopCatalog {
                         metadata_location: Some(MetadataLocation(version.location)),
                     })),
                     Err(CatalogError::NoSuchTable(_)) => Ok(None),
+                    Err(
+                        CatalogError::PermissionDenied { .. }
+                        | CatalogError::MetadataUnreadable { .. },
+                    ) => Ok(Some(ListedTable {
+                        table,
+                        metadata_location: None,
+                    })),
                     Err(error) => Err(error),
                 }
             }

@@ -290,8 +290,8 @@ impl SqlCatalog {
         })
     }
 
-    /// What became of a swap that ended in an error: the database undoes a statement that it refuses, so looking tells;
-    /// after a lost connection it tells where the table has moved on since.
+    /// What became of a swap that ended in an error. The database undoes a statement that it refuses, and who may not look
+    /// either need not; after a lost connection looking tells where the table has moved on since.
     async fn outcome_of_failed_swap(
         &self,
         base: &LoadedTable,
@@ -304,10 +304,19 @@ impl SqlCatalog {
             return Err(CommitError::Conflict(base.table.clone()));
         }
         let now = self.current_location(&base.table).await;
-        if failure.is_certain() && now.as_ref().is_ok_and(|now| *now == base.metadata_location) {
-            return Err(CommitError::Refused(
-                failure.into_catalog_error(self.name.as_str()),
-            ));
+        if failure.is_certain() {
+            match &now {
+                Err(CatalogError::NoSuchTable(table)) => {
+                    return Err(CommitError::NoSuchTable(table.clone()));
+                }
+                // Not where it was: then the truth is in the table's past.
+                Ok(now) if *now != base.metadata_location => {}
+                Ok(_) | Err(_) => {
+                    return Err(CommitError::Refused(
+                        failure.into_catalog_error(self.name.as_str()),
+                    ));
+                }
+            }
         }
         // A server may carry the statement out yet that a client gave up.
         outcome_by_looking(&*self.storage, base, staged, now, &failure.to_string()).await

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use icepress_catalog::{
     Catalog, CatalogError,
-    conformance::{self, said, say},
+    conformance::{self, Forbidden, Lost, Meaningless, said, say},
 };
 use icepress_model::{DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{
@@ -151,17 +151,25 @@ impl conformance::Bench for S3TablesBench {
         kept(&self.admin.get(&format!("{tables}/{}", table.name)).await)
     }
 
-    async fn forbid(&self, table: &TableId) -> bool {
+    async fn forbid(
+        &self,
+        table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless> {
+        let tables = format!("/iceberg/v1/{}/namespaces/{NAMESPACE}/tables", self.bucket);
+        let which = match what {
+            Forbidden::Commits => format!("POST {tables}/{} ", table.name),
+            Forbidden::Everything => format!("{tables}/{}", table.name),
+        };
         let body = r#"{"error":{"message":"Access Denied","type":"forbidden","code":403}}"#;
         let mishap = Mishap::AnsweredInstead(403, body.to_owned());
-        self.proxy
-            .plan(&format!("/tables/{}", table.name), 100, mishap);
-        true
+        self.proxy.plan(&*which, usize::MAX, mishap);
+        Ok(self.catalog())
     }
 
-    async fn lose_the_next_answer(&self) -> bool {
-        self.proxy.plan("POST /iceberg", 1, Mishap::AnswerLost);
-        true
+    async fn lose(&self, what: Lost) -> Result<(), Meaningless> {
+        self.proxy.plan("POST /iceberg", 1, what.into());
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use aws_credential_types::provider::ProvideCredentials as _;
 use icepress_catalog::{
     Catalog, CatalogError, CommitError,
-    conformance::{self, said, say},
+    conformance::{self, Forbidden, Lost, Meaningless, said, say},
 };
 use icepress_model::{
     DatabaseId, MetadataLocation, Namespace, TableId,
@@ -141,16 +141,25 @@ impl conformance::Bench for JavaBench {
         kept(&self.other.get(&format!("{TABLES}/{}", table.name)).await)
     }
 
-    async fn forbid(&self, table: &TableId) -> bool {
-        let mishap = Mishap::AnsweredInstead(403, error_body("ForbiddenException", 403));
-        self.proxy
-            .plan(&format!("{TABLES}/{}", table.name), 100, mishap);
-        true
+    async fn forbid(
+        &self,
+        table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless> {
+        let path = format!("{TABLES}/{}", table.name);
+        let which = match what {
+            Forbidden::Commits => format!("POST {path} "),
+            Forbidden::Everything => path,
+        };
+        let body = error_body("ForbiddenException", 403);
+        let mishap = Mishap::AnsweredInstead(403, body);
+        self.proxy.plan(&*which, usize::MAX, mishap);
+        Ok(self.catalog())
     }
 
-    async fn lose_the_next_answer(&self) -> bool {
-        self.proxy.plan("POST /v1/", 1, Mishap::AnswerLost);
-        true
+    async fn lose(&self, what: Lost) -> Result<(), Meaningless> {
+        self.proxy.plan("POST /v1/", 1, what.into());
+        Ok(())
     }
 }
 

@@ -26,16 +26,18 @@ use super::{DynamoDbCatalog, IDENTIFIER, INDEX, NAMESPACE, key_of, text};
 use crate::{
     Catalog, CatalogError, CommitError, LoadedTable, TableChange,
     config::CatalogProperties,
-    conformance::{self, Bench as _},
+    conformance::{self, Bench as _, Forbidden, Lost, Meaningless},
     metadata::stage_new_table,
 };
 
 const DATABASE: &str = "conformance";
 const UPDATE: &str = "UpdateItem";
 
-/// An emulated DynamoDB with Java's table in it, whose Iceberg tables lie in a local folder.
+/// An emulated DynamoDB with Java's table in it, whose Iceberg tables lie in a local folder. The catalog reaches it over a
+/// proxy, others don't.
 struct DynamoBench {
     emulator: Emulator,
+    proxy: Proxy,
     client: Client,
     catalog: Arc<DynamoDbCatalog>,
     folder: TempDir,
@@ -96,9 +98,15 @@ impl DynamoBench {
         let emulator = Emulator::start(kind)?;
         let client = Client::new(&emulator.config().await);
         create_table(&client, "lake").await;
-        let catalog = connect(&emulator, &[("dynamodb.table-name", "lake")]).await;
+        let proxy = Proxy::start(emulator.endpoint()).await;
+        let properties = [
+            ("dynamodb.endpoint", proxy.endpoint()),
+            ("dynamodb.table-name", "lake"),
+        ];
+        let catalog = connect(&emulator, &properties).await;
         let bench = Self {
             emulator,
+            proxy,
             client,
             catalog,
             folder: tempfile::tempdir().unwrap(),
@@ -151,15 +159,9 @@ impl DynamoBench {
             .count()
     }
 
-    async fn behind_a_proxy(kind: EmulatorKind) -> Option<(Self, Proxy, Arc<DynamoDbCatalog>)> {
-        let bench = Self::start(kind).await?;
-        let proxy = Proxy::start(bench.emulator.endpoint()).await;
-        let properties = [
-            ("dynamodb.endpoint", proxy.endpoint()),
-            ("dynamodb.table-name", "lake"),
-        ];
-        let catalog = connect(&bench.emulator, &properties).await;
-        Some((bench, proxy, catalog))
+    /// The same catalog without a proxy: nothing of it gets lost or refused.
+    async fn direct(&self) -> Arc<DynamoDbCatalog> {
+        connect(&self.emulator, &[("dynamodb.table-name", "lake")]).await
     }
 }
 
@@ -244,6 +246,34 @@ impl conformance::Bench for DynamoBench {
             .collect();
         (format!("{foreign:?}"), previous)
     }
+
+    async fn forbid(
+        &self,
+        table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless> {
+        let named = format!("\"{}\"", table.name_in_catalog());
+        let targets = match what {
+            Forbidden::Commits => &[UPDATE][..],
+            // The row's own requests: a batch has those of others too.
+            Forbidden::Everything => &["DynamoDB_20120810.GetItem", UPDATE],
+        };
+        for target in targets {
+            let refused = failure("AccessDeniedException");
+            let mishap = Mishap::AnsweredInstead(400, refused);
+            self.proxy.plan((*target, &*named), usize::MAX, mishap);
+        }
+        Ok(self.catalog())
+    }
+
+    async fn lose(&self, what: Lost) -> Result<(), Meaningless> {
+        self.proxy.plan(UPDATE, 1, what.into());
+        Ok(())
+    }
+}
+
+fn failure(code: &str) -> String {
+    format!("{{\"__type\":\"{code}\",\"message\":\"said so\"}}")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -294,44 +324,38 @@ async fn the_dynamodb_catalog_conforms_on_ministack() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c25_a_commit_whose_answer_was_lost_is_found() {
-    let Some((bench, proxy, catalog)) = DynamoBench::behind_a_proxy(EmulatorKind::Moto).await
-    else {
+async fn c25_a_failure_after_the_commit_is_told_from_one_that_nobody_can_judge() {
+    let Some(bench) = DynamoBench::start(EmulatorKind::Moto).await else {
         return;
     };
-    let mut last = bench.new_table("lost").await;
-    let failure = r#"{"__type":"InternalServerError","message":"said so"}"#.to_owned();
-    for mishap in [
-        Mishap::AnswerLost,
-        Mishap::AnsweredAfterwards(500, failure.clone()),
-    ] {
-        proxy.plan(UPDATE, 1, mishap);
-        let committed = catalog.commit(&last, change("lost")).await.unwrap();
-        let now = bench.catalog.load(&last.table).await.unwrap();
-        assert_eq!(now.metadata_location, committed.metadata_location);
-        last = committed;
-    }
-    assert_eq!(proxy.seen(UPDATE), 4, "each was tried a second time");
+    let (proxy, catalog, direct) = (&bench.proxy, &bench.catalog, bench.direct().await);
+    let base = bench.new_table("lost").await;
+    let failure = failure("InternalServerError");
+    proxy.plan(UPDATE, 1, Mishap::AnsweredAfterwards(500, failure.clone()));
+    let committed = catalog.commit(&base, change("lost")).await.unwrap();
+    let now = direct.load(&base.table).await.unwrap();
+    assert_eq!(now.metadata_location, committed.metadata_location);
+    assert_eq!(proxy.seen(UPDATE), 2, "it was tried a second time");
 
     // Nobody knows: then nothing is deleted.
     proxy.plan(UPDATE, 100, Mishap::AnsweredInstead(500, failure));
-    let error = catalog.commit(&last, change("a")).await.unwrap_err();
+    let error = catalog.commit(&committed, change("a")).await.unwrap_err();
     assert!(
         matches!(error, CommitError::OutcomeUnknown { .. }),
         "{error}"
     );
-    assert_eq!(bench.metadata_files("lost"), 4);
+    assert_eq!(bench.metadata_files("lost"), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_race_lost_after_an_unknown_try_is_told_from_a_commit_that_is_in() {
-    let Some((bench, proxy, catalog)) = DynamoBench::behind_a_proxy(EmulatorKind::Moto).await
-    else {
+    let Some(bench) = DynamoBench::start(EmulatorKind::Moto).await else {
         return;
     };
+    let (proxy, catalog, direct) = (&bench.proxy, &bench.catalog, bench.direct().await);
     let base = bench.new_table("race").await;
     let commit = |base: &LoadedTable| {
-        let (catalog, base) = (Arc::clone(&catalog), base.clone());
+        let (catalog, base) = (Arc::clone(catalog), base.clone());
         tokio::spawn(async move { catalog.commit(&base, change("ours")).await })
     };
     let gate = Arc::new(Notify::new());
@@ -342,12 +366,12 @@ async fn a_race_lost_after_an_unknown_try_is_told_from_a_commit_that_is_in() {
     };
 
     // The first try never arrives; before the second one does, somebody else commits on the same base.
-    let failure = r#"{"__type":"InternalServerError","message":"said so"}"#.to_owned();
+    let failure = failure("InternalServerError");
     proxy.plan(UPDATE, 1, Mishap::AnsweredInstead(500, failure));
     proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
     let ours = commit(&base);
     until_seen(2).await;
-    let theirs = bench.catalog.commit(&base, change("theirs")).await.unwrap();
+    let theirs = direct.commit(&base, change("theirs")).await.unwrap();
     gate.notify_one();
     let error = ours.await.unwrap().unwrap_err();
     assert!(matches!(error, CommitError::Conflict(_)), "{error}");
@@ -358,13 +382,9 @@ async fn a_race_lost_after_an_unknown_try_is_told_from_a_commit_that_is_in() {
     proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
     let ours = commit(&theirs);
     until_seen(4).await;
-    let now = bench.catalog.load(&base.table).await.unwrap();
+    let now = direct.load(&base.table).await.unwrap();
     assert!(now.metadata.properties().contains_key("ours"));
-    bench
-        .catalog
-        .commit(&now, change("theirs-2"))
-        .await
-        .unwrap();
+    direct.commit(&now, change("theirs-2")).await.unwrap();
     gate.notify_one();
     let ours = ours.await.unwrap().unwrap();
     assert_eq!(ours.metadata_location, now.metadata_location);
@@ -373,10 +393,10 @@ async fn a_race_lost_after_an_unknown_try_is_told_from_a_commit_that_is_in() {
 /// Each half of the condition alone lets a writer be overwritten that came between our look at the row and the swap.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_swap_asks_for_the_location_and_the_version_that_were_seen() {
-    let Some((bench, proxy, catalog)) = DynamoBench::behind_a_proxy(EmulatorKind::Moto).await
-    else {
+    let Some(bench) = DynamoBench::start(EmulatorKind::Moto).await else {
         return;
     };
+    let (proxy, catalog) = (&bench.proxy, &bench.catalog);
     let set_version = async |table: &TableId, expression: &str| {
         let update = bench
             .client
@@ -401,7 +421,7 @@ async fn the_swap_asks_for_the_location_and_the_version_that_were_seen() {
         proxy.plan(UPDATE, 1, Mishap::HeldUp(Arc::clone(&gate)));
         let before = proxy.seen(UPDATE);
         let ours = {
-            let catalog = Arc::clone(&catalog);
+            let catalog = Arc::clone(catalog);
             tokio::spawn(async move { catalog.commit(&base, change("ours")).await })
         };
         while proxy.seen(UPDATE) == before {
@@ -424,25 +444,11 @@ async fn the_swap_asks_for_the_location_and_the_version_that_were_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refusals_are_told_apart() {
-    let Some((bench, proxy, catalog)) = DynamoBench::behind_a_proxy(EmulatorKind::Moto).await
-    else {
+async fn a_dynamodb_table_that_is_not_there_is_named() {
+    let Some(emulator) = Emulator::start(EmulatorKind::Moto) else {
         return;
     };
-    let base = bench.new_table("refused").await;
-    let denied = r#"{"__type":"AccessDeniedException","Message":"said so"}"#.to_owned();
-    proxy.plan(UPDATE, 1, Mishap::AnsweredInstead(400, denied));
-    let error = catalog.commit(&base, change("a")).await.unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            CommitError::Refused(CatalogError::PermissionDenied { .. })
-        ) && error.to_string().contains("said so"),
-        "{error}"
-    );
-    assert_eq!(bench.metadata_files("refused"), 1);
-
-    let nowhere = connect(&bench.emulator, &[("table-name", "nowhere")]).await;
+    let nowhere = connect(&emulator, &[("table-name", "nowhere")]).await;
     let error = nowhere.list_namespaces().await.unwrap_err();
     assert!(
         matches!(&error, CatalogError::Configuration { .. })

@@ -1,4 +1,9 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    fs::Permissions,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{
@@ -22,7 +27,7 @@ use super::{HadoopCatalog, hadoop_path, versions::Versions};
 use crate::{
     Catalog, CatalogError, CommitError, LoadedTable, TableChange,
     config::CatalogProperties,
-    conformance::{self, Bench as _},
+    conformance::{self, Bench as _, Forbidden, Lost, Meaningless},
     metadata::stage_new_table,
 };
 
@@ -33,6 +38,18 @@ struct HadoopBench {
     warehouse: String,
     /// What lies where in the catalog's own names.
     places: Mutex<Vec<(MetadataLocation, MetadataLocation)>>,
+    /// What is between here and the bucket; none before a local disk.
+    proxy: Option<Proxy>,
+    /// Folders that nobody may look into or write to, until the end.
+    closed: Mutex<Vec<PathBuf>>,
+}
+
+impl Drop for HadoopBench {
+    fn drop(&mut self) {
+        for folder in self.closed.get_mut().unwrap() {
+            std::fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+        }
+    }
 }
 
 impl HadoopBench {
@@ -55,6 +72,8 @@ impl HadoopBench {
             storage,
             warehouse: warehouse.to_owned(),
             places: Mutex::default(),
+            proxy: None,
+            closed: Mutex::default(),
         }
     }
 
@@ -208,6 +227,46 @@ impl conformance::Bench for HadoopBench {
             (previous > 0).then(|| format!("{}/v{previous}.metadata.json", self.folder(table)));
         (format!("{foreign:?}"), previous)
     }
+
+    async fn forbid(
+        &self,
+        table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless> {
+        let folder = self.folder(table);
+        if let Some(proxy) = &self.proxy {
+            let path = folder.trim_start_matches("s3:/");
+            let which = match what {
+                Forbidden::Commits => format!("PUT {path}/"),
+                Forbidden::Everything => format!("{path}/"),
+            };
+            let refused = "<Error><Code>AccessDenied</Code></Error>".to_owned();
+            proxy.plan(&*which, usize::MAX, Mishap::AnsweredInstead(403, refused));
+            return Ok(self.catalog());
+        }
+        if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+            return Err(Meaningless("no file is closed to root"));
+        }
+        let mode = match what {
+            Forbidden::Commits => 0o555,
+            Forbidden::Everything => 0o000,
+        };
+        let folder = PathBuf::from(folder.trim_start_matches("file://"));
+        std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+        self.closed.lock().unwrap().push(folder);
+        Ok(self.catalog())
+    }
+
+    async fn lose(&self, what: Lost) -> Result<(), Meaningless> {
+        let Some(proxy) = &self.proxy else {
+            return Err(Meaningless(
+                "a local disk is asked by calls that return: nothing is on its way that could be lost",
+            ));
+        };
+        // The next file that must not be there yet: who registers tables here does not ask for that.
+        proxy.plan("if-none-match: *", 1, what.into());
+        Ok(())
+    }
 }
 
 fn change(key: &str) -> TableChange {
@@ -222,11 +281,8 @@ fn change(key: &str) -> TableChange {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_hadoop_catalog_conforms_on_a_local_disk() {
     let folder = tempfile::tempdir().unwrap();
-    let bench = HadoopBench::local(&format!("file://{}/wh/", folder.path().display())).await;
-    let bench = HadoopBench {
-        warehouse: format!("file://{}/wh", folder.path().display()),
-        ..bench
-    };
+    let mut bench = HadoopBench::local(&format!("file://{}/wh/", folder.path().display())).await;
+    bench.warehouse = format!("file://{}/wh", folder.path().display());
     conformance::check_all(&bench).await;
 
     let mut namespaces: Vec<String> = bench
@@ -256,7 +312,9 @@ async fn on_s3(kind: EmulatorKind, lock: bool) {
         return;
     };
     let config = emulator.config().await;
-    let s3 = new_bucket(&config).await;
+    new_bucket(&config).await;
+    let proxy = Proxy::start(emulator.endpoint()).await;
+    let s3 = connect_s3(&config, proxy.endpoint()).await;
     let mut properties = Vec::new();
     if lock {
         create_lock_table(&config).await;
@@ -269,16 +327,22 @@ async fn on_s3(kind: EmulatorKind, lock: bool) {
         ]);
     }
     let aws = AwsEnvironment::from_config(config);
-    let bench = HadoopBench::new("s3://lake/wh", Arc::new(s3), aws, &properties).await;
+    let mut bench = HadoopBench::new("s3://lake/wh", Arc::new(s3), aws, &properties).await;
+    bench.proxy = Some(proxy);
     conformance::check_all(&bench).await;
 }
 
-/// Storage on the emulator, with the bucket `lake`.
-async fn new_bucket(config: &aws_config::SdkConfig) -> S3Storage {
+/// The bucket `lake`.
+async fn new_bucket(config: &aws_config::SdkConfig) {
     let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     let client = aws_sdk_s3::Client::from_conf(s3.build());
     client.create_bucket().bucket("lake").send().await.unwrap();
-    let aws = AwsEnvironment::from_config(config.clone());
+}
+
+/// Storage on the emulator, over a proxy's endpoint.
+async fn connect_s3(config: &aws_config::SdkConfig, endpoint: &str) -> S3Storage {
+    let config = config.to_builder().endpoint_url(endpoint).build();
+    let aws = AwsEnvironment::from_config(config);
     S3Storage::connect(&aws, S3Options::default(), Ambient::system()).await
 }
 
@@ -398,16 +462,16 @@ async fn a_table_made_anew_under_the_same_number_is_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c25_a_put_whose_answer_was_lost_is_found() {
+async fn c25_a_put_that_is_never_answered_rightly() {
     let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
         return;
     };
     let config = emulator.config().await;
-    let direct = new_bucket(&config).await;
+    new_bucket(&config).await;
+    let direct = connect_s3(&config, emulator.endpoint()).await;
     let proxy = Proxy::start(emulator.endpoint()).await;
-    let lossy = config.to_builder().endpoint_url(proxy.endpoint()).build();
-    let aws = AwsEnvironment::from_config(lossy);
-    let storage = S3Storage::connect(&aws, S3Options::default(), Ambient::system()).await;
+    let storage = connect_s3(&config, proxy.endpoint()).await;
+    let aws = AwsEnvironment::from_config(config);
     let bench = HadoopBench::new("s3://lake/wh", Arc::new(storage), aws, &[]).await;
     let base = bench.new_table("t", &[]).await;
     // Every try is carried out or finds the first one's file, and none is answered rightly.

@@ -7,13 +7,14 @@ use icepress_model::{
 use icepress_storage::{LocalStorage, Storage, conformance::emulator::python};
 use sqlx::{
     Connection as _, Row as _,
-    sqlite::{SqliteConnectOptions, SqliteConnection},
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions},
 };
 use tempfile::TempDir;
 
-use super::{SqlCatalog, address::Address};
+use super::{SqlCatalog, address::Address, database::Database};
 use crate::{
-    Catalog, CatalogError, CommitError, LoadedTable, TableChange, conformance,
+    Catalog, CatalogError, CommitError, LoadedTable, TableChange,
+    conformance::{self, Forbidden, Lost, Meaningless},
     metadata::stage_new_table,
 };
 
@@ -159,6 +160,38 @@ impl conformance::Bench for SqlBench {
             }
         }
         (foreign, previous)
+    }
+
+    async fn forbid(
+        &self,
+        _table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless> {
+        if what == Forbidden::Everything {
+            return Err(Meaningless(
+                "SQLite knows no users: who can open the file may read all of it",
+            ));
+        }
+        // As SQLite opens a file by itself that is write-protected. No protection holds root off, so it is asked for.
+        let options = SqliteConnectOptions::new()
+            .filename(self.folder.path().join("catalog.db"))
+            .read_only(true);
+        let pool = SqlitePoolOptions::new().connect_with(options).await;
+        let ours = &self.catalog;
+        Ok(Arc::new(SqlCatalog {
+            name: ours.name.clone(),
+            name_in_rows: ours.name_in_rows.clone(),
+            database: Database::Sqlite(pool.unwrap()),
+            layout: ours.layout,
+            storage: Arc::clone(&ours.storage),
+            ambient: ours.ambient.clone(),
+        }))
+    }
+
+    async fn lose(&self, _what: Lost) -> Result<(), Meaningless> {
+        Err(Meaningless(
+            "SQLite works within the process: nothing is on its way that could be lost",
+        ))
     }
 }
 

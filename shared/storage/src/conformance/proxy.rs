@@ -15,6 +15,8 @@ use tokio::{
 pub enum Mishap {
     /// It arrives when the test says so, and goes on as usual.
     HeldUp(Arc<Notify>),
+    /// It never arrives: the connection breaks.
+    RequestLost,
     /// It is carried out, and the connection breaks before the answer.
     AnswerLost,
     /// It is carried out, and answered with this status and body all the same.
@@ -23,10 +25,36 @@ pub enum Mishap {
     AnsweredInstead(u16, String),
 }
 
-/// Requests that have a mishap: those whose head (request line and headers) contains the text, so many times.
+/// Which requests: those whose head (request line and headers) contains a text, and whose body contains another.
+///
+/// What AWS calls a target is a header; what the request is about, a table say, stands in the body.
+#[derive(Debug, Clone)]
+pub struct Which {
+    head: String,
+    body: String,
+}
+
+/// Whatever the body.
+impl From<&str> for Which {
+    fn from(head: &str) -> Self {
+        Self::from((head, ""))
+    }
+}
+
+/// By head and body.
+impl From<(&str, &str)> for Which {
+    fn from((head, body): (&str, &str)) -> Self {
+        Self {
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+}
+
+/// Requests that have a mishap, so many times.
 #[derive(Debug)]
 struct Plan {
-    text: String,
+    which: Which,
     times: usize,
     mishap: Mishap,
 }
@@ -72,13 +100,13 @@ impl Proxy {
         &self.endpoint
     }
 
-    /// The next `times` requests whose head contains `text` have this mishap.
-    pub fn plan(&self, text: &str, times: usize, mishap: Mishap) {
+    /// The next `times` requests of these have this mishap. Of several plans the earliest that fits is taken.
+    pub fn plan(&self, which: impl Into<Which>, times: usize, mishap: Mishap) {
         self.plans
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Plan {
-                text: text.to_owned(),
+                which: which.into(),
                 times,
                 mishap,
             });
@@ -150,14 +178,15 @@ async fn serve(
     requests
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .push((head.clone(), body));
-    let mishap = take(plans, &head);
-    if let Some(Mishap::AnsweredInstead(status, body)) = &mishap {
-        return answer(&mut client, *status, body).await;
-    }
-
-    if let Some(Mishap::HeldUp(gate)) = &mishap {
-        gate.notified().await;
+        .push((head.clone(), body.clone()));
+    let mishap = take(plans, &head, &body);
+    match &mishap {
+        Some(Mishap::AnsweredInstead(status, body)) => {
+            return answer(&mut client, *status, body).await;
+        }
+        Some(Mishap::RequestLost) => return Ok(()),
+        Some(Mishap::HeldUp(gate)) => gate.notified().await,
+        Some(Mishap::AnswerLost | Mishap::AnsweredAfterwards(..)) | None => {}
     }
     let mut server = TcpStream::connect(target).await?;
     let closing = head
@@ -177,7 +206,7 @@ async fn serve(
     match mishap {
         Some(Mishap::AnswerLost) => Ok(()),
         Some(Mishap::AnsweredAfterwards(status, body)) => answer(&mut client, status, &body).await,
-        Some(Mishap::AnsweredInstead(..) | Mishap::HeldUp(_)) | None => {
+        Some(Mishap::AnsweredInstead(..) | Mishap::RequestLost | Mishap::HeldUp(_)) | None => {
             client.write_all(&response).await?;
             client.shutdown().await
         }
@@ -191,11 +220,11 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-fn take(plans: &Mutex<Vec<Plan>>, head: &str) -> Option<Mishap> {
+fn take(plans: &Mutex<Vec<Plan>>, head: &str, body: &str) -> Option<Mishap> {
     let mut plans = plans.lock().unwrap_or_else(PoisonError::into_inner);
-    let plan = plans
-        .iter_mut()
-        .find(|plan| plan.times > 0 && head.contains(&plan.text))?;
+    let plan = plans.iter_mut().find(|plan| {
+        plan.times > 0 && head.contains(&plan.which.head) && body.contains(&plan.which.body)
+    })?;
     plan.times -= 1;
     Some(plan.mishap.clone())
 }

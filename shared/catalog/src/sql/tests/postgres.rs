@@ -19,7 +19,7 @@ use super::{JAVA_V0, NAMESPACES, TYPE, no_change};
 use crate::{
     Catalog, CatalogError, CommitError, LoadedTable,
     config::CatalogProperties,
-    conformance::{self, Bench as _},
+    conformance::{self, Bench as _, Forbidden, Lost, Meaningless},
     metadata::stage_new_table,
     sql::SqlCatalog,
 };
@@ -153,10 +153,7 @@ impl Server {
             format!("CREATE SCHEMA {schema}"),
             format!("SET search_path = {schema}"),
         ] {
-            sqlx::query(sqlx::AssertSqlSafe(statement))
-                .execute(&mut connection)
-                .await
-                .unwrap();
+            execute(&mut connection, statement).await;
         }
         for statement in statements {
             sqlx::query(*statement)
@@ -194,9 +191,10 @@ async fn open(
     SqlCatalog::connect(&properties, storage, Ambient::system()).await
 }
 
-/// One schema of a server, and hands of its own on it.
+/// One schema of a server, and hands of its own on it. The catalog reaches it over a wire that can be cut, others don't.
 struct PostgresBench<'a> {
     server: &'a Server,
+    wire: Wire,
     schema: &'static str,
     catalog: Arc<SqlCatalog>,
     has_types: bool,
@@ -208,17 +206,20 @@ impl<'a> PostgresBench<'a> {
         server: &'a Server,
         schema: &'static str,
         statements: &[&'static str],
-        uri: &str,
+        uri: impl FnOnce(u16) -> String,
     ) -> Self {
         server.make(schema, statements).await;
         let login = [("jdbc.user", "ice")];
+        let wire = Wire::to(server.port).await;
+        let uri = uri(wire.port());
         Self {
             catalog: Arc::new(
-                open(uri, &login, Arc::new(LocalStorage::new()))
+                open(&uri, &login, Arc::new(LocalStorage::new()))
                     .await
                     .unwrap(),
             ),
             server,
+            wire,
             schema,
             has_types: statements.contains(&TYPE),
             folder: tempfile::tempdir().unwrap(),
@@ -228,10 +229,7 @@ impl<'a> PostgresBench<'a> {
     async fn database(&self) -> PgConnection {
         let mut connection = self.server.connection().await;
         let statement = format!("SET search_path = {}", self.schema);
-        sqlx::query(sqlx::AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        execute(&mut connection, statement).await;
         connection
     }
 
@@ -241,6 +239,14 @@ impl<'a> PostgresBench<'a> {
             query = query.bind((*value).to_owned());
         }
         query.execute(&mut self.database().await).await.unwrap();
+    }
+
+    /// The address of the same schema for a user.
+    fn uri_of(&self, user: &str) -> String {
+        format!(
+            "postgresql://{user}@127.0.0.1:{}/lake?options=-csearch_path%3D{}",
+            self.server.port, self.schema
+        )
     }
 
     /// A table that is loaded, for commits to go wrong on.
@@ -345,6 +351,50 @@ impl conformance::Bench for PostgresBench<'_> {
         }
         (foreign, previous)
     }
+
+    async fn forbid(
+        &self,
+        _table: &TableId,
+        what: Forbidden,
+    ) -> Result<Arc<dyn Catalog>, Meaningless> {
+        // A role of its own, that had its rights when it came and loses them then.
+        let user = format!("{}_{what:?}", self.schema).to_lowercase();
+        let taken = match what {
+            Forbidden::Commits => "UPDATE",
+            Forbidden::Everything => "SELECT, UPDATE",
+        };
+        let mut database = self.database().await;
+        for statement in [
+            format!("CREATE ROLE {user} LOGIN"),
+            format!("GRANT USAGE ON SCHEMA {} TO {user}", self.schema),
+            format!(
+                "GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA {} TO {user}",
+                self.schema
+            ),
+        ] {
+            execute(&mut database, statement).await;
+        }
+        let catalog = open(&self.uri_of(&user), &[], self.storage()).await;
+        execute(
+            &mut database,
+            format!("REVOKE {taken} ON iceberg_tables FROM {user}"),
+        )
+        .await;
+        Ok(Arc::new(catalog.unwrap()))
+    }
+
+    async fn lose(&self, what: Lost) -> Result<(), Meaningless> {
+        self.wire.cut(match what {
+            Lost::Request => Cut::BeforeItArrives,
+            Lost::Answer => Cut::BeforeTheAnswer,
+        });
+        Ok(())
+    }
+}
+
+async fn execute(database: &mut PgConnection, statement: String) {
+    let query = sqlx::query(sqlx::AssertSqlSafe(statement));
+    query.execute(database).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -352,71 +402,45 @@ async fn the_sql_catalog_conforms_on_postgresql() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let port = server.port;
     // Each layout, each client's way of writing the address, and transactions that give way to each other.
-    let v0 = format!("jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=v0");
-    let v1 = format!("postgresql+psycopg2://ice@127.0.0.1:{port}/lake?options=-csearch_path%3Dv1");
-    let strict = format!(
-        "jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=strict&options=-c%20default_transaction_isolation%3Dserializable"
-    );
-    for (schema, statements, uri) in [
-        ("v0", &[JAVA_V0, NAMESPACES][..], v0),
-        ("v1", &[JAVA_V0, NAMESPACES, TYPE][..], v1),
-        ("strict", &[JAVA_V0][..], strict),
-    ] {
-        let bench = PostgresBench::new(&server, schema, statements, &uri).await;
-        conformance::check_all(&bench).await;
-    }
+    let v0 = |port| format!("jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=v0");
+    let v1 = |port| {
+        format!("postgresql+psycopg2://ice@127.0.0.1:{port}/lake?options=-csearch_path%3Dv1")
+    };
+    let strict = |port| {
+        format!(
+            "jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=strict&options=-c%20default_transaction_isolation%3Dserializable"
+        )
+    };
+    let bench = PostgresBench::new(&server, "v0", &[JAVA_V0, NAMESPACES], v0).await;
+    conformance::check_all(&bench).await;
+    let bench = PostgresBench::new(&server, "v1", &[JAVA_V0, NAMESPACES, TYPE], v1).await;
+    conformance::check_all(&bench).await;
+    let bench = PostgresBench::new(&server, "strict", &[JAVA_V0], strict).await;
+    conformance::check_all(&bench).await;
 }
 
+/// It never arrived, and before we look somebody else has committed on the same base: then it can't be in any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c25_a_connection_lost_in_the_middle_of_a_swap() {
+async fn c25_a_swap_that_was_lost_and_overtaken_is_a_lost_race() {
     let Some(server) = Server::start().await else {
         return;
     };
-    let wire = Wire::to(server.port).await;
-    let uri = format!(
-        "jdbc:postgresql://127.0.0.1:{}/lake?currentSchema=lost",
-        wire.port()
-    );
-    let bench = PostgresBench::new(&server, "lost", &[JAVA_V0], &uri).await;
+    let uri = |port| format!("jdbc:postgresql://127.0.0.1:{port}/lake?currentSchema=lost");
+    let bench = PostgresBench::new(&server, "lost", &[JAVA_V0], uri).await;
     let base = bench.new_table("t").await;
-
-    // It never arrived; but nobody here can know that, so the file stays.
-    wire.cut(Cut::BeforeItArrives);
-    let error = bench.catalog.commit(&base, no_change()).await.unwrap_err();
-    assert!(
-        matches!(error, CommitError::OutcomeUnknown { .. }),
-        "{error}"
-    );
-    assert_eq!(bench.metadata_files("t"), 2);
-
-    // It was carried out, and the answer was lost.
-    wire.cut(Cut::BeforeTheAnswer);
-    let committed = bench.catalog.commit(&base, no_change()).await.unwrap();
-    let now = bench.catalog.load(&base.table).await.unwrap();
-    assert_eq!(now.metadata_location, committed.metadata_location);
-    assert_eq!(bench.metadata_files("t"), 3);
-
-    // It never arrived, and before we look somebody else has committed on the same base: then it can't be in any more.
-    wire.cut_and_hold(Cut::BeforeItArrives);
+    bench.wire.cut_and_hold(Cut::BeforeItArrives);
     let ours = {
-        let (catalog, now) = (Arc::clone(&bench.catalog), now.clone());
-        tokio::spawn(async move { catalog.commit(&now, no_change()).await })
+        let (catalog, base) = (Arc::clone(&bench.catalog), base.clone());
+        tokio::spawn(async move { catalog.commit(&base, no_change()).await })
     };
-    wire.wait_until_held().await;
-    let direct = format!(
-        "postgresql://ice@127.0.0.1:{}/lake?options=-csearch_path%3Dlost",
-        server.port
-    );
-    let other = open(&direct, &[], Arc::new(LocalStorage::new()))
-        .await
-        .unwrap();
-    other.commit(&now, no_change()).await.unwrap();
-    wire.go_on();
+    bench.wire.wait_until_held().await;
+    let other = open(&bench.uri_of("ice"), &[], bench.storage()).await;
+    other.unwrap().commit(&base, no_change()).await.unwrap();
+    bench.wire.go_on();
     let error = ours.await.unwrap().unwrap_err();
     assert!(matches!(error, CommitError::Conflict(_)), "{error}");
-    assert_eq!(bench.metadata_files("t"), 4, "ours is taken away");
+    assert_eq!(bench.metadata_files("t"), 2, "ours is taken away");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -437,50 +461,30 @@ async fn what_postgresql_refuses_is_told() {
             && missing.to_string().contains("nowhere"),
         "{missing}"
     );
-    let bench = PostgresBench::new(
-        &server,
-        "refused",
-        &[
-            JAVA_V0,
-            "CREATE ROLE reader LOGIN",
-            "GRANT USAGE ON SCHEMA refused TO reader",
-            "GRANT SELECT ON iceberg_tables TO reader",
-        ],
-        &uri("lake?options=-csearch_path%3Drefused"),
-    )
-    .await;
-    let base = bench.new_table("t").await;
-    let reader = format!(
-        "postgresql://reader@127.0.0.1:{}/lake?options=-csearch_path%3Drefused",
-        server.port
-    );
-    let reader = open(&reader, &[], storage()).await.unwrap();
-    let error = reader.commit(&base, no_change()).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            CommitError::Refused(CatalogError::PermissionDenied { .. })
-        ),
-        "{error}"
-    );
-    assert_eq!(
-        bench.metadata_files("t"),
-        1,
-        "what was refused keeps nothing"
-    );
+}
 
-    // A writer that holds the row too long: a lost race.
+/// A writer that holds the row too long: a lost race.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_stays_locked_is_a_lost_race() {
+    let Some(server) = Server::start().await else {
+        return;
+    };
+    let uri = |port| {
+        format!(
+            "postgresql://ice@127.0.0.1:{port}/lake?options=-csearch_path%3Dheld%20-clock_timeout%3D200ms"
+        )
+    };
+    let bench = PostgresBench::new(&server, "held", &[JAVA_V0], uri).await;
+    let base = bench.new_table("t").await;
     let mut holder = bench.database().await;
     let mut transaction = holder.begin().await.unwrap();
     sqlx::query("SELECT * FROM iceberg_tables FOR UPDATE")
         .execute(&mut *transaction)
         .await
         .unwrap();
-    let impatient = uri("lake?options=-csearch_path%3Drefused%20-clock_timeout%3D200ms");
-    let impatient = open(&impatient, &[], storage()).await.unwrap();
-    let error = impatient.commit(&base, no_change()).await.unwrap_err();
+    let error = bench.catalog.commit(&base, no_change()).await.unwrap_err();
     assert!(matches!(error, CommitError::Conflict(_)), "{error}");
     assert_eq!(bench.metadata_files("t"), 1);
     transaction.rollback().await.unwrap();
-    impatient.commit(&base, no_change()).await.unwrap();
+    bench.catalog.commit(&base, no_change()).await.unwrap();
 }
