@@ -308,6 +308,11 @@ impl StateStore for DyingStore {
         self.write(self.inner.extend_commit(claim, deadline)).await
     }
 
+    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
+        self.write(self.inner.give_back_commit(claim, look_at))
+            .await
+    }
+
     async fn end_process(
         &self,
         claim: &CommitClaim,

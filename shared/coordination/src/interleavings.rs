@@ -51,6 +51,8 @@ pub(crate) enum Step {
     ReportTask(usize, usize),
     ReturnTask(usize, usize),
     ClaimCommit(usize, usize),
+    /// Who, and in how many seconds the process is to be looked at again.
+    GiveBackCommit(usize, u64),
     End(usize, Option<u8>),
 }
 
@@ -75,6 +77,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (worker.clone(), 0usize..3).prop_map(|(w, c)| Step::ReportTask(w, c)),
         2 => (worker.clone(), 0usize..3).prop_map(|(w, c)| Step::ReturnTask(w, c)),
         4 => (worker.clone(), table).prop_map(|(w, t)| Step::ClaimCommit(w, t)),
+        1 => (worker.clone(), 0u64..300).prop_map(|(w, s)| Step::GiveBackCommit(w, s)),
         4 => (worker, prop::option::of(0u8..6)).prop_map(|(w, l)| Step::End(w, l)),
     ];
     prop::collection::vec(step, 30..200)
@@ -477,6 +480,22 @@ impl Run {
         }
     }
 
+    async fn give_back_commit(&mut self, who: usize, seconds: u64) {
+        let Some(claim) = self.memories[who].commit.clone() else {
+            return;
+        };
+        let look_at = self.after(seconds);
+        let given_back = fenced(self.store.give_back_commit(&claim, look_at).await);
+        let name = claim.process.process.as_str();
+        let process = self.processes.get_mut(name).unwrap();
+        // Its claim is kept in mind: giving it back twice is harmless, and what is done under it afterwards is refused.
+        let newest = !process.ended && process.claims == claim.claim;
+        assert_eq!(given_back.is_some(), newest);
+        if newest {
+            process.held_until = None;
+        }
+    }
+
     async fn end(&mut self, who: usize, committed: Option<u8>) {
         let Some(claim) = self.memories[who].commit.clone() else {
             return;
@@ -495,7 +514,8 @@ impl Run {
         };
         let process = &self.processes[&name];
         // A repetition of the very same end is answered like the first; this test never repeats one.
-        let allowed = !process.ended && process.claims == claim.claim;
+        let held = process.claims == claim.claim && process.held_until.is_some();
+        let allowed = !process.ended && held;
         let ended = fenced(
             self.store
                 .end_process(&claim, &outcome, state.as_ref(), None, 0)
@@ -613,6 +633,7 @@ pub(crate) async fn run(store: Arc<dyn StateStore>, steps: Vec<Step>) {
             Step::ReportTask(who, choice) => run.report_task(who, choice).await,
             Step::ReturnTask(who, choice) => run.return_task(who, choice).await,
             Step::ClaimCommit(who, which) => run.claim_commit(who, which).await,
+            Step::GiveBackCommit(who, seconds) => run.give_back_commit(who, seconds).await,
             Step::End(who, committed) => run.end(who, committed).await,
         }
         run.check().await;

@@ -238,6 +238,11 @@ pub trait StateStore: Send + Sync + Debug {
     /// Prolongs a claim on a commit; `Fenced` where it is not the newest any more, or the process has ended.
     async fn extend_commit(&self, claim: &CommitClaim, deadline: TimestampMs) -> Result<()>;
 
+    /// Gives a claim on a commit back before its time is over, and has the process looked at again at `look_at`, if it would
+    /// not be sooner. Only for one who knows that no swap of this process can act any more. Giving it back again (an answer
+    /// was lost) is harmless; `Fenced` where the claim is not the newest any more, or the process has ended.
+    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()>;
+
     /// Ends a process, and in the same transaction frees its table: `active_process` is cleared,
     /// `committed_location` set where there is one, `failures` set, and `due_at` becomes `next_due_at`, or the
     /// earlier mark where the census left one in between. A single mark that names the very state that we committed

@@ -315,10 +315,10 @@ pub fn accepted_attempt(newest: Attempt, accepted: Attempt) -> Verdict {
     })
 }
 
-/// A process is ended only by the newest claim of its commit.
+/// A process is ended, and its commit given back, only by the newest claim.
 pub fn accepted_claim(newest: u32, accepted: u32) -> Verdict {
     holds(accepted == newest, || {
-        format!("claim {accepted} ended a process after claim {newest} began")
+        format!("claim {accepted} of a commit was accepted after claim {newest} began")
     })
 }
 

@@ -439,6 +439,36 @@ pub fn extend_commit(row: &ProcessRow, claim: u32, deadline: TimestampMs) -> Res
     }
 }
 
+/// The process with its commit free for the next claim; `None` where this very claim was given back already. `Fenced`
+/// where the claim is not the newest any more, or the process has ended.
+pub fn give_back_commit(row: &ProcessRow, claim: u32) -> Result<Option<ProcessRow>> {
+    match &row.state {
+        ProcessState::Committing { .. } if row.commit_claims == claim => {
+            let after = ProcessRow {
+                state: ProcessState::Running,
+                ..row.clone()
+            };
+            invariants::assert_process_step(row, &after);
+            Ok(Some(after))
+        }
+        ProcessState::Running if row.commit_claims == claim => Ok(None),
+        _ => Err(lost_commit(&row.process, claim)),
+    }
+}
+
+/// The table's row with the next look at its process brought forward to `at`; `None` where that changes nothing.
+pub fn look_sooner(row: &TableRow, process: &ProcessId, at: TimestampMs) -> Option<TableRow> {
+    if row.active_process.as_ref() != Some(process) || row.due_at.is_some_and(|due| due <= at) {
+        return None;
+    }
+    let after = TableRow {
+        due_at: Some(at),
+        ..row.clone()
+    };
+    invariants::assert_table_step(Some(row), &after);
+    Some(after)
+}
+
 /// The error of a write under a claim on a commit that is not the newest any more.
 pub fn lost_commit(process: &ProcessId, claim: u32) -> CoordinationError {
     CoordinationError::Fenced(format!(

@@ -23,20 +23,21 @@ use crate::{
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
 ///
 /// Called by the optimizer that reports the last task, and by every sweep that finds a process at zero: whoever gets
-/// the claim does it, and [`commit_groups_unless`] finds a commit that an earlier claim made.
+/// the claim does it, and [`commit_groups_unless`] finds a commit that an earlier claim made. Returns when the next try is
+/// to be, where this one lost its races and gave its claim back.
 pub(crate) async fn commit_process(
     context: &Context,
     table: &TableId,
     process: &ProcessId,
     deadline: Deadline,
-) -> Result<(), CoordinationError> {
+) -> Result<Option<TimestampMs>, CoordinationError> {
     if !deadline.allows(&context.ambient, context.settings.deadline_margin / 2) {
-        return Ok(());
+        return Ok(None);
     }
     // A claim is not wasted on a table that is blocked: the sweep commits at the blocker's end. Whoever blocks from now on
     // is seen by the commit's last look.
     if limits::blocked(context, table).await?.is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let now = context.ambient.now();
     let until = now + context.settings.commit_ttl;
@@ -46,11 +47,14 @@ pub(crate) async fn commit_process(
         .await?;
     match claim {
         Some(claim) => commit_claimed(context, &claim).await,
-        None => Ok(()),
+        None => Ok(None),
     }
 }
 
-async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), CoordinationError> {
+async fn commit_claimed(
+    context: &Context,
+    claim: &CommitClaim,
+) -> Result<Option<TimestampMs>, CoordinationError> {
     let header: ProcessHeader = match serde_json::from_str(&claim.process.header) {
         Ok(header) => header,
         Err(error) => {
@@ -122,7 +126,7 @@ async fn commit_claimed(context: &Context, claim: &CommitClaim) -> Result<(), Co
             None => {
                 let message = failure.to_string();
                 context.tell(Event::Notice { message });
-                Ok(())
+                Ok(None)
             }
         },
         Err(failure) => {
@@ -183,7 +187,7 @@ async fn settle_failure(
     sizes: &HashMap<u32, u64>,
     mut failures: Vec<String>,
     failure: CommitFailure,
-) -> Result<(), CoordinationError> {
+) -> Result<Option<TimestampMs>, CoordinationError> {
     let message = failure.to_string();
     match failure {
         CommitFailure::TableGone(_) => {
@@ -196,7 +200,11 @@ async fn settle_failure(
             };
             end(context, claim, ending).await
         }
-        // A lost race costs the commit, not the rewrite: its files are as good at the next try.
+        // A lost race costs the commit, not the rewrite: its files are as good at the next try. Every swap that was tried
+        // was compared with a state that the table has left, so that none of them can act any more.
+        CommitFailure::RaceLost { .. } if !is_last_try(context, claim) => {
+            give_back(context, claim, &message).await
+        }
         CommitFailure::OutcomeUnknown { .. }
         | CommitFailure::HeldBack { .. }
         | CommitFailure::RaceLost { .. }
@@ -233,26 +241,52 @@ async fn settle_failure(
     }
 }
 
-/// Leaves the process as it is: the claim ends by itself, the next check tries again. After too many claims the
-/// process fails; its files stay, since it is not known that no snapshot refers to them.
+/// Gives the claim on a commit back whose races were all lost, and has the next try made soon: whoever comes next need
+/// not wait until the claim is over (case C05).
+async fn give_back(
+    context: &Context,
+    claim: &CommitClaim,
+    message: &str,
+) -> Result<Option<TimestampMs>, CoordinationError> {
+    context.tell(not_now(claim, message));
+    let settings = &context.settings;
+    let wait = settings.backoff_after_loss(claim.claim);
+    let wait = wait.min(settings.check_interval / 2);
+    let next_try = context.ambient.now() + wait + context.ambient.jitter(wait);
+    context.store.give_back_commit(claim, next_try).await?;
+    Ok(Some(next_try))
+}
+
+/// Leaves the process as it is: the claim ends by itself, the next check tries again. After too many claims, in too long
+/// a time, the process fails; its files stay, since it is not known that no snapshot refers to them.
 async fn postpone(
     context: &Context,
     claim: &CommitClaim,
     header: &ProcessHeader,
     message: &str,
-) -> Result<(), CoordinationError> {
-    context.tell(Event::Notice {
-        message: format!(
-            "table {}: process {} could not be committed now (try {}): {message}",
-            claim.process.table, claim.process.process, claim.claim
-        ),
-    });
-    if claim.claim < context.settings.commit_claims {
-        return Ok(());
+) -> Result<Option<TimestampMs>, CoordinationError> {
+    context.tell(not_now(claim, message));
+    if !is_last_try(context, claim) {
+        return Ok(None);
     }
     let failures = vec![message.to_owned()];
     let ending = Ending::failed(failures, header.failures, Lost::default());
     end(context, claim, ending).await
+}
+
+fn is_last_try(context: &Context, claim: &CommitClaim) -> bool {
+    let age = context.ambient.now().since(claim.process.created_at);
+    claim.claim >= context.settings.commit_claims && age >= context.settings.commit_patience
+}
+
+fn not_now(claim: &CommitClaim, message: &str) -> Event {
+    let (table, process) = (&claim.process.table, &claim.process.process);
+    Event::Notice {
+        message: format!(
+            "table {table}: process {process} could not be committed now (try {}): {message}",
+            claim.claim
+        ),
+    }
 }
 
 /// How many data files each group has.
@@ -404,7 +438,7 @@ async fn end(
     context: &Context,
     claim: &CommitClaim,
     ending: Ending,
-) -> Result<(), CoordinationError> {
+) -> Result<Option<TimestampMs>, CoordinationError> {
     context
         .store
         .end_process(
@@ -421,7 +455,7 @@ async fn end(
         outcome: ending.outcome,
         removed_delete_files: ending.removed_delete_files,
     });
-    Ok(())
+    Ok(None)
 }
 
 /// Deletes files that certainly never came into the table (case C28), where that is allowed.

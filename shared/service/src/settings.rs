@@ -35,8 +35,11 @@ pub struct Settings {
     pub task_attempts: u32,
     /// Claims of one task, by workers that died or gave it back, before its group fails.
     pub claims_of_task: u32,
-    /// Claims of one process's commit before the process fails.
+    /// Claims of one process's commit before the process fails, once [`Settings::commit_patience`] is over.
     pub commit_claims: u32,
+    /// How long after its start a process is given up whose commit does not come about, and no sooner: what was
+    /// rewritten is as good at a later try.
+    pub commit_patience: Duration,
     /// The wait after a table's first failure; doubles with each further one.
     pub first_backoff: Duration,
     /// The longest wait after failures. A table is never suspended for good.
@@ -93,6 +96,7 @@ impl Settings {
             task_attempts: 3,
             claims_of_task: 6,
             commit_claims: 5,
+            commit_patience: Duration::from_secs(3600),
             first_backoff: Duration::from_secs(60),
             longest_backoff: Duration::from_secs(6 * 3600),
             evaluations_at_once: 2,

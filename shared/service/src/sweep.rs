@@ -146,10 +146,20 @@ async fn look_again_later(
     lease: &Lease,
     row: &TableRow,
 ) -> Result<(), CoordinationError> {
+    let next_look = context.ambient.now() + context.settings.check_interval;
+    look_again_at(context, lease, row, next_look).await
+}
+
+async fn look_again_at(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    next_look: TimestampMs,
+) -> Result<(), CoordinationError> {
     let conclusion = Conclusion {
         evaluated_location: None,
         text: no_longer_waiting(row),
-        next_due_at: Some(context.ambient.now() + context.settings.check_interval),
+        next_due_at: Some(next_look),
         failures: row.failures,
     };
     context.store.conclude(lease, row, &conclusion).await
@@ -170,7 +180,7 @@ async fn look_after(
             if let Some(obstacle) = obstacle {
                 return hold_back(context, lease, row, obstacle).await;
             }
-            finish::commit_process(context, &row.table, process, deadline).await?;
+            let next_try = finish::commit_process(context, &row.table, process, deadline).await?;
             // Ended, it has freed its table; else another's claim is running and the next check decides.
             let freed = context
                 .store
@@ -179,6 +189,9 @@ async fn look_after(
                 .is_none_or(|row| row.active_process.is_none());
             if freed {
                 return Ok(());
+            }
+            if let Some(next_try) = next_try {
+                return look_again_at(context, lease, row, next_try).await;
             }
         } else {
             send_again(context, lease, &process_row, now).await?;

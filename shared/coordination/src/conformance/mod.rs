@@ -111,6 +111,7 @@ macro_rules! store_rules {
             processes::a_mark_between_looking_and_starting_survives_the_end,
             processes::a_look_at_a_process_under_way_clears_no_mark,
             processes::the_commit_is_claimed_by_one_at_a_time,
+            processes::a_commit_given_back_is_free_at_once,
             processes::only_the_newest_claim_ends_a_process,
             processes::b09_the_next_owner_finds_and_commits_what_was_finished,
             processes::processes_are_listed_newest_first,

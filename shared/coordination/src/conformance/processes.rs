@@ -288,6 +288,42 @@ pub(super) async fn the_commit_is_claimed_by_one_at_a_time(world: Arc<dyn StoreW
     assert_consistent(&*store, &orders, "p1").await;
 }
 
+pub(super) async fn a_commit_given_back_is_free_at_once(world: Arc<dyn StoreWorld>) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let orders = started(&*store, &held, "p1", 0).await;
+    let first = claim(&*store, "p1", "w", NOW).await.unwrap();
+    // Twice is harmless: an answer may be lost.
+    for _ in 0..2 {
+        store.give_back_commit(&first, at(5)).await.unwrap();
+    }
+    let row_now = row(&*store, &orders).await;
+    assert_eq!(row_now.due_at, Some(at(5)));
+    assert_eq!(row_now.active_process, Some("p1".into()));
+    let process = store.process(&"p1".into()).await.unwrap().unwrap();
+    assert_eq!(
+        (&process.state, process.commit_claims),
+        (&ProcessState::Running, 1)
+    );
+    // Who gave it back may do nothing under it any more.
+    assert_fenced(store.extend_commit(&first, at(90)).await, "to prolong");
+    let ends = outcome(None);
+    let ended = store.end_process(&first, &ends, None, None, 0).await;
+    assert_fenced(ended, "to end");
+
+    let second = claim(&*store, "p1", "x", NOW).await.expect("it is free");
+    assert_eq!(second.claim, 2);
+    let again = store.give_back_commit(&first, at(6)).await;
+    assert_fenced(again, "an old claim");
+    // A look that is due sooner stays.
+    store.give_back_commit(&second, at(900)).await.unwrap();
+    assert_eq!(row(&*store, &orders).await.due_at, Some(at(5)));
+    end(&*store, "p1", None, None).await;
+    let again = store.give_back_commit(&second, at(7)).await;
+    assert_fenced(again, "after the end");
+    assert_consistent(&*store, &orders, "p1").await;
+}
+
 pub(super) async fn only_the_newest_claim_ends_a_process(world: Arc<dyn StoreWorld>) {
     let store = world.store().await;
     let held = lease(&*store, "a").await;

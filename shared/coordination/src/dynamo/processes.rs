@@ -215,6 +215,38 @@ impl DynamoStore {
         }
     }
 
+    pub(super) async fn return_commit(
+        &self,
+        claim: &CommitClaim,
+        look_at: TimestampMs,
+    ) -> Result<()> {
+        let id = &claim.process.process;
+        let what = format!("the claim on the commit of {id} was not given back");
+        let mut race = self.race(what.clone());
+        loop {
+            let before = self.read_process(id).await?;
+            let Some(row) = &before.row else {
+                return Err(transition::lost_commit(id, claim.claim));
+            };
+            let Some(given_back) = transition::give_back_commit(row, claim.claim)? else {
+                return Ok(());
+            };
+            let mut actions = vec![self.put_action(encode(&given_back, before.ttl), before.rev)];
+            let table = self.read_table(&row.table).await?;
+            let sooner = table
+                .row
+                .as_ref()
+                .and_then(|row| transition::look_sooner(row, id, look_at));
+            if let Some(sooner) = sooner {
+                actions.push(self.put_action(tables::encode(&sooner), table.rev));
+            }
+            match self.transact(&what, actions).await? {
+                Ok(()) => return Ok(()),
+                Err(_) => race.lost().await?,
+            }
+        }
+    }
+
     pub(super) async fn finish_process(
         &self,
         claim: &CommitClaim,

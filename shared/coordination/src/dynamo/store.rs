@@ -196,6 +196,10 @@ impl StateStore for DynamoStore {
         self.prolong_commit(claim, deadline).await
     }
 
+    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
+        self.return_commit(claim, look_at).await
+    }
+
     async fn end_process(
         &self,
         claim: &CommitClaim,

@@ -551,6 +551,24 @@ impl StateStore for SqliteStore {
         self.file.commit(transaction).await
     }
 
+    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
+        let process = &claim.process.process;
+        let mut transaction = self.file.begin().await?;
+        let Some(row) = self.read_process(&mut transaction, process).await? else {
+            return Err(transition::lost_commit(process, claim.claim));
+        };
+        let Some(given_back) = transition::give_back_commit(&row, claim.claim)? else {
+            return Ok(());
+        };
+        self.write_process(&mut transaction, &given_back).await?;
+        let table = self.read_table(&mut transaction, &row.table).await?;
+        let sooner = table.and_then(|table| transition::look_sooner(&table, process, look_at));
+        if let Some(sooner) = sooner {
+            self.write_table(&mut transaction, &sooner).await?;
+        }
+        self.file.commit(transaction).await
+    }
+
     async fn end_process(
         &self,
         claim: &CommitClaim,

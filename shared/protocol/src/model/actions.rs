@@ -58,6 +58,7 @@ pub(super) enum Action {
     SwapUnheard(Who),
     LookForSwap(Who),
     Postpone(Who),
+    GiveBackCommit(Who),
     GiveUp(Who),
     CleanUp(Who),
     End(Who),
@@ -149,6 +150,7 @@ impl Step<'_> {
             Action::SwapUnheard(who) => self.swap_unheard(who),
             Action::LookForSwap(who) => self.look_for_swap(who),
             Action::Postpone(who) => self.postpone(who),
+            Action::GiveBackCommit(who) => self.give_back_commit(who),
             Action::GiveUp(who) => self.give_up(who),
             Action::CleanUp(who) => self.clean_up(who),
             Action::End(who) => self.end(who),
@@ -404,8 +406,11 @@ impl World {
     fn actions_of_commit(&self, size: &Size, who: Who, at: &CommitAt, actions: &mut Vec<Action>) {
         match at {
             CommitAt::Unclaimed => self.commits_to_claim(size, who, actions),
-            CommitAt::Loading => {
+            CommitAt::Loading | CommitAt::Lost => {
                 actions.push(Action::LoadToCommit(who));
+                if *at == CommitAt::Lost {
+                    actions.push(Action::GiveBackCommit(who));
+                }
                 if self.left.failures > 0 {
                     actions.push(Action::GiveUp(who));
                 }

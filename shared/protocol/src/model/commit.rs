@@ -298,9 +298,33 @@ impl Step<'_> {
                 };
                 CommitAt::CleaningUp { unused, ending }
             }
-            None => CommitAt::Loading,
+            None => CommitAt::Lost,
         };
         self.commit_goes(who, next);
+        Ok(())
+    }
+
+    /// After lost races: the claim is free again before its time is over.
+    pub(super) fn give_back_commit(&mut self, who: Who) -> Verdict {
+        let (commit, process) = self.commit(who)?;
+        let claim = u32::from(commit.claim);
+        let before = self.world.process_row(process.id);
+        let before = before.ok_or("a process stands as long as somebody commits it")?;
+        let after = if self.is(Mutation::OldClaimGivenBack) {
+            transition::give_back_commit(&before, before.commit_claims)
+        } else {
+            transition::give_back_commit(&before, claim)
+        };
+        match after {
+            Ok(Some(after)) => {
+                invariants::accepted_claim(before.commit_claims, claim)?;
+                invariants::process_step(&before, &after)?;
+                self.world.put_process(&after);
+            }
+            Ok(None) | Err(CoordinationError::Fenced(_)) => {}
+            Err(other) => return Err(other.to_string()),
+        }
+        self.commit_goes(who, CommitAt::Over);
         Ok(())
     }
 

@@ -24,6 +24,8 @@ pub(super) enum Mutation {
     OldAttemptAccepted,
     /// A commit changes hands under one claim.
     ClaimReused,
+    /// A commit is given back by a claim that another has taken over from.
+    OldClaimGivenBack,
     /// The process is ended, and its table released, before the swap.
     EndedBeforeSwap,
     /// Groups are committed whose inputs are gone.

@@ -228,6 +228,8 @@ mutations! {
         => "attempt 1 was accepted after attempt 2 began";
     a_commit_claim_used_twice_is_found: ClaimReused in OPTIMIZERS
         => "two claims of its commit have one number";
+    an_old_claim_that_gives_a_commit_back_is_found: OldClaimGivenBack in Size { claims_end_early: true, ..WRITER }
+        => "claim 1 of a commit";
     a_table_released_before_its_commit_is_found: EndedBeforeSwap in CALM
         => "where its table never was";
     c11_a_commit_without_validation_is_found: CommitUnvalidated in Size { removals: 1, ..CALM }

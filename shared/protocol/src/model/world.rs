@@ -334,8 +334,10 @@ pub(super) struct Commit {
 pub(super) enum CommitAt {
     /// It is about to claim the commit.
     Unclaimed,
-    /// It is about to load the table, for the first time or after a lost race.
+    /// It is about to load the table, for the first time or after an unheard swap.
     Loading,
+    /// Another writer was first: it loads the table again, or gives its claim back.
+    Lost,
     /// It has loaded and validated.
     Validated {
         loaded: u8,
