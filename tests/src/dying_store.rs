@@ -13,9 +13,9 @@ use std::{
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
-    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
-    ReportOutcome, StartOutcome, StateStore, TableRow, TablesPage, TaskRow,
+    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
+    Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TablesPage, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
@@ -130,8 +130,8 @@ impl StateStore for DyingStore {
         self.write(self.inner.found_layout(buckets)).await
     }
 
-    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
-        self.write(self.inner.resize(buckets)).await
+    async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout> {
+        self.write(self.inner.resize(buckets, now)).await
     }
 
     async fn settle_layout(&self, generation: Generation) -> Result<bool> {
@@ -358,6 +358,20 @@ impl StateStore for DyingStore {
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
         self.write(self.inner.free_reservation(scope, process))
             .await
+    }
+
+    async fn note_version(
+        &self,
+        component: Component,
+        version: &str,
+        now: TimestampMs,
+    ) -> Result<()> {
+        self.write(self.inner.note_version(component, version, now))
+            .await
+    }
+
+    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+        self.read(self.inner.versions(now)).await
     }
 
     async fn examine(&self) -> Vec<Finding> {

@@ -15,7 +15,7 @@ mod tests;
 
 /// Keeps Apache Iceberg tables healthy, with no cluster to run.
 #[derive(Debug, Parser)]
-#[command(name = "icepress", version, max_term_width = 110, after_help = EXIT_CODES)]
+#[command(name = "icepress", version = icepress_service::VERSION, max_term_width = 110, after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: GlobalArguments,

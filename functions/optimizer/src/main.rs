@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use icepress_coordination::Component;
 use icepress_model::ambient::Ambient;
-use icepress_service::{LogObserver, open};
+use icepress_service::{LogObserver, SignOfLife, open};
 use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tracing::info;
@@ -22,10 +23,12 @@ async fn main() -> Result<(), Error> {
     let ambient = Ambient::system();
     let worker = open::function_worker(&ambient);
     let context = open::cloud(environment, &aws, worker, ambient, Arc::new(LogObserver)).await?;
+    let sign = SignOfLife::new(Component::Optimizer);
     run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let (context, ledger) = (&context, aws.ledger());
+        let (context, ledger, sign) = (&context, aws.ledger(), &sign);
         async move {
             let before = ledger.totals();
+            sign.give(context).await;
             let deadline = open::deadline_of(context, event.context.deadline);
             let response = batch::handle(context, event.payload, deadline).await;
             info!(requests = ?ledger.since(&before), "requests to AWS");

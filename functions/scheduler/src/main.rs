@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use icepress_coordination::Component;
 use icepress_model::ambient::Ambient;
-use icepress_service::{LogObserver, open, tick};
+use icepress_service::{LogObserver, SignOfLife, open, tick};
 use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
@@ -16,10 +17,12 @@ async fn main() -> Result<(), Error> {
     let ambient = Ambient::system();
     let worker = open::function_worker(&ambient);
     let context = open::cloud(environment, &aws, worker, ambient, Arc::new(LogObserver)).await?;
+    let sign = SignOfLife::new(Component::Scheduler);
     run(service_fn(|event: LambdaEvent<Value>| {
-        let (context, ledger) = (&context, aws.ledger());
+        let (context, ledger, sign) = (&context, aws.ledger(), &sign);
         async move {
             let before = ledger.totals();
+            sign.give(context).await;
             let deadline = open::deadline_of(context, event.context.deadline);
             let report = tick(context, deadline).await?;
             Ok::<Value, Error>(json!({

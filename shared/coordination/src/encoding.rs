@@ -10,7 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::num::NonZeroU32;
 
 use crate::{
-    BucketRow, Layout, ProcessRow, ProcessState, TableRow, TaskRow, TaskState, key,
+    BucketRow, Component, Layout, ProcessRow, ProcessState, RunningVersion, TableRow, TaskRow,
+    TaskState, key,
     limits::{Blocker, QuotaRow},
 };
 
@@ -124,7 +125,8 @@ pub(crate) fn decode_bucket(bucket: BucketId, fields: &impl Fields) -> Decoded<B
 pub(crate) fn encode_layout(layout: &Layout) -> Columns {
     let columns = Columns::default()
         .number("generation", signed(layout.generation.get()))
-        .number("buckets", layout.buckets.0.get());
+        .number("buckets", layout.buckets.0.get())
+        .number_if("moving_since", layout.moving_since);
     match layout.former {
         Some(former) => columns.number("former", former.0.get()),
         None => columns,
@@ -143,6 +145,7 @@ pub(crate) fn decode_layout(fields: &impl Fields) -> Decoded<Layout> {
         generation: Generation(number(fields, "generation")?),
         buckets: count("buckets", buckets)?,
         former: former.map(|former| count("former", former)).transpose()?,
+        moving_since: time(fields, "moving_since")?,
     })
 }
 
@@ -363,5 +366,26 @@ pub(crate) fn decode_quota(fields: &impl Fields) -> Decoded<QuotaRow> {
         booked_bytes: Bytes(number(fields, "booked_bytes")?),
         booked_cost: NanoDollars(number(fields, "booked_cost")?),
         held: from_json("held", &text(fields, "held")?)?,
+    })
+}
+
+// --- versions ---
+
+pub(crate) fn encode_version(row: &RunningVersion) -> Columns {
+    Columns::default()
+        .text("component", row.component.as_str())
+        .text("version", row.version.as_str())
+        .number("first_at", row.first_at.get())
+        .number("last_at", row.last_at.get())
+}
+
+pub(crate) fn decode_version(fields: &impl Fields) -> Decoded<RunningVersion> {
+    let component = text(fields, "component")?;
+    Ok(RunningVersion {
+        component: Component::named(&component)
+            .ok_or_else(|| format!("'component' is '{component}', which is none of ours"))?,
+        version: text(fields, "version")?,
+        first_at: required_time(fields, "first_at")?,
+        last_at: required_time(fields, "last_at")?,
     })
 }

@@ -16,6 +16,7 @@ mod queue;
 mod sqlite;
 mod sqs;
 mod store;
+mod versions;
 
 pub use dynamo::{DEFAULT_RETENTION, DynamoStore, create_state_table};
 #[cfg(any(test, feature = "conformance"))]
@@ -31,3 +32,4 @@ pub use queue::{Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
 pub use store::{Buckets, StateStore, TablesPage};
+pub use versions::{Component, RunningVersion};

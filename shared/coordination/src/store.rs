@@ -12,9 +12,9 @@ use icepress_model::{
 };
 
 use crate::{
-    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
-    ReportOutcome, StartOutcome, TableRow, TaskRow,
+    BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
+    Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ReportOutcome, RunningVersion, StartOutcome, TableRow, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 
@@ -51,8 +51,8 @@ pub trait StateStore: Send + Sync + Debug {
 
     /// Changes the number of buckets of a store that was laid out; returns the layout that stands. Tables move to it one
     /// by one ([`StateStore::rehome`]), and until [`StateStore::settle_layout`] all buckets that there were have to be
-    /// looked after.
-    async fn resize(&self, buckets: BucketCount) -> Result<Layout>;
+    /// looked after. `now` is noted as when the move began.
+    async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout>;
 
     /// Notes that nothing keeps buckets of former layouts any more. Whether it did: not where another layout stands by
     /// now, nor where that was noted before.
@@ -289,6 +289,21 @@ pub trait StateStore: Send + Sync + Debug {
 
     /// Lets go of what a process holds whose row is gone (its retention ran out) or has ended. Whether it did.
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool>;
+
+    // --- what runs ---
+
+    /// Notes that an instance of this version of a component is alive. Writes at most once in ten minutes for each
+    /// version of each component, however many instances start.
+    async fn note_version(
+        &self,
+        component: Component,
+        version: &str,
+        now: TimestampMs,
+    ) -> Result<()>;
+
+    /// Every version that was noted within the retention before `now`, the last noted first. A note that can't be read
+    /// is left out and logged.
+    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>>;
 
     /// Looks whether the store is as it should be and may be used: one line for each thing looked at. Writes nothing.
     async fn examine(&self) -> Vec<Finding>;

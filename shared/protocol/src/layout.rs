@@ -11,7 +11,8 @@
 //!   ended.
 
 use icepress_model::{
-    BucketCount, BucketId, DatabaseId, Generation, TableId, bucket_of_database, bucket_of_table,
+    BucketCount, BucketId, DatabaseId, Generation, TableId, TimestampMs, bucket_of_database,
+    bucket_of_table,
 };
 
 use crate::{TableRow, invariants};
@@ -34,6 +35,8 @@ pub struct Layout {
     pub buckets: BucketCount,
     /// While tables move: the buckets that may still have something in them, also above `buckets`.
     pub former: Option<BucketCount>,
+    /// While tables move: since when, where that was noted. For people; nothing that is decided reads it.
+    pub moving_since: Option<TimestampMs>,
 }
 
 impl Layout {
@@ -43,6 +46,15 @@ impl Layout {
             generation: Generation(1),
             buckets,
             former: None,
+            moving_since: None,
+        }
+    }
+
+    /// The same, moving since `now` where it moves.
+    pub fn noted(self, now: TimestampMs) -> Self {
+        Self {
+            moving_since: self.former.map(|_| now),
+            ..self
         }
     }
 
@@ -79,6 +91,7 @@ pub fn resize(before: &Layout, buckets: BucketCount) -> Option<Layout> {
         generation: Generation(before.generation.get() + 1),
         buckets,
         former: Some(before.swept()),
+        moving_since: None,
     };
     invariants::assert_layout_step(before, &after);
     Some(after)
@@ -92,6 +105,7 @@ pub fn settle(before: &Layout, generation: Generation) -> Option<Layout> {
     }
     let after = Layout {
         former: None,
+        moving_since: None,
         ..*before
     };
     invariants::assert_layout_step(before, &after);

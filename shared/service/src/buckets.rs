@@ -83,7 +83,7 @@ pub async fn resize(context: &Context, buckets: BucketCount) -> Result<Resized, 
     }
     let before = context.layout().await?;
     check_queues(context, &before, buckets).await?;
-    let after = context.store.resize(buckets).await?;
+    let after = context.store.resize(buckets, context.ambient.now()).await?;
     let moves = if after.is_moving() {
         go_on(context, &after, Deadline::NONE).await?
     } else {

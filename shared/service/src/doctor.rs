@@ -1,5 +1,9 @@
-//! Looking at everything that has to hold before tables are looked after: state, queues, schedulers, catalogs, and
-//! work that got stuck. Each finding says what to do.
+//! Looking at everything that has to hold before tables are looked after: state, queues, schedulers, versions, catalogs,
+//! and work that is kept back or got stuck. Each finding says what to do.
+
+mod holds;
+mod moving;
+mod versions;
 
 use std::time::Duration;
 
@@ -7,7 +11,7 @@ use icepress_coordination::{CoordinationError, Finding, TableRow};
 use icepress_model::{DatabaseId, TableId, TimestampMs};
 use icepress_storage::{PutMode, WriteOptions};
 
-use crate::{Context, OpenCatalog, evaluate, work};
+use crate::{Context, OpenCatalog, VERSION, evaluate, work};
 
 /// Findings about single tables that are listed; more are counted.
 const LISTED: usize = 20;
@@ -21,8 +25,13 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
         findings.extend(catalog(context, open).await);
     }
     let state = async {
-        let mut findings = vec![schedulers(context).await?];
-        findings.extend(tables(context).await?);
+        let mut findings = running(context).await?;
+        findings.push(schedulers(context).await?);
+        let (rows, unreadable) = known_tables(context).await?;
+        let layout = context.layout_seen().await?;
+        findings.push(moving::finding(&layout, &rows, context.ambient.now()));
+        findings.extend(holds::findings(context, &rows).await?);
+        findings.extend(tables(context, &rows, unreadable));
         findings.extend(stuck(context).await?);
         Ok::<_, CoordinationError>(findings)
     };
@@ -145,6 +154,33 @@ async fn one_table(context: &Context, subject: &str, table: &TableId) -> Finding
     }
 }
 
+/// Which versions are at work.
+async fn running(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
+    let now = context.ambient.now();
+    let rows = context.store.versions(now).await?;
+    // Only functions hand plans over by a location.
+    let is_deployed = context.settings.payload_location.is_some();
+    Ok(versions::findings(&rows, VERSION, is_deployed, now))
+}
+
+/// Every table's row that can be read, and what is wrong with the others.
+async fn known_tables(
+    context: &Context,
+) -> Result<(Vec<TableRow>, Vec<Finding>), CoordinationError> {
+    let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
+    for row in context.store.tables().await? {
+        match row {
+            Ok(row) => rows.push(row),
+            Err(error) => unreadable.push(Finding::wrong(
+                "state of a table",
+                error.to_string(),
+                "remove that row: the table is looked at anew",
+            )),
+        }
+    }
+    Ok((rows, unreadable))
+}
+
 /// Whether anybody sweeps the buckets.
 async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
     let settings = &context.settings;
@@ -165,7 +201,7 @@ async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
                 "nobody looked at {} of {} buckets for {}: {}",
                 neglected.len(),
                 rows.len(),
-                minutes(patience),
+                lasting(patience),
                 neglected.join(", ")
             ),
             "see that the schedule fires and the scheduler's log, or keep `icepress run` going",
@@ -174,21 +210,11 @@ async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
 }
 
 /// Tables that fail, that can't be read, or that are due and not looked at.
-async fn tables(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
+fn tables(context: &Context, rows: &[TableRow], unreadable: Vec<Finding>) -> Vec<Finding> {
     let now = context.ambient.now();
-    let mut findings = Vec::new();
-    let mut number = 0_u64;
-    for row in context.store.tables().await? {
-        number += 1;
-        match row {
-            Ok(row) => findings.extend(of_row(context, &row, now)),
-            Err(error) => findings.push(Finding::wrong(
-                "state of a table",
-                error.to_string(),
-                "remove that row: the table is looked at anew",
-            )),
-        }
-    }
+    let number = rows.len() + unreadable.len();
+    let mut findings = unreadable;
+    findings.extend(rows.iter().filter_map(|row| of_row(context, row, now)));
     let more = findings.len().saturating_sub(LISTED);
     findings.truncate(LISTED);
     if more > 0 {
@@ -204,7 +230,7 @@ async fn tables(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
             format!("none of {number} known ones fails or waits too long"),
         ));
     }
-    Ok(findings)
+    findings
 }
 
 fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding> {
@@ -226,7 +252,7 @@ fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding
     (row.active_process.is_none() && overdue > patience).then(|| {
         Finding::doubt(
             subject,
-            format!("has been due for {}", minutes(overdue)),
+            format!("has been due for {}", lasting(overdue)),
             "see that the schedule fires, and that its catalog is configured",
         )
     })
@@ -246,7 +272,7 @@ async fn stuck(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
                 format!(
                     "of table {} is {} old and waits for {}",
                     work.process.table,
-                    minutes(work.age),
+                    lasting(work.age),
                     work.waits_for
                 ),
                 format!(
@@ -259,10 +285,18 @@ async fn stuck(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
         .collect())
 }
 
-fn minutes(time: Duration) -> String {
+/// How long, for people.
+fn lasting(time: Duration) -> String {
     match time.as_secs() / 60 {
         0 => format!("{} s", time.as_secs()),
         minutes if minutes < 120 => format!("{minutes} min"),
         minutes => format!("{} h", minutes / 60),
+    }
+}
+
+fn several(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
     }
 }

@@ -26,6 +26,7 @@ mod settings;
 mod sweep;
 pub mod tables;
 mod tick;
+mod version;
 mod waiting;
 pub mod work;
 
@@ -38,4 +39,5 @@ pub use observer::{Event, LogObserver, Observer};
 pub use optimize::{Handled, handle};
 pub use settings::{Settings, Times};
 pub use tick::{TickReport, tick};
+pub use version::{SIGN_INTERVAL, SignOfLife, VERSION};
 pub use waiting::{Waiting, WaitsFor};

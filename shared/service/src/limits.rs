@@ -56,6 +56,7 @@ impl Blockers {
         Some(Obstacle {
             waits_for: WaitsFor::Blocker,
             reason: reason_of(blocker),
+            quota_of: None,
             until: Some(blocker.expires_at + guard),
         })
     }
@@ -115,6 +116,7 @@ pub(crate) async fn room(
         return Ok(Err(Obstacle {
             waits_for: WaitsFor::Window,
             reason: format!("it is outside its maintenance window {window}"),
+            quota_of: None,
             until: window.next_opening(now),
         }));
     }
@@ -199,6 +201,7 @@ pub(crate) fn obstacle_of(shortage: Shortage) -> Obstacle {
             Resource::Bytes | Resource::Cost => WaitsFor::Quota,
         },
         reason: shortage.reason,
+        quota_of: Some(shortage.scope),
         until: shortage.until,
     }
 }

@@ -336,6 +336,7 @@ async fn plan_within_limits(
                 Planned::Waits(obstacle.unwrap_or_else(|| Obstacle {
                     waits_for: WaitsFor::Quota,
                     reason: "its quotas allow none of its groups".to_owned(),
+                    quota_of: None,
                     until: None,
                 }))
             }

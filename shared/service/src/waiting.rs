@@ -1,7 +1,7 @@
 //! Why a table that is due is not worked on: what its row's conclusion says of it beside the rest.
 
 use icepress_coordination::{Conclusion, TableRow};
-use icepress_model::TimestampMs;
+use icepress_model::{Scope, TimestampMs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -30,6 +30,9 @@ pub struct Waiting {
     pub waits_for: WaitsFor,
     /// One line for people.
     pub reason: String,
+    /// Whose quota it waits for: `catalog lake`, as scopes are written.
+    #[serde(rename = "quota", default, skip_serializing_if = "Option::is_none")]
+    pub quota_of: Option<String>,
     /// When that is over, as far as is known. It is looked at again by then, or earlier.
     pub until: Option<TimestampMs>,
     /// Since when it has waited; its turn among others is reckoned from then.
@@ -49,6 +52,8 @@ impl Waiting {
 pub(crate) struct Obstacle {
     pub(crate) waits_for: WaitsFor,
     pub(crate) reason: String,
+    /// Whose quota it is, where it is one.
+    pub(crate) quota_of: Option<Scope>,
     pub(crate) until: Option<TimestampMs>,
 }
 
@@ -71,6 +76,7 @@ impl Obstacle {
         let waiting = Waiting {
             waits_for: self.waits_for,
             reason: self.reason.clone(),
+            quota_of: self.quota_of.as_ref().map(Scope::to_string),
             until: self.until,
             since,
         };

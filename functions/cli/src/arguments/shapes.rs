@@ -23,7 +23,7 @@ JSON (with --json): {\"tables\": [TABLE…]}, where TABLE is
   {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"waiting\" | \"refused\" | \"settled\", \"metadata_location\", \"health\", \"files\",
    \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null, \"refused\": TEXT or null,
    \"waits\": {\"for\": \"blocker\" | \"window\" | \"quota\" | \"tasks\", \"reason\", \"until\", \"since\" (milliseconds since 1970; until is null
-   where it is not known)} or null}
+   where it is not known), \"quota\" (\"catalog NAME\", \"database …\" or \"table …\"; of a quota alone)} or null}
 with sizes and health as they were when Icepress last looked or wrote, and null before that.";
 
 pub(super) const PLAN: &str = "\
@@ -72,7 +72,9 @@ with times in milliseconds since 1970.";
 pub(super) const DOCTOR: &str = "\
 JSON (with --json): {\"findings\": [FINDING…], \"worst\": SEVERITY}, where FINDING is
   {\"severity\": SEVERITY, \"subject\", \"seen\", \"advice\": TEXT or null}
-and SEVERITY is \"well\" | \"doubt\" | \"wrong\". The exit code is 1 where something is wrong.";
+and SEVERITY is \"well\" | \"doubt\" (it works, but somebody should look) | \"wrong\". Subjects are icepress, configuration, state …, clock,
+queues, queue …, large plans …, catalog …, versions, schedulers, buckets, blocker …, quota …, tables, table … and process ….
+The exit code is 1 where something is wrong, and 0 where all is well or something is in doubt.";
 
 pub(super) const REDRIVE: &str = "JSON (with --json): {\"brought_back\": N}.";
 

@@ -1,7 +1,7 @@
 //! `icepress doctor`: is everything as it should be?
 
 use icepress_coordination::{Finding, Severity};
-use icepress_service::doctor;
+use icepress_service::{VERSION, doctor};
 use serde_json::json;
 
 use crate::{
@@ -12,10 +12,7 @@ use crate::{
 
 /// Looks at everything, and prints a line for each thing, the worst last.
 pub(super) async fn doctor(session: &Session, output: Output) -> Result<Ending, Failure> {
-    let mut findings = vec![Finding::well(
-        "icepress",
-        format!("version {}", env!("CARGO_PKG_VERSION")),
-    )];
+    let mut findings = vec![Finding::well("icepress", format!("version {VERSION}"))];
     findings.extend(session.warnings.iter().map(|warning| {
         Finding::doubt(
             "configuration",

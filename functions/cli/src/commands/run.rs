@@ -1,7 +1,9 @@
 //! `icepress run`: whatever is due, for ever or until nothing is.
 
+use icepress_coordination::Component;
 use icepress_model::TableId;
 use icepress_service::{
+    SignOfLife,
     embedded::{self, RunReport, TableOutcome, TableReport},
     tables,
 };
@@ -19,6 +21,8 @@ pub(super) async fn run(
     wanted: &RunArguments,
     output: Output,
 ) -> Result<Ending, Failure> {
+    let sign = SignOfLife::new(Component::Run);
+    sign.give(&session.context).await;
     if wanted.once {
         let report = round(session).await?;
         output.print(&report, || report::of_run(&report))?;
@@ -26,6 +30,7 @@ pub(super) async fn run(
     }
     let mut worst = Ending::Well;
     while !session.stop.requested() {
+        sign.give(&session.context).await;
         match round(session).await {
             Ok(report) => {
                 let did_something = report.compacted + report.failed > 0;

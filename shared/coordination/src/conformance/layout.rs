@@ -61,17 +61,19 @@ pub(super) async fn a_store_is_laid_out_once(world: Arc<dyn StoreWorld>) {
 
 pub(super) async fn former_buckets_are_kept_until_everything_has_moved(world: Arc<dyn StoreWorld>) {
     let store = laid_out(&world).await;
-    let smaller = store.resize(buckets(2)).await.unwrap();
+    let smaller = store.resize(buckets(2), at(1)).await.unwrap();
     assert_eq!(smaller.generation, Generation(2));
     assert_eq!(
         (smaller.buckets, smaller.former),
         (buckets(2), Some(buckets(8)))
     );
+    assert_eq!(smaller.moving_since, Some(at(1)));
+    assert_eq!(store.layout().await.unwrap(), Some(smaller));
     assert_eq!(store.buckets(buckets(1)).await.unwrap().rows.len(), 8);
     // Once more changes nothing: that is how a resize that was interrupted goes on.
-    assert_eq!(store.resize(buckets(2)).await.unwrap(), smaller);
+    assert_eq!(store.resize(buckets(2), at(1)).await.unwrap(), smaller);
 
-    let larger = store.resize(buckets(130)).await.unwrap();
+    let larger = store.resize(buckets(130), at(2)).await.unwrap();
     assert_eq!(
         (larger.generation, larger.former),
         (Generation(3), Some(buckets(8)))
@@ -84,7 +86,8 @@ pub(super) async fn former_buckets_are_kept_until_everything_has_moved(world: Ar
     assert!(!store.settle_layout(larger.generation).await.unwrap());
     let all = store.buckets(buckets(1)).await.unwrap();
     assert_eq!(all.rows.len(), 130);
-    assert_eq!(all.layout.and_then(|layout| layout.former), None);
+    let settled = all.layout.unwrap();
+    assert_eq!((settled.former, settled.moving_since), (None, None));
 }
 
 pub(super) async fn a_table_moves_with_all_that_is_known_of_it(world: Arc<dyn StoreWorld>) {
@@ -251,7 +254,7 @@ pub(super) async fn a_digest_of_an_old_layout_is_refused(world: Arc<dyn StoreWor
         .await
         .unwrap();
 
-    store.resize(buckets(2)).await.unwrap();
+    store.resize(buckets(2), at(1)).await.unwrap();
     assert_fenced(
         store
             .put_digest(&old, Generation(1), &database(), &second)

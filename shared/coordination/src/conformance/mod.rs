@@ -15,6 +15,7 @@ mod processes;
 mod queue;
 mod tables;
 mod tasks;
+mod versions;
 
 use std::{fmt::Debug, future::Future, num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
@@ -123,6 +124,8 @@ macro_rules! store_rules {
             limits::only_the_newest_claim_on_a_commit_is_prolonged,
             limits::what_a_process_takes_is_held_until_its_end_and_booked_once,
             limits::of_eight_that_start_no_more_do_than_the_quota_allows,
+            versions::what_runs_is_noted_once_in_a_while_and_goes_with_time,
+            versions::of_many_that_start_together_one_note_is_made,
             tasks::a_task_goes_through_claim_and_report,
             tasks::a_task_past_its_deadline_is_claimed_anew,
             tasks::b10_late_and_doubled_reports_are_stale,

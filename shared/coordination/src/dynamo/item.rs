@@ -8,6 +8,7 @@ use icepress_model::{
 };
 
 use crate::{
+    Component,
     encoding::{Column, Columns, Fields},
     key,
 };
@@ -82,6 +83,13 @@ impl Key {
         }
     }
 
+    pub(super) fn version(component: Component, version: &str) -> Self {
+        Self {
+            pk: VERSIONS.to_owned(),
+            sk: format!("{}#{version}", component.as_str()),
+        }
+    }
+
     pub(super) fn history(table: &TableId, created_at: TimestampMs, process: &ProcessId) -> Self {
         Self {
             pk: history_of(table),
@@ -108,6 +116,8 @@ impl Key {
 pub(super) const TABLES: &str = "share";
 /// The `sk` of the layout.
 pub(super) const LAYOUT: &str = "layout";
+/// The `pk` of all versions.
+pub(super) const VERSIONS: &str = "versions";
 pub(super) const TASK_PREFIX: &str = "task#";
 pub(super) const CHUNK_PREFIX: &str = "chunk#";
 

@@ -1,7 +1,7 @@
 //! The layout in DynamoDB, and the moving of tables to it.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
-use icepress_model::{BucketCount, Generation, TableId};
+use icepress_model::{BucketCount, Generation, TableId, TimestampMs};
 
 use super::{
     DynamoStore, Result,
@@ -35,7 +35,11 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn lay_out_anew(&self, buckets: BucketCount) -> Result<Layout> {
+    pub(super) async fn lay_out_anew(
+        &self,
+        buckets: BucketCount,
+        now: TimestampMs,
+    ) -> Result<Layout> {
         let mut race = self.race("the number of buckets could not be changed");
         loop {
             let before = self.read_layout().await?;
@@ -45,6 +49,7 @@ impl DynamoStore {
             let Some(after) = layout::resize(&stands, buckets) else {
                 return Ok(stands);
             };
+            let after = after.noted(now);
             if self.put(encode(&after), before.rev).await? {
                 return Ok(after);
             }

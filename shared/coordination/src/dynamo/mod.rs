@@ -10,6 +10,7 @@
 //! | task | `process#` id | `task#` index, ten digits |
 //! | blocker | `blockers#catalog` | scope `#` owner |
 //! | quota | `quota#` scope | `quota` |
+//! | version of what runs | `versions` | component `#` version |
 //! | which processes a table had | `history#catalog/namespace/table` | time, twenty digits, `#` id |
 //!
 //! Tables that fall due carry `due_bucket` and `due_at`, the keys of the index `due`; no other row does, so that asking
@@ -24,8 +25,8 @@
 //! `expires_at` (milliseconds since 1970), `ttl` (seconds, later than that) and `rev`, 1. Then it has to look itself for a
 //! process of its tables in the state `committing` (its `deadline` says until when).
 //!
-//! Rows carry `ttl` where they may go: digest chunks never, processes and tasks a retention after their start, or for
-//! a process after its end. So tasks of a process that never came to be go too.
+//! Rows carry `ttl` where they may go: digest chunks never, versions a retention after their last note, processes and
+//! tasks a retention after their start, or for a process after its end. So tasks of a process that never came to be go too.
 
 mod digests;
 mod examine;
@@ -41,6 +42,7 @@ mod setup;
 mod store;
 mod tables;
 mod tasks;
+mod versions;
 
 use std::time::Duration;
 

@@ -10,9 +10,9 @@ use icepress_model::{
 
 use super::{DynamoStore, Result};
 use crate::{
-    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, Digest, Finding, Home, Layout,
-    Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome, StartOutcome,
-    StateStore, TableRow, TablesPage, TaskRow,
+    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, Digest, Finding,
+    Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ReportOutcome,
+    RunningVersion, StartOutcome, StateStore, TableRow, TablesPage, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 
@@ -26,8 +26,8 @@ impl StateStore for DynamoStore {
         self.found(buckets).await
     }
 
-    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
-        self.lay_out_anew(buckets).await
+    async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout> {
+        self.lay_out_anew(buckets, now).await
     }
 
     async fn settle_layout(&self, generation: Generation) -> Result<bool> {
@@ -242,6 +242,19 @@ impl StateStore for DynamoStore {
 
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
         self.free(scope, process).await
+    }
+
+    async fn note_version(
+        &self,
+        component: Component,
+        version: &str,
+        now: TimestampMs,
+    ) -> Result<()> {
+        self.write_version(component, version, now).await
+    }
+
+    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+        self.list_versions(now).await
     }
 
     async fn examine(&self) -> Vec<Finding> {

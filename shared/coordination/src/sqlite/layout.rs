@@ -1,6 +1,6 @@
 //! The layout in the state file.
 
-use icepress_model::{BucketCount, Generation, TableId};
+use icepress_model::{BucketCount, Generation, TableId, TimestampMs};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{Result, SqliteStore};
@@ -23,11 +23,13 @@ impl SqliteStore {
     async fn write_layout(&self, on: &mut SqliteConnection, layout: &Layout) -> Result<()> {
         let columns = encoding::encode_layout(layout);
         sqlx::query(
-            "INSERT OR REPLACE INTO layout (id, generation, buckets, former) VALUES (1, ?, ?, ?)",
+            "INSERT OR REPLACE INTO layout (id, generation, buckets, former, moving_since)
+             VALUES (1, ?, ?, ?, ?)",
         )
         .bind(columns.get_number("generation"))
         .bind(columns.get_number("buckets"))
         .bind(columns.get_number("former"))
+        .bind(columns.get_number("moving_since"))
         .execute(on)
         .await
         .map_err(|error| self.file.failed("the layout could not be written", error))?;
@@ -45,7 +47,11 @@ impl SqliteStore {
         Ok(first)
     }
 
-    pub(super) async fn lay_out_anew(&self, buckets: BucketCount) -> Result<Layout> {
+    pub(super) async fn lay_out_anew(
+        &self,
+        buckets: BucketCount,
+        now: TimestampMs,
+    ) -> Result<Layout> {
         let mut transaction = self.file.begin().await?;
         let Some(before) = self.read_layout(&mut transaction).await? else {
             drop(transaction);
@@ -54,6 +60,7 @@ impl SqliteStore {
         let Some(after) = layout::resize(&before, buckets) else {
             return Ok(before);
         };
+        let after = after.noted(now);
         self.write_layout(&mut transaction, &after).await?;
         self.file.commit(transaction).await?;
         Ok(after)

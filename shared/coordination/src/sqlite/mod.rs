@@ -8,6 +8,7 @@ mod layout;
 mod limits;
 mod queue;
 mod store;
+mod versions;
 
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +31,14 @@ use crate::{CoordinationError, Finding, encoding::Fields};
 type Result<T> = std::result::Result<T, CoordinationError>;
 
 /// The version of schema.sql, as `PRAGMA user_version` has it.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
+const NOTE_VERSION: &str = "PRAGMA user_version = 3";
+
+/// What makes of a file of one version one of the next, the oldest first.
+const STEPS: [&str; 2] = [
+    include_str!("from_1_to_2.sql"),
+    include_str!("from_2_to_3.sql"),
+];
 
 /// How long a writer waits for another process's transaction. Ours take milliseconds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -137,13 +145,16 @@ impl SqliteFile {
             .fetch_one(&mut *transaction)
             .await
             .map_err(|error| opening_failed(&self.path, error))?;
-        let statements = match version {
+        let mut statements: Vec<&str> = match version {
             0 => {
                 self.refuse_foreign_database(&mut transaction).await?;
-                include_str!("schema.sql")
+                vec![include_str!("schema.sql")]
             }
-            1 => include_str!("from_1_to_2.sql"),
             SCHEMA_VERSION => return Ok(()),
+            1..SCHEMA_VERSION => {
+                let done = usize::try_from(version - 1).unwrap_or(0);
+                STEPS[done..].to_vec()
+            }
             newer => {
                 return Err(configuration(
                     &self.path,
@@ -154,7 +165,8 @@ impl SqliteFile {
                 ));
             }
         };
-        for statements in [statements, "PRAGMA user_version = 2"] {
+        statements.push(NOTE_VERSION);
+        for statements in statements {
             sqlx::raw_sql(statements)
                 .execute(&mut *transaction)
                 .await

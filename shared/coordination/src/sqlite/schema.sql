@@ -1,10 +1,11 @@
--- The state file of the embedded mode, version 2 (PRAGMA user_version). Times are milliseconds since 1970.
+-- The state file of the embedded mode, version 3 (PRAGMA user_version). Times are milliseconds since 1970.
 
 CREATE TABLE layout (
-    id         INTEGER PRIMARY KEY CHECK (id = 1),
-    generation INTEGER NOT NULL,
-    buckets    INTEGER NOT NULL,
-    former     INTEGER
+    id           INTEGER PRIMARY KEY CHECK (id = 1),
+    generation   INTEGER NOT NULL,
+    buckets      INTEGER NOT NULL,
+    former       INTEGER,
+    moving_since INTEGER
 ) STRICT;
 
 CREATE TABLE bucket (
@@ -103,4 +104,12 @@ CREATE TABLE quota (
     booked_bytes INTEGER NOT NULL,
     booked_cost  INTEGER NOT NULL,
     held         TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE version (
+    component TEXT NOT NULL,
+    version   TEXT NOT NULL,
+    first_at  INTEGER NOT NULL,
+    last_at   INTEGER NOT NULL,
+    PRIMARY KEY (component, version)
 ) STRICT, WITHOUT ROWID;

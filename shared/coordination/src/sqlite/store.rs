@@ -12,9 +12,10 @@ use sqlx::{Sqlite, SqliteConnection, Transaction, pool::PoolConnection, sqlite::
 
 use super::{Result, SqliteFile};
 use crate::{
-    BucketRow, Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError,
-    Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
-    ReportOutcome, StartOutcome, StateStore, TableRow, TablesPage, TaskRow, encoding, key,
+    BucketRow, Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion,
+    CoordinationError, Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask,
+    Payload, ProcessRow, ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow,
+    TablesPage, TaskRow, encoding, key,
     limits::{Blocker, QuotaRow, Usage},
     transition,
 };
@@ -113,8 +114,8 @@ impl StateStore for SqliteStore {
         self.found(buckets).await
     }
 
-    async fn resize(&self, buckets: BucketCount) -> Result<Layout> {
-        self.lay_out_anew(buckets).await
+    async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout> {
+        self.lay_out_anew(buckets, now).await
     }
 
     async fn settle_layout(&self, generation: Generation) -> Result<bool> {
@@ -657,6 +658,19 @@ impl StateStore for SqliteStore {
 
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
         self.free(scope, process).await
+    }
+
+    async fn note_version(
+        &self,
+        component: Component,
+        version: &str,
+        now: TimestampMs,
+    ) -> Result<()> {
+        self.write_version(component, version, now).await
+    }
+
+    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+        self.list_versions(now).await
     }
 
     async fn examine(&self) -> Vec<Finding> {

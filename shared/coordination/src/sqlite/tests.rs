@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Conclusion, Home, Layout, NewProcess, NewTask, Payload, StateStore, TaskMessage, TaskQueue,
+    Component, Conclusion, Home, Layout, NewProcess, NewTask, Payload, StateStore, TaskMessage,
+    TaskQueue,
     conformance::{self, MAX_RECEIVES, QueueWorld, StoreWorld},
     interleavings, invariants, key,
 };
@@ -201,12 +202,12 @@ async fn what_is_no_state_file_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_newer_version_is_refused_with_what_to_do() {
     let world = World::new().await;
-    sqlx::raw_sql("PRAGMA user_version = 3")
+    sqlx::raw_sql("PRAGMA user_version = 4")
         .execute(&world.queue.writer)
         .await
         .unwrap();
     let message = refusal(&world.path()).await;
-    assert!(message.contains("version 3"), "{message}");
+    assert!(message.contains("version 4"), "{message}");
     assert!(message.contains("newer icepress"), "{message}");
 }
 
@@ -273,6 +274,46 @@ async fn a_file_of_version_1_goes_on_with_all_that_it_knew() {
     assert!(store.process(&process).await.unwrap().is_some());
     assert_eq!(store.tasks(&process).await.unwrap().len(), 1);
     assert_eq!(store.blockers(&table.catalog).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_file_of_version_2_goes_on_with_tables_that_move() {
+    let (ambient, _) = Ambient::repeatable(7, NOW);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let old = SqlitePool::connect_with(
+        SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true),
+    )
+    .await
+    .unwrap();
+    for statements in [
+        include_str!("tests/schema_1.sql"),
+        include_str!("from_1_to_2.sql"),
+        "UPDATE layout SET generation = 2, buckets = 2, former = 8; PRAGMA user_version = 2",
+    ] {
+        sqlx::raw_sql(statements).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    let file = open(&path, &ambient).await.unwrap();
+    let world = World::new().await;
+    assert_eq!(schema(&file).await, schema(&world.file().await).await);
+    let store = file.store();
+    let moving = store.layout().await.unwrap().unwrap();
+    assert_eq!(
+        (moving.generation, moving.swept().0.get()),
+        (Generation(2), 8)
+    );
+    assert_eq!(moving.moving_since, None, "nobody noted when it began");
+    let run = Component::Run;
+    store.note_version(run, "0.1.0", NOW).await.unwrap();
+    assert_eq!(store.versions(NOW).await.unwrap().len(), 1);
+    assert!(store.settle_layout(Generation(2)).await.unwrap());
+    file.close().await;
+    // Once it is of this version nothing is done to it again.
+    open(&path, &ambient).await.unwrap();
 }
 
 #[tokio::test]

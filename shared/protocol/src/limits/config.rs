@@ -203,6 +203,13 @@ pub struct TableLimits {
 }
 
 impl Limits {
+    /// Every quota that is configured, with its scope.
+    pub fn quotas(&self) -> impl Iterator<Item = (Scope, Quota)> + '_ {
+        let quotas = self.by_scope.iter();
+        let quotas = quotas.map(|(scope, limits)| (scope.clone(), limits.quota()));
+        quotas.filter(|(_, quota)| !quota.is_unlimited())
+    }
+
     /// What the configuration alone says of a table.
     pub fn configured(&self, table: &TableId) -> TableLimits {
         self.with(table, &ScopeLimits::default())

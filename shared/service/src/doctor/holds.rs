@@ -1,0 +1,168 @@
+//! What people keep back on purpose: blockers in force, and quotas that leave nothing for now.
+
+use std::collections::BTreeMap;
+
+use icepress_coordination::{
+    CoordinationError, Finding, TableRow,
+    limits::{Blocker, Quota, QuotaRow},
+};
+use icepress_model::{Scope, TimestampMs};
+
+use super::{LISTED, lasting, several};
+use crate::{Context, Waiting, WaitsFor, block};
+
+/// A line for each blocker in force, and for each quota that is configured or keeps a table waiting.
+pub(super) async fn findings(
+    context: &Context,
+    tables: &[TableRow],
+) -> Result<Vec<Finding>, CoordinationError> {
+    let now = context.ambient.now();
+    let waiting: Vec<(&TableRow, Waiting)> = tables
+        .iter()
+        .filter_map(|row| Some((row, Waiting::of(row)?)))
+        .collect();
+    let mut findings: Vec<Finding> = block::blockers(context)
+        .await?
+        .iter()
+        .map(|blocker| of_blocker(blocker, tables, &waiting, now))
+        .collect();
+    shorten(&mut findings, "blockers", "see `icepress blockers`");
+    let mut quotas = of_quotas(context, &waiting).await?;
+    shorten(&mut quotas, "quotas", "see `icepress tables`");
+    findings.extend(quotas);
+    Ok(findings)
+}
+
+/// Those that matter most, and how many more there are.
+fn shorten(findings: &mut Vec<Finding>, subject: &str, advice: &str) {
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let more = findings.len().saturating_sub(LISTED);
+    findings.truncate(LISTED);
+    if more > 0 {
+        findings.push(Finding::doubt(subject, format!("{more} more"), advice));
+    }
+}
+
+fn of_blocker(
+    blocker: &Blocker,
+    tables: &[TableRow],
+    waiting: &[(&TableRow, Waiting)],
+    now: TimestampMs,
+) -> Finding {
+    let Blocker {
+        scope,
+        owner,
+        reason,
+        ..
+    } = blocker;
+    let covered = tables.iter().filter(|row| scope.covers(&row.table)).count();
+    let kept = waiting
+        .iter()
+        .filter(|(row, waits)| waits.waits_for == WaitsFor::Blocker && scope.covers(&row.table));
+    let kept = kept.count();
+    let subject = format!("blocker of {scope}");
+    // Of one whose row can't be read nobody knows the end.
+    let ends = blocker.expires_at != TimestampMs(i64::MAX);
+    let left = match ends {
+        true => format!("for {} more", lasting(blocker.expires_at.since(now))),
+        false => "without an end".to_owned(),
+    };
+    let seen = format!(
+        "{owner} blocks {} {left}, of which {kept} wait for that: {reason}",
+        several(covered, "table")
+    );
+    match (ends, kept) {
+        (true, 0) => Finding::well(subject, seen),
+        (true, _) => Finding::doubt(
+            subject,
+            seen,
+            format!("it ends by itself; `icepress unblock … --owner {owner}` takes it away now"),
+        ),
+        (false, _) => Finding::doubt(
+            subject,
+            seen,
+            format!("mend or remove its row: `icepress unblock … --owner {owner}`"),
+        ),
+    }
+}
+
+async fn of_quotas(
+    context: &Context,
+    waiting: &[(&TableRow, Waiting)],
+) -> Result<Vec<Finding>, CoordinationError> {
+    let now = context.ambient.now();
+    // Tables that wait for each scope's quota, with what one of them was told.
+    let mut kept: BTreeMap<String, (usize, &Waiting)> = BTreeMap::new();
+    for (_, waits) in waiting {
+        if let (WaitsFor::Quota | WaitsFor::Tasks, Some(scope)) = (waits.waits_for, &waits.quota_of)
+        {
+            kept.entry(scope.clone()).or_insert((0, waits)).0 += 1;
+        }
+    }
+    let (scopes, quotas): (Vec<Scope>, Vec<Quota>) = context.settings.limits.quotas().unzip();
+    let rows = context.store.quotas(&scopes).await?;
+    let mut findings = Vec::new();
+    for (row, quota) in rows.iter().zip(&quotas) {
+        let subject = format!("quota of {}", row.scope);
+        let taken = taken(row, quota, now);
+        findings.push(match kept.remove(&row.scope.to_string()) {
+            None => Finding::well(subject, taken),
+            Some((number, waits)) => held_back(subject, taken, number, waits, now),
+        });
+    }
+    // Those that tables have in their own properties: what is limited, and what is taken, stands in the reason.
+    for (scope, (number, waits)) in kept {
+        let subject = format!("quota of {scope}");
+        findings.push(held_back(subject, waits.reason.clone(), number, waits, now));
+    }
+    Ok(findings)
+}
+
+/// What is taken of each resource that a quota limits.
+fn taken(row: &QuotaRow, quota: &Quota, now: TimestampMs) -> String {
+    let tasks = quota
+        .tasks
+        .map(|most| format!("{} of {most} tasks are under way", row.tasks()));
+    let bytes = quota.bytes_a_day.map(|most| {
+        format!(
+            "{} of {most} are rewritten or promised today",
+            row.bytes_of_day(now)
+        )
+    });
+    let cost = quota.cost_a_month.map(|most| {
+        format!(
+            "{} of {most} are spent or promised this month",
+            row.cost_of_month(now)
+        )
+    });
+    let all: Vec<String> = [tasks, bytes, cost].into_iter().flatten().collect();
+    all.join(", ")
+}
+
+fn held_back(
+    subject: String,
+    taken: String,
+    tables: usize,
+    waits: &Waiting,
+    now: TimestampMs,
+) -> Finding {
+    let until = match waits.until {
+        Some(until) => format!("there is more in {}", lasting(until.since(now))),
+        None => "there is more when a task ends".to_owned(),
+    };
+    Finding::doubt(
+        subject,
+        format!("{taken}; {} for it", waiting_tables(tables)),
+        format!("{until}; raise it where that is too late, or compact a table by hand"),
+    )
+}
+
+fn waiting_tables(number: usize) -> String {
+    match number {
+        1 => "1 table waits".to_owned(),
+        number => format!("{number} tables wait"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
