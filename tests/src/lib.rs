@@ -5,6 +5,7 @@
 )]
 
 mod clock;
+pub mod deployed;
 mod dying_store;
 mod faults;
 mod faulty_storage;

@@ -168,7 +168,12 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
 
     let (hash, range, found) = match request["IndexName"].as_str() {
         None => {
-            let items: Vec<Item> = table.items.values().cloned().collect();
+            // Sorted by it, so that what is asked for lies together.
+            let pk = condition.equal_to("pk").and_then(|pk| pk["S"].as_str());
+            let pk = pk.unwrap_or_default();
+            let together = table.items.range((pk.to_owned(), String::new())..);
+            let together = together.take_while(|((each, _), _)| each == pk);
+            let items: Vec<Item> = together.map(|(_, item)| item.clone()).collect();
             ("pk".to_owned(), "sk".to_owned(), items)
         }
         Some(name) => {

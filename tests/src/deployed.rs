@@ -1,4 +1,8 @@
-//! A deployed Icepress on moto: many settled tables in Glue, the state in DynamoDB, queues in SQS, files in S3.
+//! A deployed Icepress with many settled tables, whose requests to AWS are counted: Glue, S3 and SQS are moto's, with the
+//! very adapters that functions use.
+//!
+//! The state is in the simulated DynamoDB, in the same process, which the conformance suite holds to what the real one
+//! promises: moto copies a whole table for each transaction, so that ten thousand tables would take it days.
 
 use std::{
     collections::BTreeMap, error::Error, num::NonZeroU32, ops::Range, sync::Arc, time::Duration,
@@ -15,7 +19,7 @@ use iceberg::{
     },
 };
 use icepress_catalog::metadata::stage_new_table;
-use icepress_coordination::create_state_table;
+use icepress_coordination::{DynamoStore, create_state_table};
 use icepress_model::{
     BucketCount, CatalogName, Namespace, SpecId, TableId, WorkerId, ambient::Ambient,
 };
@@ -24,6 +28,7 @@ use icepress_service::{
     open::{self, CloudEnvironment},
     tick,
 };
+use icepress_simulation::{connector::Aws, dynamo::Dynamo, network::Network, sqs::Sqs};
 use icepress_storage::{
     AwsEnvironment, PutMode, RequestTotals, S3Options, StorageRouter, WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},
@@ -32,10 +37,12 @@ use icepress_table::{
     CommitContext, CommitPolicy,
     append::{AddedFile, append_files},
 };
-use icepress_tests::{Row, write_rows};
+
+use crate::{Row, write_rows};
 
 const BUCKETS: NonZeroU32 = NonZeroU32::new(8).unwrap();
-const DATABASES: usize = 10;
+/// Databases that the tables are spread over.
+pub const DATABASES: usize = 10;
 const LAKE: &str = "lake";
 const STATE: &str = "icepress-state";
 /// Small files that a changed table gets: enough to be worth a rewrite.
@@ -45,38 +52,34 @@ const AT_ONCE: usize = 8;
 /// Tables that Glue gives at a time.
 const GLUE_PAGE: usize = 100;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+/// What may fail here fails for many reasons, all of them to be printed.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The emulator, what is deployed on it, and who counts.
-pub(super) struct World {
+#[derive(Debug)]
+pub struct World {
     context: Context,
     aws: AwsEnvironment,
     /// For files that nobody should count.
     aside: Arc<StorageRouter>,
+    glue: aws_sdk_glue::Client,
     tables: Vec<TableId>,
     _emulator: Emulator,
 }
 
 impl World {
     /// So many empty tables, all of them looked at and settled.
-    pub(super) async fn new(tables: usize) -> Outcome<Self> {
+    pub async fn new(tables: usize) -> Outcome<Self> {
         let emulator = Emulator::start(EmulatorKind::Moto).ok_or("run tests/venv first")?;
         let config = emulator.config().await;
         let ambient = Ambient::system();
-        prepare(&config, &ambient).await?;
+        prepare(&config).await?;
         let aside = StorageRouter::new(
             emulator.environment().await,
             S3Options::default(),
             ambient.clone(),
         );
         let aside = Arc::new(aside);
-        let tables: Vec<TableId> = (0..tables).map(table).collect();
-        let glue = aws_sdk_glue::Client::new(&config);
-        futures::stream::iter(&tables)
-            .map(Ok)
-            .try_for_each_concurrent(AT_ONCE, |table| make_table(&glue, &aside, &ambient, table))
-            .await?;
-
         let aws = emulator.environment().await;
         let environment = CloudEnvironment {
             state_table: STATE.to_owned(),
@@ -93,22 +96,46 @@ impl World {
         };
         let observer = Arc::new(LogObserver);
         let worker = WorkerId::from("bench");
-        let context = open::cloud(environment, &aws, worker, ambient, observer).await?;
-        let world = Self {
+        let opened = open::cloud(environment, &aws, worker, ambient.clone(), observer).await?;
+        let store = simulated_state(&aws, &ambient).await?;
+        let context = Context {
+            store: Arc::new(store),
+            ..opened
+        };
+        let mut world = Self {
             context,
             aws,
             aside,
-            tables,
+            glue: aws_sdk_glue::Client::new(&config),
+            tables: Vec::new(),
             _emulator: emulator,
         };
-        // The first round looks at every table, the second notes that nothing moved.
-        world.round().await?;
-        world.round().await?;
+        world.add(tables).await?;
         Ok(world)
     }
 
+    /// So many empty tables more, and all of them looked at and settled.
+    pub async fn add(&mut self, tables: usize) -> Outcome<()> {
+        let known = self.tables.len();
+        self.tables.extend((known..known + tables).map(table));
+        let (glue, aside, ambient) = (&self.glue, &self.aside, &self.context.ambient);
+        futures::stream::iter(&self.tables[known..])
+            .map(Ok)
+            .try_for_each_concurrent(AT_ONCE, |table| make_table(glue, aside, ambient, table))
+            .await?;
+        // The first round looks at every new table, the second notes that nothing moved.
+        self.round().await?;
+        self.round().await?;
+        Ok(())
+    }
+
+    /// How many tables it knows anything of.
+    pub async fn known(&self) -> Outcome<usize> {
+        Ok(self.context.store.tables().await?.len())
+    }
+
     /// A foreign writer appends small files to some tables.
-    pub(super) async fn append_to(&self, tables: Range<usize>) -> Outcome<()> {
+    pub async fn append_to(&self, tables: Range<usize>) -> Outcome<()> {
         let writer = CommitContext {
             catalog: Arc::clone(&self.context.catalogs.get(&"glue".into())?.catalog),
             storage: Arc::clone(&self.aside) as Arc<dyn icepress_storage::Storage>,
@@ -144,7 +171,7 @@ impl World {
     }
 
     /// One tick, and all the work that it queued; the requests of both.
-    pub(super) async fn round(&self) -> Outcome<RequestTotals> {
+    pub async fn round(&self) -> Outcome<RequestTotals> {
         let before = self.aws.ledger().totals();
         tick(&self.context, Deadline::NONE).await?;
         for bucket in self.context.settings.buckets.all() {
@@ -168,10 +195,15 @@ impl World {
         let mut requests = self.aws.ledger().since(&before);
         // The mapping's own polls, here and on AWS.
         requests.remove("SQS.ReceiveMessage");
-        let listed = requests.get("Glue.GetTables").copied().unwrap_or(0);
-        if listed > 0 {
+        Ok(requests)
+    }
+
+    /// The same as Glue would have it, which gives at most a hundred tables at a time where moto gives all of a database.
+    pub async fn round_by_pages(&self) -> Outcome<RequestTotals> {
+        let mut requests = self.round().await?;
+        if let Some(listings) = requests.get_mut("Glue.GetTables") {
             let pages = self.tables.len().div_ceil(GLUE_PAGE) as u64;
-            requests.insert("Glue.GetTables".to_owned(), listed.max(pages));
+            *listings = (*listings).max(pages);
         }
         Ok(requests)
     }
@@ -189,15 +221,27 @@ fn location(table: &TableId) -> String {
     format!("s3://{LAKE}/{}/{}", table.namespace, table.name)
 }
 
-/// The bucket, the state table, the queues and the databases.
-async fn prepare(config: &SdkConfig, ambient: &Ambient) -> Outcome<()> {
+/// An empty state, whose requests count among those of `aws`.
+async fn simulated_state(aws: &AwsEnvironment, ambient: &Ambient) -> Outcome<DynamoStore> {
+    let network = Network::direct();
+    let dynamo = Dynamo::new(Arc::clone(&ambient.clock), Arc::clone(&network));
+    let sqs = Sqs::new(Arc::clone(&ambient.clock), Arc::clone(&network));
+    let client = Aws::new(&dynamo, &sqs, &network, "functions").dynamodb_client(&ambient.clock);
+    create_state_table(&client, STATE, ambient).await?;
+    let counted = client.config().to_builder();
+    let counted = counted.interceptor(aws.ledger().clone()).build();
+    let client = aws_sdk_dynamodb::Client::from_conf(counted);
+    Ok(DynamoStore::new(client, STATE, ambient.clone()))
+}
+
+/// The bucket, the queues and the databases.
+async fn prepare(config: &SdkConfig) -> Outcome<()> {
     let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(s3.build())
         .create_bucket()
         .bucket(LAKE)
         .send()
         .await?;
-    create_state_table(&aws_sdk_dynamodb::Client::new(config), STATE, ambient).await?;
     let sqs = aws_sdk_sqs::Client::new(config);
     for bucket in 0..BUCKETS.get() {
         for name in [format!("tasks-{bucket}"), format!("tasks-{bucket}-dlq")] {
