@@ -3,6 +3,10 @@
 //!
 //! Other builds have none, so that a commit that changes no code builds nothing anew. `ICEPRESS_REVISION` goes before
 //! all that, for builds in a container that is not given the checkout's history.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a build script is told everything by variables"
+)]
 
 use std::{
     env, fs,

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import runtime_api
@@ -230,7 +231,21 @@ def test_the_command_finds_the_deployed_system_well_shows_its_work_and_cancels_i
         wrong = [finding for finding in doctor["findings"] if finding["severity"] == "wrong"]
         assert (code, wrong) == (0, []), doctor
         subjects = {finding["subject"].split(" ")[0] for finding in doctor["findings"]}
-        assert {"state", "queues", "clock", "catalog", "schedulers", "large"} <= subjects, doctor
+        assert {"state", "queues", "clock", "catalog", "schedulers", "large", "versions", "buckets"} <= subjects, doctor
+        [versions] = [finding for finding in doctor["findings"] if finding["subject"] == "versions"]
+        [own] = [finding["seen"].split(" ")[1] for finding in doctor["findings"] if finding["subject"] == "icepress"]
+        assert versions["severity"] == "well" and f"scheduler {own}, " in versions["seen"], versions
+        # An optimizer of another build notes itself, as one does that was left out of a deployment.
+        table = stack.environment("icepress-scheduler")["ICEPRESS_STATE_TABLE"]
+        now = int(time.time() * 1000)
+        note = {"pk": {"S": "versions"}, "sk": {"S": "optimizer#0.0.9"}, "component": {"S": "optimizer"}, "version": {"S": "0.0.9"}}
+        note |= {name: {"N": str(value)} for name, value in (("first_at", now - 86_400_000), ("last_at", now), ("rev", 1))}
+        seed.aws("dynamodb", stack.endpoint).put_item(TableName=table, Item=note)
+        code, doctor = stack.icepress("doctor")
+        told = [finding["seen"] for finding in doctor["findings"] if finding["subject"] == "versions" and finding["severity"] == "doubt"]
+        assert code == 0 and "0.0.9" in told[0] and "at work together" in told[0], doctor
+        assert told[1] == f"this command, {own}, is newer than the optimizer, 0.0.9", doctor
+        seed.aws("dynamodb", stack.endpoint).delete_item(TableName=table, Key={name: note[name] for name in ("pk", "sk")})
 
         before = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "cancelled")))
         _, listed = stack.icepress("processes", f"{seed.DATABASE}.cancelled")

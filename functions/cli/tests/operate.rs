@@ -72,6 +72,10 @@ fn the_doctor_finds_a_sound_system_well_and_says_what_is_not() {
     let after = run(&warehouse, &["doctor", "--json"]);
     assert_eq!(after.code, 0, "{}", after.stderr);
     assert_eq!(after.json()["worst"], "well", "{}", after.stdout);
+    let versions = seen(&after.json(), "versions");
+    assert_eq!(versions.len(), 1, "{versions:?}");
+    let ours = concat!("`icepress run` ", env!("CARGO_PKG_VERSION"));
+    assert!(versions[0].1.starts_with(ours), "{versions:?}");
 }
 
 #[test]
@@ -171,6 +175,12 @@ fn a_blocked_table_waits_and_says_so_until_its_owner_lets_go() {
     let orders = about(&tables, "default.shop.orders");
     assert_eq!(orders["state"], "waiting");
     assert_eq!(orders["waits"]["for"], "blocker");
+    let doctor = run(&warehouse, &["doctor"]).stdout;
+    let told = "doubt  blocker of table default.shop.orders: spark blocks 1 table for ";
+    assert!(
+        doctor.contains(told) && doctor.contains("of which 1 wait for that: a merge"),
+        "{doctor}"
+    );
     let explained = run(&warehouse, &["explain", "shop.orders"]).stdout;
     assert!(
         explained.contains("it waits: spark blocks") && explained.contains(", until 20"),
@@ -219,6 +229,15 @@ fn limits_are_read_from_the_configuration_and_wrong_ones_are_refused() {
     assert!(
         orders["reason"].as_str().unwrap().contains("$0.00 a month"),
         "{orders}"
+    );
+    let doctor = run(&warehouse, &["doctor", "--json"]);
+    assert_eq!(doctor.code, 0, "{}", doctor.stderr);
+    let quotas = seen(&doctor.json(), "quota of ");
+    assert_eq!(quotas.len(), 2, "{quotas:?}");
+    assert_eq!(quotas[0].1, "0 of 50 tasks are under way");
+    assert!(
+        quotas[1].0 == "doubt" && quotas[1].1.ends_with("1 table waits for it"),
+        "{quotas:?}"
     );
     // A person who names the table goes before its quotas.
     let compacted = run(&warehouse, &["compact", "shop.orders", "--json"]);

@@ -41,6 +41,11 @@ impl SignOfLife {
             if given.is_some_and(|given| now.saturating_sub(given) < SIGN_INTERVAL) {
                 return;
             }
+            if given.is_none() {
+                // Rows of the state name workers: this tells whose log it is.
+                let worker = context.settings.worker.as_str();
+                tracing::info!(worker, version = VERSION, "at work as {}", self.component);
+            }
             *given = Some(now);
         }
         let noted = context

@@ -49,7 +49,7 @@ fn moving(layout: &Layout, old: usize, all: usize, now: TimestampMs) -> Finding 
             "all of {} have moved, and processes may be under way whose tasks are in queues to be given up",
             several(all, "table")
         ),
-        old => format!("{old} of {} have not moved yet", several(all, "table")),
+        old => format!("not moved yet: {old} of {}", several(all, "table")),
     };
     Finding::doubt(
         SUBJECT,

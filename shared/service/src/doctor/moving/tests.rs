@@ -36,7 +36,7 @@ fn a_resize_that_is_not_finished_is_told_with_its_age_and_what_is_left() {
     assert_eq!(said.severity, Severity::Doubt);
     assert_eq!(
         said.seen,
-        "tables have been moving to 2 buckets for 2 h: 9 of 9 tables have not moved yet"
+        "tables have been moving to 2 buckets for 2 h: not moved yet: 9 of 9 tables"
     );
     let advice = said.advice.unwrap();
     assert!(advice.contains("icepress buckets resize 2"), "{advice}");

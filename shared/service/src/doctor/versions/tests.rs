@@ -34,7 +34,7 @@ fn one_version_of_everything_is_well() {
         row(Optimizer, "0.2.0", 800, 300),
     ];
     let all = said(&rows, true);
-    let text = "scheduler 0.2.0, noted 60 s ago; optimizer 0.2.0, noted 5 h ago";
+    let text = "scheduler 0.2.0, noted 1 min ago; optimizer 0.2.0, noted 5 h ago";
     assert_eq!(all, [(Severity::Well, text.to_owned())]);
 }
 
