@@ -57,6 +57,10 @@ class Warehouse:
             query = "select metadata_location from iceberg_tables where table_namespace = ? and table_name = ?"
             return db.execute(query, (namespace, table)).fetchone()[0]
 
+    def metadata_at(self, location):
+        """What a metadata file says."""
+        return json.loads(path_of(location).read_bytes())
+
     def locations(self):
         return {name: self.metadata_location(name) for name in self.tables()}
 

@@ -3,11 +3,11 @@
 use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
-use iceberg::{TableRequirement, TableUpdate, spec::TableMetadata};
+use iceberg::{TableRequirement, TableUpdate};
 use icepress_model::{CatalogName, DatabaseId, MetadataLocation, Namespace, TableId};
 use icepress_storage::Storage;
 
-use crate::{CatalogError, CommitError};
+use crate::{CatalogError, CommitError, metadata::Metadata};
 
 /// A table in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct LoadedTable {
     /// The metadata file that the catalog points to: the state that a commit is compared with.
     pub metadata_location: MetadataLocation,
     /// Its content.
-    pub metadata: Arc<TableMetadata>,
+    pub metadata: Arc<Metadata>,
     /// What the catalog wants to see again at a commit: Glue's `VersionId` and table entry, an ETag. Its own affair.
     pub token: CommitToken,
 }

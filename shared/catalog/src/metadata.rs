@@ -21,9 +21,11 @@ mod change;
 mod json;
 mod readable;
 mod settle;
+mod whole;
 
 use readable::{Unreadable, has_void_fields};
 pub use settle::{discard_staged, outcome_by_looking};
+pub use whole::{Metadata, schema_to_json};
 
 /// Compresses metadata files: `none` (the default) or `gzip`.
 const COMPRESSION: &str = "write.metadata.compression-codec";
@@ -38,7 +40,7 @@ pub struct StagedMetadata {
     /// Where it lies.
     pub location: MetadataLocation,
     /// Its content, as a reader will see it.
-    pub metadata: Arc<TableMetadata>,
+    pub metadata: Arc<Metadata>,
 }
 
 /// Reads a metadata file, gzip or not.
@@ -46,7 +48,7 @@ pub async fn read_metadata(
     storage: &dyn Storage,
     table: &TableId,
     location: &MetadataLocation,
-) -> Result<TableMetadata, CatalogError> {
+) -> Result<Metadata, CatalogError> {
     let content = read(storage, table, location).await?;
     parse_metadata(table, location, &content)
 }
@@ -74,7 +76,7 @@ pub fn parse_metadata(
     table: &TableId,
     location: &MetadataLocation,
     json: &[u8],
-) -> Result<TableMetadata, CatalogError> {
+) -> Result<Metadata, CatalogError> {
     json::parse(json).map_err(|unreadable| match unreadable {
         Unreadable::Invalid(message) => CatalogError::MetadataInvalid {
             table: table.clone(),
@@ -108,7 +110,7 @@ pub struct PreparedMetadata {
     /// What the file's name ends with, by its compression.
     pub extension: &'static str,
     /// What a reader will see.
-    pub metadata: Arc<TableMetadata>,
+    pub metadata: Arc<Metadata>,
 }
 
 impl PreparedMetadata {
@@ -166,9 +168,7 @@ pub async fn prepare_metadata(
     if let Some(refs) = kept.refs {
         json["refs"] = Value::Object(refs);
     }
-    if let Some(schemas) = kept.schemas {
-        json["schemas"] = schemas;
-    }
+    json::keep_schemas(&mut json, &kept.schemas);
     for (key, spec) in kept.specs {
         json[key] = spec;
     }
@@ -186,7 +186,7 @@ struct Kept {
     /// The branches and tags that a v1 table will have, where there are any.
     refs: Option<Map<String, Value>>,
     /// The schemas of a v3 table, letter for letter.
-    schemas: Option<Value>,
+    schemas: Vec<Value>,
     /// The partition specs, letter for letter, where the default one has void fields.
     specs: Vec<(&'static str, Value)>,
 }
@@ -197,7 +197,6 @@ async fn kept_of(
     updates: &[TableUpdate],
 ) -> Result<Kept, CatalogError> {
     let version = base.metadata.format_version();
-    let touches_schemas = |update: &TableUpdate| matches!(update, TableUpdate::AddSchema { .. });
     let touches_specs = |update: &TableUpdate| {
         matches!(
             update,
@@ -207,7 +206,7 @@ async fn kept_of(
         )
     };
     let keeps_refs = version == FormatVersion::V1;
-    let keeps_schemas = version == FormatVersion::V3 && !updates.iter().any(touches_schemas);
+    let keeps_schemas = version == FormatVersion::V3;
     let keeps_specs = has_void_fields(&base.metadata) && !updates.iter().any(touches_specs);
     if !(keeps_refs || keeps_schemas || keeps_specs) {
         return Ok(Kept::default());
@@ -229,7 +228,8 @@ async fn kept_of(
             .collect();
     }
     if keeps_schemas {
-        kept.schemas = old.get_mut("schemas").map(Value::take);
+        let schemas = old.get_mut("schemas").and_then(Value::as_array_mut);
+        kept.schemas = schemas.map(std::mem::take).unwrap_or_default();
     }
     if keeps_refs {
         let refs = old.get("refs").and_then(Value::as_object).cloned();

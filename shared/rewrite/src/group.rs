@@ -10,6 +10,7 @@ use iceberg::spec::{
     NameMapping, NestedFieldRef, PartitionSpec, Schema, SchemaRef, Struct, StructType,
     TableMetadata, Type,
 };
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, Group, Rows, SchemaId};
 use icepress_table::{partition_from_json, partition_path, partition_type};
 
@@ -64,7 +65,7 @@ pub(crate) struct GroupReader<'a> {
 }
 
 /// The schema with an id.
-pub(crate) fn schema_of(metadata: &TableMetadata, id: SchemaId) -> Result<SchemaRef> {
+pub(crate) fn schema_of(metadata: &Metadata, id: SchemaId) -> Result<SchemaRef> {
     metadata
         .schema_by_id(id.get())
         .cloned()
@@ -129,7 +130,7 @@ impl<'a> GroupReader<'a> {
     /// Loads the deletes of a group whose rows are to be read under `schema`.
     pub(crate) async fn open(
         context: &'a RewriteContext,
-        metadata: &TableMetadata,
+        metadata: &Metadata,
         schema: &Schema,
         group: &'a Group,
     ) -> Result<Self> {

@@ -15,7 +15,8 @@ use arrow_array::{
     },
 };
 use arrow_schema::{DataType, TimeUnit};
-use iceberg::spec::{NestedFieldRef, TableMetadata, Type};
+use iceberg::spec::{NestedFieldRef, Type};
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{Group, Rows, SchemaId};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -90,7 +91,7 @@ impl RowsHash {
 /// See [`crate::hash_rows`].
 pub(crate) async fn hash(
     context: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     schema_id: SchemaId,
     groups: &[Group],
 ) -> Result<RowsHash> {

@@ -29,7 +29,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use iceberg::spec::TableMetadata;
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, Bytes, Group, GroupResult, GroupTask, RewriteFailure, Rows, SchemaId, TableId, Tier,
     ambient::Ambient,
@@ -81,7 +81,7 @@ impl Progress {
 /// not finished; finished ones carry process, task and attempt in their names and count for nothing.
 pub async fn rewrite_group(
     context: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     task: &GroupTask,
     attempt: Attempt,
 ) -> Result<GroupResult, RewriteFailure> {
@@ -100,7 +100,7 @@ pub async fn rewrite_group(
 /// Of each group only spec, partition, inputs and deletes are looked at.
 pub async fn hash_rows(
     context: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     table: &TableId,
     schema_id: SchemaId,
     groups: &[Group],

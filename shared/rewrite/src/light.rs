@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use iceberg::spec::{FormatVersion, TableMetadata};
+use iceberg::spec::FormatVersion;
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, Rows};
 use icepress_storage::{PutMode, WriteOptions};
 use icepress_table::{DeleteGranularity, vectors::write_vectors};
@@ -33,7 +34,7 @@ struct Written {
 /// See [`crate::rewrite_group`].
 pub(crate) async fn rewrite_deletes(
     context: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     task: &GroupTask,
     attempt: Attempt,
 ) -> Result<GroupResult> {
@@ -112,7 +113,7 @@ pub(crate) async fn rewrite_deletes(
 /// The rows of each input that any of the group's deletes hides.
 async fn deleted_positions(
     context: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     task: &GroupTask,
 ) -> Result<DeletedPositions> {
     let group = &task.group;

@@ -1,7 +1,8 @@
 //! The rewrite of one group.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use iceberg::spec::{TableMetadata, serialize_data_file_to_json};
+use iceberg::spec::serialize_data_file_to_json;
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, RewriteFailure, Rows};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::{
 /// See [`crate::rewrite_group`].
 pub(crate) async fn rewrite(
     context: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     task: &GroupTask,
     attempt: Attempt,
 ) -> Result<GroupResult> {

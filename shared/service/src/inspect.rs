@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use iceberg::spec::TableMetadata;
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Bytes, DeleteContent, DeleteFile, Group, GroupResult, GroupTask, InputFile, RewriteFailure,
     RewriteFailureKind, RowId, Rows, TaskId, Tier,
@@ -34,7 +34,7 @@ pub(crate) fn is_picked(mode: VerifyRows, task: &TaskId) -> bool {
 /// Fails with [`RewriteFailureKind::WrongRows`] where what was written is not what was read.
 pub(crate) async fn inspect(
     engine: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     task: &GroupTask,
     result: &mut GroupResult,
     verify_rows: bool,
@@ -69,7 +69,7 @@ pub(crate) async fn inspect(
 
 async fn compare_rows(
     engine: &RewriteContext,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     task: &GroupTask,
     result: &GroupResult,
 ) -> Result<String, RewriteFailure> {

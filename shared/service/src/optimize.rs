@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use iceberg::spec::TableMetadata;
-use icepress_catalog::{CatalogError, metadata::read_metadata};
+use icepress_catalog::{
+    CatalogError,
+    metadata::{Metadata, read_metadata},
+};
 use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
 use icepress_model::{
     Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TaskId, Tier,
@@ -167,7 +170,7 @@ struct Work<'a> {
     /// Where the table's files lie.
     storage: &'a Arc<dyn Storage>,
     /// The table at the task's base state.
-    metadata: &'a TableMetadata,
+    metadata: &'a Metadata,
     /// Whether the rows are compared after the rewrite.
     is_verified: bool,
 }
@@ -228,7 +231,7 @@ async fn keep_claim(context: &Context, task: &TaskId, attempt: Attempt) -> Coord
 async fn base(
     context: &Context,
     task: &GroupTask,
-) -> Result<(Arc<dyn Storage>, TableMetadata), RewriteFailure> {
+) -> Result<(Arc<dyn Storage>, Metadata), RewriteFailure> {
     let passing = |error: CatalogError| RewriteFailure {
         kind: RewriteFailureKind::Transient,
         message: error.to_string(),

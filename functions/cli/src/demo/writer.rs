@@ -6,10 +6,7 @@ use anyhow::{Context as _, Result};
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
 use futures::{StreamExt as _, TryStreamExt as _};
-use iceberg::{
-    arrow::schema_to_arrow_schema,
-    spec::{Struct, TableMetadata},
-};
+use iceberg::{arrow::schema_to_arrow_schema, spec::Struct};
 use icepress_catalog::LoadedTable;
 use icepress_model::{SpecId, TableId};
 use icepress_storage::{PutMode, WriteOptions};
@@ -29,7 +26,7 @@ const FILES_AT_ONCE: usize = 8;
 pub(super) struct TableWriter {
     context: CommitContext,
     table: TableId,
-    metadata: Arc<TableMetadata>,
+    metadata: Arc<icepress_catalog::metadata::Metadata>,
     arrow_schema: SchemaRef,
 }
 

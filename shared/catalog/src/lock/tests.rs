@@ -319,7 +319,7 @@ fn table(name: &str, properties: &[(&str, &str)]) -> LoadedTable {
             name: name.to_owned(),
         },
         metadata_location: MetadataLocation::from("/nowhere/metadata/1.json"),
-        metadata: Arc::new(built.build().unwrap().metadata),
+        metadata: Arc::new(built.build().unwrap().metadata.into()),
         token: CommitToken::default(),
     }
 }

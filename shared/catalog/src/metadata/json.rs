@@ -7,9 +7,12 @@ use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::TimestampMs;
 use serde_json::Value;
 
-use super::readable::{
-    Unreadable, bind_void_fields, leave_out_unknown, lost_default, number_old_snapshots,
-    unknown_type,
+use super::{
+    readable::{
+        Unreadable, bind_void_fields, leave_out_unknown, lost_defaults, number_old_snapshots,
+        unknown_type,
+    },
+    whole::{Metadata, holds_moments, take_out_moments},
 };
 
 /// How large a metadata file may be when decompressed, whatever its size.
@@ -39,7 +42,7 @@ pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// Reads a metadata file's content.
-pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, Unreadable> {
+pub(super) fn parse(content: &[u8]) -> Result<Metadata, Unreadable> {
     let json = decompressed(content).map_err(Unreadable::Invalid)?;
     let error = match serde_json::from_slice::<TableMetadata>(&json) {
         Ok(metadata) => return with_all_defaults(&json, metadata),
@@ -65,6 +68,7 @@ pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, Unreadable> {
         return Err(unsupported);
     }
     if is_mended {
+        take_out_moments(&mut value);
         match serde_json::from_value::<TableMetadata>(value) {
             Ok(metadata) => return with_all_defaults(&json, metadata),
             Err(error) => why = error,
@@ -76,19 +80,26 @@ pub(super) fn parse(content: &[u8]) -> Result<TableMetadata, Unreadable> {
     )))
 }
 
-/// The metadata, unless a default value got lost when it was read.
-fn with_all_defaults(json: &[u8], metadata: TableMetadata) -> Result<TableMetadata, Unreadable> {
-    if metadata.format_version() < FormatVersion::V3 {
-        return Ok(metadata);
+/// The metadata with the default values that got lost when it was read.
+fn with_all_defaults(json: &[u8], parsed: TableMetadata) -> Result<Metadata, Unreadable> {
+    if parsed.format_version() < FormatVersion::V3 {
+        return Ok(parsed.into());
     }
     let text = String::from_utf8_lossy(json);
-    if !text.contains("\"initial-default\"") {
-        return Ok(metadata);
+    if !text.contains("-default\"") {
+        return Ok(parsed.into());
     }
-    let lost = serde_json::from_str(&text)
-        .ok()
-        .and_then(|value| lost_default(&value, &metadata));
-    lost.map_or(Ok(metadata), Err)
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| Unreadable::Invalid(format!("it is not valid JSON: {error}")))?;
+    let mut without = value.clone();
+    // They may be in it: not where it had to be mended.
+    let parsed = match holds_moments(&parsed) && take_out_moments(&mut without) {
+        true => serde_json::from_value(without)
+            .map_err(|error| Unreadable::Invalid(first_line_of(&error.to_string())))?,
+        false => parsed,
+    };
+    let lost = lost_defaults(&value, &parsed)?;
+    Metadata::with_defaults(parsed, &lost).map_err(Unreadable::Invalid)
 }
 
 /// The crate's words without the schemas and stacks that it prints after them.
@@ -127,6 +138,18 @@ pub(super) fn ordered(metadata: &TableMetadata) -> serde_json::Result<Value> {
 fn sort<K: Ord>(json: &mut Value, key: &str, by: impl Fn(&Value) -> K) {
     if let Some(items) = json.get_mut(key).and_then(Value::as_array_mut) {
         items.sort_by_key(|item| by(item));
+    }
+}
+
+/// Puts the schemas of the file before back, letter for letter: the crate knows less of them.
+pub(super) fn keep_schemas(json: &mut Value, old: &[Value]) {
+    let schemas = json.get_mut("schemas").and_then(Value::as_array_mut);
+    for schema in schemas.into_iter().flatten() {
+        let id = |schema: &Value| schema.get("schema-id").and_then(Value::as_i64);
+        let as_it_was = old.iter().find(|old| id(old) == id(schema));
+        if let Some(as_it_was) = as_it_was {
+            *schema = as_it_was.clone();
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! * Types that it does not know make it refuse the whole table, in words that say nothing of them.
 //! * Columns of type unknown, which hold nothing but NULL and are in no file (specification, *Primitive Types*), are
 //!   left out; the next metadata file has them again, since it takes its schemas from the last one as they are.
-//! * Defaults that it can't read it drops without a word: files that lack the column would be read as NULL.
+//! * Defaults that it can't read it drops without a word: files that lack the column would be read as NULL. `whole` has
+//!   those that we can read.
 //! * It looks for the columns of the default partition spec in the current schema, those of void fields too, which hold
 //!   nothing and outlive their column: in version 1 a partition field can't be removed, only be made void. Such a field is
 //!   bound to another column while the crate has it; the next metadata file has the spec as it was.
@@ -12,6 +13,8 @@
 
 use iceberg::spec::{TableMetadata, Transform};
 use serde_json::Value;
+
+use super::whole::LostDefaults;
 
 /// Metadata that can't be used; the text is for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,27 +179,30 @@ pub(super) fn unknown_type(metadata: &Value) -> Option<Unreadable> {
     found
 }
 
-/// The first column with an `initial-default` that `parsed` has lost. (A `write-default` is for who adds rows.)
-pub(super) fn lost_default(metadata: &Value, parsed: &TableMetadata) -> Option<Unreadable> {
-    let mut found = None;
+/// The defaults that `parsed` has lost. Fails where there is an `initial-default` among them that can't be read here
+/// either. (A `write-default` is for who adds rows.)
+pub(super) fn lost_defaults(
+    metadata: &Value,
+    parsed: &TableMetadata,
+) -> Result<LostDefaults, Unreadable> {
+    let mut lost = LostDefaults::default();
+    let mut unread = None;
     for_each_column(metadata, &mut |column| {
         let held = parsed
             .schema_by_id(column.schema_id)
             .and_then(|schema| schema.field_by_id(column.id));
-        let is_held = held.is_some_and(|held| held.initial_default.is_some());
-        let said = column
-            .field
-            .get("initial-default")
-            .filter(|value| !value.is_null());
-        if let Some(said) = said.filter(|_| !is_held && found.is_none()) {
-            found = Some(Unreadable::Unsupported(format!(
+        let held = held.map(|held| &**held);
+        if let Some(said) = lost.note(column.schema_id, column.field, held)
+            && unread.is_none()
+        {
+            unread = Some(Unreadable::Unsupported(format!(
                 "column '{}' of type {} has the initial-default {said}, which can't be read: the table is left alone",
                 column.name,
                 column.kind.as_str().unwrap_or("struct, list or map"),
             )));
         }
     });
-    found
+    unread.map_or(Ok(lost), Err)
 }
 
 fn is_known(name: &str) -> bool {

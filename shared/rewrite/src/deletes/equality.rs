@@ -6,7 +6,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use iceberg::spec::{NestedFieldRef, StructType, TableMetadata, Type};
+use iceberg::spec::{NestedFieldRef, StructType, Type};
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{DeleteContent, DeleteFile, Group};
 
 use super::{
@@ -44,7 +45,7 @@ struct Join {
 /// What equality deletes are loaded from and applied to, should several passes be needed.
 #[derive(Debug)]
 pub(crate) struct Tables<'a> {
-    pub(crate) metadata: &'a TableMetadata,
+    pub(crate) metadata: &'a Metadata,
     pub(crate) current: &'a StructType,
     pub(crate) group: &'a Group,
     pub(crate) shares: Shares,

@@ -14,7 +14,8 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_row::{RowConverter, Rows, SortField};
 use arrow_schema::{ArrowError, DataType};
-use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, StructType, TableMetadata, Type};
+use iceberg::spec::{NestedField, NestedFieldRef, PrimitiveType, StructType, Type};
+use icepress_catalog::metadata::Metadata;
 
 use crate::{
     failure::{Result, unsupported},
@@ -113,7 +114,7 @@ pub(crate) struct KeyField {
 
 impl KeyField {
     /// Looks up the column `id` in the current schema and in all those before it.
-    pub(crate) fn find(metadata: &TableMetadata, current: &StructType, id: i32) -> Result<Self> {
+    pub(crate) fn find(metadata: &Metadata, current: &StructType, id: i32) -> Result<Self> {
         let in_current = path_to(current, id);
         let mut newest_first: Vec<_> = metadata.schemas_iter().collect();
         newest_first.sort_by_key(|schema| std::cmp::Reverse(schema.schema_id()));

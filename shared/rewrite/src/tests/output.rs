@@ -4,7 +4,9 @@ use std::{collections::HashSet, fs::File, sync::Arc};
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
-use iceberg::spec::{DataFile, ListType, MapType, NestedField, PrimitiveType, StructType, Type};
+use iceberg::spec::{
+    DataFile, ListType, MapType, NestedField, PrimitiveType, StructType, TableMetadata, Type,
+};
 use icepress_model::{Bytes, Rows};
 use parquet::{
     basic::Compression,
@@ -419,12 +421,13 @@ fn a_rewrite_of_the_output_changes_nothing() {
 #[test]
 fn format_version_1_is_rewritten() {
     let mut table = TestTable::new(people_fields());
-    let mut json = serde_json::to_value(&table.metadata).unwrap();
+    let mut json = serde_json::to_value(&*table.metadata).unwrap();
     json["format-version"] = 1.into();
     json["schema"] = json["schemas"][0].clone();
     json["partition-spec"] = serde_json::json!([]);
     json.as_object_mut().unwrap().remove("last-sequence-number");
-    table.metadata = serde_json::from_value(json).unwrap();
+    let as_version_1: TableMetadata = serde_json::from_value(json).unwrap();
+    table.metadata = as_version_1.into();
     table.data(0, &people(&[(1, None), (2, Some("b"))]));
     let rows = table.rewritten();
     assert_eq!(longs(&rows, "id"), [Some(1), Some(2)]);

@@ -12,6 +12,7 @@ use iceberg::spec::{
     SortOrder, TableMetadata, TableMetadataBuilder, Type, UnboundPartitionSpec,
     deserialize_data_file_from_json,
 };
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult,
     GroupTask, InputFile, MetadataLocation, ProcessId, RewriteFailure, Rows, SchemaId,
@@ -78,7 +79,7 @@ pub(crate) fn people_fields() -> Vec<NestedFieldRef> {
 /// A table on disk.
 pub(crate) struct TestTable {
     pub(crate) folder: TempDir,
-    pub(crate) metadata: TableMetadata,
+    pub(crate) metadata: Metadata,
     pub(crate) group: Group,
     pub(crate) memory_cap: Bytes,
     files: u32,
@@ -142,7 +143,7 @@ impl TestTable {
         };
         Self {
             folder,
-            metadata,
+            metadata: metadata.into(),
             group,
             memory_cap: Bytes::mebibytes(256),
             files: 0,
@@ -151,9 +152,9 @@ impl TestTable {
 
     /// The same table as format version 3.
     pub(crate) fn upgraded(mut self) -> Self {
-        let builder = self.metadata.clone().into_builder(None);
+        let builder = TableMetadata::clone(&self.metadata).into_builder(None);
         let upgraded = builder.upgrade_format_version(FormatVersion::V3).unwrap();
-        self.metadata = upgraded.build().unwrap().metadata;
+        self.metadata = upgraded.build().unwrap().metadata.into();
         self
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt::Display, str::FromStr, sync::Arc};
 
 use iceberg::spec::Schema;
+use icepress_catalog::metadata::schema_to_json;
 use parquet::{
     basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel},
     file::{
@@ -53,7 +54,8 @@ pub(crate) fn parquet_settings(
     let size = |key: &str, default: usize| -> Result<usize> {
         Ok(usize::try_from(positive(key, default as u64)?).unwrap_or(usize::MAX))
     };
-    let iceberg_schema = serde_json::to_string(schema)
+    let iceberg_schema = schema_to_json(schema)
+        .map(|json| json.to_string())
         .map_err(|error| unsupported(format!("the schema can't be written as JSON: {error}")))?;
     let mut builder = WriterProperties::builder()
         .set_created_by(concat!("icepress version ", env!("CARGO_PKG_VERSION")).to_owned())

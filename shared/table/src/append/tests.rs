@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes as Buffer;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, FormatVersion, Literal, Manifest,
-    ManifestList, NestedField, Operation, PrimitiveType, Schema, SortOrder, Struct,
+    ManifestList, NestedField, Operation, PrimitiveType, Schema, SortOrder, Struct, TableMetadata,
     TableMetadataBuilder, Transform, Type, UnboundPartitionSpec,
 };
 use icepress_catalog::{
@@ -136,15 +136,12 @@ impl Catalog for MemoryCatalog {
         for requirement in &change.requirements {
             requirement.check(Some(&current.metadata)).unwrap();
         }
-        let mut builder = current
-            .metadata
-            .as_ref()
-            .clone()
-            .into_builder(Some(current.metadata_location.to_string()));
+        let log = Some(current.metadata_location.to_string());
+        let mut builder = TableMetadata::clone(&current.metadata).into_builder(log);
         for update in change.updates {
             builder = update.apply(builder).unwrap();
         }
-        current.metadata = Arc::new(builder.build().unwrap().metadata);
+        current.metadata = Arc::new(builder.build().unwrap().metadata.into());
         current.metadata_location =
             MetadataLocation(format!("{}x", current.metadata_location.as_str()));
         Ok(current.clone())
@@ -188,7 +185,7 @@ fn world(version: FormatVersion) -> World {
         current: Mutex::new(LoadedTable {
             table: table.clone(),
             metadata_location: MetadataLocation::from("v"),
-            metadata: Arc::new(metadata),
+            metadata: Arc::new(metadata.into()),
             token: CommitToken::default(),
         }),
         races_to_lose: AtomicU32::new(0),

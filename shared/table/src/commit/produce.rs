@@ -17,7 +17,7 @@ use iceberg::{
         TableMetadata,
     },
 };
-use icepress_catalog::{LoadedTable, TableChange};
+use icepress_catalog::{LoadedTable, TableChange, metadata::schema_to_json};
 use icepress_model::{BaseState, ProcessId, SnapshotId, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
 
@@ -340,7 +340,8 @@ impl Ingredients<'_> {
         let Some(schema) = self.loaded.metadata.schema_by_id(id) else {
             return Ok(None);
         };
-        let json = serde_json::to_vec(schema.as_ref())
+        let json = schema_to_json(schema)
+            .and_then(|json| serde_json::to_vec(&json))
             .map_err(|error| self.unwritable(AvroError(error.to_string())))?;
         Ok(Some((json, id)))
     }

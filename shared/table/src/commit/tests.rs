@@ -86,7 +86,7 @@ async fn replaces_files_in_one_snapshot_and_leaves_the_rest_as_it_was() {
         if version == FormatVersion::V1 {
             continue;
         }
-        let json = serde_json::to_value(loaded.metadata.as_ref()).unwrap();
+        let json = serde_json::to_value(&**loaded.metadata).unwrap();
         assert_eq!(json["refs"]["main"]["min-snapshots-to-keep"], 7);
     }
 }

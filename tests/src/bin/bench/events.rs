@@ -15,6 +15,7 @@ use arrow_array::{
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use iceberg::spec::TableMetadata;
+use icepress_catalog::metadata::Metadata;
 use parquet::{
     arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY},
     basic::{Compression, ZstdLevel},
@@ -188,11 +189,11 @@ pub(crate) fn table_location(folder: &Path) -> PathBuf {
 }
 
 /// The table that the files belong to, as far as a rewrite asks.
-pub(crate) fn table(folder: &Path, format_version: u8) -> Result<TableMetadata> {
+pub(crate) fn table(folder: &Path, format_version: u8) -> Result<Metadata> {
     let column = |id: i32, name: &str, kind: serde_json::Value| json!({"id": id, "name": name, "required": false, "type": kind});
     let list =
         json!({"type": "list", "element-id": 13, "element": "string", "element-required": false});
-    Ok(serde_json::from_value(json!({
+    let metadata: TableMetadata = serde_json::from_value(json!({
         "format-version": format_version,
         "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1",
         "location": table_location(folder),
@@ -222,5 +223,6 @@ pub(crate) fn table(folder: &Path, format_version: u8) -> Result<TableMetadata> 
         "default-sort-order-id": 0,
         "sort-orders": [{"order-id": 0, "fields": []}],
         "properties": {},
-    }))?)
+    }))?;
+    Ok(metadata.into())
 }

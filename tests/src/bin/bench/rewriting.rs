@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use iceberg::spec::TableMetadata;
+use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteFile, Group, GroupReason, GroupResult, GroupTask, InputFile,
     MetadataLocation, ProcessId, RowId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
@@ -101,7 +101,7 @@ pub(crate) fn megabytes(inputs: &[InputFile]) -> f64 {
 
 /// Rewrites one group.
 pub(crate) fn rewrite(
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     inputs: Vec<InputFile>,
     deletes: Vec<DeleteFile>,
 ) -> Result<GroupResult> {

@@ -9,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes as Buffer;
+use iceberg::spec::TableMetadata;
 use icepress_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange, TablePage};
 use icepress_model::{
     Bytes, CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, TimestampMs,
@@ -214,15 +215,12 @@ impl MemoryCatalog {
         for requirement in &change.requirements {
             requirement.check(Some(&table.metadata)).unwrap();
         }
-        let mut builder = table
-            .metadata
-            .as_ref()
-            .clone()
-            .into_builder(Some(table.metadata_location.to_string()));
+        let log = Some(table.metadata_location.to_string());
+        let mut builder = TableMetadata::clone(&table.metadata).into_builder(log);
         for update in change.updates {
             builder = update.apply(builder).unwrap();
         }
-        table.metadata = Arc::new(builder.build().unwrap().metadata);
+        table.metadata = Arc::new(builder.build().unwrap().metadata.into());
         let mut swaps = self.swaps.lock().unwrap();
         *swaps += 1;
         // Forks of this catalog make states of their own: the name says what is in it.

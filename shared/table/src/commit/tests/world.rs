@@ -111,7 +111,7 @@ impl World {
         let loaded = LoadedTable {
             table: table.clone(),
             metadata_location: MetadataLocation::from("v0.json"),
-            metadata: Arc::new(metadata),
+            metadata: Arc::new(metadata.into()),
             token: CommitToken::default(),
         };
         Self::on(loaded, Arc::default(), start, Arc::default())

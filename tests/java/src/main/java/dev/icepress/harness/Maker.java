@@ -142,7 +142,7 @@ final class Maker {
   Maker deleteByKey(int count, String... columns) {
     List<Record> live = read();
     // Files have random names, and rows come in the order of those: the choice must not.
-    live.sort(java.util.Comparator.comparing(row -> (Long) row.getField("id")));
+    live.sort(java.util.Comparator.comparing(row -> ((Number) row.getField("id")).longValue()));
     Collections.shuffle(live, random());
     return deleteKeys(live.subList(0, Math.min(count, live.size())), table.spec(), columns);
   }

@@ -48,6 +48,7 @@ final class V3Scenarios {
     all.put("v3.upgraded_plain_written", c -> upgraded(c, 2, false).append(3, 20).deleteByVector(0.2));
     all.put("v3.defaults", V3Scenarios::defaults);
     all.put("v3.defaults_nested", V3Scenarios::nestedDefaults);
+    all.put("v3.defaults_moments", V3Scenarios::momentDefaults);
     all.put(
         "v3.nanos",
         c -> {
@@ -66,13 +67,6 @@ final class V3Scenarios {
     all.put("refused.variant_inside", c -> v3(c, with(Types.StructType.of(optional(11, "v", Types.VariantType.get()))), none));
     all.put("refused.geometry", c -> v3(c, with(Types.GeometryType.crs84()), none));
     all.put("refused.geography", c -> v3(c, with(Types.GeographyType.crs84()), none));
-    all.put(
-        "refused.default",
-        c -> {
-          Maker maker = v3(c, Schemas.simple(), none).append(6, 5);
-          Literal<?> nanos = Literal.of("2026-01-01T00:00:00.000000001").to(Types.TimestampNanoType.withoutZone());
-          maker.table.updateSchema().addColumn("since", Types.TimestampNanoType.withoutZone(), nanos).commit();
-        });
   }
 
   private static Maker v3(WriteCommand.Context c, Schema schema, PartitionSpec spec, String... properties) {
@@ -164,6 +158,7 @@ final class V3Scenarios {
         .addColumn("uid", Types.UUIDType.get(), Literal.of("f79c3e09-677c-4bbd-a479-3f349cb785e7").to(Types.UUIDType.get()))
         .addColumn("bin", Types.BinaryType.get(), Literal.of(ByteBuffer.wrap(new byte[] {1, 2, (byte) 255})))
         .addColumn("dec", Types.DecimalType.of(9, 2), Literal.of(new BigDecimal("-12.30")))
+        .addColumn("fix", Types.FixedType.ofLength(3), Literal.of(ByteBuffer.wrap(new byte[] {0, (byte) 171, (byte) 255})).to(Types.FixedType.ofLength(3)))
         .commit();
     maker.append(3, 20).deleteByKey(10, "i32", "id");
     maker.table.updateSchema().updateColumnDefault("text", Literal.of("new rows only")).updateColumn("i32", Types.LongType.get()).renameColumn("i32", "renamed").commit();
@@ -179,6 +174,26 @@ final class V3Scenarios {
         .addColumn("by_num", "who", Types.StringType.get(), Literal.of("nobody"))
         .commit();
     maker.append(4, 25);
+  }
+
+  /** Nanoseconds, full minutes and fractions of a second before 1970, at every depth. */
+  private static void momentDefaults(WriteCommand.Context c) {
+    Type local = Types.TimestampNanoType.withoutZone();
+    Type zoned = Types.TimestampNanoType.withZone();
+    Type micros = Types.TimestampType.withZone();
+    Maker maker = v3(c, Schemas.nested(), PartitionSpec.unpartitioned()).append(5, 25);
+    maker.table.updateSchema()
+        .addColumn("since", local, Literal.of("2026-01-01T00:00:00.000000001").to(local))
+        .addRequiredColumn("seen", zoned, Literal.of("1969-12-31T23:59:59.999999999+00:00").to(zoned))
+        .addColumn("early", micros, Literal.of("1969-12-31T23:59:58.5+00:00").to(micros))
+        .addColumn("place", "since", local, Literal.of("2026-01-01T00:00:00").to(local))
+        .addColumn("lines", "at", zoned, Literal.of("2026-01-01T12:30:00+00:00").to(zoned))
+        .addColumn("by_num", "at", micros, Literal.of("2026-01-01T12:00:00+00:00").to(micros))
+        .commit();
+    // Some rows of the next files say NULL.
+    maker.append(4, 25).deleteByKey(10, "since", "id").deleteByKey(10, "seen", "id");
+    maker.table.updateSchema().updateColumnDefault("since", Literal.of("2027-01-01T00:00:00.000000002").to(local)).renameColumn("seen", "seen_first").commit();
+    maker.append(3, 25).deleteByVector(0.1);
   }
 
   private static Schema nanos() {
