@@ -2,6 +2,7 @@
 //! same catalog and the same network, and writes its manifests with the `iceberg` crate's own writers.
 
 mod commit;
+mod vectors;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,6 +26,7 @@ use crate::{
     catalog::MachineCatalog,
     engine::Engine,
     oracle::{Oracle, RowChange},
+    reader::{Identity, LiveRow},
     rows::{Row, data_file, equality_deletes, position_deletes},
     storage::MachineStorage,
 };
@@ -62,15 +64,19 @@ pub struct Writer {
     pub graveyard: Vec<i64>,
     /// How often the table was made.
     pub generation: u32,
-    /// The format version of its table.
+    /// The format version that its table is made with.
     pub version: FormatVersion,
+    /// Whether it upgrades its table now and then.
+    pub upgrades: bool,
+    /// Whether its files are large, as its table sees it: their deletes are rewritten without them.
+    pub light: bool,
 }
 
 /// What a commit of the writer adds and removes.
 #[derive(Debug, Default)]
 struct Work {
     added: Vec<DataFile>,
-    removed: BTreeSet<String>,
+    removed: BTreeSet<Identity>,
     change: RowChange,
 }
 
@@ -118,17 +124,19 @@ impl Writer {
         if base.metadata.current_snapshot().is_none() {
             return self.append(&base).await;
         }
-        let what = match (self.version, self.engine.below(100)) {
+        let version = base.metadata.format_version();
+        if self.upgrades && version < FormatVersion::V3 && self.engine.below(5) == 0 {
+            return self.upgrade(&base).await;
+        }
+        let what = match (version, self.engine.below(100)) {
             // Version 1 knows no delete files.
             (FormatVersion::V1, 38..78) => 78,
-            // Version 3 has vectors in the place of position deletes, and ids of rows that a file written anew would have
-            // to carry on: this writer does neither.
-            (FormatVersion::V3, 38..54) => 60,
-            (FormatVersion::V3, 78..87) => 0,
             (_, drawn) => drawn,
         };
         match what {
             0..38 => self.append(&base).await,
+            // Version 3 has vectors in the place of position deletes.
+            38..54 if version == FormatVersion::V3 => self.delete_by_vectors(&base).await,
             38..54 => self.delete_positions(&base).await,
             54..68 => self.delete_equal(&base, false).await,
             68..78 => self.delete_equal(&base, true).await,
@@ -137,6 +145,20 @@ impl Writer {
             93..98 => self.touch(&base).await,
             _ => self.drop_table(&base).await,
         }
+    }
+
+    /// To the next format version.
+    async fn upgrade(&self, base: &LoadedTable) -> Done {
+        let format_version = match base.metadata.format_version() {
+            FormatVersion::V1 => FormatVersion::V2,
+            _ => FormatVersion::V3,
+        };
+        self.change(
+            base,
+            vec![TableUpdate::UpgradeFormatVersion { format_version }],
+        )
+        .await?;
+        Ok(())
     }
 
     fn region(&self) -> String {
@@ -187,9 +209,14 @@ impl Writer {
             self.generation
         };
         let mut properties = HashMap::new();
-        if self.version == FormatVersion::V3 {
-            // The reader that judges knows no vectors.
-            properties.insert("icepress.light-rewrites".to_owned(), "false".to_owned());
+        if self.light {
+            let size = 500 + self.engine.below(1_500);
+            for (name, value) in [
+                ("write.target-file-size-bytes", size.to_string()),
+                ("icepress.delete-ratio-threshold", "0.8".to_owned()),
+            ] {
+                properties.insert(name.to_owned(), value);
+            }
         }
         let creation = TableCreation::builder()
             .name(self.table.name.clone())
@@ -217,7 +244,7 @@ impl Writer {
             .live_rows(base)?
             .into_values()
             .flatten()
-            .map(|(_, row)| row.id)
+            .map(|live| live.row.id)
             .collect();
         for _ in 0..1 + self.engine.below(3) {
             let region = self.region();
@@ -225,7 +252,7 @@ impl Writer {
             let rows: Vec<Row> = (0..count)
                 .map(|_| self.new_row(&region, &mut live))
                 .collect();
-            work.added.push(self.write_rows(base, &rows).await?);
+            work.added.push(self.write_rows(base, &rows, None).await?);
             work.change.added.extend(rows);
         }
         self.commit(base, work, Operation::Append).await
@@ -236,7 +263,7 @@ impl Writer {
         let mut by_region: BTreeMap<String, Vec<(String, i64)>> = BTreeMap::new();
         let mut work = Work::default();
         for (path, rows) in live {
-            for (position, row) in rows {
+            for LiveRow { position, row, .. } in rows {
                 if self.engine.below(4) == 0 {
                     let places = by_region.entry(row.region).or_default();
                     places.push((path.clone(), position));
@@ -270,7 +297,7 @@ impl Writer {
             .live_rows(base)?
             .into_values()
             .flatten()
-            .map(|(_, row)| row)
+            .map(|live| live.row)
             .collect();
         let region = self.region();
         let mut work = Work::default();
@@ -306,7 +333,7 @@ impl Writer {
                 })
                 .collect();
             if !rows.is_empty() {
-                work.added.push(self.write_rows(base, &rows).await?);
+                work.added.push(self.write_rows(base, &rows, None).await?);
                 gone.clear();
                 work.change.added.extend(rows);
             }
@@ -315,32 +342,45 @@ impl Writer {
         self.commit(base, work, Operation::Overwrite).await
     }
 
-    /// Replaces whole files, as copy-on-write engines do.
+    /// Replaces whole files, as copy-on-write engines do: rows that have ids keep them.
     async fn overwrite(&mut self, base: &LoadedTable) -> Done {
         let live = self.live_rows(base)?;
         let mut work = Work::default();
-        let mut by_region: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        let mut by_region: BTreeMap<String, Vec<(Row, Option<i64>)>> = BTreeMap::new();
         for (path, rows) in live {
             if self.engine.below(3) > 0 {
                 continue;
             }
-            work.removed.insert(path);
-            for (_, row) in rows {
+            work.removed.insert((path, None));
+            for LiveRow { row, lineage, .. } in rows {
                 work.change.removed.insert(row.id);
                 if self.engine.below(4) > 0 {
                     let row = Row {
                         note: Some(format!("over {}", self.engine.below(1000))),
                         ..row
                     };
-                    by_region.entry(row.region.clone()).or_default().push(row);
+                    let row_id = lineage.map(|lineage| lineage.row_id);
+                    let rows = by_region.entry(row.region.clone()).or_default();
+                    rows.push((row, row_id));
                 }
             }
         }
         if work.removed.is_empty() {
             return Ok(());
         }
+        // Not every writer takes away the vectors of files that go.
+        if self.engine.below(2) == 0 {
+            let gone: BTreeSet<String> =
+                work.removed.iter().map(|(path, _)| path.clone()).collect();
+            work.removed
+                .extend(self.vectors_of(base, |path| gone.contains(path))?);
+        }
         for rows in by_region.into_values() {
-            work.added.push(self.write_rows(base, &rows).await?);
+            let (rows, row_ids): (Vec<Row>, Vec<Option<i64>>) = rows.into_iter().unzip();
+            let has_ids = row_ids.iter().any(Option::is_some);
+            let row_ids = has_ids.then_some(&*row_ids);
+            work.added
+                .push(self.write_rows(base, &rows, row_ids).await?);
             work.change.added.extend(rows);
         }
         self.commit(base, work, Operation::Overwrite).await
@@ -388,7 +428,7 @@ impl Writer {
         Ok(())
     }
 
-    fn live_rows(&self, base: &LoadedTable) -> Result<BTreeMap<String, Vec<(i64, Row)>>, GaveUp> {
+    fn live_rows(&self, base: &LoadedTable) -> Result<BTreeMap<String, Vec<LiveRow>>, GaveUp> {
         self.oracle
             .reader()
             .positioned(&base.metadata)
@@ -403,10 +443,16 @@ impl Writer {
         }
     }
 
-    async fn write_rows(&self, base: &LoadedTable, rows: &[Row]) -> Result<DataFile, GaveUp> {
+    async fn write_rows(
+        &self,
+        base: &LoadedTable,
+        rows: &[Row],
+        row_ids: Option<&[Option<i64>]>,
+    ) -> Result<DataFile, GaveUp> {
         let region = rows[0].region.clone();
+        let content = data_file(rows, row_ids);
         let mut builder = self
-            .write(base, "data", data_file(rows), &region, rows.len())
+            .write(base, "data", content, &region, rows.len())
             .await?;
         builder.content(DataContentType::Data);
         if self.engine.below(2) == 0 {

@@ -23,3 +23,4 @@ pub mod run;
 pub mod sqs;
 pub mod storage;
 pub mod trace;
+pub mod vectors;

@@ -1,6 +1,7 @@
 //! What must be true after every step: the protocol's invariants over all rows, the tables' rows as a plain model has
 //! them, and every file that a snapshot needs in its place.
 
+mod lineage;
 mod protocol;
 
 use std::{
@@ -10,11 +11,18 @@ use std::{
     time::Duration,
 };
 
-use iceberg::spec::{Operation, TableMetadata};
+use iceberg::spec::{DataContentType, Operation, Snapshot, TableMetadata};
 use icepress_model::{MetadataLocation, TableId};
 use icepress_table::PROCESS_ID;
 
-use crate::{catalog, dynamo::Dynamo, engine::Engine, reader::Reader, rows::Row, storage};
+use crate::{
+    catalog,
+    dynamo::Dynamo,
+    engine::Engine,
+    reader::{Identity, LiveFile, Reader},
+    rows::{Lineage, Row},
+    storage,
+};
 
 /// What a foreign writer's snapshot does to a table's rows.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +36,8 @@ pub struct RowChange {
 #[derive(Debug, Default)]
 struct TableModel {
     rows: BTreeMap<i64, Row>,
+    /// What is known of each row's lineage, by `id`.
+    lineage: BTreeMap<i64, Lineage>,
     needed: BTreeSet<String>,
     snapshots: BTreeSet<i64>,
 }
@@ -111,6 +121,7 @@ impl Oracle {
         let snapshot = metadata.current_snapshot();
         let id = snapshot.map(|snapshot| snapshot.snapshot_id());
         let is_new = id.is_some_and(|id| !model.snapshots.contains(&id));
+        let mut written = BTreeSet::new();
         if let Some(snapshot) = snapshot.filter(|_| is_new) {
             let id = snapshot.snapshot_id();
             model.snapshots.insert(id);
@@ -120,6 +131,7 @@ impl Oracle {
             if let Some(change) = state.expected.remove(&id) {
                 state.foreign_commits += 1;
                 model.rows.retain(|id, _| !change.removed.contains(id));
+                written.extend(change.added.iter().map(|row| row.id));
                 for row in change.added {
                     if model.rows.insert(row.id, row.clone()).is_some() {
                         return Err(format!("the writer added row {} twice", row.id));
@@ -127,18 +139,14 @@ impl Oracle {
                 }
             } else if let Some(process) = process {
                 state.rewrites += 1;
-                if summary.operation != Operation::Replace {
-                    return Err(format!(
-                        "process {process} committed {:?}",
-                        summary.operation
-                    ));
-                }
+                self.judge_operation(metadata, snapshot)?;
             } else {
                 return Err(format!("nobody announced snapshot {id}"));
             }
         }
         model.needed = self.reader.needed(metadata)?;
-        let found = self.reader.rows(metadata)?;
+        let live = self.reader.rows(metadata)?;
+        let found: Vec<Row> = live.iter().map(|live| live.row.clone()).collect();
         let expected: Vec<Row> = {
             let mut rows: Vec<Row> = model.rows.values().cloned().collect();
             rows.sort();
@@ -147,7 +155,37 @@ impl Oracle {
         if found != expected {
             return Err(difference(&found, &expected));
         }
+        model.lineage = lineage::judge(metadata, &model.lineage, &live, &written)?;
         Ok(())
+    }
+
+    /// A rewrite replaces; where it tells in position deletes or vectors what was deleted by value, other compactors must
+    /// be able to see that by their own validation, and it overwrites.
+    fn judge_operation(&self, metadata: &TableMetadata, snapshot: &Snapshot) -> Result<(), String> {
+        let operation = snapshot.summary().operation.clone();
+        let parent = snapshot.parent_snapshot_id().unwrap_or_default();
+        let before = self.reader.live_in(metadata, parent)?;
+        let after = self.reader.live(metadata)?;
+        let of = |live: &[LiveFile], content: DataContentType| -> BTreeSet<Identity> {
+            let live = live.iter();
+            live.filter(|live| live.file.content_type() == content)
+                .map(LiveFile::identity)
+                .collect()
+        };
+        let (data, by_value) = (DataContentType::Data, DataContentType::EqualityDeletes);
+        let by_position = DataContentType::PositionDeletes;
+        let must_overwrite = of(&before, data) == of(&after, data)
+            && !of(&before, by_value).is_subset(&of(&after, by_value))
+            && !of(&after, by_position).is_subset(&of(&before, by_position));
+        let is_right = match operation {
+            Operation::Replace => !must_overwrite,
+            Operation::Overwrite => !of(&before, by_value).is_empty(),
+            _ => false,
+        };
+        if is_right {
+            return Ok(());
+        }
+        Err(format!("a rewrite was committed as {operation:?}"))
     }
 
     /// Everything that must hold once nothing happens any more; the reasons why not.

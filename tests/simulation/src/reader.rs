@@ -7,13 +7,15 @@ use std::{
 };
 
 use iceberg::spec::{
-    DataContentType, DataFile, Manifest, ManifestList, ManifestStatus, SnapshotRef, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, FormatVersion, Manifest, ManifestContentType,
+    ManifestList, ManifestStatus, SnapshotRef, TableMetadata,
 };
 use icepress_model::MetadataLocation;
 
 use crate::{
-    rows::{Row, read_data_file, read_equality_deletes, read_position_deletes},
+    rows::{Lineage, Row, StoredRow, read_data_file, read_equality_deletes, read_position_deletes},
     storage::Objects,
+    vectors::read_vector,
 };
 
 type Result<T> = std::result::Result<T, String>;
@@ -29,6 +31,56 @@ pub struct LiveFile {
     pub sequence_number: i64,
     /// The partition spec it belongs to.
     pub spec_id: i32,
+    /// The id of its first row, where its rows have ids.
+    pub first_row_id: Option<i64>,
+}
+
+/// What tells a live file from all others: its path, and of a vector where it begins.
+pub type Identity = (String, Option<i64>);
+
+impl LiveFile {
+    /// What tells it from others.
+    pub fn identity(&self) -> Identity {
+        identity(&self.file)
+    }
+
+    /// Whether it is a deletion vector.
+    pub fn is_vector(&self) -> bool {
+        self.file.content_type() == DataContentType::PositionDeletes
+            && self.file.file_format() == DataFileFormat::Puffin
+    }
+
+    fn is_data(&self) -> bool {
+        self.file.content_type() == DataContentType::Data
+    }
+}
+
+/// What tells a file from others.
+pub fn identity(file: &DataFile) -> Identity {
+    (file.file_path().to_owned(), file.content_offset())
+}
+
+/// A manifest list, whichever format version wrote it: a table may have been upgraded since.
+pub fn parse_list(content: &[u8], version: FormatVersion) -> iceberg::Result<ManifestList> {
+    let parsed = ManifestList::parse_with_version(content, version);
+    match version {
+        FormatVersion::V1 => parsed,
+        _ => parsed.or_else(|error| {
+            let first = ManifestList::parse_with_version(content, FormatVersion::V1);
+            first.map_err(|_| error)
+        }),
+    }
+}
+
+/// A row that a query sees.
+#[derive(Debug, Clone)]
+pub struct LiveRow {
+    /// Its position in its file.
+    pub position: i64,
+    /// Its values.
+    pub row: Row,
+    /// Its lineage, where rows have one.
+    pub lineage: Option<Lineage>,
 }
 
 /// An entry as its manifest has it.
@@ -53,8 +105,9 @@ pub struct Reader {
     objects: Arc<Objects>,
     snapshots: Kept<Listed>,
     manifests: Kept<Vec<Entry>>,
-    rows: Kept<Vec<Row>>,
+    rows: Kept<Vec<StoredRow>>,
     positions: Kept<Vec<(String, i64)>>,
+    vectors: Kept<Vec<i64>>,
     ids: Kept<Vec<i64>>,
 }
 
@@ -77,6 +130,7 @@ impl Reader {
             manifests: Mutex::default(),
             rows: Mutex::default(),
             positions: Mutex::default(),
+            vectors: Mutex::default(),
             ids: Mutex::default(),
         }
     }
@@ -106,9 +160,8 @@ impl Reader {
     }
 
     fn list(&self, metadata: &TableMetadata, list: &str) -> Result<Listed> {
-        let parsed =
-            ManifestList::parse_with_version(&self.content(list)?, metadata.format_version())
-                .map_err(|error| format!("{list}: {error}"))?;
+        let parsed = parse_list(&self.content(list)?, metadata.format_version())
+            .map_err(|error| format!("{list}: {error}"))?;
         let mut paths = vec![list.to_owned()];
         let mut live = Vec::new();
         for manifest in parsed.entries() {
@@ -117,6 +170,11 @@ impl Reader {
                 self.entries(path, manifest.manifest_length)
             })?;
             paths.push(path.clone());
+            let is_data = manifest.content == ManifestContentType::Data;
+            let mut next_row_id = manifest
+                .first_row_id
+                .filter(|_| is_data)
+                .map(|id| id as i64);
             for entry in entries
                 .iter()
                 .filter(|entry| entry.status != ManifestStatus::Deleted)
@@ -124,12 +182,19 @@ impl Reader {
                 let inherited =
                     (entry.status == ManifestStatus::Added).then_some(manifest.sequence_number);
                 let number = entry.sequence_number.or(inherited);
+                // A file without an id of its own takes the next of its manifest.
+                let first_row_id =
+                    next_row_id.map(|next| entry.file.first_row_id().unwrap_or(next));
+                if entry.file.first_row_id().is_none() {
+                    next_row_id = next_row_id.map(|next| next + entry.file.record_count() as i64);
+                }
                 live.push(LiveFile {
                     file: entry.file.clone(),
                     sequence_number: number.ok_or_else(|| {
                         format!("{path}: {} has no sequence number", entry.file.file_path())
                     })?,
                     spec_id: manifest.partition_spec_id,
+                    first_row_id,
                 });
             }
         }
@@ -158,6 +223,14 @@ impl Reader {
         }
     }
 
+    /// The live files of one of a table's snapshots; none where it is gone.
+    pub fn live_in(&self, metadata: &TableMetadata, snapshot: i64) -> Result<Vec<LiveFile>> {
+        match metadata.snapshot_by_id(snapshot) {
+            Some(snapshot) => Ok(self.snapshot(metadata, snapshot)?.live.clone()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Every file that any snapshot of a table needs: manifest lists, manifests, data and delete files.
     pub fn needed(&self, metadata: &TableMetadata) -> Result<BTreeSet<String>> {
         let mut needed = BTreeSet::new();
@@ -175,66 +248,104 @@ impl Reader {
     }
 
     /// The rows that a query sees, in order, doubled ones included.
-    pub fn rows(&self, metadata: &TableMetadata) -> Result<Vec<Row>> {
-        let live = self.live(metadata)?;
-        let mut paths = HashSet::new();
-        for file in &live {
-            if !paths.insert(file.file.file_path()) {
-                return Err(format!("{} is live twice", file.file.file_path()));
+    pub fn rows(&self, metadata: &TableMetadata) -> Result<Vec<LiveRow>> {
+        let mut identities = HashSet::new();
+        for file in self.live(metadata)? {
+            let identity = file.identity();
+            if !identities.insert(identity.clone()) {
+                return Err(format!("{identity:?} is live twice"));
             }
         }
-        let deletes: Vec<&LiveFile> = live
-            .iter()
-            .filter(|live| live.file.content_type() != DataContentType::Data)
-            .collect();
-        let mut rows = Vec::new();
-        for data in live
-            .iter()
-            .filter(|live| live.file.content_type() == DataContentType::Data)
-        {
-            rows.extend(self.rows_of(metadata, data, &deletes)?);
-        }
-        rows.sort();
+        let mut rows: Vec<LiveRow> = self.positioned(metadata)?.into_values().flatten().collect();
+        rows.sort_by(|a, b| a.row.cmp(&b.row));
         Ok(rows)
     }
 
-    /// The rows of one data file that no delete file hides, each with its position.
-    pub fn positioned(
-        &self,
-        metadata: &TableMetadata,
-    ) -> Result<BTreeMap<String, Vec<(i64, Row)>>> {
+    /// The rows of each data file that no delete file hides.
+    pub fn positioned(&self, metadata: &TableMetadata) -> Result<BTreeMap<String, Vec<LiveRow>>> {
         let live = self.live(metadata)?;
-        let deletes: Vec<&LiveFile> = live
-            .iter()
-            .filter(|live| live.file.content_type() != DataContentType::Data)
-            .collect();
         let mut found = BTreeMap::new();
-        for data in live
-            .iter()
-            .filter(|live| live.file.content_type() == DataContentType::Data)
-        {
-            let rows = self.rows_with_positions(metadata, data, &deletes)?;
+        for data in live.iter().filter(|live| live.is_data()) {
+            let rows = self.rows_of(metadata, data, &live)?;
             found.insert(data.file.file_path().to_owned(), rows);
         }
         Ok(found)
+    }
+
+    /// The positions of each data file that vectors or position delete files hide.
+    pub fn hidden(&self, metadata: &TableMetadata) -> Result<BTreeMap<String, BTreeSet<i64>>> {
+        let live = self.live(metadata)?;
+        let mut found = BTreeMap::new();
+        for data in live.iter().filter(|live| live.is_data()) {
+            let hidden = self.hidden_positions(data, &live)?;
+            found.insert(data.file.file_path().to_owned(), hidden);
+        }
+        Ok(found)
+    }
+
+    fn there(&self, path: &str) -> Result<()> {
+        if self.objects.has(path) {
+            return Ok(());
+        }
+        Err(format!("{path} is missing"))
+    }
+
+    /// What a data file's vector hides; where it has none, what position delete files do.
+    fn hidden_positions(&self, data: &LiveFile, live: &[LiveFile]) -> Result<BTreeSet<i64>> {
+        let path = data.file.file_path();
+        let mut vectors = live.iter().filter(|live| {
+            live.is_vector() && live.file.referenced_data_file().as_deref() == Some(path)
+        });
+        if let Some(vector) = vectors.next() {
+            if vectors.next().is_some() {
+                return Err(format!("{path} has two vectors"));
+            }
+            if vector.sequence_number >= data.sequence_number {
+                return self.vector(vector);
+            }
+        }
+        let mut positions = BTreeSet::new();
+        for delete in live.iter().filter(|live| !live.is_vector()) {
+            let is_named = delete.file.content_type() == DataContentType::PositionDeletes;
+            if !is_named
+                || delete.sequence_number < data.sequence_number
+                || !is_same_partition(delete, data)
+            {
+                continue;
+            }
+            let place = delete.file.file_path();
+            let named = kept(&self.positions, place, || {
+                read_position_deletes(self.content(place)?)
+            })?;
+            let named = named.iter().filter(|(file, _)| file == path);
+            positions.extend(named.map(|(_, position)| *position));
+        }
+        Ok(positions)
+    }
+
+    fn vector(&self, vector: &LiveFile) -> Result<BTreeSet<i64>> {
+        let (path, file) = (vector.file.file_path(), &vector.file);
+        let place = file.content_offset().zip(file.content_size_in_bytes());
+        let (offset, length) = place.ok_or_else(|| format!("{path}: where is the vector?"))?;
+        let positions = kept(&self.vectors, &format!("{path}#{offset}"), || {
+            read_vector(&self.content(path)?, offset, length)
+                .map_err(|error| format!("{path}: {error}"))
+        })?;
+        if positions.len() as u64 != file.record_count() {
+            return Err(format!(
+                "{path}: a vector hides other than {} rows",
+                file.record_count()
+            ));
+        }
+        Ok(positions.iter().copied().collect())
     }
 
     fn rows_of(
         &self,
         metadata: &TableMetadata,
         data: &LiveFile,
-        deletes: &[&LiveFile],
-    ) -> Result<Vec<Row>> {
-        let rows = self.rows_with_positions(metadata, data, deletes)?;
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
-    }
-
-    fn rows_with_positions(
-        &self,
-        metadata: &TableMetadata,
-        data: &LiveFile,
-        deletes: &[&LiveFile],
-    ) -> Result<Vec<(i64, Row)>> {
+        live: &[LiveFile],
+    ) -> Result<Vec<LiveRow>> {
         let path = data.file.file_path();
         let rows = kept(&self.rows, path, || {
             let rows =
@@ -248,54 +359,47 @@ impl Reader {
             }
             Ok(rows)
         })?;
-        if !self.objects.has(path) {
-            return Err(format!("{path} is missing"));
+        self.there(path)?;
+        for delete in live.iter().filter(|live| !live.is_data()) {
+            self.there(delete.file.file_path())?;
         }
-        let mut positions = HashSet::new();
+        let positions = self.hidden_positions(data, live)?;
         let mut ids = HashSet::new();
-        for delete in deletes {
+        let by_value = DataContentType::EqualityDeletes;
+        for delete in live
+            .iter()
+            .filter(|live| live.file.content_type() == by_value)
+        {
             let place = delete.file.file_path();
-            if !self.objects.has(place) {
-                return Err(format!("{place} is missing"));
+            let spec = metadata
+                .partition_spec_by_id(delete.spec_id)
+                .ok_or_else(|| format!("{place} is of an unknown partition spec"))?;
+            let applies = spec.fields().is_empty() || is_same_partition(delete, data);
+            if delete.sequence_number <= data.sequence_number || !applies {
+                continue;
             }
-            let same_partition =
-                delete.spec_id == data.spec_id && delete.file.partition() == data.file.partition();
-            match delete.file.content_type() {
-                DataContentType::PositionDeletes => {
-                    if delete.sequence_number < data.sequence_number || !same_partition {
-                        continue;
-                    }
-                    let named = kept(&self.positions, place, || {
-                        read_position_deletes(self.content(place)?)
-                    })?;
-                    positions.extend(
-                        named
-                            .iter()
-                            .filter(|(file, _)| file == path)
-                            .map(|(_, position)| *position),
-                    );
-                }
-                DataContentType::EqualityDeletes => {
-                    let spec = metadata
-                        .partition_spec_by_id(delete.spec_id)
-                        .ok_or_else(|| format!("{place} is of an unknown partition spec"))?;
-                    let global = spec.fields().is_empty();
-                    if delete.sequence_number <= data.sequence_number || !(global || same_partition)
-                    {
-                        continue;
-                    }
-                    let named = kept(&self.ids, place, || {
-                        read_equality_deletes(self.content(place)?)
-                    })?;
-                    ids.extend(named.iter().copied());
-                }
-                DataContentType::Data => {}
-            }
+            let named = kept(&self.ids, place, || {
+                read_equality_deletes(self.content(place)?)
+            })?;
+            ids.extend(named.iter().copied());
         }
         let numbered = (0i64..).zip(rows.iter());
         Ok(numbered
-            .filter(|(position, row)| !positions.contains(position) && !ids.contains(&row.id))
-            .map(|(position, row)| (position, row.clone()))
+            .filter(|(position, stored)| {
+                !positions.contains(position) && !ids.contains(&stored.row.id)
+            })
+            .map(|(position, stored)| LiveRow {
+                position,
+                row: stored.row.clone(),
+                lineage: data.first_row_id.map(|first| Lineage {
+                    row_id: stored.row_id.unwrap_or(first + position),
+                    updated: stored.updated.unwrap_or(data.sequence_number),
+                }),
+            })
             .collect())
     }
+}
+
+fn is_same_partition(delete: &LiveFile, data: &LiveFile) -> bool {
+    delete.spec_id == data.spec_id && delete.file.partition() == data.file.partition()
 }

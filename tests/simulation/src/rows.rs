@@ -20,6 +20,28 @@ pub struct Row {
     pub note: Option<String>,
 }
 
+/// Which row a row is, and when it last changed (specification, *Row Lineage*).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lineage {
+    /// `_row_id`.
+    pub row_id: i64,
+    /// `_last_updated_sequence_number`.
+    pub updated: i64,
+}
+
+/// A row as its file has it, with what the file itself says of its lineage.
+#[derive(Debug, Clone)]
+pub struct StoredRow {
+    /// The table's columns.
+    pub row: Row,
+    /// Its id, where it does not follow from its place.
+    pub row_id: Option<i64>,
+    /// When it last changed, where that does not follow from the file.
+    pub updated: Option<i64>,
+}
+
+/// The field id of `_row_id`.
+const ROW_ID: i32 = 2_147_483_540;
 /// The field id of `file_path` in position delete files (specification, *Reserved Field IDs*).
 const PATH_ID: i32 = 2_147_483_546;
 /// The field id of `pos`.
@@ -42,19 +64,23 @@ fn file(fields: Vec<Field>, columns: Vec<arrow_array::ArrayRef>) -> Bytes {
     Bytes::from(content)
 }
 
-/// Rows as a data file.
-pub fn data_file(rows: &[Row]) -> Bytes {
+/// Rows as a data file. With `row_ids` it has a column of them, in which a row that has none is new.
+pub fn data_file(rows: &[Row], row_ids: Option<&[Option<i64>]>) -> Bytes {
     let ids: Int64Array = rows.iter().map(|row| Some(row.id)).collect();
     let regions: StringArray = rows.iter().map(|row| Some(row.region.as_str())).collect();
     let notes: StringArray = rows.iter().map(|row| row.note.as_deref()).collect();
-    file(
-        vec![
-            field("id", DataType::Int64, false, 1),
-            field("region", DataType::Utf8, true, 2),
-            field("note", DataType::Utf8, true, 3),
-        ],
-        vec![Arc::new(ids), Arc::new(regions), Arc::new(notes)],
-    )
+    let mut fields = vec![
+        field("id", DataType::Int64, false, 1),
+        field("region", DataType::Utf8, true, 2),
+        field("note", DataType::Utf8, true, 3),
+    ];
+    let mut columns: Vec<arrow_array::ArrayRef> =
+        vec![Arc::new(ids), Arc::new(regions), Arc::new(notes)];
+    if let Some(row_ids) = row_ids {
+        fields.push(field("_row_id", DataType::Int64, true, ROW_ID));
+        columns.push(Arc::new(Int64Array::from(row_ids.to_vec())));
+    }
+    file(fields, columns)
 }
 
 /// Places in data files as a position delete file.
@@ -108,15 +134,29 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
 }
 
 /// The rows of a data file, in its order.
-pub fn read_data_file(content: Bytes) -> Result<Vec<Row>, String> {
+pub fn read_data_file(content: Bytes) -> Result<Vec<StoredRow>, String> {
     let mut rows = Vec::new();
     for batch in batches(content)? {
         let ids = numbers(&batch, "id")?;
         let (regions, notes) = (texts(&batch, "region")?, texts(&batch, "note")?);
-        rows.extend((0..batch.num_rows()).map(|row| Row {
-            id: ids.value(row),
-            region: regions.value(row).to_owned(),
-            note: notes.is_valid(row).then(|| notes.value(row).to_owned()),
+        let optional = |name: &str| {
+            let column = batch.column_by_name(name).map(|_| numbers(&batch, name));
+            column.transpose()
+        };
+        let row_ids = optional("_row_id")?;
+        let updated = optional("_last_updated_sequence_number")?;
+        let value = |column: &Option<Int64Array>, row: usize| {
+            let column = column.as_ref().filter(|column| column.is_valid(row))?;
+            Some(column.value(row))
+        };
+        rows.extend((0..batch.num_rows()).map(|row| StoredRow {
+            row: Row {
+                id: ids.value(row),
+                region: regions.value(row).to_owned(),
+                note: notes.is_valid(row).then(|| notes.value(row).to_owned()),
+            },
+            row_id: value(&row_ids, row),
+            updated: value(&updated, row),
         }));
     }
     Ok(rows)

@@ -468,9 +468,11 @@ impl World {
             generation: 0,
             version: match engine.below(6) {
                 0 => FormatVersion::V1,
-                1 => FormatVersion::V3,
+                1 | 2 => FormatVersion::V3,
                 _ => FormatVersion::V2,
             },
+            upgrades: engine.below(4) == 0,
+            light: engine.below(2) == 0,
         };
         let things = match self.theme {
             // So many that some come while somebody thinks about the last.

@@ -11,8 +11,9 @@ use iceberg::{
     io::FileIO,
     spec::{
         DataContentType, DataFile, FormatVersion, MAIN_BRANCH, Manifest, ManifestContentType,
-        ManifestFile, ManifestList, ManifestListWriter, ManifestStatus, ManifestWriter,
-        ManifestWriterBuilder, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
+        ManifestFile, ManifestListWriter, ManifestStatus, ManifestWriter, ManifestWriterBuilder,
+        Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
+        deserialize_data_file_from_json, serialize_data_file_to_json,
     },
 };
 use icepress_catalog::{Catalog as _, LoadedTable, TableChange};
@@ -20,6 +21,7 @@ use icepress_storage::{PutMode, Storage as _, WriteOptions};
 use uuid::Uuid;
 
 use super::{Done, GaveUp, Work, Writer};
+use crate::reader::{identity, parse_list};
 
 /// Where the crate's writers write to before the bytes go to storage.
 const SCRATCH: &str = "memory:/scratch.avro";
@@ -191,7 +193,7 @@ impl Making<'_> {
             return Ok(Vec::new());
         };
         let content = self.writer.storage.read(parent.manifest_list()).await?;
-        let list = ManifestList::parse_with_version(&content, metadata.format_version())?;
+        let list = parse_list(&content, metadata.format_version())?;
         let mut manifests = Vec::new();
         for manifest in list.entries() {
             manifests.push(self.old_manifest(manifest, work).await?);
@@ -212,13 +214,18 @@ impl Making<'_> {
         let (entries, _) = Manifest::parse_avro(&content)?.into_parts();
         if !entries
             .iter()
-            .any(|entry| entry.is_alive() && work.removed.contains(entry.file_path()))
+            .any(|entry| entry.is_alive() && work.removed.contains(&identity(entry.data_file())))
         {
             return Ok(manifest.clone());
         }
         let scratch = FileIO::new_with_memory();
         let mut writer =
             self.manifest_writer(&scratch, manifest.partition_spec_id, manifest.content)?;
+        let is_data = manifest.content == ManifestContentType::Data;
+        let mut next_row_id = manifest
+            .first_row_id
+            .filter(|_| is_data)
+            .map(|id| id as i64);
         for entry in entries.iter().filter(|entry| entry.is_alive()) {
             let added = entry.status() == ManifestStatus::Added;
             let inherited = added.then_some(manifest.sequence_number);
@@ -227,8 +234,14 @@ impl Making<'_> {
                 .or(inherited)
                 .ok_or_else(|| GaveUp("an entry has no sequence number".to_owned()))?;
             let own = entry.file_sequence_number.or(inherited);
-            let file = entry.data_file().clone();
-            if work.removed.contains(entry.file_path()) {
+            let file = match next_row_id {
+                Some(next) if entry.data_file().first_row_id().is_none() => {
+                    next_row_id = Some(next + entry.data_file().record_count() as i64);
+                    self.with_first_row_id(entry.data_file(), manifest.partition_spec_id, next)?
+                }
+                _ => entry.data_file().clone(),
+            };
+            if work.removed.contains(&identity(&file)) {
                 writer.add_delete_file(file, number, own)?;
             } else {
                 let id = entry.snapshot_id().unwrap_or(manifest.added_snapshot_id);
@@ -238,6 +251,28 @@ impl Making<'_> {
         let mut written = writer.write_manifest_file().await?;
         written.manifest_path = self.keep(&scratch, "manifest").await?;
         Ok(written)
+    }
+
+    /// A file whose rows keep their ids in another manifest.
+    fn with_first_row_id(
+        &self,
+        file: &DataFile,
+        spec_id: i32,
+        first_row_id: i64,
+    ) -> Result<DataFile, GaveUp> {
+        let metadata = &self.base.metadata;
+        let (schema, version) = (metadata.current_schema(), metadata.format_version());
+        let spec = metadata
+            .partition_spec_by_id(spec_id)
+            .ok_or_else(|| GaveUp(format!("no partition spec {spec_id}")))?;
+        let partition = spec.partition_type(schema)?;
+        let text = serialize_data_file_to_json(file.clone(), &partition, version)?;
+        let mut json: serde_json::Value = serde_json::from_str(&text)?;
+        json["first_row_id"] = first_row_id.into();
+        let text = json.to_string();
+        Ok(deserialize_data_file_from_json(
+            &text, spec_id, &partition, schema,
+        )?)
     }
 
     async fn list(&mut self, manifests: Vec<ManifestFile>) -> Result<String, GaveUp> {
