@@ -21,8 +21,8 @@ use icepress_model::{
 
 use crate::engine::Engine;
 
-/// When every run begins: 2026-01-01.
-pub const START: TimestampMs = TimestampMs(1_767_225_600_000);
+/// When every run begins: 2026-01-31, seven minutes before midnight, so that days and months end in the midst of it.
+pub const START: TimestampMs = TimestampMs(1_769_903_580_000);
 
 /// The clock of one machine.
 #[derive(Debug)]
@@ -38,6 +38,11 @@ impl MachineClock {
             engine,
             skew_ms: AtomicI64::new(skew_ms),
         })
+    }
+
+    /// How far it is ahead of the true time, in milliseconds.
+    pub fn skew(&self) -> i64 {
+        self.skew_ms.load(Ordering::Relaxed)
     }
 
     /// Sets the clock, as a time service does.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -18,18 +19,32 @@ use icepress_model::{
 };
 use icepress_storage::Storage;
 
-use crate::network::{Cut, Network, Service};
+use crate::{
+    java::JavaLock,
+    network::{Cut, Network, Service},
+};
+
+/// A change of a table's pointer, by whom and from where to where; `None` is no table.
+#[derive(Debug)]
+pub struct Moved<'a> {
+    /// Who moved it.
+    pub writer: &'a str,
+    /// The table.
+    pub table: &'a TableId,
+    /// Where it stood.
+    pub before: Option<&'a MetadataLocation>,
+    /// Where whoever moved it thought that it stood.
+    pub expected: Option<&'a MetadataLocation>,
+    /// Where it stands now.
+    pub after: Option<&'a MetadataLocation>,
+    /// When the request was sent, since the start of the world.
+    pub sent: Duration,
+}
 
 /// Somebody who looks at every change of a pointer.
 pub trait Watch: Send + Sync + fmt::Debug {
-    /// A table's pointer was moved by `writer`: from where, and to where. `None` is no table.
-    fn moved(
-        &self,
-        writer: &str,
-        table: &TableId,
-        before: Option<&MetadataLocation>,
-        after: Option<&MetadataLocation>,
-    );
+    /// A table's pointer was moved.
+    fn moved(&self, moved: &Moved<'_>);
 }
 
 /// How far the catalog strays within what it promises, as chances in a million.
@@ -98,26 +113,47 @@ impl Pointers {
         table: &TableId,
         expected: Option<&MetadataLocation>,
         new: Option<&MetadataLocation>,
+        sent: Duration,
     ) -> bool {
-        {
+        let stands = self.tables().get(table) == expected;
+        if stands {
+            self.set(writer, table, expected, new, sent);
+        }
+        stands
+    }
+
+    /// Moves a pointer wherever it stands, as Glue does for whoever sends it no version; `expected` is where it stood when
+    /// it was looked at.
+    fn set(
+        &self,
+        writer: &str,
+        table: &TableId,
+        expected: Option<&MetadataLocation>,
+        new: Option<&MetadataLocation>,
+        sent: Duration,
+    ) {
+        let before = {
             let mut tables = self.tables();
-            if tables.get(table) != expected {
-                return false;
-            }
             match new {
                 Some(new) => tables.insert(table.clone(), new.clone()),
                 None => tables.remove(table),
-            };
-        }
+            }
+        };
         let watch = self
             .watch
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         if let Some(watch) = watch {
-            watch.moved(writer, table, expected, new);
+            watch.moved(&Moved {
+                writer,
+                table,
+                before: before.as_ref(),
+                expected,
+                after: new,
+                sent,
+            });
         }
-        true
     }
 }
 
@@ -132,6 +168,8 @@ pub struct MachineCatalog {
     machine: Arc<str>,
     page: usize,
     lock: Option<CommitLock>,
+    java: Option<JavaLock>,
+    prompt: bool,
 }
 
 impl MachineCatalog {
@@ -153,6 +191,8 @@ impl MachineCatalog {
             machine: Arc::from(machine),
             page,
             lock: None,
+            java: None,
+            prompt: false,
         }
     }
 
@@ -161,22 +201,59 @@ impl MachineCatalog {
         Self { lock, ..self }
     }
 
+    /// The same for a Java writer: under this lock it looks where the pointer stands, and moves it blindly.
+    pub fn with_java(self, java: Option<JavaLock>) -> Self {
+        Self { java, ..self }
+    }
+
+    /// The same, with swaps that are done at once if at all. Where others move pointers blindly under the lock, whoever
+    /// holds it counts on that.
+    pub fn with_prompt_swaps(self, prompt: bool) -> Self {
+        Self { prompt, ..self }
+    }
+
+    fn since_start(&self) -> Duration {
+        self.network
+            .engine()
+            .map_or(Duration::ZERO, |engine| engine.now())
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         what: String,
         effect: impl FnOnce(&Pointers) -> T + Send + 'static,
     ) -> Result<T, Cut> {
+        let effect = self.noted(&what, effect);
+        self.network
+            .call(Service::Catalog, &self.machine, what, effect)
+            .await
+    }
+
+    async fn call_promptly<T: Send + 'static>(
+        &self,
+        what: String,
+        effect: impl FnOnce(&Pointers) -> T + Send + 'static,
+    ) -> Result<T, Cut> {
+        let effect = self.noted(&what, effect);
+        self.network
+            .call_promptly(Service::Catalog, &self.machine, what, effect)
+            .await
+    }
+
+    fn noted<T>(
+        &self,
+        what: &str,
+        effect: impl FnOnce(&Pointers) -> T + Send + 'static,
+    ) -> impl FnOnce() -> T + Send + 'static {
         let pointers = Arc::clone(&self.pointers);
         let network = Arc::clone(&self.network);
-        let line = (Arc::clone(&self.machine), what.clone());
-        self.network
-            .call(Service::Catalog, &self.machine, what, move || {
-                if let Some(engine) = network.engine() {
-                    engine.note(format_args!("{}: catalog: {}", line.0, line.1));
-                }
-                effect(&pointers)
-            })
-            .await
+        let line = (Arc::clone(&self.machine), what.to_owned());
+        move || {
+            if let Some(engine) = network.engine() {
+                engine.note(format_args!("{}: catalog: {}", line.0, line.1));
+            }
+            effect(&pointers)
+        }
     }
 
     fn unavailable(&self, cut: Cut) -> CatalogError {
@@ -207,8 +284,9 @@ impl MachineCatalog {
             staged.location.clone(),
             Arc::clone(&self.machine),
         );
+        let sent = self.since_start();
         self.call(format!("create {table}"), move |pointers| {
-            pointers.swap(&writer, &wanted, None, Some(&location))
+            pointers.swap(&writer, &wanted, None, Some(&location), sent)
         })
         .await
         .map_err(|cut| self.unavailable(cut))
@@ -218,8 +296,9 @@ impl MachineCatalog {
     pub async fn drop_table(&self, base: &LoadedTable) -> Result<bool, CatalogError> {
         let (table, expected) = (base.table.clone(), base.metadata_location.clone());
         let writer = Arc::clone(&self.machine);
+        let sent = self.since_start();
         self.call(format!("drop {table}"), move |pointers| {
-            pointers.swap(&writer, &table, Some(&expected), None)
+            pointers.swap(&writer, &table, Some(&expected), None, sent)
         })
         .await
         .map_err(|cut| self.unavailable(cut))
@@ -311,6 +390,9 @@ impl Catalog for MachineCatalog {
         change: TableChange,
     ) -> Result<LoadedTable, CommitError> {
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
+        if let Some(java) = &self.java {
+            return self.commit_blindly(java, base, staged).await;
+        }
         let Some(lock) = &self.lock else {
             return self.swap(base, staged).await;
         };
@@ -346,20 +428,24 @@ impl MachineCatalog {
         let twice = self.network.happens(self.pointers.whims().sent_twice);
         let (table, writer) = (base.table.clone(), Arc::clone(&self.machine));
         let (expected, new) = (base.metadata_location.clone(), staged.location.clone());
-        let swapped = self
-            .call(
-                format!("swap {table} to {new} (twice: {twice})"),
-                move |pointers| {
-                    if twice {
-                        pointers.swap(&writer, &table, Some(&expected), Some(&new));
-                    }
-                    let swapped = pointers.swap(&writer, &table, Some(&expected), Some(&new));
-                    swapped
-                        .then_some(())
-                        .ok_or_else(|| pointers.tables().contains_key(&table))
-                },
-            )
-            .await;
+        let (sent, what) = (
+            self.since_start(),
+            format!("swap {table} to {new} (twice: {twice})"),
+        );
+        let effect = move |pointers: &Pointers| {
+            let swap = || pointers.swap(&writer, &table, Some(&expected), Some(&new), sent);
+            if twice {
+                swap();
+            }
+            swap()
+                .then_some(())
+                .ok_or_else(|| pointers.tables().contains_key(&table))
+        };
+        let swapped = if self.prompt {
+            self.call_promptly(what, effect).await
+        } else {
+            self.call(what, effect).await
+        };
         let unheard = self.pointers.whims().unheard;
         let swapped = match swapped {
             Ok(Ok(())) if self.network.happens(unheard) => Err(Cut::NoAnswer),
@@ -392,5 +478,60 @@ impl MachineCatalog {
                 message: format!("the answer was lost ({cut:?})"),
             }),
         }
+    }
+
+    /// What Java's `GlueTableOperations` does with a lock manager: it looks whether the pointer stands where the table was
+    /// loaded, and sends an update that is compared with nothing.
+    async fn commit_blindly(
+        &self,
+        java: &JavaLock,
+        base: &LoadedTable,
+        staged: StagedMetadata,
+    ) -> Result<LoadedTable, CommitError> {
+        let (table, new) = (base.table.clone(), staged.location.clone());
+        let refused = |message: String| {
+            CommitError::Refused(CatalogError::Unavailable {
+                catalog: self.name.to_string(),
+                message,
+                source: None,
+            })
+        };
+        let held = java.acquire(&table.name_in_catalog(), new.as_str()).await;
+        let mut held = held.map_err(refused)?;
+        java.dawdle(&mut held).await;
+        let wanted = table.clone();
+        let found = self
+            .call_promptly(format!("get {table} under the lock"), move |pointers| {
+                pointers.tables().get(&wanted).cloned()
+            })
+            .await;
+        let result = match found {
+            Ok(Some(found)) if found == base.metadata_location => {
+                if java.is_safe(&held) {
+                    let (writer, moved) = (Arc::clone(&self.machine), new.clone());
+                    let sent = self.since_start();
+                    let what = format!("put {table} to {new}");
+                    let put = self.call_promptly(what, move |pointers| {
+                        pointers.set(&writer, &table, Some(&found), Some(&moved), sent);
+                    });
+                    put.await.map_err(|cut| CommitError::OutcomeUnknown {
+                        table: base.table.clone(),
+                        message: format!("the answer was lost ({cut:?})"),
+                    })
+                } else {
+                    Err(refused("the lock may be lost".to_owned()))
+                }
+            }
+            Ok(Some(_)) => Err(CommitError::Conflict(table)),
+            Ok(None) => Err(CommitError::NoSuchTable(table)),
+            Err(cut) => Err(CommitError::Refused(self.unavailable(cut))),
+        };
+        java.release(held).await;
+        result.map(|()| LoadedTable {
+            table: base.table.clone(),
+            metadata_location: staged.location,
+            metadata: staged.metadata,
+            token: CommitToken::default(),
+        })
     }
 }

@@ -1,10 +1,11 @@
 //! The machines of a simulated account: functions that a schedule and the queues start, that keep their clocks badly,
 //! and that are gone when their time is over or when they crash.
 
+mod operators;
+
 use std::{
     collections::BTreeMap,
     fmt,
-    num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,14 +14,15 @@ use icepress_catalog::{
     Catalog,
     lock::{CommitLock, LockOptions},
 };
-use icepress_coordination::{DynamoStore, Received, SqsQueue, StateStore, TaskMessage, TaskQueue};
+use icepress_coordination::{
+    DynamoStore, Received, SqsQueue, StateStore, TaskMessage, TaskQueue, limits::Limits,
+};
 use icepress_model::{
-    BucketCount, BucketId, TimestampMs, WorkerId,
+    BucketId, TimestampMs, WorkerId,
     ambient::{Ambient, Clock},
 };
 use icepress_service::{
-    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, buckets, handle,
-    tick,
+    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, handle, tick,
 };
 use icepress_storage::Storage;
 use serde_json::json;
@@ -29,6 +31,7 @@ use crate::{
     ambient::{MachineClock, machine},
     catalog::{MachineCatalog, Pointers},
     engine::{Engine, TaskId},
+    java::JavaOptions,
     network::Network,
     sqs::Sqs,
     storage::{MachineStorage, Objects},
@@ -63,6 +66,8 @@ pub struct Account {
     pub queues: aws_sdk_sqs::Client,
     /// How every machine works, but for its name.
     pub settings: Settings,
+    /// Limits of tables, as machines that start know them.
+    pub limits: Mutex<Arc<Limits>>,
     /// How long ended processes are kept.
     pub retention: Duration,
     /// How wrong clocks may be, in milliseconds either way.
@@ -71,6 +76,8 @@ pub struct Account {
     pub page: usize,
     /// How the commit lock is taken, in a world that has one.
     pub lock: Option<LockOptions>,
+    /// How Java's writers take it, in a world in which they write.
+    pub java: Option<JavaOptions>,
 }
 
 /// A function that is warm: it may be invoked again.
@@ -102,7 +109,8 @@ impl Account {
             name,
             self.page,
         )
-        .with_lock(self.lock(&ambient));
+        .with_lock(self.lock(&ambient))
+        .with_prompt_swaps(self.java.is_some());
         let store = DynamoStore::new(self.dynamodb.clone(), STATE, ambient.clone())
             .with_retention(self.retention);
         let queue = SqsQueue::new(self.queues.clone(), Sqs::url_template(QUEUES));
@@ -117,6 +125,7 @@ impl Account {
             payloads: storage,
             settings: Arc::new(Settings {
                 worker: WorkerId(name.to_owned()),
+                limits: self.limits(),
                 ..self.settings.clone()
             }),
             observer: Arc::new(Notes {
@@ -129,6 +138,11 @@ impl Account {
             clock,
             context,
         }
+    }
+
+    /// Limits of tables as they stand now.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&lock(&self.limits))
     }
 
     /// The commit lock as a machine reaches it.
@@ -272,6 +286,11 @@ impl Fleet {
         }
     }
 
+    /// Lets go of all warm machines: those that start from now on are configured anew.
+    pub fn replace_warm(&self) {
+        lock(&self.warm).clear();
+    }
+
     fn machine(&self, kind: &'static str) -> Machine {
         let warm = lock(&self.warm).get_mut(kind).and_then(Vec::pop);
         // A platform takes machines away as it likes.
@@ -337,30 +356,6 @@ impl Fleet {
                     Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
                 }
                 fleet.keep_warm("scheduler", machine);
-            });
-        }
-    }
-
-    /// Somebody who changes the number of buckets now and then, so often, and may be interrupted each time.
-    pub async fn resize(self: Arc<Self>, times: u64, within: Duration) {
-        let engine = &self.account.engine;
-        for number in 0..times {
-            let pause = engine.below(within.as_secs() / times);
-            engine.sleep(Duration::from_secs(pause)).await;
-            let wanted = 1 + u32::try_from(engine.below(u64::from(MOST_BUCKETS))).unwrap_or(0);
-            let Some(wanted) = NonZeroU32::new(wanted).map(BucketCount) else {
-                continue;
-            };
-            let name = format!("operator-{number}");
-            let machine = self.account.machine(&name);
-            let fleet = Arc::clone(&self);
-            let limit = Duration::from_secs(5 + engine.below(60));
-            self.begin("operator", name, limit, async move {
-                let engine = &fleet.account.engine;
-                match buckets::resize(machine.context(), wanted).await {
-                    Ok(resized) => engine.note(format_args!("{}: {resized:?}", machine.name)),
-                    Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
-                }
             });
         }
     }

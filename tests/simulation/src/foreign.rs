@@ -210,7 +210,7 @@ impl Writer {
         };
         let mut properties = HashMap::new();
         if self.light {
-            let size = 500 + self.engine.below(1_500);
+            let size = 1_600 + self.engine.below(900);
             for (name, value) in [
                 ("write.target-file-size-bytes", size.to_string()),
                 ("icepress.delete-ratio-threshold", "0.8".to_owned()),

@@ -11,10 +11,12 @@
 pub mod ambient;
 pub mod catalog;
 pub mod connector;
+pub mod draw;
 pub mod dynamo;
 pub mod engine;
 pub mod fleet;
 pub mod foreign;
+pub mod java;
 pub mod network;
 pub mod oracle;
 pub mod reader;

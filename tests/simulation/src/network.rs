@@ -178,14 +178,42 @@ impl Network {
         what: impl fmt::Display + Send,
         effect: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Cut> {
-        let Some(engine) = &self.engine else {
-            return Ok(effect());
-        };
-        if let Some(hold) = self.hold(engine, sender, &what.to_string()) {
+        if let Some(engine) = &self.engine
+            && let Some(hold) = self.hold(engine, sender, &what.to_string())
+        {
             engine.note(format_args!("{sender}: {what}: is held for {hold:?}"));
             engine.sleep(hold).await;
         }
-        let (fate, there) = self.fate(engine, service);
+        self.send(service, sender, what, false, effect).await
+    }
+
+    /// The same for a request that is done at once, if it is done at all: whoever sends it under a lock counts on that.
+    pub async fn call_promptly<T: Send + 'static>(
+        &self,
+        service: Service,
+        sender: &str,
+        what: impl fmt::Display + Send,
+        effect: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Cut> {
+        self.send(service, sender, what, true, effect).await
+    }
+
+    async fn send<T: Send + 'static>(
+        &self,
+        service: Service,
+        sender: &str,
+        what: impl fmt::Display + Send,
+        promptly: bool,
+        effect: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Cut> {
+        let Some(engine) = &self.engine else {
+            return Ok(effect());
+        };
+        let (fate, there) = match self.fate(engine, service) {
+            (Fate::Late, there) if promptly => (Fate::LostBefore, there),
+            other => other,
+        };
+        let there = if promptly { there.min(USUAL) } else { there };
         let back = engine.duration_up_to(USUAL / 3);
         let patience = PATIENCE + engine.duration_up_to(PATIENCE);
         match fate {

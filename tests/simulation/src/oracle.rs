@@ -1,6 +1,7 @@
 //! What must be true after every step: the protocol's invariants over all rows, the tables' rows as a plain model has
 //! them, and every file that a snapshot needs in its place.
 
+mod limits;
 mod lineage;
 mod protocol;
 
@@ -15,8 +16,9 @@ use iceberg::spec::{DataContentType, Operation, Snapshot, TableMetadata};
 use icepress_model::{MetadataLocation, TableId};
 use icepress_table::PROCESS_ID;
 
+pub use self::limits::{Ban, Rules, nothing_held};
 use crate::{
-    catalog,
+    catalog::{self, Moved},
     dynamo::Dynamo,
     engine::Engine,
     reader::{Identity, LiveFile, Reader},
@@ -54,6 +56,9 @@ struct State {
     named: BTreeSet<(u64, u64)>,
     /// When each commit lock was written last.
     locks: BTreeMap<String, Duration>,
+    /// Who holds each commit lock.
+    lock_owners: BTreeMap<String, String>,
+    limits: limits::Remembered,
     rewrites: u64,
     foreign_commits: u64,
 }
@@ -137,7 +142,7 @@ impl Oracle {
                         return Err(format!("the writer added row {} twice", row.id));
                     }
                 }
-            } else if let Some(process) = process {
+            } else if process.is_some() {
                 state.rewrites += 1;
                 self.judge_operation(metadata, snapshot)?;
             } else {
@@ -262,25 +267,64 @@ fn difference(found: &[Row], expected: &[Row]) -> String {
 }
 
 impl catalog::Watch for Oracle {
-    fn moved(
-        &self,
-        writer: &str,
-        table: &TableId,
-        _: Option<&MetadataLocation>,
-        after: Option<&MetadataLocation>,
-    ) {
-        let Some(after) = after else {
+    fn moved(&self, moved: &Moved<'_>) {
+        let Moved {
+            writer,
+            table,
+            before,
+            ..
+        } = moved;
+        if moved.before != moved.expected {
+            self.engine.violated(format!(
+                "{writer} moved {table} on from {:?}, and lost {before:?}",
+                moved.expected
+            ));
+        }
+        let Some(after) = moved.after else {
             self.state().tables.remove(table);
             return;
         };
-        let judged = self
-            .reader
-            .metadata(after)
-            .and_then(|metadata| self.judge_commit(&mut self.state(), table, &metadata));
+        let judged = self.reader.metadata(after).and_then(|metadata| {
+            self.judge_lock_of(moved, after)?;
+            self.judge_blocked(moved, &metadata)?;
+            self.judge_commit(&mut self.state(), table, &metadata)
+        });
         if let Err(message) = judged {
             self.engine.violated(format!(
                 "{table} after a commit of {writer} to {after}: {message}"
             ));
+        }
+    }
+}
+
+impl Oracle {
+    /// Where others move pointers blindly, whoever moves one holds the lock at that very moment.
+    fn judge_lock_of(&self, moved: &Moved<'_>, after: &MetadataLocation) -> Result<(), String> {
+        let state = self.state();
+        if !state.limits.rules.blind || moved.before.is_none() {
+            return Ok(());
+        }
+        let holder = state.lock_owners.get(&moved.table.name_in_catalog());
+        if holder.is_some_and(|holder| holder == after.as_str()) {
+            return Ok(());
+        }
+        Err(format!("the lock is held by {holder:?}"))
+    }
+
+    /// Nobody of ours commits where a blocker keeps us away.
+    fn judge_blocked(&self, moved: &Moved<'_>, metadata: &TableMetadata) -> Result<(), String> {
+        let state = self.state();
+        let known = state.tables.get(moved.table);
+        let Some(snapshot) = metadata.current_snapshot() else {
+            return Ok(());
+        };
+        let id = snapshot.snapshot_id();
+        if known.is_some_and(|known| known.snapshots.contains(&id)) {
+            return Ok(());
+        }
+        match snapshot.summary().additional_properties.get(PROCESS_ID) {
+            Some(process) => state.limits.judge_commit(moved, process, self.engine.now()),
+            None => Ok(()),
         }
     }
 }

@@ -12,21 +12,21 @@ use aws_sdk_dynamodb::types::{
 use iceberg::spec::FormatVersion;
 use icepress_catalog::lock::LockOptions;
 use icepress_coordination::create_state_table;
-use icepress_model::{BucketCount, Bytes, WorkerId, ambient::Ambient};
-use icepress_planner::PlanOptions;
-use icepress_service::{Settings, tables::plan};
-use icepress_table::CommitPolicy;
+use icepress_model::{BucketCount, Group, ambient::Ambient};
+use icepress_service::tables::plan;
 
 use crate::{
     ambient::machine,
     catalog::{CatalogWhims, MachineCatalog, Pointers},
     connector::Aws,
+    draw::{self, Theme},
     dynamo::{Dynamo, LOCK_KEY, Whims},
     engine::{Driver, Engine, Perils, Step, TaskId},
-    fleet::{Account, Fleet, LOCKS, MOST_BUCKETS, QUEUES, Rhythm, STATE, true_clock},
+    fleet::{Account, Fleet, LOCKS, MOST_BUCKETS, QUEUES, STATE, true_clock},
     foreign::{Writer, table_id},
+    java::JavaLock,
     network::{Held, Network, Weather},
-    oracle::{Oracle, unrest},
+    oracle::{self, Oracle, Rules, unrest},
     sqs::{QueueWhims, Sqs},
     storage::{MachineStorage, Objects},
     trace::Trace,
@@ -117,36 +117,6 @@ async fn create_lock_table(client: &aws_sdk_dynamodb::Client) -> Result<(), Stri
     Ok(())
 }
 
-/// What goes wrong in a world.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Theme {
-    /// Whatever may: each kind of trouble somewhat, much or not at all.
-    Everything,
-    /// Planners that write under a lease that is over.
-    OldLeases,
-    /// Optimizers that report, and committers that end, under a claim that is over.
-    OldClaims,
-    /// Tables that move while they are evaluated.
-    LateThoughts,
-    /// Swaps of which nobody hears.
-    UnknownOutcomes,
-    /// Crashes at every step.
-    Deaths,
-}
-
-impl Theme {
-    fn drawn(engine: &Engine) -> Self {
-        match engine.below(10) {
-            0 => Self::OldLeases,
-            1 => Self::OldClaims,
-            2 => Self::LateThoughts,
-            3 => Self::UnknownOutcomes,
-            4 => Self::Deaths,
-            _ => Self::Everything,
-        }
-    }
-}
-
 struct World {
     engine: Arc<Engine>,
     driver: Driver,
@@ -160,6 +130,7 @@ struct World {
     fleet: Arc<Fleet>,
     writers: Vec<TaskId>,
     theme: Theme,
+    tables: u64,
     trouble: Duration,
     steps: u64,
 }
@@ -185,6 +156,14 @@ impl World {
             sqs.create(&format!("{QUEUES}{bucket}"), MAX_RECEIVES);
         }
         let oracle = Oracle::new(engine, &objects);
+        let tables = 1 + engine.below(2);
+        let lock = (engine.below(3) == 0).then(|| LockOptions {
+            table: LOCKS.to_owned(),
+            acquire_interval: Duration::from_secs(1),
+            acquire_timeout: Duration::from_secs(5 + engine.below(60)),
+            lease: Duration::from_millis(3_000 + engine.below(2_000)),
+        });
+        let java = lock.as_ref().and_then(|_| draw::java(engine));
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),
@@ -193,18 +172,15 @@ impl World {
             pointers: Arc::clone(&pointers),
             dynamodb: aws.dynamodb_client(&clock),
             queues: aws.sqs_client(&clock),
-            settings: settings(engine, buckets, theme),
+            settings: draw::settings(engine, buckets, theme),
+            limits: Mutex::new(Arc::new(draw::limits(engine, tables))),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page: 1 + engine.below(2) as usize,
-            lock: (engine.below(3) == 0).then(|| LockOptions {
-                table: LOCKS.to_owned(),
-                acquire_interval: Duration::from_secs(1),
-                acquire_timeout: Duration::from_secs(5 + engine.below(60)),
-                lease: Duration::from_millis(3_000 + engine.below(2_000)),
-            }),
+            lock,
+            java,
         });
-        let fleet = Fleet::new(&account, rhythm(engine, theme));
+        let fleet = Fleet::new(&account, draw::rhythm(engine, theme));
         let mut world = Self {
             engine: Arc::clone(engine),
             driver: Driver::new(Arc::clone(engine)),
@@ -218,6 +194,7 @@ impl World {
             fleet,
             writers: Vec::new(),
             theme,
+            tables,
             trouble: Duration::from_secs(300 + engine.below(900)),
             steps: 0,
         };
@@ -273,8 +250,8 @@ impl World {
 
     fn live(&mut self) {
         self.start_trouble();
-        let tables = 1 + self.engine.below(2);
-        for number in 0..tables {
+        self.oracle.set_rules(self.rules());
+        for number in 0..self.tables {
             self.start_writer(&format!("t{number}"));
         }
         self.engine
@@ -286,6 +263,16 @@ impl World {
             let resizes = Arc::clone(&self.fleet).resize(times, self.trouble);
             self.engine.start("operator", false, resizes);
         }
+        if self.engine.below(3) == 0 {
+            let times = 1 + self.engine.below(6);
+            let blocks = Arc::clone(&self.fleet).block(
+                times,
+                self.trouble,
+                self.tables,
+                Arc::clone(&self.oracle),
+            );
+            self.engine.start("blocker", false, blocks);
+        }
         while self.engine.now() < self.trouble {
             if !self.step() {
                 return;
@@ -295,6 +282,18 @@ impl World {
         self.come_to_rest();
         if !self.engine.has_violations() {
             self.judge_end();
+        }
+    }
+
+    /// What the oracle holds limits and locks against.
+    fn rules(&self) -> Rules {
+        let rhythm = self.fleet.rhythm.lock().unwrap();
+        Rules {
+            limits: (*self.account.limits()).clone(),
+            guard: self.account.settings.lease_guard,
+            skew: Duration::from_millis(*self.account.skew.lock().unwrap()),
+            scheduler_limit: rhythm.scheduler_limit,
+            blind: self.account.java.is_some(),
         }
     }
 
@@ -430,6 +429,10 @@ impl World {
         self.engine.set_perils(Perils::default());
         *self.account.skew.lock().unwrap() = 0;
         self.fleet.set_clocks_right();
+        let lifted = draw::lifted(&self.account.limits(), self.tables);
+        self.oracle.set_limits(lifted.clone());
+        *self.account.limits.lock().unwrap() = Arc::new(lifted);
+        self.fleet.replace_warm();
         let mut rhythm = self.fleet.rhythm.lock().unwrap();
         rhythm.tick = rhythm.tick.max(Duration::from_secs(60));
         rhythm.poll = Duration::from_secs(5);
@@ -451,7 +454,13 @@ impl World {
             &machine,
             2,
         )
-        .with_lock(self.account.lock(&ambient));
+        .with_lock(self.account.lock(&ambient))
+        .with_java(self.account.java.clone().map(|options| JavaLock {
+            engine: Arc::clone(&engine),
+            client: self.account.dynamodb.clone(),
+            ambient: ambient.clone(),
+            options,
+        }));
         let writer = Writer {
             name: machine.clone(),
             table: table_id(name),
@@ -517,6 +526,9 @@ impl World {
         for wrong in self.oracle.judge_rest(&self.pointers, &self.objects) {
             self.engine.violated(format!("at rest: {wrong}"));
         }
+        if let Err(wrong) = oracle::nothing_held(&self.dynamo, STATE) {
+            self.engine.violated(format!("at rest: {wrong}"));
+        }
         let inspector = self.account.machine("inspector");
         for table in self.pointers.all().into_keys() {
             let context = inspector.context().clone();
@@ -524,10 +536,14 @@ impl World {
             self.finish("inspector", async move {
                 match plan(&context, &table).await {
                     Ok(plan) if plan.groups.is_empty() => {}
-                    Ok(plan) => engine.violated(format!(
-                        "{table}: at rest, and a plan has {} groups",
-                        plan.groups.len()
-                    )),
+                    Ok(plan) => {
+                        let groups: Vec<String> = plan.groups.iter().map(told).collect();
+                        engine.violated(format!(
+                            "{table}: at rest, and a plan has {} groups: {}",
+                            groups.len(),
+                            groups.join("; ")
+                        ));
+                    }
                     Err(error) => {
                         engine.violated(format!("{table}: at rest, and can't be planned: {error}"))
                     }
@@ -544,85 +560,14 @@ impl World {
     }
 }
 
-fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> Settings {
-    let min_input_files = 2 + engine.below(2);
-    let mut settings = Settings {
-        payload_limit: if engine.below(3) == 0 {
-            Bytes(300)
-        } else {
-            Bytes(64 << 10)
-        },
-        // Shorter than in production, where functions are stopped before a lease or a claim can end beneath them: here
-        // that has to happen.
-        lease_ttl: Duration::from_secs(8 + engine.below(100)),
-        lease_guard: Duration::from_secs(engine.below(30)),
-        claim_ttl: Duration::from_secs(9 + engine.below(120)),
-        commit_ttl: Duration::from_secs(9 + engine.below(120)),
-        longest_backoff: Duration::from_secs(1200),
-        may_delete: engine.below(2) == 0,
-        evaluations_at_once: 1 + engine.below(4) as usize,
-        plan: PlanOptions {
-            min_input_files,
-            max_group_files: min_input_files + engine.below(4),
-            ..PlanOptions::default()
-        },
-        commit: CommitPolicy {
-            attempts: 1 + engine.below(5) as u32,
-            first_backoff: Duration::from_millis(200),
-        },
-        ..Settings::cloud(
-            WorkerId::from("nobody"),
-            buckets,
-            "s3://payloads/icepress".to_owned(),
-        )
-    };
-    match theme {
-        Theme::OldLeases => {
-            settings.lease_ttl = Duration::from_secs(8 + engine.below(10));
-            settings.lease_guard = Duration::from_secs(engine.below(3));
-        }
-        Theme::OldClaims => {
-            settings.claim_ttl = Duration::from_secs(9 + engine.below(20));
-            settings.commit_ttl = Duration::from_secs(9 + engine.below(20));
-            settings.check_interval = Duration::from_secs(20 + engine.below(40));
-            settings.claims_of_task = 20;
-            settings.payload_limit = Bytes(64 << 10);
-        }
-        Theme::LateThoughts => {
-            settings.lease_ttl = Duration::from_secs(60 + engine.below(100));
-            // Most looks come to nothing, and are only written down.
-            settings.plan.min_input_files = 8 + engine.below(8);
-            settings.plan.max_group_files = settings.plan.min_input_files + engine.below(4);
-        }
-        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
-    }
-    settings
-}
-
-fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
-    let mut rhythm = Rhythm {
-        tick: Duration::from_secs(20 + engine.below(60)),
-        scheduler_limit: Duration::from_secs(40 + engine.below(80)),
-        optimizer_limit: Duration::from_secs(40 + engine.below(200)),
-        poll: Duration::from_secs(1 + engine.below(5)),
-        optimizers: 1 + engine.below(4) as usize,
-        schedulers: 1 + engine.below(3) as usize,
-        undeleted: engine.below(100_000),
-        visibility: Duration::ZERO,
-    };
-    rhythm.visibility = rhythm.optimizer_limit + Duration::from_secs(60);
-    match theme {
-        Theme::OldLeases | Theme::LateThoughts => {
-            rhythm.tick = Duration::from_secs(5 + engine.below(20));
-            rhythm.scheduler_limit = Duration::from_secs(200 + engine.below(300));
-            rhythm.schedulers = 2 + engine.below(3) as usize;
-        }
-        Theme::OldClaims => {
-            rhythm.optimizer_limit = Duration::from_secs(200 + engine.below(300));
-            rhythm.optimizers = 2 + engine.below(4) as usize;
-            rhythm.visibility = Duration::from_secs(5 + engine.below(40));
-        }
-        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
-    }
-    rhythm
+/// A group of a plan that should have none.
+fn told(group: &Group) -> String {
+    let sizes: Vec<u64> = group.inputs.iter().map(|input| input.size.get()).collect();
+    format!(
+        "{:?} {:?} of {sizes:?} bytes with {} delete files, for {} bytes",
+        group.tier,
+        group.reason,
+        group.deletes.len(),
+        group.target_file_size.get()
+    )
 }

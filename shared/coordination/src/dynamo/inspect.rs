@@ -9,6 +9,7 @@ use super::item::{Key, LAYOUT, TABLES, TASK_PREFIX};
 use crate::{
     BucketRow, Layout, ProcessRow, TableRow, TaskRow,
     encoding::{self, Fields as _},
+    limits::QuotaRow,
 };
 
 /// A row, by what its key says it is.
@@ -31,7 +32,9 @@ pub enum InspectedRow {
         /// The layout that it was written under, and the epoch.
         written: (Generation, Epoch),
     },
-    /// A chunk of a digest, or a line of a table's history.
+    /// What was taken of a quota.
+    Quota(QuotaRow),
+    /// A chunk of a digest, a line of a table's history, or a blocker.
     Other,
 }
 
@@ -63,6 +66,7 @@ pub fn inspect_row(item: &HashMap<String, AttributeValue>) -> Result<InspectedRo
                 written: (Generation(number("layout")?), Epoch(number("epoch")?)),
             }
         }
+        "quota" => InspectedRow::Quota(encoding::decode_quota(item)?),
         _ => InspectedRow::Other,
     })
 }

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use icepress_coordination::{
     BucketRow, InspectedRow, Layout, Payload, ProcessRow, ProcessState, TableRow, TaskRow,
-    TaskState, inspect_row, invariants,
+    TaskState, inspect_row, invariants, limits::QuotaRow,
 };
 use icepress_model::{
     BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessOutcome,
@@ -18,7 +18,7 @@ use icepress_model::{
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Oracle;
+use super::{Oracle, limits::books};
 use crate::dynamo::{Change, Item, ItemKey, Watch};
 
 type Items = BTreeMap<ItemKey, Item>;
@@ -31,7 +31,7 @@ pub(super) fn process_of(name: &str) -> Option<String> {
     name.split(['-', '.']).find(is_id).map(str::to_owned)
 }
 
-fn read(item: &Item) -> Result<InspectedRow, String> {
+pub(super) fn read(item: &Item) -> Result<InspectedRow, String> {
     let mut attributes = HashMap::new();
     for (name, value) in item {
         let (kind, value) = value
@@ -101,6 +101,18 @@ fn table_rows(items: &Items) -> Vec<TableRow> {
     read.collect()
 }
 
+/// Processes that have not ended.
+pub(super) fn under_way(items: &Items) -> Vec<ProcessRow> {
+    let all = items
+        .iter()
+        .filter(|((pk, sk), _)| sk == "process" && pk.starts_with("process#"));
+    let read = all.filter_map(|(_, item)| match read(item) {
+        Ok(InspectedRow::Process(row)) if !row.has_ended() => Some(row),
+        _ => None,
+    });
+    read.collect()
+}
+
 fn processes_of(items: &Items, table: &TableId) -> Vec<ProcessRow> {
     let all = items
         .iter()
@@ -136,6 +148,12 @@ impl Oracle {
         let owner = |item: &Option<Item>| item.as_ref().and_then(|item| text(item, "ownerId"));
         let (before, after) = (owner(&change.before), owner(&change.after));
         let mut state = self.state();
+        match &after {
+            Some(owner) => state
+                .lock_owners
+                .insert(change.key.0.clone(), owner.clone()),
+            None => state.lock_owners.remove(&change.key.0),
+        };
         let written = state.locks.insert(change.key.0.clone(), now);
         let (Some(before), Some(written)) = (before, written) else {
             return;
@@ -195,10 +213,14 @@ impl Oracle {
             }
             (before, InspectedRow::Process(after)) => {
                 self.state().processes.insert(after.process.to_string());
-                if let Some(InspectedRow::Process(before)) = before {
-                    invariants::process_step(&before, &after)?;
+                match &before {
+                    Some(InspectedRow::Process(before)) => {
+                        invariants::process_step(before, &after)?
+                    }
+                    _ => self.state().limits.judge_start(&after, &under_way(items))?,
                 }
                 invariants::process_row(&after)?;
+                self.judge_books(items, &after)?;
                 self.judge_ending(&after)?;
                 self.judge_process(items, after.process.as_str())
             }
@@ -232,8 +254,38 @@ impl Oracle {
                 invariants::accepted_epoch(bucket_row(items, bucket).epoch, epoch)?;
                 self.judge_digest(change, items)
             }
+            (before, InspectedRow::Quota(after)) => {
+                let before = match &before {
+                    Some(InspectedRow::Quota(before)) => Some(before),
+                    _ => None,
+                };
+                self.state().limits.judge_quota(items, before, &after)
+            }
             (_, InspectedRow::Other) => Ok(()),
         }
+    }
+
+    /// What a process holds of its quotas is there from its start to its end.
+    fn judge_books(&self, items: &Items, process: &ProcessRow) -> Verdict {
+        let is_meant = |row: &&QuotaRow| process.quotas.contains(&row.scope);
+        let of_quotas = items.iter().filter(|((pk, _), _)| pk.starts_with("quota#"));
+        let rows: Vec<QuotaRow> = of_quotas
+            .filter_map(|(_, item)| match read(item) {
+                Ok(InspectedRow::Quota(row)) => Some(row),
+                _ => None,
+            })
+            .collect();
+        let known = rows.iter().filter(is_meant).count();
+        if known != process.quotas.len() {
+            return Err(format!(
+                "{known} of its quotas have a row: {:?}",
+                process.quotas
+            ));
+        }
+        let all = under_way(items);
+        rows.iter()
+            .filter(is_meant)
+            .try_for_each(|row| books(row, &all))
     }
 
     /// Marks come first: a digest has only seen states that the tables' rows have named.

@@ -1,0 +1,224 @@
+//! What a world is like: drawn once, at its start.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use icepress_coordination::limits::Limits;
+use icepress_model::{BucketCount, Bytes, WorkerId};
+use icepress_planner::PlanOptions;
+use icepress_service::Settings;
+use icepress_table::CommitPolicy;
+use serde_json::{Value, json};
+
+use crate::{
+    engine::Engine,
+    fleet::{LOCKS, Rhythm},
+    foreign::table_id,
+    java::JavaOptions,
+};
+
+/// What goes wrong in a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Theme {
+    /// Whatever may: each kind of trouble somewhat, much or not at all.
+    Everything,
+    /// Planners that write under a lease that is over.
+    OldLeases,
+    /// Optimizers that report, and committers that end, under a claim that is over.
+    OldClaims,
+    /// Tables that move while they are evaluated.
+    LateThoughts,
+    /// Swaps of which nobody hears.
+    UnknownOutcomes,
+    /// Crashes at every step.
+    Deaths,
+}
+
+impl Theme {
+    pub(crate) fn drawn(engine: &Engine) -> Self {
+        match engine.below(10) {
+            0 => Self::OldLeases,
+            1 => Self::OldClaims,
+            2 => Self::LateThoughts,
+            3 => Self::UnknownOutcomes,
+            4 => Self::Deaths,
+            _ => Self::Everything,
+        }
+    }
+}
+
+/// How every machine works, but for its name.
+pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> Settings {
+    let min_input_files = 2 + engine.below(2);
+    let mut settings = Settings {
+        payload_limit: if engine.below(3) == 0 {
+            Bytes(300)
+        } else {
+            Bytes(64 << 10)
+        },
+        // Shorter than in production, where functions are stopped before a lease or a claim can end beneath them: here
+        // that has to happen.
+        lease_ttl: Duration::from_secs(8 + engine.below(100)),
+        lease_guard: Duration::from_secs(engine.below(30)),
+        claim_ttl: Duration::from_secs(9 + engine.below(120)),
+        commit_ttl: Duration::from_secs(9 + engine.below(120)),
+        longest_backoff: Duration::from_secs(1200),
+        may_delete: engine.below(2) == 0,
+        evaluations_at_once: 1 + engine.below(4) as usize,
+        plan: PlanOptions {
+            min_input_files,
+            max_group_files: min_input_files + engine.below(4),
+            ..PlanOptions::default()
+        },
+        commit: CommitPolicy {
+            attempts: 1 + engine.below(5) as u32,
+            first_backoff: Duration::from_millis(200),
+        },
+        ..Settings::cloud(
+            WorkerId::from("nobody"),
+            buckets,
+            "s3://payloads/icepress".to_owned(),
+        )
+    };
+    match theme {
+        Theme::OldLeases => {
+            settings.lease_ttl = Duration::from_secs(8 + engine.below(10));
+            settings.lease_guard = Duration::from_secs(engine.below(3));
+        }
+        Theme::OldClaims => {
+            settings.claim_ttl = Duration::from_secs(9 + engine.below(20));
+            settings.commit_ttl = Duration::from_secs(9 + engine.below(20));
+            settings.check_interval = Duration::from_secs(20 + engine.below(40));
+            settings.claims_of_task = 20;
+            settings.payload_limit = Bytes(64 << 10);
+        }
+        Theme::LateThoughts => {
+            settings.lease_ttl = Duration::from_secs(60 + engine.below(100));
+            // Most looks come to nothing, and are only written down.
+            settings.plan.min_input_files = 8 + engine.below(8);
+            settings.plan.max_group_files = settings.plan.min_input_files + engine.below(4);
+        }
+        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
+    }
+    settings
+}
+
+/// How often functions are started, and how long they may take.
+pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
+    let mut rhythm = Rhythm {
+        tick: Duration::from_secs(20 + engine.below(60)),
+        scheduler_limit: Duration::from_secs(40 + engine.below(80)),
+        optimizer_limit: Duration::from_secs(40 + engine.below(200)),
+        poll: Duration::from_secs(1 + engine.below(5)),
+        optimizers: 1 + engine.below(4) as usize,
+        schedulers: 1 + engine.below(3) as usize,
+        undeleted: engine.below(100_000),
+        visibility: Duration::ZERO,
+    };
+    rhythm.visibility = rhythm.optimizer_limit + Duration::from_secs(60);
+    match theme {
+        Theme::OldLeases | Theme::LateThoughts => {
+            rhythm.tick = Duration::from_secs(5 + engine.below(20));
+            rhythm.scheduler_limit = Duration::from_secs(200 + engine.below(300));
+            rhythm.schedulers = 2 + engine.below(3) as usize;
+        }
+        Theme::OldClaims => {
+            rhythm.optimizer_limit = Duration::from_secs(200 + engine.below(300));
+            rhythm.optimizers = 2 + engine.below(4) as usize;
+            rhythm.visibility = Duration::from_secs(5 + engine.below(40));
+        }
+        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
+    }
+    rhythm
+}
+
+/// How Java's writers take the commit lock, in a world that has them.
+pub(crate) fn java(engine: &Engine) -> Option<JavaOptions> {
+    (engine.below(3) > 0).then(|| {
+        let lease = Duration::from_millis(3_000 + engine.below(12_000));
+        JavaOptions {
+            table: LOCKS,
+            lease,
+            heartbeat: lease / 5,
+            interval: Duration::from_millis(500 + engine.below(5_000)),
+            timeout: Duration::from_secs(20 + engine.below(160)),
+        }
+    })
+}
+
+/// Quotas and windows of a world: of most worlds none.
+///
+/// A window is open for some minutes of each dozen. Quotas of a day or a month may be too small for any work: a person
+/// has to lift them in the end.
+pub(crate) fn limits(engine: &Engine, tables: u64) -> Limits {
+    let quotas = engine.below(3) == 0;
+    let windows = engine.below(5) == 0;
+    let mut by_scope: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
+    let mut scopes = vec![
+        ("catalog", "lake".to_owned()),
+        ("database", "lake.tests".to_owned()),
+    ];
+    scopes.extend((0..tables).map(|number| {
+        let table = table_id(&format!("t{number}"));
+        ("table", table.to_string())
+    }));
+    for (kind, name) in scopes {
+        let mut scope = json!({});
+        if quotas && engine.below(2) == 0 {
+            scope["max-concurrent-tasks"] = json!(1 + engine.below(4));
+        }
+        if quotas && engine.below(3) == 0 {
+            scope["max-bytes-a-day"] = json!(2_000 + engine.below(60_000));
+        }
+        if quotas && engine.below(4) == 0 {
+            scope["max-dollars-a-month"] = json!(engine.below(20) as f64 / 1_000.0);
+        }
+        if windows && kind == "table" {
+            scope["maintenance-window"] = json!(window(engine));
+        }
+        by_scope.entry(kind).or_default().insert(name, scope);
+    }
+    serde_json::from_value(json!(by_scope)).expect("the limits are written as they should be")
+}
+
+/// The same without those that may keep a table from any work until the day or the month is over.
+pub(crate) fn lifted(limits: &Limits, tables: u64) -> Limits {
+    let mut by_scope: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
+    let mut keep = |kind, name: String, scope: Value| {
+        by_scope.entry(kind).or_default().insert(name, scope);
+    };
+    for number in 0..tables {
+        let table = table_id(&format!("t{number}"));
+        let known = limits.configured(&table);
+        for (scope, quota) in &known.quotas {
+            let (kind, name) = match scope {
+                icepress_model::Scope::Catalog(catalog) => ("catalog", catalog.to_string()),
+                icepress_model::Scope::Database(database) => (
+                    "database",
+                    format!("{}.{}", database.catalog, database.namespace),
+                ),
+                icepress_model::Scope::Table(_) => continue,
+            };
+            keep(kind, name, json!({ "max-concurrent-tasks": quota.tasks }));
+        }
+        let own = known
+            .quotas
+            .iter()
+            .find(|(scope, _)| matches!(scope, icepress_model::Scope::Table(_)));
+        let mut scope = json!({ "max-concurrent-tasks": own.and_then(|(_, quota)| quota.tasks) });
+        if let Some(window) = known.window {
+            scope["maintenance-window"] = json!(window);
+        }
+        keep("table", table.to_string(), scope);
+    }
+    serde_json::from_value(json!(by_scope)).expect("the limits are written as they should be")
+}
+
+fn window(engine: &Engine) -> String {
+    let (first, length) = (engine.below(12), 1 + engine.below(6));
+    let clock = |minute: u64| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
+    let openings = (0..24 * 60 / 12).map(|turn| {
+        let opens = turn * 12 + first;
+        format!("{}-{}", clock(opens), clock(opens + length))
+    });
+    openings.collect::<Vec<String>>().join("; ")
+}

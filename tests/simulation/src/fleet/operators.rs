@@ -1,0 +1,133 @@
+//! People and their jobs: they change the number of buckets, and keep the fleet from tables for a time.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use icepress_model::{BucketCount, Scope};
+use icepress_service::{
+    block::{block, commits_under_way, unblock},
+    buckets,
+};
+
+use super::{Fleet, MOST_BUCKETS, Machine};
+use crate::{
+    engine::Engine,
+    foreign::table_id,
+    oracle::{Ban, Oracle},
+};
+
+/// Who blocks.
+const OWNERS: [&str; 2] = ["spark", "ann"];
+
+impl Fleet {
+    /// Somebody who changes the number of buckets now and then, so often, and may be interrupted each time.
+    pub async fn resize(self: Arc<Self>, times: u64, within: Duration) {
+        let engine = &self.account.engine;
+        for number in 0..times {
+            let pause = engine.below(within.as_secs() / times);
+            engine.sleep(Duration::from_secs(pause)).await;
+            let wanted = 1 + u32::try_from(engine.below(u64::from(MOST_BUCKETS))).unwrap_or(0);
+            let Some(wanted) = NonZeroU32::new(wanted).map(BucketCount) else {
+                continue;
+            };
+            let name = format!("operator-{number}");
+            let machine = self.account.machine(&name);
+            let fleet = Arc::clone(&self);
+            let limit = Duration::from_secs(5 + engine.below(60));
+            self.begin("operator", name, limit, async move {
+                let engine = &fleet.account.engine;
+                match buckets::resize(machine.context(), wanted).await {
+                    Ok(resized) => engine.note(format_args!("{}: {resized:?}", machine.name)),
+                    Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
+                }
+            });
+        }
+    }
+
+    /// Somebody who blocks tables now and then, and takes some of the blockers away before their end.
+    pub async fn block(
+        self: Arc<Self>,
+        times: u64,
+        within: Duration,
+        tables: u64,
+        oracle: Arc<Oracle>,
+    ) {
+        let engine = &self.account.engine;
+        for number in 0..times {
+            let pause = engine.below(within.as_secs() / times);
+            engine.sleep(Duration::from_secs(pause)).await;
+            let table = table_id(&format!("t{}", engine.below(tables)));
+            let scope = match engine.below(6) {
+                0 => Scope::Catalog(table.catalog.clone()),
+                1 | 2 => Scope::Database(table.database()),
+                _ => Scope::Table(table),
+            };
+            let owner = OWNERS[engine.below(2) as usize];
+            let name = format!("blocker-{number}");
+            let machine = self.account.machine(&name);
+            let limit = Duration::from_secs(60 + engine.below(200));
+            let (own, oracle) = (Arc::clone(engine), Arc::clone(&oracle));
+            self.begin("operator", name, limit, async move {
+                if own.below(4) == 0 {
+                    machine.unblock(&own, &scope, owner, &oracle).await;
+                } else {
+                    machine.block(&own, &scope, owner, &oracle).await;
+                }
+            });
+        }
+    }
+}
+
+impl Machine {
+    async fn block(&self, engine: &Arc<Engine>, scope: &Scope, owner: &str, oracle: &Oracle) {
+        let time = Duration::from_secs(20 + engine.below(1_000));
+        // The new blocker may end before the one whose place it takes.
+        oracle.unbanned(scope, owner);
+        let blocked = match block(&self.context, scope.clone(), owner, "work", time).await {
+            Ok(blocked) => blocked,
+            Err(error) => {
+                engine.note(format_args!("{}: {error}", self.name));
+                return;
+            }
+        };
+        engine.note(format_args!("{}: {blocked:?}", self.name));
+        let under_way = blocked.under_way.iter();
+        let ban = oracle.banned(Ban {
+            scope: scope.clone(),
+            owner: owner.to_owned(),
+            from: engine.now(),
+            expires_at: blocked.blocker.expires_at,
+            skew_ms: self.clock.skew(),
+            under_way: under_way
+                .map(|commit| (commit.process.clone(), commit.until))
+                .collect(),
+        });
+        // Some wait until nothing is under way any more.
+        if engine.below(2) == 0 {
+            return;
+        }
+        loop {
+            match commits_under_way(&self.context, scope).await {
+                Ok(left) if left.is_empty() => break,
+                Ok(_) => engine.sleep(Duration::from_secs(5)).await,
+                Err(error) => {
+                    engine.note(format_args!("{}: {error}", self.name));
+                    return;
+                }
+            }
+        }
+        engine.note(format_args!(
+            "{}: nothing is under way in {scope}",
+            self.name
+        ));
+        oracle.settled(ban);
+    }
+
+    async fn unblock(&self, engine: &Arc<Engine>, scope: &Scope, owner: &str, oracle: &Oracle) {
+        oracle.unbanned(scope, owner);
+        let unblocked = unblock(&self.context, scope, owner).await;
+        engine.note(format_args!(
+            "{}: {scope} unblocked: {unblocked:?}",
+            self.name
+        ));
+    }
+}
