@@ -136,6 +136,13 @@ impl Aws {
                         }
                         Err(refusal) => {
                             engine.note(format_args!("{}: {what}: {}", aws.sender, refusal.code));
+                            // A request that no service understands is wrong, or the simulation is too poor for it.
+                            if matches!(
+                                refusal.code,
+                                "ValidationException" | "UnknownOperationException"
+                            ) {
+                                engine.violated(format!("{what}: {}", refusal.message));
+                            }
                         }
                     }
                 }
@@ -231,6 +238,9 @@ impl fmt::Display for Summary {
 fn subject(body: &Value) -> String {
     let key = |value: &Value| {
         let part = |name: &str| value[name]["S"].as_str().map(str::to_owned);
+        if let Some(entity) = part("entityId") {
+            return Some(format!("lock {entity}"));
+        }
         Some(format!("{} {}", part("pk")?, part("sk")?))
     };
     if let Some(found) = key(&body["Key"]).or_else(|| key(&body["Item"])) {

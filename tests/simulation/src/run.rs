@@ -263,8 +263,8 @@ impl World {
             let resizes = Arc::clone(&self.fleet).resize(times, self.trouble);
             self.engine.start("operator", false, resizes);
         }
-        if self.engine.below(3) == 0 {
-            let times = 1 + self.engine.below(6);
+        if self.engine.below(5) < 2 {
+            let times = 2 + self.engine.below(6);
             let blocks = Arc::clone(&self.fleet).block(
                 times,
                 self.trouble,

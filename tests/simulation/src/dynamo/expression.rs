@@ -1,13 +1,16 @@
 //! Expressions of DynamoDB: conditions, keys, updates and projections, as far as any adapter of ours uses them.
 //!
-//! Stricter than AWS where AWS depends on a list of reserved words: names must be placeholders. What is not understood
-//! is refused, never guessed.
+//! Stricter than AWS where AWS depends on a list of reserved words: names must be placeholders, but for those of commit
+//! locks, which none of AWS's words is. What is not understood is refused, never guessed.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
 use serde_json::{Map, Value};
 
 use super::{Attribute, Item, compare, number_text, parse_number};
+
+/// Names that may stand in an expression as they are.
+const PLAIN_NAMES: [&str; 3] = ["entityId", "ownerId", "version"];
 
 /// Why an expression can't be used: the text of a `ValidationException`.
 pub(super) type Refused = String;
@@ -357,6 +360,7 @@ impl Parser<'_, '_, '_> {
     fn name(&mut self) -> Result<String, Refused> {
         match self.take() {
             Some(token) if token.starts_with('#') => self.placeholders.name(&token),
+            Some(token) if PLAIN_NAMES.contains(&&*token) => Ok(token),
             other => Err(format!(
                 "Invalid expression: a name's placeholder expected, not {other:?}"
             )),
