@@ -31,16 +31,22 @@ pub(crate) enum Theme {
     UnknownOutcomes,
     /// Crashes at every step.
     Deaths,
+    /// Quotas, and blockers that come in the midst of commits.
+    Limits,
+    /// Vectors that come while somebody rewrites what they are about.
+    Vectors,
 }
 
 impl Theme {
     pub(crate) fn drawn(engine: &Engine) -> Self {
-        match engine.below(10) {
+        match engine.below(12) {
             0 => Self::OldLeases,
             1 => Self::OldClaims,
             2 => Self::LateThoughts,
             3 => Self::UnknownOutcomes,
             4 => Self::Deaths,
+            5 => Self::Limits,
+            6 => Self::Vectors,
             _ => Self::Everything,
         }
     }
@@ -97,7 +103,14 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
             settings.plan.min_input_files = 8 + engine.below(8);
             settings.plan.max_group_files = settings.plan.min_input_files + engine.below(4);
         }
-        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
+        Theme::Limits => {
+            settings.claims_of_task = 20;
+            settings.commit_claims = 50;
+            settings.commit_ttl = Duration::from_secs(9 + engine.below(30));
+            settings.lease_guard = Duration::from_secs(engine.below(10));
+            settings.check_interval = Duration::from_secs(20 + engine.below(60));
+        }
+        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths | Theme::Vectors => {}
     }
     settings
 }
@@ -126,7 +139,12 @@ pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
             rhythm.optimizers = 2 + engine.below(4) as usize;
             rhythm.visibility = Duration::from_secs(5 + engine.below(40));
         }
-        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths => {}
+        Theme::Limits => {
+            rhythm.tick = Duration::from_secs(10 + engine.below(20));
+            rhythm.scheduler_limit = Duration::from_secs(30 + engine.below(30));
+            rhythm.optimizer_limit = Duration::from_secs(200 + engine.below(200));
+        }
+        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths | Theme::Vectors => {}
     }
     rhythm
 }
@@ -149,8 +167,8 @@ pub(crate) fn java(engine: &Engine) -> Option<JavaOptions> {
 ///
 /// A window is open for some minutes of each dozen. Quotas of a day or a month may be too small for any work: a person
 /// has to lift them in the end.
-pub(crate) fn limits(engine: &Engine, tables: u64) -> Limits {
-    let quotas = engine.below(3) == 0;
+pub(crate) fn limits(engine: &Engine, tables: u64, theme: Theme) -> Limits {
+    let quotas = engine.below(3) == 0 || theme == Theme::Limits;
     let windows = engine.below(5) == 0;
     let mut by_scope: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
     let mut scopes = vec![

@@ -88,6 +88,8 @@ pub enum Held {
     UnderLease,
     /// What an optimizer reports, and swaps.
     Reports,
+    /// What comes between the look whether a commit may be made and the swap.
+    Commits,
 }
 
 impl Held {
@@ -107,6 +109,7 @@ impl Held {
                     any(&["TransactWriteItems Put process#"]) && what.contains(" task#");
                 is_report || any(&["swap"])
             }
+            Self::Commits => any(&["write "]) && what.ends_with(".metadata.json"),
         }
     }
 }

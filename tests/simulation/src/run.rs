@@ -173,7 +173,7 @@ impl World {
             dynamodb: aws.dynamodb_client(&clock),
             queues: aws.sqs_client(&clock),
             settings: draw::settings(engine, buckets, theme),
-            limits: Mutex::new(Arc::new(draw::limits(engine, tables))),
+            limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page: 1 + engine.below(2) as usize,
@@ -263,8 +263,11 @@ impl World {
             let resizes = Arc::clone(&self.fleet).resize(times, self.trouble);
             self.engine.start("operator", false, resizes);
         }
-        if self.engine.below(5) < 2 {
-            let times = 2 + self.engine.below(6);
+        if self.engine.below(5) < 2 || self.theme == Theme::Limits {
+            let times = match self.theme {
+                Theme::Limits => 15 + self.engine.below(15),
+                _ => 2 + self.engine.below(6),
+            };
             let blocks = Arc::clone(&self.fleet).block(
                 times,
                 self.trouble,
@@ -403,6 +406,18 @@ impl World {
                 weather.error_after = engine.below(50_000);
                 perils.crash = engine.below(5_000);
             }
+            // Blockers come after a look at them, and claims end before the swap.
+            Theme::Limits => {
+                weather.which = Held::Commits;
+                weather.held = 200_000 + engine.below(500_000);
+                weather.longest_hold = settings.commit_ttl * 2 + seconds(5, 60);
+            }
+            // Rewrites take their time.
+            Theme::Vectors => {
+                weather.which = Held::Reports;
+                weather.held = 300_000 + engine.below(600_000);
+                weather.longest_hold = seconds(20, 100);
+            }
             // Workers die, at every step that they come to.
             Theme::Deaths => {
                 perils.crash = 5_000 + engine.below(30_000);
@@ -476,6 +491,7 @@ impl World {
             graveyard: Vec::new(),
             generation: 0,
             version: match engine.below(6) {
+                _ if self.theme == Theme::Vectors => FormatVersion::V3,
                 0 => FormatVersion::V1,
                 1 | 2 => FormatVersion::V3,
                 _ => FormatVersion::V2,
@@ -485,7 +501,8 @@ impl World {
         };
         let things = match self.theme {
             // So many that some come while somebody thinks about the last.
-            Theme::LateThoughts => 20 + engine.below(20),
+            Theme::LateThoughts | Theme::Vectors => 20 + engine.below(20),
+            Theme::Limits => 10 + engine.below(20),
             _ => 3 + engine.below(14),
         };
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();

@@ -53,7 +53,7 @@ impl Fleet {
     ) {
         let engine = &self.account.engine;
         for number in 0..times {
-            let pause = engine.below(within.as_secs() / times);
+            let pause = engine.below(2 * within.as_secs() / times);
             engine.sleep(Duration::from_secs(pause)).await;
             let table = table_id(&format!("t{}", engine.below(tables)));
             let scope = match engine.below(6) {
@@ -79,7 +79,8 @@ impl Fleet {
 
 impl Machine {
     async fn block(&self, engine: &Arc<Engine>, scope: &Scope, owner: &str, oracle: &Oracle) {
-        let time = Duration::from_secs(20 + engine.below(1_000));
+        let longest = if engine.below(6) == 0 { 1_000 } else { 60 };
+        let time = Duration::from_secs(10 + engine.below(longest));
         // The new blocker may end before the one whose place it takes.
         oracle.unbanned(scope, owner);
         let blocked = match block(&self.context, scope.clone(), owner, "work", time).await {
