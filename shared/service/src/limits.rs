@@ -322,6 +322,8 @@ pub(crate) struct CommitDoor<'a> {
     claim: &'a CommitClaim,
     /// Why the store could not be asked, if that was the objection.
     failure: Mutex<Option<CoordinationError>>,
+    /// When the claim ends, on the monotonic clock.
+    claimed_until: Mutex<Duration>,
 }
 
 impl<'a> CommitDoor<'a> {
@@ -330,6 +332,7 @@ impl<'a> CommitDoor<'a> {
             context,
             claim,
             failure: Mutex::default(),
+            claimed_until: Mutex::default(),
         }
     }
 
@@ -341,8 +344,13 @@ impl<'a> CommitDoor<'a> {
     }
 
     async fn obstacle(&self) -> Result<Option<Obstacle>, CoordinationError> {
-        let until = self.context.ambient.now() + self.context.settings.commit_ttl;
+        let (ambient, ttl) = (&self.context.ambient, self.context.settings.commit_ttl);
+        let (until, end) = (ambient.now() + ttl, ambient.clock.monotonic() + ttl);
         self.context.store.extend_commit(self.claim, until).await?;
+        *self
+            .claimed_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = end;
         blocked(self.context, &self.claim.process.table).await
     }
 }
@@ -360,5 +368,11 @@ impl Gatekeeper for CommitDoor<'_> {
                 Some(reason)
             }
         }
+    }
+
+    /// As long as the claim lasts: whoever blocks is told of a commit under way until then, and not longer.
+    fn sent_until(&self) -> Option<Duration> {
+        let end = self.claimed_until.lock();
+        Some(*end.unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -3,8 +3,9 @@
 //! **The assurance.** Whoever wants to commit claims the commit first, which writes the process's row, and then reads the
 //! blockers, right before each swap. Whoever blocks writes the blocker first, and then reads the processes. Both read what
 //! was written last, so at least one of them sees the other: either the commit is not made, or the blocker is told of a
-//! commit under way. A claim ends by itself, and nobody swaps under one that has ended, so what is under way is over when
-//! the claim's time is, and the guard for clocks that disagree.
+//! commit under way. A claim ends by itself, and nobody sends a swap under one that has ended, however long it waited for a
+//! lock or stood still; so what is under way is over when the claim's time is, and the guard for clocks that disagree. (A
+//! request that the network brings later than that is beyond anybody's reach.)
 //!
 //! A blocker ends by itself too, whatever becomes of its owner.
 

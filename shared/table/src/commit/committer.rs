@@ -14,6 +14,7 @@ use super::{
     Gatekeeper,
     cleanup::unneeded_deletes,
     find::committed_before,
+    gatekeeper::until,
     live::{LiveTable, Place, Reader},
     produce::{Ingredients, Prepared, discard},
     unused::unused_outputs,
@@ -280,7 +281,17 @@ impl Committer<'_> {
                 reason,
             });
         }
-        match self.context.catalog.commit(loaded, prepared.change).await {
+        let commit = self.context.catalog.commit(loaded, prepared.change);
+        let clock = self.context.ambient.clock.as_ref();
+        let answer = until(self.gatekeeper.sent_until(), clock, commit).await;
+        // It may be on its way.
+        let out_of_time = || {
+            Err(CommitError::OutcomeUnknown {
+                table: self.table.clone(),
+                message: "it took longer than it may".to_owned(),
+            })
+        };
+        match answer.unwrap_or_else(out_of_time) {
             Ok(now) => Ok(Tried::Committed(CommitOutcome {
                 location: now.metadata_location,
                 snapshot_id: prepared.snapshot_id,

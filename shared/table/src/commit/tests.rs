@@ -7,6 +7,7 @@ mod deletes;
 mod faults;
 mod gate;
 mod history;
+mod late;
 mod light;
 mod lineage;
 mod manifests;
