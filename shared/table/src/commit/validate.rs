@@ -2,30 +2,28 @@
 //!
 //! A group that fails costs nothing but itself. Every reason is one line for people.
 
+mod late;
+mod outputs;
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
-use futures::{FutureExt as _, StreamExt as _, stream};
-use iceberg::spec::{Operation, TableMetadata};
+use iceberg::spec::TableMetadata;
 use icepress_catalog::LoadedTable;
 use icepress_model::{BaseState, DeleteContent, DeleteFile, RowId, Tier};
-use icepress_storage::{Storage, StorageErrorKind};
+use icepress_storage::Storage;
 
 use super::{
     DropCause, DroppedGroup, FinishedGroup,
     gate::Gate,
     light::{Conversion, LiveDeletes, NewDelete, conversion, live_deletes},
     live::{LiveTable, Place, Survivors},
-    named_paths::{FILE_PATH_ID, named_paths},
 };
 use crate::{
     TableError,
-    manifests::{
-        AvroError, Entry, FileContent, OutputFile, PartitionKey, TrackedFile, Version, bounds,
-        partition_of,
-    },
+    manifests::{AvroError, Entry, OutputFile, PartitionKey, Version, partition_of},
 };
 
 /// How many requests for sizes, or reads of delete files, are under way at a time.
@@ -270,7 +268,7 @@ impl Validation<'_> {
                 .map_err(Refusal::gate)?;
             (Vec::new(), Some(light))
         } else {
-            let outputs = outputs(finished, before, taken).map_err(Refusal::gate)?;
+            let outputs = outputs::described(finished, before, taken).map_err(Refusal::gate)?;
             gate.check(finished, &inputs, &outputs)
                 .map_err(Refusal::gate)?;
             (outputs, None)
@@ -395,192 +393,6 @@ impl Validation<'_> {
         }
         Ok(places)
     }
-
-    /// Groups with an output that is not in storage as it was written.
-    async fn wrong_outputs(
-        &self,
-        by_index: &HashMap<u32, &FinishedGroup>,
-        accepted: &[Accepted],
-        checked: &mut HashSet<String>,
-    ) -> Result<HashMap<u32, String>, TableError> {
-        let mut wrong = HashMap::new();
-        let mut requests = Vec::new();
-        for group in accepted {
-            let modified = &by_index[&group.index].result.seen.modified;
-            if !modified.is_empty() && modified.len() != group.outputs.len() {
-                let message = format!(
-                    "{} of its {} new files were looked at after they were written: refused",
-                    modified.len(),
-                    group.outputs.len()
-                );
-                wrong.insert(group.index, message);
-                continue;
-            }
-            for (place, output) in group.new_files().enumerate() {
-                if !checked.contains(&output.file_path) {
-                    let (index, modified) = (group.index, modified.get(place));
-                    let info = self.storage.info(&output.file_path);
-                    requests.push(info.map(move |answer| (index, output, modified, answer)));
-                }
-            }
-        }
-        let mut answers = stream::iter(requests).buffered(CONCURRENT_CHECKS);
-        while let Some((index, output, modified, answer)) = answers.next().await {
-            let path = &output.file_path;
-            let message = match answer {
-                Ok(info) if i64::try_from(info.size.get()) != Ok(output.file_size_in_bytes) => {
-                    let claimed = output.file_size_in_bytes;
-                    format!(
-                        "its new file {path} has {} bytes, not {claimed}: refused",
-                        info.size.get()
-                    )
-                }
-                Ok(info) if modified.is_some_and(|modified| *modified != info.modified) => {
-                    format!(
-                        "its new file {path} was written again after the rewrite, at {} ms and not at {} ms: refused",
-                        info.modified.get(),
-                        modified.map_or(0, |modified| modified.get())
-                    )
-                }
-                Ok(_) => {
-                    checked.insert(path.clone());
-                    continue;
-                }
-                Err(error) if error.kind == StorageErrorKind::NotFound => {
-                    format!("its new file {path} does not exist: refused")
-                }
-                Err(source) => {
-                    return Err(TableError::Storage {
-                        table: self.loaded.table.clone(),
-                        source,
-                    });
-                }
-            };
-            wrong.entry(index).or_insert(message);
-        }
-        Ok(wrong)
-    }
-
-    /// Groups on whose inputs rows were deleted after the plan, in a way that the outputs would bring back.
-    ///
-    /// Equality deletes that came later apply to the outputs just as they did to the inputs, since these are committed
-    /// at the starting sequence number; position deletes and vectors name files that will be gone.
-    async fn late_deletes(
-        &self,
-        by_index: &HashMap<u32, &FinishedGroup>,
-        accepted: &[Accepted],
-    ) -> HashMap<u32, String> {
-        let start = self.base.starting_sequence_number.get();
-        let mut by_path = HashMap::new();
-        for group in accepted {
-            for place in &group.inputs {
-                by_path.insert(self.live.entry(*place).file.path.as_str(), group);
-            }
-        }
-        // Where vectors are, there is one a data file, and position deletes beside it mean nothing: whatever came
-        // later would be lost under the new vector. Otherwise several position delete files add up.
-        let has_vectors = Version::of(&self.loaded.metadata) >= Version::V3;
-        let conflicts = |group: &Accepted, delete: &TrackedFile| {
-            group.light.is_none() || has_vectors || delete.is_vector()
-        };
-        let mut hit: HashMap<u32, String> = HashMap::new();
-        let mut undecided = Vec::new();
-        for place in &self.live.deletes {
-            let delete = self.live.entry(*place);
-            // Data sequence numbers can be set by hand, as a merge of delete files does: the file's own number says
-            // when it came.
-            let came_later = delete.sequence_number.max(delete.file_sequence_number) > start;
-            if !came_later || self.says_what_was_said(delete, start) {
-                continue;
-            }
-            let file = &delete.file;
-            if file.content == FileContent::EqualityDeletes {
-                if delete.sequence_number <= start {
-                    // The data files of a light group keep their own numbers, so it applies to them as before.
-                    let replacing = accepted.iter().filter(|group| group.light.is_none());
-                    for group in replacing.filter(|g| self.equality_hits(g, delete)) {
-                        hit.entry(group.index).or_insert_with(|| backdated(file));
-                    }
-                }
-            } else if let Some(path) = &file.referenced_data_file {
-                let group = by_path.get(path.as_str());
-                if let Some(group) = group.filter(|group| conflicts(group, file)) {
-                    hit.entry(group.index).or_insert_with(|| late(file, path));
-                }
-            } else {
-                let candidates: Vec<&Accepted> = accepted
-                    .iter()
-                    .filter(|group| conflicts(group, file) && self.may_name_input(group, *place))
-                    .collect();
-                if !candidates.is_empty() {
-                    undecided.push((file, candidates));
-                }
-            }
-        }
-        // Boxed one by one: else the compiler can't tell that the whole may move between threads.
-        let mut requests = Vec::with_capacity(undecided.len());
-        for (file, candidates) in undecided {
-            let read = named_paths(self.storage.as_ref(), file);
-            requests.push(read.map(move |paths| (file, candidates, paths)).boxed());
-        }
-        let mut reads = stream::iter(requests).buffered(CONCURRENT_CHECKS);
-        while let Some((file, candidates, paths)) = reads.next().await {
-            for group in candidates {
-                let mut inputs = by_index[&group.index].group.inputs.iter();
-                match &paths {
-                    Ok(paths) => {
-                        if let Some(input) = inputs.find(|input| paths.contains(&input.path)) {
-                            hit.entry(group.index)
-                                .or_insert_with(|| late(file, &input.path));
-                        }
-                    }
-                    Err(error) => {
-                        hit.entry(group.index).or_insert_with(|| {
-                            format!(
-                                "{} came after the plan and may delete rows of its inputs; it can't be read: {error}",
-                                file.path
-                            )
-                        });
-                    }
-                }
-            }
-        }
-        hit
-    }
-
-    /// Whether a delete file that came after the plan deletes nothing that was not deleted when the plan was made: it
-    /// carries a number from before, and the snapshot that added it is one that changes no row, as a merge of delete
-    /// files is. Java looks at the number alone; a writer that adds real deletes under an old one stays a conflict.
-    fn says_what_was_said(&self, delete: &Entry, start: i64) -> bool {
-        let added_by = self.loaded.metadata.snapshot_by_id(delete.snapshot_id);
-        delete.sequence_number <= start
-            && added_by.is_some_and(|snapshot| snapshot.summary().operation == Operation::Replace)
-    }
-
-    fn equality_hits(&self, group: &Accepted, delete: &Entry) -> bool {
-        let is_older =
-            |place: &Place| self.live.entry(*place).sequence_number < delete.sequence_number;
-        let reaches = delete.file.partition == group.partition
-            || is_global(&self.loaded.metadata, delete.file.partition.spec_id);
-        reaches && group.inputs.iter().any(is_older)
-    }
-
-    /// By partition and by the bounds of the paths that it names.
-    fn may_name_input(&self, group: &Accepted, delete: Place) -> bool {
-        let file = &self.live.entry(delete).file;
-        if group.inputs.is_empty() || file.partition != group.partition {
-            return false;
-        }
-        let shape = &self.live.manifest(delete.manifest).header.file_shape;
-        let Ok(Some((lower, upper))) = bounds(shape, file, FILE_PATH_ID) else {
-            return true;
-        };
-        group.inputs.iter().any(|place| {
-            let path = self.live.entry(*place).file.path.as_bytes();
-            // An upper bound may be cut short without being rounded up, by writers that know no better.
-            lower.as_slice() <= path && (path <= upper.as_slice() || path.starts_with(&upper))
-        })
-    }
 }
 
 /// Whether equality deletes of this spec apply to every partition (specification, *Scan Planning*).
@@ -613,51 +425,9 @@ pub(super) fn identity(delete: &DeleteFile) -> (&str, Option<i64>) {
     (&delete.path, offset)
 }
 
-fn late(file: &TrackedFile, path: &str) -> String {
-    format!(
-        "{} deletes rows of {path} and came after the plan",
-        file.path
-    )
-}
-
-fn backdated(file: &TrackedFile) -> String {
-    format!(
-        "{} deletes rows of its inputs and came after the plan with an earlier sequence number",
-        file.path
-    )
-}
-
 /// Paths that groups accepted so far remove and add.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     inputs: HashSet<String>,
     pub(super) outputs: HashSet<String>,
-}
-
-fn outputs(
-    finished: &FinishedGroup,
-    before: &Survivors,
-    taken: &Taken,
-) -> Result<Vec<OutputFile>, String> {
-    let mut outputs = Vec::with_capacity(finished.result.data_files.len());
-    let mut own = HashSet::new();
-    for json in &finished.result.data_files {
-        let output: OutputFile = serde_json::from_value(json.clone())
-            .map_err(|error| format!("a new file's description can't be read: {error}"))?;
-        let path = &output.file_path;
-        if output.content != 0 {
-            return Err(format!("its new file {path} is no data file"));
-        }
-        if output.record_count < 0 || output.file_size_in_bytes < 0 {
-            return Err(format!("its new file {path} has a negative count"));
-        }
-        if before.has_path(path) {
-            return Err(format!("its new file {path} is in the table already"));
-        }
-        if !own.insert(path.clone()) || taken.outputs.contains(path) {
-            return Err(format!("its new file {path} is to be added twice"));
-        }
-        outputs.push(output);
-    }
-    Ok(outputs)
 }
