@@ -12,6 +12,7 @@ import threading
 import time
 
 import cli
+import phases
 import readers
 import strikes
 
@@ -34,12 +35,7 @@ class Run:
         self.thread = threading.Thread(target=self._live, daemon=True)
 
     def _start(self) -> None:
-        runner = self.world.runner
-        command = [str(self.world.binary), *runner.words, "--state", str(runner.state), "--threads", "2", "--verify-rows", "all", "-vv"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "run", "--interval", "1s"], env=runner.environment, cwd=runner.home, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+        self.process = self.world.launch(self.log)
 
     def _wait_for_work(self, seconds: float) -> None:
         """Until the process says something more, but not for ever."""
@@ -88,6 +84,7 @@ class Laptop:
         self.breakdowns: collections.Counter = collections.Counter()
         self.errors: collections.Counter = collections.Counter()
         self.runs: list[Run] = []
+        self.phases: phases.Phases | None = None
         self.mappings = []
 
     def __enter__(self):
@@ -110,6 +107,15 @@ class Laptop:
     def catalog(self):
         return self.warehouse.catalog()
 
+    def launch(self, log: pathlib.Path) -> subprocess.Popen:
+        """One more `icepress run`, which logs there."""
+        runner = self.runner
+        command = [str(self.binary), *runner.words, "--state", str(runner.state), "--threads", "2", "--verify-rows", "all", "-vv"]
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [*command, "run", "--interval", "1s"], env=runner.environment, cwd=runner.home, stdout=out, stderr=out, stdin=subprocess.DEVNULL
+            )
+
     def start(self) -> None:
         self.runs = [Run(self, number) for number in range(self.options.runs)]
         for run in self.runs:
@@ -117,6 +123,17 @@ class Laptop:
 
     def stop(self) -> None:
         """Asks each for its end: one that does not come to it is stuck."""
+        self._end_runs()
+        if self.phases:
+            self.phases.end()
+
+    def play_phases(self, look) -> None:
+        """Once there are no strikes any more: more runs and fewer, one after another."""
+        self._end_runs()
+        self.phases = phases.Phases(self, self.options.phases, self.plan)
+        self.phases.play(self.options.phase, look)
+
+    def _end_runs(self) -> None:
         self.stopping.set()
         for run in self.runs:
             run.thread.join(timeout=60)

@@ -1,7 +1,7 @@
 """Kills and pauses the real binaries at random beside a PyIceberg writer, lets them come to rest, and judges what is left.
 
 `aws`: schedulers and optimizers as functions on an emulator, each reached through a gate that strikes at a chosen request, before it
-took effect or after. `laptop`: several `icepress run` on one state file. What is struck, where and how follows from the seed; what
+took effect or after. `laptop`: several `icepress run` on one state file, or with --phases more and fewer of them. What is struck, where and how follows from the seed; what
 the processes do in between does not, so a seed is no replay.
 """
 
@@ -35,12 +35,26 @@ def parse() -> argparse.Namespace:
     words.add_argument("--schedulers", type=int, default=3, help="aws: how many (default 3)")
     words.add_argument("--optimizers", type=int, default=4, help="aws: how many (default 4)")
     words.add_argument("--runs", type=int, default=3, help="laptop: how many icepress run (default 3)")
+    words.add_argument(
+        "--phases", type=numbers, default=[], metavar="N,N,…", help="laptop: after the strikes so many runs one after another, as 1,8,2; half of those that go are killed"
+    )
+    words.add_argument("--phase", type=float, default=30, metavar="SECONDS", help="laptop: how long each of --phases lasts (default 30)")
     words.add_argument("--writers", type=int, default=2)
     words.add_argument("--tables", type=int, default=5)
     words.add_argument("--pause", type=float, default=0.3, metavar="SECONDS", help="a writer's rest between two commits (default 0.3)")
     words.add_argument("--rest", type=float, default=240, metavar="SECONDS", help="how long it may take to come to rest (default 240)")
     words.add_argument("--keep", type=pathlib.Path, metavar="DIR", help="keep logs, journals and files there")
-    return words.parse_args()
+    options = words.parse_args()
+    if options.phases and options.place != "laptop":
+        words.error("--phases goes with laptop")
+    return options
+
+
+def numbers(text: str) -> list[int]:
+    found = [int(each) for each in text.split(",")]
+    if not all(each > 0 for each in found):
+        raise argparse.ArgumentTypeError("1 or more each")
+    return found
 
 
 def main() -> int:
@@ -79,6 +93,9 @@ def trial(options: argparse.Namespace, folder: pathlib.Path, stack: contextlib.E
         if time.monotonic() - told > 60:
             told = time.monotonic()
             print(f"{time.strftime('%H:%M:%S')} {plan.summary()}; {writers.commits()} commits of writers", flush=True)
+    if options.phases:
+        plan.calm()
+        world.play_phases(writers.check)
     writers.stop()
     plan.calm()
     print(f"calm: {plan.summary()}; by request or phase: {plan.places()}", flush=True)
@@ -90,6 +107,8 @@ def trial(options: argparse.Namespace, folder: pathlib.Path, stack: contextlib.E
     else:
         print(f"at rest {time.monotonic() - begun:.0f} s after the last strike", flush=True)
     world.stop()
+    if options.phases:
+        problems += world.phases.judge(made)
     return problems + judge.judge(world, made, writers.journals())
 
 
