@@ -13,6 +13,7 @@ use icepress_service::{
     tick,
 };
 use icepress_tests::{Lab, planned, settings_for_tests};
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -155,6 +156,15 @@ async fn a_resize_that_nobody_finishes_is_told_with_its_age() {
     assert!(moved.seen.ends_with("into 2"), "{moved:?}");
 }
 
+/// What somebody does to the state file.
+async fn by_hand(lab: &Lab, statement: &'static str) {
+    let file = lab.folder.path().join("state.db");
+    let state = SqlitePool::connect_with(SqliteConnectOptions::new().filename(file));
+    let state = state.await.unwrap();
+    sqlx::raw_sql(statement).execute(&state).await.unwrap();
+    state.close().await;
+}
+
 async fn small_table(lab: &Lab, name: &str, properties: &[(&str, &str)]) -> TableId {
     let table = lab.create_table(name, properties).await;
     lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
@@ -202,6 +212,22 @@ async fn what_blockers_and_quotas_keep_back_is_told_with_what_is_taken() {
         "there is more in ",
     );
     assert!(about(&worker, "quota of table").await.is_empty());
+
+    // A quota whose row can't be read hides nothing else.
+    let row = "INSERT INTO quota VALUES ('database/lab/tests', 0, 0, 0, 0, 'nonsense')";
+    by_hand(&lab, row).await;
+    let all = examine(&worker).await;
+    let wrong: Vec<&Finding> = all
+        .iter()
+        .filter(|finding| finding.severity == Severity::Wrong)
+        .collect();
+    assert_eq!(wrong.len(), 1, "{all:?}");
+    assert!(wrong[0].seen.contains("quota of "), "{wrong:?}");
+    for subject in ["blocker of ", "buckets", "versions", "tables", "schedulers"] {
+        let told = |finding: &Finding| finding.subject.starts_with(subject);
+        assert!(all.iter().any(told), "{subject}: {all:?}");
+    }
+    by_hand(&lab, "DELETE FROM quota").await;
 
     // By its own property alone.
     let worker = lab.worker(settings_for_tests("w"));

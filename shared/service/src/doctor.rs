@@ -5,7 +5,7 @@ mod holds;
 mod moving;
 mod versions;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use icepress_coordination::{CoordinationError, Finding, TableRow};
 use icepress_model::{DatabaseId, TableId, TimestampMs};
@@ -24,26 +24,37 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
     for open in context.catalogs.iter() {
         findings.extend(catalog(context, open).await);
     }
-    let state = async {
-        let mut findings = running(context).await?;
-        findings.push(schedulers(context).await?);
-        let (rows, unreadable) = known_tables(context).await?;
-        let layout = context.layout_seen().await?;
-        findings.push(moving::finding(&layout, &rows, context.ambient.now()));
-        findings.extend(holds::findings(context, &rows).await?);
-        findings.extend(tables(context, &rows, unreadable));
-        findings.extend(stuck(context).await?);
-        Ok::<_, CoordinationError>(findings)
-    };
-    match state.await {
-        Ok(more) => findings.extend(more),
-        Err(error) => findings.push(Finding::wrong(
-            "state",
-            error.to_string(),
-            "mend what is wrong above, then ask again",
-        )),
+    let mut parts = vec![
+        running(context).await,
+        schedulers(context).await.map(|finding| vec![finding]),
+    ];
+    match known_tables(context).await {
+        Ok((rows, unreadable)) => {
+            parts.push(buckets(context, &rows).await.map(|finding| vec![finding]));
+            parts.push(holds::blockers(context, &rows).await);
+            parts.push(holds::quotas(context, &rows).await);
+            parts.push(Ok(tables(context, &rows, unreadable)));
+        }
+        Err(error) => parts.push(Err(error)),
     }
+    parts.push(stuck(context).await);
+    // What can't be told hides nothing of the rest; one cause of many is told once.
+    let mut failures = BTreeSet::new();
+    for part in parts {
+        match part {
+            Ok(part) => findings.extend(part),
+            Err(error) => drop(failures.insert(error.to_string())),
+        }
+    }
+    let advice = "mend what is wrong above, then ask again";
+    let failed = failures.into_iter();
+    findings.extend(failed.map(|failure| Finding::wrong("state", failure, advice)));
     findings
+}
+
+async fn buckets(context: &Context, tables: &[TableRow]) -> Result<Finding, CoordinationError> {
+    let layout = context.layout_seen().await?;
+    Ok(moving::finding(&layout, tables, context.ambient.now()))
 }
 
 /// One line for all queues that are well: there may be hundreds.

@@ -11,26 +11,37 @@ use icepress_model::{Scope, TimestampMs};
 use super::{LISTED, lasting, several};
 use crate::{Context, Waiting, WaitsFor, block};
 
-/// A line for each blocker in force, and for each quota that is configured or keeps a table waiting.
-pub(super) async fn findings(
+/// A line for each blocker in force.
+pub(super) async fn blockers(
     context: &Context,
     tables: &[TableRow],
 ) -> Result<Vec<Finding>, CoordinationError> {
     let now = context.ambient.now();
-    let waiting: Vec<(&TableRow, Waiting)> = tables
-        .iter()
-        .filter_map(|row| Some((row, Waiting::of(row)?)))
-        .collect();
+    let waiting = waiting(tables);
     let mut findings: Vec<Finding> = block::blockers(context)
         .await?
         .iter()
         .map(|blocker| of_blocker(blocker, tables, &waiting, now))
         .collect();
     shorten(&mut findings, "blockers", "see `icepress blockers`");
-    let mut quotas = of_quotas(context, &waiting).await?;
-    shorten(&mut quotas, "quotas", "see `icepress tables`");
-    findings.extend(quotas);
     Ok(findings)
+}
+
+/// A line for each quota that is configured or keeps a table waiting.
+pub(super) async fn quotas(
+    context: &Context,
+    tables: &[TableRow],
+) -> Result<Vec<Finding>, CoordinationError> {
+    let mut findings = of_quotas(context, &waiting(tables)).await?;
+    shorten(&mut findings, "quotas", "see `icepress tables`");
+    Ok(findings)
+}
+
+fn waiting(tables: &[TableRow]) -> Vec<(&TableRow, Waiting)> {
+    let waiting = tables.iter();
+    waiting
+        .filter_map(|row| Some((row, Waiting::of(row)?)))
+        .collect()
 }
 
 /// Those that matter most, and how many more there are.
