@@ -35,11 +35,13 @@ pub(crate) enum Theme {
     Limits,
     /// Vectors that come while somebody rewrites what they are about.
     Vectors,
+    /// Java's writers beside holders of the commit lock that stand still.
+    Locks,
 }
 
 impl Theme {
     pub(crate) fn drawn(engine: &Engine) -> Self {
-        match engine.below(12) {
+        match engine.below(13) {
             0 => Self::OldLeases,
             1 => Self::OldClaims,
             2 => Self::LateThoughts,
@@ -47,6 +49,7 @@ impl Theme {
             4 => Self::Deaths,
             5 => Self::Limits,
             6 => Self::Vectors,
+            7 => Self::Locks,
             _ => Self::Everything,
         }
     }
@@ -110,7 +113,11 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
             settings.lease_guard = Duration::from_secs(engine.below(10));
             settings.check_interval = Duration::from_secs(20 + engine.below(60));
         }
-        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths | Theme::Vectors => {}
+        Theme::Everything
+        | Theme::UnknownOutcomes
+        | Theme::Deaths
+        | Theme::Vectors
+        | Theme::Locks => {}
     }
     settings
 }
@@ -144,14 +151,18 @@ pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
             rhythm.scheduler_limit = Duration::from_secs(30 + engine.below(30));
             rhythm.optimizer_limit = Duration::from_secs(200 + engine.below(200));
         }
-        Theme::Everything | Theme::UnknownOutcomes | Theme::Deaths | Theme::Vectors => {}
+        Theme::Everything
+        | Theme::UnknownOutcomes
+        | Theme::Deaths
+        | Theme::Vectors
+        | Theme::Locks => {}
     }
     rhythm
 }
 
 /// How Java's writers take the commit lock, in a world that has them.
-pub(crate) fn java(engine: &Engine) -> Option<JavaOptions> {
-    (engine.below(3) > 0).then(|| {
+pub(crate) fn java(engine: &Engine, theme: Theme) -> Option<JavaOptions> {
+    (engine.below(3) > 0 || theme == Theme::Locks).then(|| {
         let lease = Duration::from_millis(3_000 + engine.below(12_000));
         JavaOptions {
             table: LOCKS,

@@ -90,9 +90,16 @@ pub enum Held {
     Reports,
     /// What comes between the look whether a commit may be made and the swap.
     Commits,
+    /// The writing of a commit lock, once it is done: whoever took it stands still and does not know.
+    Locked,
 }
 
 impl Held {
+    /// Whether the sender stands still after the answer, not before the request.
+    fn is_after(self) -> bool {
+        self == Self::Locked
+    }
+
     fn includes(self, what: &str) -> bool {
         let any = |starts: &[&str]| starts.iter().any(|start| what.starts_with(start));
         match self {
@@ -109,6 +116,7 @@ impl Held {
                     any(&["TransactWriteItems Put process#"]) && what.contains(" task#");
                 is_report || any(&["swap"])
             }
+            Self::Locked => any(&["PutItem lock "]),
             Self::Commits => any(&["write "]) && what.ends_with(".metadata.json"),
         }
     }
@@ -181,13 +189,21 @@ impl Network {
         what: impl fmt::Display + Send,
         effect: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Cut> {
-        if let Some(engine) = &self.engine
-            && let Some(hold) = self.hold(engine, sender, &what.to_string())
-        {
-            engine.note(format_args!("{sender}: {what}: is held for {hold:?}"));
+        let Some(engine) = &self.engine else {
+            return Ok(effect());
+        };
+        let Some((hold, is_after)) = self.hold(engine, sender, &what.to_string()) else {
+            return self.send(service, sender, what, false, effect).await;
+        };
+        engine.note(format_args!("{sender}: {what}: is held for {hold:?}"));
+        if is_after {
+            let answer = self.send(service, sender, what, false, effect).await;
             engine.sleep(hold).await;
+            answer
+        } else {
+            engine.sleep(hold).await;
+            self.send(service, sender, what, false, effect).await
         }
-        self.send(service, sender, what, false, effect).await
     }
 
     /// The same for a request that is done at once, if it is done at all: whoever sends it under a lock counts on that.
@@ -266,8 +282,8 @@ impl Network {
         }
     }
 
-    /// How long a request is held before it goes out, if it is.
-    fn hold(&self, engine: &Arc<Engine>, sender: &str, what: &str) -> Option<Duration> {
+    /// How long the sender of a request stands still, if it does, and whether after its answer.
+    fn hold(&self, engine: &Arc<Engine>, sender: &str, what: &str) -> Option<(Duration, bool)> {
         let (held, which, shortest, longest) = {
             let weather = lock(&self.weather);
             let (shortest, longest) = (weather.shortest_hold, weather.longest_hold);
@@ -276,9 +292,10 @@ impl Network {
         if held == 0 || !which.includes(what) || sender.starts_with("writer") {
             return None;
         }
-        engine
+        let hold = engine
             .happens(held)
-            .then(|| shortest + engine.duration_up_to(longest.saturating_sub(shortest)))
+            .then(|| shortest + engine.duration_up_to(longest.saturating_sub(shortest)))?;
+        Some((hold, which.is_after()))
     }
 
     fn fate(&self, engine: &Engine, service: Service) -> (Fate, Duration) {

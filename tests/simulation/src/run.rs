@@ -157,13 +157,13 @@ impl World {
         }
         let oracle = Oracle::new(engine, &objects);
         let tables = 1 + engine.below(2);
-        let lock = (engine.below(3) == 0).then(|| LockOptions {
+        let lock = (engine.below(3) == 0 || theme == Theme::Locks).then(|| LockOptions {
             table: LOCKS.to_owned(),
             acquire_interval: Duration::from_secs(1),
             acquire_timeout: Duration::from_secs(5 + engine.below(60)),
             lease: Duration::from_millis(3_000 + engine.below(2_000)),
         });
-        let java = lock.as_ref().and_then(|_| draw::java(engine));
+        let java = lock.as_ref().and_then(|_| draw::java(engine, theme));
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),
@@ -418,6 +418,13 @@ impl World {
                 weather.held = 300_000 + engine.below(600_000);
                 weather.longest_hold = seconds(20, 100);
             }
+            // Whoever took the lock hears of it late.
+            Theme::Locks => {
+                weather.which = Held::Locked;
+                weather.held = 200_000 + engine.below(500_000);
+                weather.longest_hold = seconds(4, 20);
+                weather.error_after = engine.below(20_000);
+            }
             // Workers die, at every step that they come to.
             Theme::Deaths => {
                 perils.crash = 5_000 + engine.below(30_000);
@@ -502,7 +509,7 @@ impl World {
         let things = match self.theme {
             // So many that some come while somebody thinks about the last.
             Theme::LateThoughts | Theme::Vectors => 20 + engine.below(20),
-            Theme::Limits => 10 + engine.below(20),
+            Theme::Limits | Theme::Locks => 10 + engine.below(20),
             _ => 3 + engine.below(14),
         };
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();

@@ -105,7 +105,8 @@ fn table_rows(items: &Items) -> Vec<TableRow> {
 pub(super) fn under_way(items: &Items) -> Vec<ProcessRow> {
     let all = items
         .iter()
-        .filter(|((pk, sk), _)| sk == "process" && pk.starts_with("process#"));
+        .filter(|((pk, sk), _)| sk == "process" && pk.starts_with("process#"))
+        .filter(|(_, item)| item.get("state").is_none_or(|state| state["S"] != "ended"));
     let read = all.filter_map(|(_, item)| match read(item) {
         Ok(InspectedRow::Process(row)) if !row.has_ended() => Some(row),
         _ => None,
@@ -267,6 +268,9 @@ impl Oracle {
 
     /// What a process holds of its quotas is there from its start to its end.
     fn judge_books(&self, items: &Items, process: &ProcessRow) -> Verdict {
+        if process.quotas.is_empty() {
+            return Ok(());
+        }
         let is_meant = |row: &&QuotaRow| process.quotas.contains(&row.scope);
         let of_quotas = items.iter().filter(|((pk, _), _)| pk.starts_with("quota#"));
         let rows: Vec<QuotaRow> = of_quotas
