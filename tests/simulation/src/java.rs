@@ -138,7 +138,7 @@ impl JavaLock {
 
     /// Now and then it takes its time, for longer than a lease, and writes the row anew all the while.
     pub async fn dawdle(&self, held: &mut JavaHeld) {
-        if self.engine.below(3) > 0 {
+        if self.engine.below(2) == 0 {
             return;
         }
         let until = self.engine.now() + self.engine.duration_up_to(self.options.lease * 3);

@@ -509,7 +509,9 @@ impl World {
         let things = match self.theme {
             // So many that some come while somebody thinks about the last.
             Theme::LateThoughts | Theme::Vectors => 20 + engine.below(20),
-            Theme::Limits | Theme::Locks => 10 + engine.below(20),
+            Theme::Limits => 10 + engine.below(20),
+            // The lock is asked for all the time.
+            Theme::Locks => 40 + engine.below(30),
             _ => 3 + engine.below(14),
         };
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();
