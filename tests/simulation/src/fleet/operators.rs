@@ -15,9 +15,6 @@ use crate::{
     oracle::{Ban, Oracle},
 };
 
-/// Who blocks.
-const OWNERS: [&str; 2] = ["spark", "ann"];
-
 impl Fleet {
     /// Somebody who changes the number of buckets now and then, so often, and may be interrupted each time.
     pub async fn resize(self: Arc<Self>, times: u64, within: Duration) {
@@ -52,6 +49,7 @@ impl Fleet {
         oracle: Arc<Oracle>,
     ) {
         let engine = &self.account.engine;
+        let mut known: Vec<(Scope, String)> = Vec::new();
         for number in 0..times {
             let pause = engine.below(2 * within.as_secs() / times);
             engine.sleep(Duration::from_secs(pause)).await;
@@ -61,16 +59,18 @@ impl Fleet {
                 1 | 2 => Scope::Database(table.database()),
                 _ => Scope::Table(table),
             };
-            let owner = OWNERS[engine.below(2) as usize];
+            // Each job is an owner of its own: two of one owner that overlap would take each other's place.
+            let owner = format!("job-{number}");
+            let earlier = known.get(engine.below(number) as usize).cloned();
+            known.push((scope.clone(), owner.clone()));
             let name = format!("blocker-{number}");
             let machine = self.account.machine(&name);
             let limit = Duration::from_secs(60 + engine.below(200));
             let (own, oracle) = (Arc::clone(engine), Arc::clone(&oracle));
             self.begin("operator", name, limit, async move {
-                if own.below(4) == 0 {
-                    machine.unblock(&own, &scope, owner, &oracle).await;
-                } else {
-                    machine.block(&own, &scope, owner, &oracle).await;
+                match earlier.filter(|_| own.below(4) == 0) {
+                    Some((scope, owner)) => machine.unblock(&own, &scope, &owner, &oracle).await,
+                    None => machine.block(&own, &scope, &owner, &oracle).await,
                 }
             });
         }
@@ -81,8 +81,6 @@ impl Machine {
     async fn block(&self, engine: &Arc<Engine>, scope: &Scope, owner: &str, oracle: &Oracle) {
         let longest = if engine.below(6) == 0 { 1_000 } else { 60 };
         let time = Duration::from_secs(10 + engine.below(longest));
-        // The new blocker may end before the one whose place it takes.
-        oracle.unbanned(scope, owner);
         let blocked = match block(&self.context, scope.clone(), owner, "work", time).await {
             Ok(blocked) => blocked,
             Err(error) => {
@@ -124,7 +122,7 @@ impl Machine {
     }
 
     async fn unblock(&self, engine: &Arc<Engine>, scope: &Scope, owner: &str, oracle: &Oracle) {
-        oracle.unbanned(scope, owner);
+        oracle.unbanned(owner);
         let unblocked = unblock(&self.context, scope, owner).await;
         engine.note(format_args!(
             "{}: {scope} unblocked: {unblocked:?}",

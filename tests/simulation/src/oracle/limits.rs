@@ -1,7 +1,10 @@
 //! Limits, held against every commit and every write: nobody commits where a blocker was promised to keep Icepress away,
 //! no process starts where it may not, and the books of quotas are right to the byte.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use icepress_coordination::{
     InspectedRow, ProcessRow,
@@ -56,6 +59,8 @@ pub(super) struct Remembered {
     pub(super) rules: Rules,
     bans: BTreeMap<u64, Ban>,
     next_ban: u64,
+    /// Owners whose blocker was taken away.
+    unbanned: BTreeSet<String>,
     /// What each process held last of each quota, whether or not it holds it still.
     ledger: BTreeMap<(Scope, ProcessId), Held>,
 }
@@ -76,7 +81,9 @@ impl Oracle {
         let remembered = &mut self.state().limits;
         remembered.next_ban += 1;
         let number = remembered.next_ban;
-        remembered.bans.insert(number, ban);
+        if !remembered.unbanned.contains(&ban.owner) {
+            remembered.bans.insert(number, ban);
+        }
         number
     }
 
@@ -89,10 +96,11 @@ impl Oracle {
         }
     }
 
-    /// Says that somebody is about to take a blocker away, or to set another in its place.
-    pub fn unbanned(&self, scope: &Scope, owner: &str) {
-        let bans = &mut self.state().limits.bans;
-        bans.retain(|_, ban| ban.scope != *scope || ban.owner != owner);
+    /// Says that somebody is about to take an owner's blocker away, which may not even stand yet.
+    pub fn unbanned(&self, owner: &str) {
+        let remembered = &mut self.state().limits;
+        remembered.bans.retain(|_, ban| ban.owner != owner);
+        remembered.unbanned.insert(owner.to_owned());
     }
 }
 
