@@ -179,8 +179,15 @@ impl Oracle {
         };
         let (data, by_value) = (DataContentType::Data, DataContentType::EqualityDeletes);
         let by_position = DataContentType::PositionDeletes;
-        let must_overwrite = of(&before, data) == of(&after, data)
-            && !of(&before, by_value).is_subset(&of(&after, by_value))
+        // One that applied to no data file told nobody anything, and could go in any case.
+        let still_by_value = of(&after, by_value);
+        let was_told = before.iter().any(|live| {
+            live.file.content_type() == by_value
+                && !still_by_value.contains(&live.identity())
+                && self.reader.applies_to_any(metadata, live, &before)
+        });
+        let must_overwrite = was_told
+            && of(&before, data) == of(&after, data)
             && !of(&after, by_position).is_subset(&of(&before, by_position));
         let is_right = match operation {
             Operation::Replace => !must_overwrite,

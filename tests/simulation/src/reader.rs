@@ -283,6 +283,21 @@ impl Reader {
         Ok(found)
     }
 
+    /// Whether a delete by value applies to any data file among `live`.
+    pub fn applies_to_any(
+        &self,
+        metadata: &TableMetadata,
+        delete: &LiveFile,
+        live: &[LiveFile],
+    ) -> bool {
+        let spec = metadata.partition_spec_by_id(delete.spec_id);
+        let is_global = spec.is_some_and(|spec| spec.fields().is_empty());
+        live.iter().filter(|live| live.is_data()).any(|data| {
+            delete.sequence_number > data.sequence_number
+                && (is_global || is_same_partition(delete, data))
+        })
+    }
+
     fn there(&self, path: &str) -> Result<()> {
         if self.objects.has(path) {
             return Ok(());
