@@ -102,7 +102,8 @@ class Laptop:
         self.stop()
 
     def for_writers(self) -> dict:
-        return {"uri": f"sqlite:///{self.warehouse.db}", "warehouse": f"file://{self.warehouse.data}"}
+        # Eight runs write the one file, and any of them may be stopped in the middle of it.
+        return {"uri": f"sqlite:///{self.warehouse.db}?timeout=60", "warehouse": f"file://{self.warehouse.data}"}
 
     def catalog(self):
         return self.warehouse.catalog()

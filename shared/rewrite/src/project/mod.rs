@@ -13,7 +13,7 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, TimeUnit};
 use arrow_select::take::take;
-use iceberg::spec::{NameMapping, NestedField, NestedFieldRef, PrimitiveType, Type};
+use iceberg::spec::{NameMapping, NestedField, NestedFieldRef, Type};
 use parquet::{basic::Type as PhysicalType, schema::types::SchemaDescriptor};
 
 pub(crate) use tree::{FileColumn, file_columns};
@@ -164,10 +164,10 @@ impl Builder<'_> {
                     }
                 }
             }
-            (Type::Primitive(primitive), held) if source.children.is_empty() => {
+            (Type::Primitive(_), held) if source.children.is_empty() => {
                 self.wanted[source.first_leaf] = true;
                 let physical = self.descriptor.column(source.first_leaf).physical_type();
-                if let Some(hint) = hint(primitive, held, physical) {
+                if let Some(hint) = hint(held, physical) {
                     self.hints.insert(source.first_leaf, hint);
                 }
             }
@@ -313,10 +313,12 @@ fn present(source: &FileColumn, target: &Type) -> bool {
 
 /// What to decode a leaf as instead of what its annotation says. INT96 is nanoseconds to the reader, which end in the
 /// year 2262; as microseconds, which is all that any Iceberg reader takes from it, it has no such end.
-fn hint(target: &PrimitiveType, held: &DataType, physical: PhysicalType) -> Option<DataType> {
-    match (target, held) {
-        (PrimitiveType::String, DataType::Binary) => Some(DataType::Utf8),
-        (_, DataType::Timestamp(..)) if physical == PhysicalType::INT96 => {
+///
+/// Texts without an annotation are not decoded as texts: the reader checks what is annotated alone, and would pass on
+/// bytes that are none. They are converted, and checked, afterwards.
+fn hint(held: &DataType, physical: PhysicalType) -> Option<DataType> {
+    match held {
+        DataType::Timestamp(..) if physical == PhysicalType::INT96 => {
             Some(DataType::Timestamp(TimeUnit::Microsecond, None))
         }
         _ => None,
