@@ -39,6 +39,11 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// More steps than any run should need: one that goes on is going round in circles.
 const MOST_STEPS: u64 = 2_000_000;
 
+/// One world of so many is long.
+const LONG_OF: u64 = 8;
+/// How much less happens in the others.
+const BREVITY: u64 = 4;
+
 /// What came of a seed.
 #[derive(Debug, Clone)]
 pub struct Outcome {
@@ -131,6 +136,8 @@ struct World {
     writers: Vec<TaskId>,
     theme: Theme,
     tables: u64,
+    /// How much less happens than in a long world, in as much less time.
+    brevity: u64,
     trouble: Duration,
     steps: u64,
 }
@@ -146,6 +153,12 @@ impl World {
         let aws = Aws::new(&dynamo, &sqs, &network, "aws");
 
         let theme = Theme::drawn(engine);
+        // Most of what goes wrong needs little to go before it: many brief worlds meet more of it than few long ones.
+        let brevity = if engine.below(LONG_OF) == 0 {
+            1
+        } else {
+            BREVITY
+        };
         let buckets = match theme {
             // Census and sweep in different hands.
             Theme::LateThoughts => 2 + engine.below(3),
@@ -195,7 +208,8 @@ impl World {
             writers: Vec::new(),
             theme,
             tables,
-            trouble: Duration::from_secs(300 + engine.below(900)),
+            brevity,
+            trouble: Duration::from_secs((300 + engine.below(900)) / brevity),
             steps: 0,
         };
         world.create_state_table(&clock);
@@ -259,7 +273,7 @@ impl World {
         self.engine
             .start("mapping", false, Arc::clone(&self.fleet).feed());
         if self.engine.below(2) == 0 {
-            let times = 1 + self.engine.below(4);
+            let times = self.fewer(1 + self.engine.below(4));
             let resizes = Arc::clone(&self.fleet).resize(times, self.trouble);
             self.engine.start("operator", false, resizes);
         }
@@ -269,7 +283,7 @@ impl World {
                 _ => 2 + self.engine.below(6),
             };
             let blocks = Arc::clone(&self.fleet).block(
-                times,
+                self.fewer(times),
                 self.trouble,
                 self.tables,
                 Arc::clone(&self.oracle),
@@ -286,6 +300,11 @@ impl World {
         if !self.engine.has_violations() {
             self.judge_end();
         }
+    }
+
+    /// So much of what a long world would have, and not nothing.
+    fn fewer(&self, times: u64) -> u64 {
+        (times / self.brevity).max(1)
     }
 
     /// What the oracle holds limits and locks against.
@@ -514,6 +533,7 @@ impl World {
             Theme::Locks => 40 + engine.below(30),
             _ => 3 + engine.below(14),
         };
+        let things = self.fewer(things).max(2);
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();
         let task = engine.start(machine, false, writer.work(things, pause));
         self.writers.push(task);

@@ -11,7 +11,7 @@ use std::sync::{
 use icepress_simulation::run::{Outcome, run};
 
 /// How many seeds are played: tests/simulate plays more.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 2_000;
 
 #[test]
 fn the_same_seed_is_the_same_run_byte_for_byte() {
