@@ -11,8 +11,8 @@ import pytest
 
 CHAOS = pathlib.Path(__file__).resolve().parents[1] / "chaos" / "main.py"
 TRIALS = {
-    "aws": ["--minutes", "0.25", "--seed", "20261122", "--tables", "2", "--writers", "1", "--schedulers", "2", "--optimizers", "3"],
-    "laptop": ["--minutes", "0.05", "--phases", "1,3,1", "--phase", "1", "--seed", "20261122", "--tables", "2", "--writers", "1"],
+    "aws": ["--minutes", "0.3", "--seed", "20261122", "--tables", "2", "--writers", "1", "--schedulers", "2", "--optimizers", "3"],
+    "laptop": ["--minutes", "0.2", "--phases", "1,3,1", "--phase", "1", "--seed", "20261122", "--tables", "2", "--writers", "1"],
 }
 
 

@@ -3,6 +3,9 @@
 //! A store reads a row, applies one of these and writes the result, in one atomic step of its own kind: SQLite in a
 //! transaction, DynamoDB under the condition that nobody wrote in between. None of them looks at a clock.
 
+mod process;
+mod task;
+
 use std::time::Duration;
 
 use icepress_model::{
@@ -15,6 +18,9 @@ use crate::{
     NewProcess, NewTask, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
     invariants,
 };
+
+pub use process::*;
+pub use task::*;
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
@@ -328,6 +334,19 @@ pub fn free(
     Some(after)
 }
 
+/// The table's row with the next look at its process brought forward to `at`; `None` where that changes nothing.
+pub fn look_sooner(row: &TableRow, process: &ProcessId, at: TimestampMs) -> Option<TableRow> {
+    if row.active_process.as_ref() != Some(process) || row.due_at.is_some_and(|due| due <= at) {
+        return None;
+    }
+    let after = TableRow {
+        due_at: Some(at),
+        ..row.clone()
+    };
+    invariants::assert_table_step(Some(row), &after);
+    Some(after)
+}
+
 /// Whether the table's row may go: not while a process is under way, nor where the table was marked since it was seen,
 /// for then it is there again.
 pub fn may_forget(row: &TableRow, lease: &Lease, seen: &TableRow) -> Result<bool> {
@@ -345,316 +364,6 @@ pub fn without_lost_process(row: &TableRow) -> TableRow {
         marked_at: None,
         ..row.clone()
     }
-}
-
-// --- processes ---
-
-/// A process at its start.
-pub fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> ProcessRow {
-    let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
-    ProcessRow {
-        process: process.process.clone(),
-        table: process.table.clone(),
-        bucket: lease.bucket,
-        epoch: lease.epoch,
-        created_at: process.created_at,
-        state: ProcessState::Running,
-        commit_claims: 0,
-        tasks,
-        open_tasks: tasks,
-        header: process.header.clone(),
-        quotas: process
-            .reservation
-            .iter()
-            .flat_map(|reservation| &reservation.of)
-            .map(|(scope, _)| scope.clone())
-            .collect(),
-    }
-}
-
-/// Its tasks, queued.
-pub fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow> {
-    (0..)
-        .zip(tasks)
-        .map(|(index, task)| TaskRow {
-            task: TaskId {
-                process: process.process.clone(),
-                index,
-            },
-            bucket: process.bucket,
-            attempt: Attempt(0),
-            state: TaskState::Queued,
-            payload: task.payload.clone(),
-            sent_at: None,
-        })
-        .collect()
-}
-
-/// The process with its commit claimed; `None` where it is held, ended, or has open tasks.
-pub fn claim_commit(
-    row: &ProcessRow,
-    worker: &WorkerId,
-    now: TimestampMs,
-    deadline: TimestampMs,
-) -> Option<ProcessRow> {
-    let free = match &row.state {
-        ProcessState::Running => true,
-        ProcessState::Committing { deadline, .. } => *deadline < now,
-        ProcessState::Ended(_) => false,
-    };
-    if !free || row.open_tasks > 0 {
-        return None;
-    }
-    let after = ProcessRow {
-        state: ProcessState::Committing {
-            worker: worker.clone(),
-            deadline,
-        },
-        commit_claims: row.commit_claims + 1,
-        ..row.clone()
-    };
-    invariants::assert_process_step(row, &after);
-    Some(after)
-}
-
-/// The process with its newest claim on the commit prolonged, whether or not its time was over; `Fenced` where the claim
-/// is not the newest any more.
-pub fn extend_commit(row: &ProcessRow, claim: u32, deadline: TimestampMs) -> Result<ProcessRow> {
-    match &row.state {
-        ProcessState::Committing {
-            worker,
-            deadline: before,
-        } if row.commit_claims == claim => {
-            let after = ProcessRow {
-                state: ProcessState::Committing {
-                    worker: worker.clone(),
-                    deadline: deadline.max(*before),
-                },
-                ..row.clone()
-            };
-            invariants::assert_process_step(row, &after);
-            Ok(after)
-        }
-        _ => Err(lost_commit(&row.process, claim)),
-    }
-}
-
-/// The process with its commit free for the next claim; `None` where this very claim was given back already. `Fenced`
-/// where the claim is not the newest any more, or the process has ended.
-pub fn give_back_commit(row: &ProcessRow, claim: u32) -> Result<Option<ProcessRow>> {
-    match &row.state {
-        ProcessState::Committing { .. } if row.commit_claims == claim => {
-            let after = ProcessRow {
-                state: ProcessState::Running,
-                ..row.clone()
-            };
-            invariants::assert_process_step(row, &after);
-            Ok(Some(after))
-        }
-        ProcessState::Running if row.commit_claims == claim => Ok(None),
-        _ => Err(lost_commit(&row.process, claim)),
-    }
-}
-
-/// The table's row with the next look at its process brought forward to `at`; `None` where that changes nothing.
-pub fn look_sooner(row: &TableRow, process: &ProcessId, at: TimestampMs) -> Option<TableRow> {
-    if row.active_process.as_ref() != Some(process) || row.due_at.is_some_and(|due| due <= at) {
-        return None;
-    }
-    let after = TableRow {
-        due_at: Some(at),
-        ..row.clone()
-    };
-    invariants::assert_table_step(Some(row), &after);
-    Some(after)
-}
-
-/// The error of a write under a claim on a commit that is not the newest any more.
-pub fn lost_commit(process: &ProcessId, claim: u32) -> CoordinationError {
-    CoordinationError::Fenced(format!(
-        "claim {claim} on the commit of process {process} is not the newest, or the process has ended"
-    ))
-}
-
-/// The process ended under its `claim`; `None` where that very end stands already.
-pub fn end(
-    row: Option<&ProcessRow>,
-    process: &ProcessId,
-    claim: u32,
-    outcome: &ProcessOutcome,
-) -> Result<Option<ProcessRow>> {
-    let fenced = |what: &str| {
-        Err(CoordinationError::Fenced(format!(
-            "process {process} {what}: claim {claim} of its commit can't end it"
-        )))
-    };
-    let Some(row) = row else {
-        return fenced("is gone");
-    };
-    match &row.state {
-        ProcessState::Ended(ended) if row.commit_claims == claim && ended == outcome => Ok(None),
-        ProcessState::Ended(_) => fenced("has ended"),
-        ProcessState::Committing { .. } if row.commit_claims == claim => {
-            let after = ProcessRow {
-                state: ProcessState::Ended(outcome.clone()),
-                ..row.clone()
-            };
-            invariants::assert_process_step(row, &after);
-            Ok(Some(after))
-        }
-        _ => fenced("was claimed by somebody else"),
-    }
-}
-
-/// What cancelling a process comes to.
-pub enum Cancel {
-    /// The row to be written: the process has ended then.
-    Ended(ProcessRow),
-    /// Nothing to be written.
-    Not(CancelOutcome),
-}
-
-/// The process given up because a person said so. One whose commit was claimed is not: whether its snapshot is in the
-/// table is for the committer to find out.
-pub fn cancel(row: &ProcessRow, reason: &str) -> Cancel {
-    match &row.state {
-        ProcessState::Ended(outcome) => Cancel::Not(CancelOutcome::EndedBefore(outcome.clone())),
-        ProcessState::Committing { worker, deadline } => Cancel::Not(CancelOutcome::Committing {
-            worker: worker.clone(),
-            until: *deadline,
-        }),
-        ProcessState::Running => {
-            let after = ProcessRow {
-                state: ProcessState::Ended(ProcessOutcome::Abandoned {
-                    reason: reason.to_owned(),
-                }),
-                ..row.clone()
-            };
-            invariants::assert_process_step(row, &after);
-            Cancel::Ended(after)
-        }
-    }
-}
-
-/// The process with one open task less.
-pub fn count_down(row: &ProcessRow) -> ProcessRow {
-    let after = ProcessRow {
-        open_tasks: row.open_tasks.saturating_sub(1),
-        ..row.clone()
-    };
-    invariants::assert_process_step(row, &after);
-    after
-}
-
-// --- tasks ---
-
-/// What a claim meets.
-pub enum Claim {
-    /// The row to be written: it is the caller's then.
-    Free(TaskRow),
-    /// Nothing to be written.
-    Not(ClaimOutcome),
-}
-
-/// A claim on a task.
-pub fn claim_task(
-    row: &TaskRow,
-    process: Option<&ProcessRow>,
-    worker: &WorkerId,
-    now: TimestampMs,
-    deadline: TimestampMs,
-) -> Claim {
-    match &row.state {
-        TaskState::Done(_) | TaskState::Failed(_) => return Claim::Not(ClaimOutcome::Finished),
-        _ if process.is_none_or(ProcessRow::has_ended) => return Claim::Not(ClaimOutcome::Gone),
-        TaskState::Running { deadline, .. } if *deadline >= now => {
-            return Claim::Not(ClaimOutcome::Held { until: *deadline });
-        }
-        TaskState::Running { .. } | TaskState::Queued => {}
-    }
-    let after = TaskRow {
-        attempt: Attempt(row.attempt.get() + 1),
-        state: TaskState::Running {
-            worker: worker.clone(),
-            deadline,
-        },
-        ..row.clone()
-    };
-    invariants::assert_task_step(row, &after);
-    Claim::Free(after)
-}
-
-fn is_running(row: &TaskRow, attempt: Attempt) -> bool {
-    row.attempt == attempt && matches!(row.state, TaskState::Running { .. })
-}
-
-/// The task with its result; `None` where the attempt is not the one at work.
-pub fn report(
-    row: &TaskRow,
-    attempt: Attempt,
-    result: &std::result::Result<Payload, RewriteFailure>,
-) -> Option<TaskRow> {
-    if !is_running(row, attempt) {
-        return None;
-    }
-    let after = TaskRow {
-        state: match result {
-            Ok(payload) => TaskState::Done(payload.clone()),
-            Err(failure) => TaskState::Failed(failure.clone()),
-        },
-        ..row.clone()
-    };
-    invariants::assert_task_step(row, &after);
-    Some(after)
-}
-
-/// What giving a task back comes to.
-pub enum Return {
-    /// The row to be written.
-    Queued(TaskRow),
-    /// This attempt gave it back already.
-    Already,
-    /// The attempt is not the newest, or has reported.
-    Stale,
-}
-
-/// The task given back by an attempt.
-pub fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
-    if row.attempt == attempt && row.state == TaskState::Queued && attempt != Attempt(0) {
-        return Return::Already;
-    }
-    if !is_running(row, attempt) {
-        return Return::Stale;
-    }
-    let after = TaskRow {
-        state: TaskState::Queued,
-        ..row.clone()
-    };
-    invariants::assert_task_step(row, &after);
-    Return::Queued(after)
-}
-
-/// The task with its claim prolonged; `Fenced` where the attempt is not the one at work.
-pub fn extend_claim(row: &TaskRow, attempt: Attempt, deadline: TimestampMs) -> Result<TaskRow> {
-    match &row.state {
-        TaskState::Running { worker, .. } if row.attempt == attempt => {
-            let after = TaskRow {
-                state: TaskState::Running {
-                    worker: worker.clone(),
-                    deadline,
-                },
-                ..row.clone()
-            };
-            invariants::assert_task_step(row, &after);
-            Ok(after)
-        }
-        _ => Err(lost_task(&row.task, attempt)),
-    }
-}
-
-/// The error of a write under an attempt that is not at work any more.
-pub fn lost_task(task: &TaskId, attempt: Attempt) -> CoordinationError {
-    CoordinationError::Fenced(format!("attempt {attempt} at task {task} is not at work"))
 }
 
 #[cfg(test)]

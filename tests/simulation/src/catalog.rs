@@ -21,7 +21,7 @@ use icepress_storage::Storage;
 
 use crate::{
     java::JavaLock,
-    network::{Cut, Network, Service},
+    network::{Cut, Delivery, Network, Service},
 };
 
 /// A change of a table's pointer, by whom and from where to where; `None` is no table.
@@ -169,7 +169,7 @@ pub struct MachineCatalog {
     page: usize,
     lock: Option<CommitLock>,
     java: Option<JavaLock>,
-    prompt: bool,
+    swaps: Delivery,
 }
 
 impl MachineCatalog {
@@ -192,7 +192,7 @@ impl MachineCatalog {
             page,
             lock: None,
             java: None,
-            prompt: false,
+            swaps: Delivery::Usual,
         }
     }
 
@@ -208,8 +208,8 @@ impl MachineCatalog {
 
     /// The same, with swaps that are done at once if at all. Where others move pointers blindly under the lock, whoever
     /// holds it counts on that.
-    pub fn with_prompt_swaps(self, prompt: bool) -> Self {
-        Self { prompt, ..self }
+    pub fn with_swaps(self, swaps: Delivery) -> Self {
+        Self { swaps, ..self }
     }
 
     fn since_start(&self) -> Duration {
@@ -223,37 +223,27 @@ impl MachineCatalog {
         what: String,
         effect: impl FnOnce(&Pointers) -> T + Send + 'static,
     ) -> Result<T, Cut> {
-        let effect = self.noted(&what, effect);
-        self.network
-            .call(Service::Catalog, &self.machine, what, effect)
-            .await
+        self.deliver(Delivery::Usual, what, effect).await
     }
 
-    async fn call_promptly<T: Send + 'static>(
+    async fn deliver<T: Send + 'static>(
         &self,
+        delivery: Delivery,
         what: String,
         effect: impl FnOnce(&Pointers) -> T + Send + 'static,
     ) -> Result<T, Cut> {
-        let effect = self.noted(&what, effect);
-        self.network
-            .call_promptly(Service::Catalog, &self.machine, what, effect)
-            .await
-    }
-
-    fn noted<T>(
-        &self,
-        what: &str,
-        effect: impl FnOnce(&Pointers) -> T + Send + 'static,
-    ) -> impl FnOnce() -> T + Send + 'static {
         let pointers = Arc::clone(&self.pointers);
         let network = Arc::clone(&self.network);
-        let line = (Arc::clone(&self.machine), what.to_owned());
-        move || {
+        let line = (Arc::clone(&self.machine), what.clone());
+        let effect = move || {
             if let Some(engine) = network.engine() {
                 engine.note(format_args!("{}: catalog: {}", line.0, line.1));
             }
             effect(&pointers)
-        }
+        };
+        self.network
+            .call(Service::Catalog, &self.machine, what, delivery, effect)
+            .await
     }
 
     fn unavailable(&self, cut: Cut) -> CatalogError {
@@ -441,11 +431,7 @@ impl MachineCatalog {
                 .then_some(())
                 .ok_or_else(|| pointers.tables().contains_key(&table))
         };
-        let swapped = if self.prompt {
-            self.call_promptly(what, effect).await
-        } else {
-            self.call(what, effect).await
-        };
+        let swapped = self.deliver(self.swaps, what, effect).await;
         let unheard = self.pointers.whims().unheard;
         let swapped = match swapped {
             Ok(Ok(())) if self.network.happens(unheard) => Err(Cut::NoAnswer),
@@ -501,9 +487,11 @@ impl MachineCatalog {
         java.dawdle(&mut held).await;
         let wanted = table.clone();
         let found = self
-            .call_promptly(format!("get {table} under the lock"), move |pointers| {
-                pointers.tables().get(&wanted).cloned()
-            })
+            .deliver(
+                Delivery::Prompt,
+                format!("get {table} under the lock"),
+                move |pointers| pointers.tables().get(&wanted).cloned(),
+            )
             .await;
         let result = match found {
             Ok(Some(found)) if found == base.metadata_location => {
@@ -511,7 +499,7 @@ impl MachineCatalog {
                     let (writer, moved) = (Arc::clone(&self.machine), new.clone());
                     let sent = self.since_start();
                     let what = format!("put {table} to {new}");
-                    let put = self.call_promptly(what, move |pointers| {
+                    let put = self.deliver(Delivery::Prompt, what, move |pointers| {
                         pointers.set(&writer, &table, Some(&found), Some(&moved), sent);
                     });
                     put.await.map_err(|cut| CommitError::OutcomeUnknown {

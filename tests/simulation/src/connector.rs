@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::{
     ambient::ClockSleep,
     dynamo::{Dynamo, Refusal},
-    network::{Cut, Network, Service},
+    network::{Cut, Delivery, Network, Service},
     sqs::Sqs,
 };
 
@@ -151,7 +151,7 @@ impl Aws {
         };
         let answer = self
             .network
-            .call(service, &self.sender, &what, effect)
+            .call(service, &self.sender, &what, Delivery::Usual, effect)
             .await;
         match answer {
             Ok(Ok(value)) => response(200, &value),

@@ -32,7 +32,7 @@ use crate::{
     catalog::{MachineCatalog, Pointers},
     engine::{Engine, TaskId},
     java::JavaOptions,
-    network::Network,
+    network::{Delivery, Network},
     sqs::Sqs,
     storage::{MachineStorage, Objects},
 };
@@ -110,7 +110,10 @@ impl Account {
             self.page,
         )
         .with_lock(self.lock(&ambient))
-        .with_prompt_swaps(self.java.is_some());
+        .with_swaps(match self.java {
+            Some(_) => Delivery::Prompt,
+            None => Delivery::Usual,
+        });
         let store = DynamoStore::new(self.dynamodb.clone(), STATE, ambient.clone())
             .with_retention(self.retention);
         let queue = SqsQueue::new(self.queues.clone(), Sqs::url_template(QUEUES));

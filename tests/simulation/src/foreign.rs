@@ -464,6 +464,24 @@ impl Writer {
         builder.build().map_err(|error| GaveUp(error.to_string()))
     }
 
+    /// Puts a new file into the table's folder; returns where it is.
+    async fn put(
+        &self,
+        base: &LoadedTable,
+        kind: &str,
+        extension: &str,
+        content: bytes::Bytes,
+    ) -> Result<String, GaveUp> {
+        let location = base.metadata.location();
+        let path = format!("{location}/data/{kind}-{}.{extension}", self.ambient.uuid());
+        self.oracle.foreign_file(&path);
+        let options = WriteOptions::default();
+        self.storage
+            .put(&path, content, PutMode::CreateOnly, &options)
+            .await?;
+        Ok(path)
+    }
+
     async fn write(
         &self,
         base: &LoadedTable,
@@ -472,14 +490,8 @@ impl Writer {
         region: &str,
         records: usize,
     ) -> Result<DataFileBuilder, GaveUp> {
-        let location = base.metadata.location();
-        let path = format!("{location}/data/{kind}-{}.parquet", self.ambient.uuid());
-        self.oracle.foreign_file(&path);
         let size = content.len() as u64;
-        let options = WriteOptions::default();
-        self.storage
-            .put(&path, content, PutMode::CreateOnly, &options)
-            .await?;
+        let path = self.put(base, kind, "parquet", content).await?;
         let mut builder = DataFileBuilder::default();
         builder
             .file_path(path)

@@ -27,6 +27,15 @@ pub enum Service {
     Catalog,
 }
 
+/// How a request gets there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// As the weather has it.
+    Usual,
+    /// At once, if at all: whoever sends it under a lock counts on that.
+    Prompt,
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cut {
@@ -187,34 +196,28 @@ impl Network {
         service: Service,
         sender: &str,
         what: impl fmt::Display + Send,
+        delivery: Delivery,
         effect: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Cut> {
         let Some(engine) = &self.engine else {
             return Ok(effect());
         };
-        let Some((hold, is_after)) = self.hold(engine, sender, &what.to_string()) else {
-            return self.send(service, sender, what, false, effect).await;
+        let hold = match delivery {
+            Delivery::Usual => self.hold(engine, sender, &what.to_string()),
+            Delivery::Prompt => None,
+        };
+        let Some((hold, is_after)) = hold else {
+            return self.send(service, sender, what, delivery, effect).await;
         };
         engine.note(format_args!("{sender}: {what}: is held for {hold:?}"));
         if is_after {
-            let answer = self.send(service, sender, what, false, effect).await;
+            let answer = self.send(service, sender, what, delivery, effect).await;
             engine.sleep(hold).await;
             answer
         } else {
             engine.sleep(hold).await;
-            self.send(service, sender, what, false, effect).await
+            self.send(service, sender, what, delivery, effect).await
         }
-    }
-
-    /// The same for a request that is done at once, if it is done at all: whoever sends it under a lock counts on that.
-    pub async fn call_promptly<T: Send + 'static>(
-        &self,
-        service: Service,
-        sender: &str,
-        what: impl fmt::Display + Send,
-        effect: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Cut> {
-        self.send(service, sender, what, true, effect).await
     }
 
     async fn send<T: Send + 'static>(
@@ -222,17 +225,20 @@ impl Network {
         service: Service,
         sender: &str,
         what: impl fmt::Display + Send,
-        promptly: bool,
+        delivery: Delivery,
         effect: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Cut> {
         let Some(engine) = &self.engine else {
             return Ok(effect());
         };
         let (fate, there) = match self.fate(engine, service) {
-            (Fate::Late, there) if promptly => (Fate::LostBefore, there),
+            (Fate::Late, there) if delivery == Delivery::Prompt => (Fate::LostBefore, there),
             other => other,
         };
-        let there = if promptly { there.min(USUAL) } else { there };
+        let there = match delivery {
+            Delivery::Usual => there,
+            Delivery::Prompt => there.min(USUAL),
+        };
         let back = engine.duration_up_to(USUAL / 3);
         let patience = PATIENCE + engine.duration_up_to(PATIENCE);
         match fate {

@@ -16,7 +16,7 @@ use icepress_storage::{
     StorageError, StorageErrorKind, WriteOptions,
 };
 
-use crate::network::{Cut, Network, Service};
+use crate::network::{Cut, Delivery, Network, Service};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
@@ -152,12 +152,18 @@ impl MachineStorage {
         let line = (Arc::clone(&self.machine), what.clone());
         let answer = self
             .network
-            .call(Service::S3, &self.machine, what, move || {
-                if let Some(engine) = network.engine() {
-                    engine.note(format_args!("{}: {}", line.0, line.1));
-                }
-                effect(&objects)
-            })
+            .call(
+                Service::S3,
+                &self.machine,
+                what,
+                Delivery::Usual,
+                move || {
+                    if let Some(engine) = network.engine() {
+                        engine.note(format_args!("{}: {}", line.0, line.1));
+                    }
+                    effect(&objects)
+                },
+            )
             .await;
         answer.map_err(|cut| {
             let kind = match cut {

@@ -6,6 +6,7 @@
 mod access;
 mod layout;
 mod limits;
+mod processes;
 mod queue;
 mod store;
 mod versions;

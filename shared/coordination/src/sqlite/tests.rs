@@ -211,18 +211,20 @@ async fn a_newer_version_is_refused_with_what_to_do() {
     assert!(message.contains("newer icepress"), "{message}");
 }
 
+/// A file as an old version had it, once the statements of that version are run.
+async fn bare_file(path: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true);
+    SqlitePool::connect_with(options).await.unwrap()
+}
+
 #[tokio::test]
 async fn a_file_of_version_1_goes_on_with_all_that_it_knew() {
     let (ambient, _) = Ambient::repeatable(7, NOW);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let old = SqlitePool::connect_with(
-        SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true),
-    )
-    .await
-    .unwrap();
+    let old = bare_file(&path).await;
     sqlx::raw_sql(include_str!("tests/schema_1.sql"))
         .execute(&old)
         .await
@@ -281,13 +283,7 @@ async fn a_file_of_version_2_goes_on_with_tables_that_move() {
     let (ambient, _) = Ambient::repeatable(7, NOW);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.db");
-    let old = SqlitePool::connect_with(
-        SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true),
-    )
-    .await
-    .unwrap();
+    let old = bare_file(&path).await;
     for statements in [
         include_str!("tests/schema_1.sql"),
         include_str!("from_1_to_2.sql"),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, Operation};
 use icepress_catalog::LoadedTable;
-use icepress_storage::{PutMode, Storage as _, WriteOptions};
 
 use super::{Done, GaveUp, Work, Writer};
 use crate::{
@@ -61,14 +60,8 @@ impl Writer {
         work.removed
             .extend(self.vectors_of(base, |path| vectors.contains_key(path))?);
         let (content, placed) = write_vectors(&vectors).await?;
-        let location = base.metadata.location();
-        let path = format!("{location}/data/vectors-{}.puffin", self.ambient.uuid());
-        self.oracle.foreign_file(&path);
         let size = content.len() as u64;
-        let options = WriteOptions::default();
-        self.storage
-            .put(&path, content, PutMode::CreateOnly, &options)
-            .await?;
+        let path = self.put(base, "vectors", "puffin", content).await?;
         let files = self.oracle.reader().live(&base.metadata).map_err(GaveUp)?;
         for vector in placed {
             let data = files

@@ -4,51 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use iceberg::spec::FormatVersion;
-use icepress_catalog::{Catalog, CatalogError, CommitError, LoadedTable, TableChange, TablePage};
-use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Clock as _};
+use icepress_model::ambient::Clock as _;
 
 use super::{
-    memory::{MemoryCatalog, TestClock},
+    memory::{Fault, TestClock},
     world::{World, data},
 };
-use crate::commit::{CommitContext, CommitFailure, Gatekeeper, commit_groups_unless};
-
-/// A catalog that gets to its swap after a wait.
-#[derive(Debug)]
-struct SlowCatalog {
-    inner: Arc<MemoryCatalog>,
-    clock: Arc<TestClock>,
-    wait: Duration,
-}
-
-#[async_trait]
-impl Catalog for SlowCatalog {
-    fn name(&self) -> &CatalogName {
-        self.inner.name()
-    }
-    async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
-        self.inner.list_namespaces().await
-    }
-    async fn list_tables(
-        &self,
-        database: &DatabaseId,
-        next: Option<&str>,
-    ) -> Result<TablePage, CatalogError> {
-        self.inner.list_tables(database, next).await
-    }
-    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
-        self.inner.load(table).await
-    }
-    async fn commit(
-        &self,
-        base: &LoadedTable,
-        change: TableChange,
-    ) -> Result<LoadedTable, CommitError> {
-        self.clock.sleep(self.wait).await;
-        tokio::task::yield_now().await;
-        self.inner.commit(base, change).await
-    }
-}
+use crate::commit::{CommitFailure, Gatekeeper, commit_groups_unless};
 
 /// Lets a swap be sent for so long after it was asked.
 #[derive(Debug)]
@@ -72,18 +34,18 @@ async fn nothing_is_swapped_after_the_time_that_a_commit_may_take() {
         world.append(&[data("a", "eu", 10)]).await;
         let base = world.base();
         let group = world.group(0, &["a"], &[data("o", "eu", 10)]).await;
-        let context = CommitContext {
-            catalog: Arc::new(SlowCatalog {
-                inner: Arc::clone(&world.catalog),
-                clock: Arc::clone(&world.clock),
-                wait: Duration::from_secs(wait),
-            }),
-            ..world.context.clone()
-        };
+        let slow = Fault::Slow(Arc::clone(&world.clock), Duration::from_secs(wait));
+        world.catalog.will(slow);
         let door = For(Arc::clone(&world.clock), Duration::from_secs(10));
         let groups = vec![group];
-        let committed =
-            commit_groups_unless(&door, &context, &world.table, &world.process, &base, groups);
+        let committed = commit_groups_unless(
+            &door,
+            &world.context,
+            &world.table,
+            &world.process,
+            &base,
+            groups,
+        );
         let committed = committed.await;
         let paths = world.data_paths().await;
         if is_in {

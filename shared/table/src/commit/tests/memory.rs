@@ -171,6 +171,8 @@ pub(crate) enum Fault {
     Refused,
     /// The table is dropped.
     Dropped,
+    /// It takes so long until the catalog gets to it.
+    Slow(Arc<TestClock>, Duration),
 }
 
 /// A catalog of one table.
@@ -290,6 +292,11 @@ impl Catalog for MemoryCatalog {
             Some(Fault::Dropped) => {
                 *self.current.lock().unwrap() = None;
                 Err(CommitError::NoSuchTable(base.table.clone()))
+            }
+            Some(Fault::Slow(clock, wait)) => {
+                clock.sleep(wait).await;
+                tokio::task::yield_now().await;
+                self.swap(base, change)
             }
         }
     }
