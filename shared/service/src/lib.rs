@@ -5,39 +5,26 @@
 //! calls both in one process.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod block;
-pub mod buckets;
-mod catalogs;
-mod census;
-mod context;
-mod deadline;
-pub mod doctor;
 pub mod embedded;
-mod evaluate;
-mod finish;
-mod header;
-mod inspect;
-mod limits;
-mod observer;
-pub mod open;
-mod optimize;
-mod payload;
-mod settings;
-mod sweep;
-pub mod tables;
-mod tick;
-mod version;
-mod waiting;
-pub mod work;
+mod ground;
+mod people;
+mod scheduler;
+mod worker;
 
-pub use catalogs::{Catalogs, OpenCatalog};
-pub use context::Context;
-pub use deadline::Deadline;
-pub use evaluate::EvaluateError;
+pub use ground::{
+    catalogs::{Catalogs, OpenCatalog},
+    context::Context,
+    deadline::Deadline,
+    observer::{Event, LogObserver, Observer},
+    open,
+    settings::{Settings, Times},
+    version::{SIGN_INTERVAL, SignOfLife, VERSION},
+};
 pub use icepress_planner::VerifyRows;
-pub use observer::{Event, LogObserver, Observer};
-pub use optimize::{Handled, handle};
-pub use settings::{Settings, Times};
-pub use tick::{TickReport, tick};
-pub use version::{SIGN_INTERVAL, SignOfLife, VERSION};
-pub use waiting::{Waiting, WaitsFor};
+pub use people::{block, buckets, doctor, processes, tables};
+pub use scheduler::{
+    evaluate::EvaluateError,
+    tick::{TickReport, tick},
+    waiting::{Waiting, WaitsFor},
+};
+pub use worker::optimize::{Handled, handle};

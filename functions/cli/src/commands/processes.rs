@@ -1,6 +1,6 @@
 //! `icepress processes`: what is under way, and what it waits for.
 
-use icepress_service::work::{self, Work};
+use icepress_service::processes::{self, Work};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 /// Lists the processes under way, of one table or of all.
 pub(super) async fn processes(session: &Session, output: Output) -> Result<Ending, Failure> {
-    let under_way = work::under_way(&session.context, session.tables.first())
+    let under_way = processes::under_way(&session.context, session.tables.first())
         .await
         .map_err(Failure::work)?;
     let document: Vec<Value> = under_way.iter().map(object).collect();

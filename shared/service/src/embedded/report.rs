@@ -8,7 +8,7 @@ use std::{
 use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId};
 use serde::Serialize;
 
-use crate::{Context, Event, Observer, Waiting, evaluate};
+use crate::{Context, Event, Observer, Waiting, scheduler::evaluate};
 
 /// What became of a table in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

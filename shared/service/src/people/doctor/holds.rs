@@ -9,7 +9,7 @@ use icepress_coordination::{
 use icepress_model::{Scope, TimestampMs};
 
 use super::{LISTED, lasting, several};
-use crate::{Context, Waiting, WaitsFor, block};
+use crate::{Context, Waiting, WaitsFor, people::block};
 
 /// A line for each blocker in force.
 pub(super) async fn blockers(

@@ -15,9 +15,11 @@ use icepress_table::{
 
 use crate::{
     Context, Deadline, Event,
-    header::ProcessHeader,
-    limits::{self, CommitDoor},
-    payload,
+    scheduler::{
+        header::ProcessHeader,
+        limits::{self, CommitDoor},
+    },
+    worker::payload,
 };
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.

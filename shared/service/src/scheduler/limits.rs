@@ -23,7 +23,7 @@ use icepress_table::{FinishedGroup, Gatekeeper};
 
 use crate::{
     Context,
-    waiting::{Obstacle, WaitsFor, priority_of},
+    scheduler::waiting::{Obstacle, WaitsFor, priority_of},
 };
 
 /// Reservations that are looked at, of a quota that has no task left, for processes that are gone.

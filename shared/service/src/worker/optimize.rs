@@ -17,7 +17,10 @@ use icepress_planner::VerifyRows;
 use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
 use icepress_storage::Storage;
 
-use crate::{Context, Deadline, Event, finish, inspect, payload};
+use crate::{
+    Context, Deadline, Event,
+    worker::{finish, inspect, payload},
+};
 
 /// What to do with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

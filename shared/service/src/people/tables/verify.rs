@@ -8,7 +8,7 @@ use icepress_table::PROCESS_ID;
 use std::sync::Arc;
 use thiserror::Error;
 
-use crate::{Context, EvaluateError, evaluate};
+use crate::{Context, EvaluateError, scheduler::evaluate};
 
 /// What failed.
 #[derive(Debug, Error)]

@@ -6,7 +6,7 @@ use icepress_coordination::{Component, Finding, RunningVersion};
 use icepress_model::TimestampMs;
 
 use super::lasting;
-use crate::version::{SIGN_INTERVAL, is_older};
+use crate::ground::version::{SIGN_INTERVAL, is_older};
 
 const SUBJECT: &str = "versions";
 /// A version that was not noted for so long is gone: what lives notes itself twice in that time.

@@ -6,7 +6,11 @@ use std::collections::BTreeSet;
 use icepress_coordination::{BucketRow, CoordinationError, Layout, Lease};
 use icepress_model::{BucketId, DatabaseId};
 
-use crate::{Context, Deadline, Event, buckets, census, sweep};
+use crate::{
+    Context, Deadline, Event,
+    people::buckets,
+    scheduler::{census, sweep},
+};
 
 /// What came of a tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -14,9 +14,7 @@ use thiserror::Error;
 use crate::{
     Context, Deadline, EvaluateError, Settings, Waiting,
     embedded::{Collector, Stop, TableReport, optimize_all},
-    evaluate,
-    limits::Blockers,
-    sweep,
+    scheduler::{evaluate, limits::Blockers, sweep},
 };
 pub use verify::{Verification, VerifyError, verify};
 

@@ -11,7 +11,7 @@ use icepress_coordination::{CoordinationError, Finding, TableRow};
 use icepress_model::{DatabaseId, TableId, TimestampMs};
 use icepress_storage::{PutMode, WriteOptions};
 
-use crate::{Context, OpenCatalog, VERSION, evaluate, work};
+use crate::{Context, OpenCatalog, VERSION, people::processes, scheduler::evaluate};
 
 /// Findings about single tables that are listed; more are counted.
 const LISTED: usize = 20;
@@ -272,7 +272,7 @@ fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding
 /// Processes that are older than work of their kind should be.
 async fn stuck(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
     let patience = context.settings.check_interval * 6;
-    let old = work::under_way(context, None)
+    let old = processes::under_way(context, None)
         .await?
         .into_iter()
         .filter(|work| work.age > patience);

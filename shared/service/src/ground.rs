@@ -1,0 +1,9 @@
+//! The ground that scheduler, worker and people's questions stand on: what is configured, opened once at start, and told.
+
+pub(crate) mod catalogs;
+pub(crate) mod context;
+pub(crate) mod deadline;
+pub(crate) mod observer;
+pub mod open;
+pub(crate) mod settings;
+pub(crate) mod version;

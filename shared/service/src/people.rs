@@ -1,0 +1,7 @@
+//! What people ask, or have done: tables, processes, blockers, buckets, and whether everything is as it should be.
+
+pub mod block;
+pub mod buckets;
+pub mod doctor;
+pub mod processes;
+pub mod tables;

@@ -1,0 +1,13 @@
+//! What a scheduler does: it sees which tables changed, evaluates them, starts processes, and looks after what is under
+//! way, all within limits.
+
+pub(crate) mod census;
+pub(crate) mod evaluate;
+mod evaluation;
+pub(crate) mod header;
+pub(crate) mod limits;
+mod start;
+pub(crate) mod sweep;
+pub(crate) mod tick;
+mod under_way;
+pub(crate) mod waiting;

@@ -1,0 +1,183 @@
+//! The start of a process: what was planned is written down, and its tasks are sent.
+
+use std::sync::Arc;
+
+use icepress_catalog::LoadedTable;
+use icepress_coordination::{
+    Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow, TaskMessage,
+};
+use icepress_model::{Epoch, GroupTask, ProcessId, TableId, TablePlan, TaskId};
+
+use super::{
+    evaluate::{self, EvaluateError},
+    evaluation::conclude_failure,
+    header::ProcessHeader,
+    limits::{self, Room},
+    sweep::wait,
+    waiting,
+};
+use crate::{Context, Event, worker::payload};
+
+/// Writes what was concluded; starts a process and sends its tasks where there is something to do.
+pub(super) async fn start(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    loaded: &LoadedTable,
+    plan: TablePlan,
+    room: &Room,
+    shrunk_to: Option<u64>,
+) -> Result<(), CoordinationError> {
+    let now = context.ambient.now();
+    let plan = Arc::new(plan);
+    let conclusion = Conclusion {
+        evaluated_location: Some(loaded.metadata_location.clone()),
+        text: waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority),
+        next_due_at: None,
+        failures: row.failures,
+    };
+    let base = match &plan.base {
+        Some(base) if !plan.groups.is_empty() => base.clone(),
+        _ => {
+            let conclusion = Conclusion {
+                failures: 0,
+                ..conclusion
+            };
+            context.store.conclude(lease, row, &conclusion).await?;
+            if let Some(reason) = evaluate::refusal(&plan) {
+                context.tell(Event::Refused {
+                    table: row.table.clone(),
+                    reason,
+                });
+            }
+            context.tell(Event::Planned {
+                table: row.table.clone(),
+                plan,
+                process: None,
+            });
+            return Ok(());
+        }
+    };
+
+    let process = ProcessId::from_uuid(context.ambient.uuid());
+    let tasks = match tasks_of(context, &row.table, &process, &plan).await {
+        Ok(tasks) => tasks,
+        Err(error) => {
+            let error = EvaluateError::NotKept(format!("the plan can't be kept: {error}"));
+            return conclude_failure(context, lease, row, error).await;
+        }
+    };
+    let reservation = room.reservation(context, &plan.groups);
+    let header = ProcessHeader {
+        base,
+        follow_up: plan.follow_up,
+        failures: row.failures,
+        shrunk_to,
+        reserved: reservation
+            .as_ref()
+            .map(|reservation| reservation.usage)
+            .unwrap_or_default(),
+    };
+    let new_process = NewProcess {
+        process: process.clone(),
+        table: row.table.clone(),
+        created_at: now,
+        header: serde_json::to_string(&header).expect("a header has string keys only"),
+        check_at: now + context.settings.check_interval,
+        reservation,
+        conclusion,
+    };
+    let started = context
+        .store
+        .start_process(lease, row, &new_process, &tasks)
+        .await?;
+    match started {
+        StartOutcome::Started => {}
+        StartOutcome::AlreadyActive(_) => return Ok(()),
+        // Another table of the same quota was faster.
+        StartOutcome::OverQuota(shortage) => {
+            let obstacle = limits::obstacle_of(shortage);
+            return wait(context, lease, row, &obstacle).await;
+        }
+    }
+    let ids: Vec<TaskId> = (0..plan.groups.len())
+        .map(|index| TaskId {
+            process: process.clone(),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+        })
+        .collect();
+    context.tell(Event::Planned {
+        table: row.table.clone(),
+        plan,
+        process: Some(process),
+    });
+    send(context, lease, &row.table, lease.epoch, &ids).await
+}
+
+async fn tasks_of(
+    context: &Context,
+    table: &TableId,
+    process: &ProcessId,
+    plan: &TablePlan,
+) -> Result<Vec<NewTask>, payload::PayloadError> {
+    let Some(base) = &plan.base else {
+        return Ok(Vec::new());
+    };
+    let mut tasks = Vec::with_capacity(plan.groups.len());
+    for (index, group) in plan.groups.iter().enumerate() {
+        let task = GroupTask {
+            table: table.clone(),
+            process: process.clone(),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            base: base.clone(),
+            group: group.clone(),
+        };
+        let name = format!("plans/{process}-{index:05}");
+        tasks.push(NewTask {
+            payload: payload::keep(context, &name, &task).await?,
+        });
+    }
+    Ok(tasks)
+}
+
+/// Sends the tasks' messages into the queue of the bucket that the table is in now, noting each that went out. One that
+/// did not is sent by a later sweep.
+pub(super) async fn send(
+    context: &Context,
+    lease: &Lease,
+    table: &TableId,
+    epoch: Epoch,
+    tasks: &[TaskId],
+) -> Result<(), CoordinationError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let messages: Vec<TaskMessage> = tasks
+        .iter()
+        .map(|task| TaskMessage {
+            task: task.clone(),
+            table: table.clone(),
+            epoch,
+        })
+        .collect();
+    let now = context.ambient.now();
+    let results = match context.queue.send(lease.bucket, &messages).await {
+        Ok(results) => results,
+        // The process stands: the next check sends again. The other tables need not wait for it.
+        Err(error) => {
+            context.tell(Event::Notice {
+                message: format!("the tasks of table {table} were not sent yet: {error}"),
+            });
+            return Ok(());
+        }
+    };
+    for (task, result) in tasks.iter().zip(results) {
+        match result {
+            Ok(()) => context.store.note_sent(task, now).await?,
+            Err(error) => context.tell(Event::Notice {
+                message: format!("task {task} of table {table} was not sent yet: {error}"),
+            }),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! What a worker does: it claims a task, rewrites its group, looks at what came out, reports, and commits the process
+//! when the last task is done.
+
+pub(crate) mod finish;
+pub(crate) mod inspect;
+pub(crate) mod optimize;
+pub(crate) mod payload;
