@@ -13,7 +13,7 @@ use std::{
 use icepress_coordination::{CoordinationError, Received};
 use icepress_model::{BucketCount, BucketId};
 
-use crate::{Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, scheduler::tick};
+use crate::{Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, tick};
 pub(crate) use report::Collector;
 pub use report::{RunReport, TableOutcome, TableReport};
 

@@ -337,11 +337,11 @@ impl QuotaRow {
 
 fn date(at: TimestampMs) -> civil::Date {
     let at = Timestamp::from_millisecond(at.get()).unwrap_or(Timestamp::UNIX_EPOCH);
-    at.to_zoned(TimeZone::UTC).date()
+    at.to_zoned_datetime(TimeZone::UTC).date()
 }
 
 fn start_of(date: civil::Date) -> TimestampMs {
-    let start = date.to_zoned(TimeZone::UTC);
+    let start = date.to_zoned_datetime(TimeZone::UTC);
     // UTC has each midnight, but for the very last day that there is.
     TimestampMs(start.map_or(i64::MAX, |start| start.timestamp().as_millisecond()))
 }

@@ -72,7 +72,7 @@ impl Windows {
         self.windows.iter().flat_map(move |window| {
             let today = Timestamp::from_millisecond(now.get())
                 .unwrap_or(Timestamp::UNIX_EPOCH)
-                .to_zoned(window.zone.clone())
+                .to_zoned_datetime(window.zone.clone())
                 .date();
             (-2..=days).filter_map(move |offset| {
                 let day = today.checked_add(offset.days()).ok()?;
@@ -95,7 +95,7 @@ impl Window {
             let minutes = minutes % DAY_MINUTES;
             let hour = i8::try_from(minutes / 60).ok()?;
             let time = day.at(hour, i8::try_from(minutes % 60).ok()?, 0, 0);
-            let at = time.to_zoned(self.zone.clone()).ok()?;
+            let at = time.to_zoned_datetime(self.zone.clone()).ok()?;
             Some(TimestampMs(at.timestamp().as_millisecond()))
         };
         Some((at(self.opens)?, at(self.closes)?))
