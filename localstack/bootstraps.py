@@ -18,9 +18,9 @@ def build(log: pathlib.Path | None = None, names: tuple[str, ...] = NAMES) -> di
     if folder := os.environ.get("ICEPRESS_BIN_DIR"):
         return {name: pathlib.Path(folder) / name for name in names}
     profile = os.environ.get("ICEPRESS_PROFILE", "release")
+    # The workspace's default members and not the functions alone: cargo chooses features by what it is asked to build, and by
+    # another choice it would compile the dependencies once more, beside those of `cargo run --release`.
     command = ["cargo", "build", "--profile", profile, "--message-format", "json-render-diagnostics"]
-    for name in names:
-        command += ["-p", name]
     try:
         built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=None if log is None else open(log, "ab"), check=False)
     except FileNotFoundError:
