@@ -16,9 +16,11 @@ use iceberg::spec::{
 use crate::{
     convert::leaf_conversion,
     failure::{Result, unsupported},
-    project::Constants,
     schema::arrow_type,
 };
+
+/// Values of columns that data files may leave out: one-row arrays of the field's type, by field id.
+pub(crate) type Constants = HashMap<i32, ArrayRef>;
 
 /// The columns whose value a partition fixes: the sources of identity transforms, each as the type that
 /// `wanted_type` gives for its id. A column for which it gives none is not needed.

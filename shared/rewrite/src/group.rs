@@ -7,8 +7,7 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_select::filter::FilterBuilder;
 use iceberg::spec::{
-    NameMapping, NestedFieldRef, PartitionSpec, Schema, SchemaRef, Struct, StructType,
-    TableMetadata, Type,
+    NestedFieldRef, PartitionSpec, Schema, SchemaRef, Struct, StructType, TableMetadata, Type,
 };
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, Group, Rows, SchemaId};
@@ -21,6 +20,7 @@ use crate::{
     failure::{Result, corrupt, unsupported},
     lineage::{lineage, lineage_fields},
     memory::Shares,
+    project::{KnownColumns, Wanted},
     read::{Batch, Batches, Reading, Scan},
 };
 
@@ -105,10 +105,11 @@ impl<'a> Partition<'a> {
     }
 }
 
-/// How a group's data files are read as columns of `targets`.
+/// How a group's data files are read as columns of `targets`, fields of `schema` and keys beside them.
 pub(crate) fn reading_of(
     context: &RewriteContext,
     metadata: &TableMetadata,
+    schema: &Schema,
     group: &Group,
     targets: Vec<NestedFieldRef>,
 ) -> Result<Arc<Reading>> {
@@ -120,9 +121,12 @@ pub(crate) fn reading_of(
     })?;
     Ok(Arc::new(Reading {
         storage: Arc::clone(&context.storage),
-        mapping: name_mapping(metadata)?,
-        targets,
-        constants,
+        wanted: Wanted {
+            known: Arc::new(KnownColumns::of(metadata, schema)?),
+            must_explain: true,
+            targets,
+            constants,
+        },
     }))
 }
 
@@ -147,7 +151,7 @@ impl<'a> GroupReader<'a> {
         targets.extend(equality.extra.iter().cloned());
         let lineage = lineage_fields(metadata, current)?;
         targets.extend(lineage.iter().cloned());
-        let reading = reading_of(context, metadata, group, targets)?;
+        let reading = reading_of(context, metadata, schema, group, targets)?;
         let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
         equality
             .load(&tables, key_files, &reading, &mut positions)
@@ -307,19 +311,4 @@ fn type_of(fields: &[NestedFieldRef], id: i32) -> Option<Type> {
             _ => None,
         }
     })
-}
-
-fn name_mapping(metadata: &TableMetadata) -> Result<Option<NameMapping>> {
-    const KEY: &str = "schema.name-mapping.default";
-    metadata
-        .properties()
-        .get(KEY)
-        .map(|json| {
-            serde_json::from_str(json).map_err(|error| {
-                unsupported(format!(
-                    "the table property {KEY} is no name mapping: {error}"
-                ))
-            })
-        })
-        .transpose()
 }

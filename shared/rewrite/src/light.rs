@@ -128,7 +128,7 @@ async fn deleted_positions(
     let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
     let mut targets = schema.as_struct().fields().to_vec();
     targets.extend(equality.extra.iter().cloned());
-    let reading = reading_of(context, metadata, group, targets)?;
+    let reading = reading_of(context, metadata, &schema, group, targets)?;
     let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
     equality
         .load(&tables, key_files, &reading, &mut positions)

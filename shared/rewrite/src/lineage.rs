@@ -12,14 +12,12 @@ use iceberg::spec::{
     FormatVersion, NestedField, NestedFieldRef, PrimitiveType, StructType, TableMetadata, Type,
 };
 use icepress_model::InputFile;
+use icepress_table::reserved_ids::{LAST_UPDATED, LAST_UPDATED_NAME, ROW_ID, ROW_ID_NAME};
 
 use crate::failure::{Result, corrupt, unsupported};
 
-/// Field ids and names (specification, *Reserved Field IDs*), in the order that files have them after the table's columns.
-const COLUMNS: [(i32, &str); 2] = [
-    (2_147_483_540, "_row_id"),
-    (2_147_483_539, "_last_updated_sequence_number"),
-];
+/// Field ids and names, in the order that files have them after the table's columns.
+const COLUMNS: [(i32, &str); 2] = [(ROW_ID, ROW_ID_NAME), (LAST_UPDATED, LAST_UPDATED_NAME)];
 
 /// The columns of row lineage that files of a table have after its own: none before format version 3.
 ///

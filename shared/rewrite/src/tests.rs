@@ -4,6 +4,7 @@ mod defaults;
 mod deletes;
 mod evolution;
 mod failures;
+mod identity;
 mod light;
 mod lineage;
 pub(crate) mod noting;

@@ -13,6 +13,7 @@ mod granularity;
 mod manifests;
 mod metrics_modes;
 mod partition;
+pub mod reserved_ids;
 pub mod scan;
 pub mod vectors;
 

@@ -18,13 +18,13 @@ use iceberg::{
 use icepress_model::SpecId;
 use roaring::RoaringTreemap;
 
+use crate::reserved_ids::ROW_POSITION;
+
 #[cfg(test)]
 mod tests;
 
 /// What the blob begins with, after its length.
 const MAGIC: [u8; 4] = [0xD1, 0xD3, 0x39, 0x64];
-/// The field id that the specification reserves for a row's position: what a vector is about.
-const POSITION_ID: i32 = 2_147_483_645;
 /// Where the crate's writer writes to before the bytes go to storage.
 const SCRATCH: &str = "memory:/vectors.puffin";
 
@@ -120,7 +120,7 @@ pub async fn write_vectors(
         let rows = positions.len();
         let blob = Blob::builder()
             .r#type(DELETION_VECTOR_V1.to_owned())
-            .fields(vec![POSITION_ID])
+            .fields(vec![ROW_POSITION])
             // Inherited: which snapshot it becomes part of is decided at the commit.
             .snapshot_id(-1)
             .sequence_number(-1)

@@ -9,16 +9,12 @@ use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, Schema,
     Struct, Type,
 };
+use icepress_table::reserved_ids::{DELETE_FILE_PATH, DELETE_POSITION};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
     file::{metadata::ParquetMetaData, properties::WriterProperties, statistics::Statistics},
 };
-
-/// Reserved field id of a position delete's `file_path` (specification, *Reserved Field IDs*).
-pub(super) const FILE_PATH_ID: i32 = 2_147_483_546;
-/// Reserved field id of a position delete's `pos`.
-pub(super) const POSITION_ID: i32 = 2_147_483_545;
 
 /// What a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,8 +143,8 @@ impl Metrics {
 /// Least and greatest value, for the types whose Parquet encoding is Iceberg's single-value encoding too.
 fn bounds(statistics: &Statistics, id: i32, schema: &Schema) -> Result<Option<(Datum, Datum)>> {
     let primitive = match id {
-        FILE_PATH_ID => PrimitiveType::String,
-        POSITION_ID => PrimitiveType::Long,
+        DELETE_FILE_PATH => PrimitiveType::String,
+        DELETE_POSITION => PrimitiveType::Long,
         _ => match schema
             .field_by_id(id)
             .map(|field| field.field_type.as_ref())
@@ -185,7 +181,7 @@ pub(super) fn position_delete_schema() -> arrow_schema::SchemaRef {
         )]))
     };
     Arc::new(arrow_schema::Schema::new(vec![
-        field("file_path", DataType::Utf8, FILE_PATH_ID),
-        field("pos", DataType::Int64, POSITION_ID),
+        field("file_path", DataType::Utf8, DELETE_FILE_PATH),
+        field("pos", DataType::Int64, DELETE_POSITION),
     ]))
 }

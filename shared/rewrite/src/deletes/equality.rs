@@ -16,9 +16,10 @@ use super::{
     position::{DeletedPositions, source},
 };
 use crate::{
-    failure::{Result, corrupt, over_memory},
+    constants::Constants,
+    failure::{Result, corrupt, over_memory, unsupported},
     memory::Shares,
-    project::Constants,
+    project::Wanted,
     read::{Batch, Batches, Reading, Scan, SourceFile},
 };
 
@@ -126,19 +127,23 @@ impl EqualityDeletes {
                 .collect();
             let reading = Reading {
                 storage: Arc::clone(&data.storage),
-                mapping: data.mapping.clone(),
-                targets: key_files.targets.clone(),
-                constants: Constants::new(),
+                wanted: Wanted {
+                    known: Arc::clone(&data.wanted.known),
+                    must_explain: false,
+                    targets: key_files.targets.clone(),
+                    constants: Constants::new(),
+                },
             };
             let sources = deletes.iter().map(|delete| source(delete)).collect();
             let mut scan = Scan::new(Arc::new(reading), sources, tables.shares);
             while let Some(piece) = scan.next().await? {
                 let delete = deletes[piece.file];
                 if let Some(id) = piece.opened.projection.absent.first() {
-                    return Err(corrupt(
-                        &delete.path,
-                        format_args!("an equality delete file lacks its key column with id {id}"),
-                    ));
+                    return Err(unsupported(format!(
+                        "{} is an equality delete file by the column with id {id}, and none of its columns is that one \
+                         by field id or name mapping",
+                        delete.path
+                    )));
                 }
                 let mut batches = Batches::new(piece, tables.shares.batch)?;
                 while let Some(batch) = batches.next()? {
@@ -255,6 +260,7 @@ impl EqualityDeletes {
                     .any(|join| join.in_data.top_columns().any(|top| top == index))
         };
         let targets = data
+            .wanted
             .targets
             .iter()
             .enumerate()
@@ -268,9 +274,12 @@ impl EqualityDeletes {
             .collect();
         Reading {
             storage: Arc::clone(&data.storage),
-            mapping: data.mapping.clone(),
-            targets,
-            constants: data.constants.clone(),
+            wanted: Wanted {
+                known: Arc::clone(&data.wanted.known),
+                must_explain: data.wanted.must_explain,
+                targets,
+                constants: data.wanted.constants.clone(),
+            },
         }
     }
 

@@ -6,7 +6,7 @@ mod keys;
 mod position;
 
 pub(crate) use equality::{EqualityDeletes, Tables, input_source};
-pub(crate) use position::{DeletedPositions, PATH_ID, POSITION_ID};
+pub(crate) use position::DeletedPositions;
 
 #[cfg(test)]
 mod tests;

@@ -6,19 +6,20 @@ use arrow_array::{Array, cast::AsArray, types::Int64Type};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 use icepress_model::{Bytes, DeleteContent, DeleteFile, Group};
 use icepress_storage::Storage;
-use icepress_table::vectors::decode_vector;
+use icepress_table::{
+    reserved_ids::{
+        DELETE_FILE_PATH, DELETE_FILE_PATH_NAME, DELETE_POSITION, DELETE_POSITION_NAME,
+    },
+    vectors::decode_vector,
+};
 use roaring::RoaringTreemap;
 
 use crate::{
     failure::{Result, corrupt, from_read, over_memory},
     memory::Shares,
+    project::{KnownColumns, Wanted},
     read::{Batches, Reading, Scan, SourceFile},
 };
-
-/// Field id of a position delete's file path (specification, *Reserved Field IDs*).
-pub(crate) const PATH_ID: i32 = 2_147_483_546;
-/// Field id of a position delete's row position.
-pub(crate) const POSITION_ID: i32 = 2_147_483_545;
 
 /// The deleted positions of each input that has any.
 #[derive(Debug, Default)]
@@ -146,14 +147,22 @@ impl DeletedPositions {
         let column = |id, name: &str, primitive| {
             Arc::new(NestedField::required(id, name, Type::Primitive(primitive)))
         };
-        let reading = Reading {
-            storage: Arc::clone(storage),
-            mapping: Some(position_names()),
+        let wanted = Wanted {
+            known: Arc::new(KnownColumns::of_position_deletes()),
+            must_explain: false,
             targets: vec![
-                column(PATH_ID, "file_path", PrimitiveType::String),
-                column(POSITION_ID, "pos", PrimitiveType::Long),
+                column(
+                    DELETE_FILE_PATH,
+                    DELETE_FILE_PATH_NAME,
+                    PrimitiveType::String,
+                ),
+                column(DELETE_POSITION, DELETE_POSITION_NAME, PrimitiveType::Long),
             ],
             constants: HashMap::new(),
+        };
+        let reading = Reading {
+            storage: Arc::clone(storage),
+            wanted,
         };
         let sources = files.iter().map(|(delete, _)| source(delete)).collect();
         let mut scan = Scan::new(Arc::new(reading), sources, *shares);
@@ -211,14 +220,6 @@ impl DeletedPositions {
         }
         Ok(())
     }
-}
-
-/// Position delete files of writers that gave their columns no ids still have the specification's names.
-fn position_names() -> iceberg::spec::NameMapping {
-    let named = |id, name: &str| {
-        iceberg::spec::MappedField::new(Some(id), vec![name.to_owned()], Vec::new())
-    };
-    iceberg::spec::NameMapping::new(vec![named(PATH_ID, "file_path"), named(POSITION_ID, "pos")])
 }
 
 /// A delete file as something to read.

@@ -4,6 +4,7 @@
 //! the columns asked for: renamed, reordered, promoted, with its default or NULL where the file has nothing, and with
 //! the partition's value where an identity-partition column was left out (specification, *Column Projection*).
 
+mod known;
 mod tree;
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
@@ -13,20 +14,32 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, TimeUnit};
 use arrow_select::take::take;
-use iceberg::spec::{NameMapping, NestedField, NestedFieldRef, Type};
+use iceberg::spec::{NestedField, NestedFieldRef, Type};
 use parquet::{basic::Type as PhysicalType, schema::types::SchemaDescriptor};
 
-pub(crate) use tree::{FileColumn, file_columns};
+pub(crate) use known::KnownColumns;
+use tree::{FileColumn, file_columns};
 
 use crate::{
-    constants::default_value,
+    constants::{Constants, default_value},
     convert::{LeafConversion, leaf_conversion},
     failure::{Result, corrupt, unsupported},
     schema::{arrow_field, arrow_fields, arrow_type},
 };
 
-/// Values of columns that data files may leave out: one-row arrays of the field's type, by field id.
-pub(crate) type Constants = HashMap<i32, ArrayRef>;
+/// What is asked of files.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    /// The columns that the table knows, by which those of the files are told.
+    pub(crate) known: Arc<KnownColumns>,
+    /// Whether each column of the files must be one of these. In data files it must: what a rewrite does not read is
+    /// gone. Of delete files only the columns asked for matter.
+    pub(crate) must_explain: bool,
+    /// The columns asked for.
+    pub(crate) targets: Vec<NestedFieldRef>,
+    /// Columns that files may leave out because their partition says them.
+    pub(crate) constants: Constants,
+}
 
 /// What to read of one file and what to make of it.
 #[derive(Debug)]
@@ -70,21 +83,23 @@ enum Step {
 }
 
 impl Projection {
-    /// Reads `targets`, fields of the table, from a file with the columns `file`.
+    /// What is `wanted`, from a file with the columns `file_fields`.
     pub(crate) fn new(
         path: &str,
         file_fields: &Fields,
         descriptor: &SchemaDescriptor,
-        mapping: Option<&NameMapping>,
-        targets: &[NestedFieldRef],
-        constants: &Constants,
+        wanted: &Wanted,
     ) -> Result<Self> {
         let leaf_count = descriptor.num_columns();
-        let file = file_columns(path, file_fields, leaf_count, mapping)?;
+        let file = file_columns(path, file_fields, leaf_count, &wanted.known)?;
+        if wanted.must_explain {
+            wanted.known.explain(path, &file)?;
+        }
+        let targets = &wanted.targets;
         let mut builder = Builder {
             path,
             descriptor,
-            constants,
+            constants: &wanted.constants,
             wanted: vec![false; leaf_count],
             hints: HashMap::new(),
             absent: RefCell::default(),

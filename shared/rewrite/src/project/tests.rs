@@ -3,7 +3,11 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields};
 use iceberg::spec::{MappedField, NameMapping};
 
-use super::tree::{FileColumn, file_columns};
+use super::{
+    KnownColumns,
+    tree::{FileColumn, file_columns},
+};
+use crate::tests::support::{TestTable, people_fields};
 
 fn leaf(name: &str) -> Arc<Field> {
     Arc::new(Field::new(name, DataType::Int64, true))
@@ -30,6 +34,7 @@ fn c37_name_mappings_reach_into_lists_and_maps() {
     ]);
     let mapped = |id, name: &str, below| MappedField::new(Some(id), vec![name.to_owned()], below);
     let mapping = NameMapping::new(vec![
+        MappedField::new(None, vec!["unknown".to_owned()], vec![]),
         mapped(1, "l", vec![mapped(2, "element", vec![])]),
         mapped(
             3,
@@ -37,10 +42,15 @@ fn c37_name_mappings_reach_into_lists_and_maps() {
             vec![mapped(4, "key", vec![]), mapped(5, "value", vec![])],
         ),
     ]);
-    let columns = file_columns("f", &fields, 4, Some(&mapping)).unwrap();
+    let json = serde_json::to_string(&mapping).unwrap();
+    let properties = [("schema.name-mapping.default", json.as_str())];
+    let table = TestTable::with_properties(people_fields(), &properties);
+    let known = KnownColumns::of(&table.metadata, table.metadata.current_schema()).unwrap();
+    let columns = file_columns("f", &fields, 4, &known).unwrap();
     assert_eq!(ids(&columns[0]), [Some(1), Some(2)]);
     assert_eq!(ids(&columns[1]), [Some(3), Some(4), Some(5)]);
     assert_eq!(ids(&columns[2]), [None]);
+    assert!(columns[2].is_ignored);
     assert_eq!((columns[1].first_leaf, columns[1].leaves), (1, 2));
-    assert!(file_columns("f", &fields, 5, Some(&mapping)).is_err());
+    assert!(file_columns("f", &fields, 5, &known).is_err());
 }

@@ -6,9 +6,10 @@
 use std::borrow::Borrow;
 
 use arrow_schema::{DataType, Field, Fields};
-use iceberg::spec::{MappedField, NameMapping};
+use iceberg::spec::MappedField;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
+use super::known::{KnownColumns, NAME_MAPPING};
 use crate::failure::{Result, corrupt, unsupported};
 
 /// A column of a file, with what is below it.
@@ -16,6 +17,8 @@ use crate::failure::{Result, corrupt, unsupported};
 pub(crate) struct FileColumn {
     /// Its field id, where it has one.
     pub(crate) id: Option<i32>,
+    /// Whether the name mapping lists it without an id: it is to be left out.
+    pub(crate) is_ignored: bool,
     /// Its name in the file.
     pub(crate) name: String,
     /// How the reader decodes it.
@@ -28,12 +31,13 @@ pub(crate) struct FileColumn {
     pub(crate) children: Vec<FileColumn>,
 }
 
-/// The columns of a file whose leaves are `leaf_count` in number.
+/// The columns of a file whose leaves are `leaf_count` in number, each with its own id, else with that which `known` has
+/// for it.
 pub(crate) fn file_columns(
     path: &str,
     fields: &Fields,
     leaf_count: usize,
-    mapping: Option<&NameMapping>,
+    known: &KnownColumns,
 ) -> Result<Vec<FileColumn>> {
     let mut next_leaf = 0;
     let mut columns: Vec<FileColumn> = fields
@@ -46,15 +50,10 @@ pub(crate) fn file_columns(
              were found"
         )));
     }
-    if !columns.iter().any(has_id) {
-        match mapping {
-            Some(mapping) => {
-                for column in &mut columns {
-                    map_names(column, mapping.fields());
-                }
-            }
-            None => number_by_position(path, &mut columns)?,
-        }
+    match &known.mapping {
+        Some(mapping) => map_names(&mut columns, mapping.fields()),
+        None if columns.iter().any(has_id) => {}
+        None => number_by_position(path, &mut columns, known)?,
     }
     Ok(columns)
 }
@@ -86,6 +85,7 @@ fn column(path: &str, field: &Field, next_leaf: &mut usize) -> Result<FileColumn
             .metadata()
             .get(PARQUET_FIELD_ID_META_KEY)
             .and_then(|id| id.parse().ok()),
+        is_ignored: false,
         name: field.name().clone(),
         data_type: field.data_type().clone(),
         first_leaf,
@@ -98,29 +98,32 @@ fn has_id(column: &FileColumn) -> bool {
     column.id.is_some() || column.children.iter().any(has_id)
 }
 
-/// Gives a column and what is below it the ids that a name mapping has for their names (specification, *Column
-/// Projection*). What the mapping does not name keeps no id, and is not read.
-fn map_names<M: Borrow<MappedField>>(column: &mut FileColumn, mappings: &[M]) {
-    let named = |name: &str| {
-        mappings
+/// Gives columns without an id, at any depth, the ids that a name mapping has for their names (specification, *Column
+/// Projection*). What has an id of its own keeps it, and what is below it is looked up under that id. What the mapping
+/// does not name keeps no id.
+fn map_names<M: Borrow<MappedField>>(columns: &mut [FileColumn], mappings: &[M]) {
+    for column in columns {
+        let found = mappings
             .iter()
             .map(Borrow::borrow)
-            .find(|mapping| mapping.names().iter().any(|known| known == name))
-    };
-    let Some(mapping) = named(&column.name) else {
-        return;
-    };
-    column.id = mapping.field_id();
-    let below = mapping.fields();
-    match &column.data_type {
-        DataType::Struct(_) => {
-            for child in &mut column.children {
-                map_names(child, below);
-            }
+            .find(|mapping| match column.id {
+                Some(id) => mapping.field_id() == Some(id),
+                None => mapping.names().contains(&column.name),
+            });
+        let Some(mapping) = found else {
+            continue;
+        };
+        if column.id.is_none() {
+            column.id = mapping.field_id();
+            column.is_ignored = column.id.is_none();
         }
-        DataType::List(_) => rename_and_map(&mut column.children, &["element"], below),
-        DataType::Map(..) => rename_and_map(&mut column.children, &["key", "value"], below),
-        _ => {}
+        let below = mapping.fields();
+        match &column.data_type {
+            DataType::Struct(_) => map_names(&mut column.children, below),
+            DataType::List(_) => rename_and_map(&mut column.children, &["element"], below),
+            DataType::Map(..) => rename_and_map(&mut column.children, &["key", "value"], below),
+            _ => {}
+        }
     }
 }
 
@@ -132,21 +135,34 @@ fn rename_and_map<M: Borrow<MappedField>>(
 ) {
     for (child, name) in children.iter_mut().zip(names) {
         child.name = (*name).to_owned();
-        map_names(child, mappings);
     }
+    map_names(children, mappings);
 }
 
 /// Files of writers that knew nothing of Iceberg, in a table without a mapping: the n-th column has id n, as Iceberg's
-/// Java reader has it. Nested columns have no position that means anything.
-fn number_by_position(path: &str, columns: &mut [FileColumn]) -> Result<()> {
+/// Java reader has it. Nested columns have no position that means anything, and where a column's name says that it is
+/// another one than its position does, readers disagree about what the file holds.
+fn number_by_position(path: &str, columns: &mut [FileColumn], known: &KnownColumns) -> Result<()> {
+    let refused = |column: &FileColumn, why: &str| {
+        unsupported(format!(
+            "{path} has no field ids, and {why} ('{}'): set the table property {NAME_MAPPING}",
+            column.name
+        ))
+    };
     if let Some(nested) = columns.iter().find(|column| !column.children.is_empty()) {
-        return Err(unsupported(format!(
-            "{path} has no field ids, and a nested column ('{}') can't be told by its position: set the table property \
-             schema.name-mapping.default",
-            nested.name
-        )));
+        let why = "a nested column can't be told by its position";
+        return Err(refused(nested, why));
     }
     for (id, column) in (1..).zip(columns) {
+        if !known.knows(id) {
+            let why = format!("its column {id} has a position at which the table never had one");
+            return Err(refused(column, &why));
+        }
+        if let Some(other) = known.means_another(id, &column.name) {
+            let why =
+                format!("its column {id} is column {id} by position, and column {other} by name");
+            return Err(refused(column, &why));
+        }
         column.id = Some(id);
     }
     Ok(())

@@ -242,9 +242,7 @@ fn shape(reading: &Reading, file: &SourceFile, metadata: ParquetMetaData) -> Res
         &file.path,
         derived.schema().fields(),
         metadata.file_metadata().schema_descr(),
-        reading.mapping.as_ref(),
-        &reading.targets,
-        &reading.constants,
+        &reading.wanted,
     )?;
     let reader = match &projection.hints {
         None => derived,

@@ -10,6 +10,7 @@ use parquet::file::properties::WriterProperties;
 use super::*;
 use crate::{
     memory::Shares,
+    project::KnownColumns,
     tests::{
         noting::Noting,
         support::{batch, block_on, field, int64, optional, write_parquet},
@@ -57,9 +58,12 @@ fn reading(storage: &Arc<Noting>, columns: &[(i32, &str)]) -> Arc<Reading> {
     let storage: Arc<Noting> = Arc::clone(storage);
     Arc::new(Reading {
         storage,
-        mapping: None,
-        targets: columns.iter().map(target).collect(),
-        constants: HashMap::new(),
+        wanted: Wanted {
+            known: Arc::new(KnownColumns::of_position_deletes()),
+            must_explain: false,
+            targets: columns.iter().map(target).collect(),
+            constants: HashMap::new(),
+        },
     })
 }
 

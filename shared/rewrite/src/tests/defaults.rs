@@ -178,7 +178,7 @@ fn equality_deletes_compare_with_the_default() {
     let failure = table.rewrite().unwrap_err();
     assert_eq!(
         failure.kind,
-        RewriteFailureKind::CorruptFile,
+        RewriteFailureKind::Unsupported,
         "{}",
         failure.message
     );

@@ -299,7 +299,7 @@ fn keys_inside_structs_and_nan() {
 }
 
 #[test]
-fn an_equality_delete_without_its_key_column_is_corrupt() {
+fn an_equality_delete_without_its_key_column_is_refused() {
     let mut table = TestTable::new(people_fields());
     table.data(1, &people(&[(1, None)]));
     table.delete_equal(
@@ -308,9 +308,9 @@ fn an_equality_delete_without_its_key_column_is_corrupt() {
     );
     table.group.deletes[0].content = icepress_model::DeleteContent::Equality { field_ids: vec![1] };
     let failure = table.rewrite().unwrap_err();
-    assert_eq!(failure.kind, RewriteFailureKind::CorruptFile);
+    assert_eq!(failure.kind, RewriteFailureKind::Unsupported);
     assert!(
-        failure.message.contains("key column with id 1"),
+        failure.message.contains("by the column with id 1"),
         "{failure}"
     );
 }

@@ -32,10 +32,17 @@ fn struct_of(fields: Vec<NestedFieldRef>) -> Type {
 
 #[test]
 fn c37_renamed_reordered_dropped_and_added_columns() {
-    let mut table = TestTable::new(vec![
-        optional(3, "new", PrimitiveType::String),
-        optional(2, "b", PrimitiveType::Long),
-        optional(1, "a", PrimitiveType::Long),
+    let mut table = TestTable::evolved(vec![
+        vec![
+            optional(1, "b", PrimitiveType::Long),
+            optional(2, "a", PrimitiveType::Long),
+            optional(9, "dropped", PrimitiveType::String),
+        ],
+        vec![
+            optional(3, "new", PrimitiveType::String),
+            optional(2, "b", PrimitiveType::Long),
+            optional(1, "a", PrimitiveType::Long),
+        ],
     ]);
     // The names were swapped since: only ids tell.
     table.data(
@@ -147,7 +154,17 @@ fn c48_a_field_added_inside_a_struct_and_structs_with_nothing_left() {
         )
         .into(),
     ];
-    let mut table = TestTable::new(fields);
+    let gone_since = |id| optional(id, "gone", PrimitiveType::Long);
+    let before = vec![
+        nested(
+            1,
+            "s",
+            struct_of(vec![optional(3, "old", PrimitiveType::Long)]),
+        ),
+        nested(5, "t", struct_of(vec![gone_since(6)])),
+        NestedField::required(8, "u", struct_of(vec![gone_since(9)])).into(),
+    ];
+    let mut table = TestTable::evolved(vec![before, fields]);
     let leaf = |id, name| field(id, name, DataType::Int64);
     let parent = |id, name: &str, child: &Field| {
         field(id, name, DataType::Struct(vec![child.clone()].into()))
@@ -159,6 +176,7 @@ fn c48_a_field_added_inside_a_struct_and_structs_with_nothing_left() {
         Some(NullBuffer::from(vec![true, false, true])),
     );
     let gone = leaf(6, "gone");
+    let gone_too = leaf(9, "gone");
     table.data(
         1,
         &batch(vec![
@@ -168,8 +186,8 @@ fn c48_a_field_added_inside_a_struct_and_structs_with_nothing_left() {
                 structs(vec![(gone.clone(), int64([1, 2, 3]))]),
             ),
             (
-                parent(8, "u", &gone),
-                structs(vec![(gone.clone(), int64([1, 2, 3]))]),
+                parent(8, "u", &gone_too),
+                structs(vec![(gone_too.clone(), int64([1, 2, 3]))]),
             ),
         ]),
     );
@@ -281,10 +299,10 @@ fn c48_fields_change_inside_lists_and_maps() {
     let result = old.rewrite().unwrap();
     let file = old.entries(&result)[0].file_path().to_owned();
 
-    let mut table = TestTable::new(fields(
-        element("renamed", PrimitiveType::Long, true),
-        value(24),
-    ));
+    let mut table = TestTable::evolved(vec![
+        fields(element("n", PrimitiveType::Int, false), value(23)),
+        fields(element("renamed", PrimitiveType::Long, true), value(24)),
+    ]);
     table.adopt(1, &file, 4);
     let rows = table.rewritten();
     let lists = rows.column(0).as_list::<i32>();
@@ -436,7 +454,7 @@ fn c37_files_without_ids_by_mapping_or_by_position() {
         1,
         &batch(vec![
             (plain("whatever", DataType::Int64), int64([1])),
-            (plain("first", DataType::Utf8), utf8(["x"])),
+            (plain("else", DataType::Utf8), utf8(["x"])),
         ]),
     );
     let found = table.rewritten();

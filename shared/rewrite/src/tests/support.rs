@@ -252,6 +252,16 @@ impl TestTable {
     /// Adds an equality delete file whose columns are the key.
     pub(crate) fn delete_equal(&mut self, sequence: i64, keys: &RecordBatch) {
         let field_ids = keys.schema().fields().iter().map(|f| leaf_id(f)).collect();
+        self.delete_equal_by(sequence, field_ids, keys);
+    }
+
+    /// Adds an equality delete file by the columns of these ids, however it calls its own.
+    pub(crate) fn delete_equal_by(
+        &mut self,
+        sequence: i64,
+        field_ids: Vec<i32>,
+        keys: &RecordBatch,
+    ) {
         let path = self.next_path("equality.parquet");
         write_parquet(&path, keys, WriterProperties::builder().build());
         self.delete(

@@ -11,7 +11,12 @@ use iceberg::spec::{
     serialize_data_file_to_json,
 };
 use icepress_storage::{Storage, WriteOptions};
-use icepress_table::MetricsModes;
+use icepress_table::{
+    MetricsModes,
+    reserved_ids::{
+        DELETE_FILE_PATH, DELETE_FILE_PATH_NAME, DELETE_POSITION, DELETE_POSITION_NAME,
+    },
+};
 use parquet::schema::types::{SchemaDescriptor, TypePtr};
 use roaring::RoaringTreemap;
 
@@ -21,7 +26,6 @@ use super::{
     properties::{ParquetSettings, parquet_settings},
 };
 use crate::{
-    deletes::{PATH_ID, POSITION_ID},
     failure::{Result, from_write, unsupported},
     schema::{arrow_fields, parquet_schema},
 };
@@ -55,8 +59,12 @@ impl PositionFiles {
         };
         let schema = Schema::builder()
             .with_fields([
-                column(PATH_ID, "file_path", PrimitiveType::String),
-                column(POSITION_ID, "pos", PrimitiveType::Long),
+                column(
+                    DELETE_FILE_PATH,
+                    DELETE_FILE_PATH_NAME,
+                    PrimitiveType::String,
+                ),
+                column(DELETE_POSITION, DELETE_POSITION_NAME, PrimitiveType::Long),
             ])
             .build()
             .map_err(unsupported)?;

@@ -11,10 +11,13 @@ use icepress_storage::Storage;
 use super::{
     light::{Converted, reaches_everywhere},
     live::{LiveTable, Place, Survivors},
-    named_paths::{FILE_PATH_ID, named_paths},
+    named_paths::named_paths,
     validate::{Accepted, is_global},
 };
-use crate::manifests::{FileContent, bounds};
+use crate::{
+    manifests::{FileContent, bounds},
+    reserved_ids::DELETE_FILE_PATH,
+};
 
 /// How many delete files are read at a time.
 const CONCURRENT_READS: usize = 16;
@@ -138,7 +141,7 @@ fn verdict(
         return Verdict::Needed;
     }
     let shape = &live.manifest(place.manifest).header.file_shape;
-    let named_alone = match bounds(shape, file, FILE_PATH_ID) {
+    let named_alone = match bounds(shape, file, DELETE_FILE_PATH) {
         Ok(Some((lower, upper))) if lower == upper => String::from_utf8(lower).ok(),
         _ => None,
     };

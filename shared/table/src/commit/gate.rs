@@ -21,10 +21,8 @@ use crate::{
     MetricsMode, MetricsModes,
     manifests::{AvroError, Metric, OutputFile, bounds, null_value_counts},
     partition_from_json, partition_type,
+    reserved_ids::is_reserved,
 };
-
-/// Field ids from here on are the specification's own (row ids, positions), and in no schema.
-const RESERVED_IDS: i32 = 2_147_483_447;
 
 /// What new files are held against.
 #[derive(Debug)]
@@ -223,7 +221,7 @@ impl<'a> Gate<'a> {
         let counted = counts.into_iter().flatten().flatten().map(|it| it.key);
         let bounds = [&output.lower_bounds, &output.upper_bounds];
         let bounded = bounds.into_iter().flatten().flatten().map(|it| it.key);
-        let is_unknown = |id: &i32| *id < RESERVED_IDS && !self.known_ids.contains(id);
+        let is_unknown = |id: &i32| !is_reserved(*id) && !self.known_ids.contains(id);
         match counted.chain(bounded).find(is_unknown) {
             None => Ok(()),
             Some(id) => Err(format!(

@@ -16,10 +16,10 @@ use parquet::{
 };
 use thiserror::Error;
 
-use crate::manifests::{AvroError, Container, Cursor, Scalar, Shape, TrackedFile};
-
-/// The field id that the specification reserves for `file_path` in position delete files.
-pub(super) const FILE_PATH_ID: i32 = 2_147_483_546;
+use crate::{
+    manifests::{AvroError, Container, Cursor, Scalar, Shape, TrackedFile},
+    reserved_ids::DELETE_FILE_PATH,
+};
 
 /// What the footer's first guess fetches: enough for nearly all delete files to be read in one request.
 const TAIL_BYTES: u64 = 64 << 10;
@@ -59,7 +59,7 @@ async fn parquet_paths(
     let schema = metadata.file_metadata().schema_descr();
     let by_id = |column: usize| {
         let info = schema.column(column).self_type().get_basic_info().clone();
-        info.has_id() && info.id() == FILE_PATH_ID
+        info.has_id() && info.id() == DELETE_FILE_PATH
     };
     let by_name = |column: usize| schema.column(column).path().string() == "file_path";
     let columns = 0..schema.num_columns();
@@ -206,7 +206,7 @@ fn avro_paths(content: &[u8]) -> Result<HashSet<String>, UnknownPaths> {
         for _ in 0..*count {
             let mut path = None;
             cursor.record(&shape, |field, bytes| {
-                if field.id == Some(FILE_PATH_ID)
+                if field.id == Some(DELETE_FILE_PATH)
                     && let Scalar::Bytes(bytes) = Cursor::new(bytes).scalar(&field.shape)?
                 {
                     path = std::str::from_utf8(bytes).ok().map(str::to_owned);

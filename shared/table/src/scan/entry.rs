@@ -2,10 +2,10 @@
 
 use iceberg::spec::ManifestContentType;
 
-use crate::avro::{AvroError, AvroType, Cursor, Field, Layout, Projection, Want};
-
-/// The field id of the path column of position delete files (specification, *Reserved Field IDs*).
-const DELETE_FILE_PATH: i64 = 2_147_483_546;
+use crate::{
+    avro::{AvroError, AvroType, Cursor, Field, Layout, Projection, Want},
+    reserved_ids::DELETE_FILE_PATH,
+};
 
 /// A manifest entry as it stands in the file; what is null or missing there is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl EntryReader {
                 EntryField::ContentSize => entry.content_size = Some(cursor.varint()?),
                 EntryField::PathBound(side) => cursor.items(|cursor| {
                     let (column, bound) = (cursor.varint()?, cursor.bytes()?);
-                    if column == DELETE_FILE_PATH {
+                    if column == i64::from(DELETE_FILE_PATH) {
                         entry.path_bounds[side] = Some(bound);
                     }
                     Ok(())

@@ -7,12 +7,9 @@ use iceberg::spec::Operation;
 
 use super::{Accepted, CONCURRENT_CHECKS, Validation, is_global};
 use crate::{
-    commit::{
-        FinishedGroup,
-        live::Place,
-        named_paths::{FILE_PATH_ID, named_paths},
-    },
+    commit::{FinishedGroup, live::Place, named_paths::named_paths},
     manifests::{Entry, FileContent, TrackedFile, Version, bounds},
+    reserved_ids::DELETE_FILE_PATH,
 };
 
 impl Validation<'_> {
@@ -127,7 +124,7 @@ impl Validation<'_> {
             return false;
         }
         let shape = &self.live.manifest(delete.manifest).header.file_shape;
-        let Ok(Some((lower, upper))) = bounds(shape, file, FILE_PATH_ID) else {
+        let Ok(Some((lower, upper))) = bounds(shape, file, DELETE_FILE_PATH) else {
             return true;
         };
         group.inputs.iter().any(|place| {

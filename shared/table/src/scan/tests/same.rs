@@ -11,9 +11,10 @@ use icepress_model::{Bytes, Rows, SequenceNumber, SpecId};
 use proptest::prelude::*;
 
 use super::world::{SEQUENCE, World, build, data_file, delete_file, table};
-use crate::scan::{DeleteKind, FileFormat, SnapshotScan, open_snapshot};
-
-const DELETE_FILE_PATH: i32 = 2_147_483_546;
+use crate::{
+    reserved_ids::DELETE_FILE_PATH,
+    scan::{DeleteKind, FileFormat, SnapshotScan, open_snapshot},
+};
 
 /// Path, size, rows, sequence number, partition and row groups of each data file.
 type Seen = (String, u64, u64, i64, Struct, u32);
