@@ -6,10 +6,9 @@ use icepress_catalog::{
     CatalogError,
     config::{CatalogKind, Configuration, ConfigurationError, Sources, load_configuration},
 };
-use icepress_coordination::limits::Limits;
 use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
 use icepress_service::{
-    Context, Observer, Settings, Times,
+    Context, FileSettings, Observer, Settings, Times,
     embedded::Stop,
     open::{self, CloudEnvironment, OpenError},
 };
@@ -80,12 +79,7 @@ impl Session {
         for warning in &configuration.warnings {
             screen.line(format!("warning: {warning}"));
         }
-        let limits = match configuration.settings.remove("limits") {
-            Some(limits) => limits.try_into().map_err(|error| {
-                Failure::Use(format!("the section [limits] of icepress.toml: {error}"))
-            })?,
-            None => Limits::default(),
-        };
+        let file = FileSettings::read(&configuration).map_err(wrong_configuration)?;
         let asked_for = global.catalog.as_deref();
         let catalog = configuration
             .catalog(asked_for.unwrap_or(configuration.default_catalog.as_str()))
@@ -127,7 +121,7 @@ impl Session {
                 Times::read(&environment.variables)
                     .map_err(|error| Failure::Use(error.to_string()))?
                     .apply(&mut settings);
-                settings.limits = Arc::new(limits);
+                settings.limits = Arc::new(file.limits);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
             Place::Deployed(deployed) => {

@@ -5,17 +5,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
 use icepress_model::CatalogName;
 use thiserror::Error;
 
+mod nearest;
 mod properties;
 mod pyiceberg;
 mod values;
 
+pub use nearest::{nearest, unknown, unknown_field};
 pub use properties::{CatalogKind, CatalogProperties};
 
 /// The file that configures Icepress itself.
@@ -57,7 +59,7 @@ pub enum ConfigurationError {
 }
 
 /// A file that was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SourceFile {
     /// Where it lies.
     pub path: PathBuf,
@@ -65,8 +67,16 @@ pub struct SourceFile {
     pub content: String,
 }
 
+impl fmt::Debug for SourceFile {
+    /// Without the content, which may have secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SourceFile");
+        shown.field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// Everything that configuration is made of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     /// `icepress.toml`.
     pub icepress: Option<SourceFile>,
@@ -74,6 +84,17 @@ pub struct Sources {
     pub pyiceberg: Option<SourceFile>,
     /// The environment.
     pub environment: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Sources {
+    /// Without the environment's values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("icepress", &self.icepress)
+            .field("pyiceberg", &self.pyiceberg)
+            .field("environment", &self.environment.keys())
+            .finish()
+    }
 }
 
 impl Sources {
@@ -146,6 +167,8 @@ pub struct Configuration {
     pub default_catalog: CatalogName,
     /// Everything in `icepress.toml` that is not a catalog.
     pub settings: toml::Table,
+    /// The file that the settings are from; empty where there is none.
+    pub settings_origin: String,
     /// What is ignored, a line each, for people to see.
     pub warnings: Vec<String>,
 }
@@ -183,18 +206,17 @@ impl Configuration {
 pub fn load_configuration(sources: &Sources) -> Result<Configuration, ConfigurationError> {
     let mut found = pyiceberg::catalogs(sources)?;
     let mut settings = toml::Table::new();
+    let mut settings_origin = String::new();
     if let Some(file) = &sources.icepress {
         settings =
             file.content
                 .parse()
                 .map_err(|error: toml::de::Error| ConfigurationError::File {
                     file: file.path.clone(),
-                    message: format!(
-                        "it is not valid TOML: {}",
-                        error.to_string().trim().replace('\n', " ")
-                    ),
+                    message: format!("it is not valid TOML: {}", told(&error, &file.content)),
                 })?;
         let origin = file.path.display().to_string();
+        settings_origin.clone_from(&origin);
         for (name, values) in values::toml_catalogs(&origin, settings.remove("catalog"))? {
             found
                 .catalogs
@@ -210,6 +232,7 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
                 .unwrap_or_else(|| "default".to_owned()),
         ),
         settings,
+        settings_origin,
         warnings: found.warnings,
     };
     for (name, (origin, values)) in found.catalogs {
@@ -219,6 +242,25 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
         configuration.catalogs.insert(name, properties);
     }
     Ok(configuration)
+}
+
+/// What is wrong with a file, and where. Not the line itself, as the error would have it: there may be a secret in it.
+fn told(error: &toml::de::Error, content: &str) -> String {
+    let before = error.span().and_then(|span| content.get(..span.start));
+    match before {
+        None => error.message().to_owned(),
+        Some(before) => {
+            let line = before.matches('\n').count() + 1;
+            let column = before
+                .rsplit('\n')
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .count()
+                + 1;
+            format!("line {line}, column {column}: {}", error.message())
+        }
+    }
 }
 
 #[cfg(test)]

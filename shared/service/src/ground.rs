@@ -3,6 +3,7 @@
 pub(crate) mod catalogs;
 pub(crate) mod context;
 pub(crate) mod deadline;
+pub(crate) mod file;
 pub(crate) mod observer;
 pub mod open;
 pub(crate) mod settings;

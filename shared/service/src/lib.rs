@@ -15,6 +15,7 @@ pub use ground::{
     catalogs::{Catalogs, OpenCatalog},
     context::Context,
     deadline::Deadline,
+    file::FileSettings,
     observer::{Event, LogObserver, Observer},
     open,
     settings::{Settings, Times},

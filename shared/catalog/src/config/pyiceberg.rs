@@ -10,7 +10,7 @@ use serde_yaml_ng::Value;
 
 use super::{
     ConfigurationError, Sources,
-    values::{Values, yaml_text},
+    values::{Values, yaml_list, yaml_text},
 };
 
 const PREFIX: &str = "pyiceberg_";
@@ -33,7 +33,15 @@ pub(super) fn catalogs(sources: &Sources) -> Result<Found, ConfigurationError> {
             message,
         };
         let yaml: Value = serde_yaml_ng::from_str(&file.content)
-            .map_err(|error| invalid(format!("it is not valid YAML: {error}")))?;
+            // Where, and not what: the words of the error may be the file's own.
+            .map_err(|error| match error.location() {
+                Some(at) => invalid(format!(
+                    "it is not valid YAML: line {}, column {}",
+                    at.line(),
+                    at.column()
+                )),
+                None => invalid("it is not valid YAML".to_owned()),
+            })?;
         read_file(&file.path.display().to_string(), &yaml, &mut found).map_err(invalid)?;
     }
     for (variable, value) in &sources.environment {
@@ -79,7 +87,7 @@ fn read_catalogs(origin: &str, yaml: &Value, found: &mut Found) -> Result<(), St
 
 /// `auth: {type: oauth2}` is `auth.type` here. The error is the key whose value makes no property.
 fn flatten(key: &str, value: &Value, values: &mut Values) -> Result<(), String> {
-    match (value, yaml_text(value)) {
+    match (value, yaml_text(value).or_else(|| yaml_list(value))) {
         (_, Some(text)) => {
             values.insert(key.to_owned(), text);
         }

@@ -57,6 +57,12 @@ fn flatten_toml(
             }
             return Ok(());
         }
+        toml::Value::Array(items) if items.iter().all(is_item) => joined(
+            items
+                .iter()
+                .filter_map(toml::Value::as_str)
+                .map(str::to_owned),
+        ),
         toml::Value::Array(_) | toml::Value::Datetime(_) => {
             return Err(ConfigurationError::Setting {
                 origin: origin.to_owned(),
@@ -67,6 +73,26 @@ fn flatten_toml(
     };
     values.insert(key.to_owned(), text);
     Ok(())
+}
+
+/// Whether it may stand in a list: Iceberg has lists as texts parted by commas, so an item can't have one in it.
+fn is_item(value: &toml::Value) -> bool {
+    value.as_str().is_some_and(|text| !text.contains(','))
+}
+
+fn joined(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(",")
+}
+
+/// Text for a YAML list of texts, as Iceberg has lists; `None` for anything else.
+pub(super) fn yaml_list(value: &serde_yaml_ng::Value) -> Option<String> {
+    let items = value.as_sequence()?;
+    let is_item =
+        |item: &serde_yaml_ng::Value| item.as_str().is_some_and(|text| !text.contains(','));
+    let texts = items
+        .iter()
+        .filter_map(|item| item.as_str().map(str::to_owned));
+    items.iter().all(is_item).then(|| joined(texts))
 }
 
 /// Text for a YAML scalar; `None` for an empty one.

@@ -102,6 +102,7 @@ impl CloudEnvironment {
             catalogs,
             default_catalog,
             settings: toml::Table::new(),
+            settings_origin: String::new(),
             warnings: Vec::new(),
         }
     }
