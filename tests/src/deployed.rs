@@ -30,7 +30,7 @@ use icepress_service::{
 };
 use icepress_simulation::{connector::Aws, dynamo::Dynamo, network::Network, sqs::Sqs};
 use icepress_storage::{
-    AwsEnvironment, PutMode, RequestTotals, S3Options, StorageRouter, WriteOptions,
+    AwsEnvironment, PutMode, Reach, RequestTotals, S3Options, StorageRouter, WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},
 };
 use icepress_table::{
@@ -77,6 +77,7 @@ impl World {
         let aside = StorageRouter::new(
             emulator.environment().await,
             S3Options::default(),
+            Reach::s3(),
             ambient.clone(),
         );
         let aside = Arc::new(aside);

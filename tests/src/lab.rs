@@ -171,6 +171,7 @@ impl Lab {
             payloads: Arc::clone(&self.storage),
             settings: Arc::new(settings),
             observer: Arc::clone(&self.events) as Arc<dyn Observer>,
+            commits: Default::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use icepress_catalog::{
 };
 use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
 use icepress_service::{
-    Context, FileSettings, Observer, Settings, Times,
+    CommitGate, Context, FileSettings, Observer, Settings, Times,
     embedded::Stop,
     open::{self, CloudEnvironment, OpenError},
 };
@@ -100,7 +100,8 @@ impl Session {
         });
 
         let stop = Stop::default();
-        stop::on_signals(&stop, &screen)?;
+        let commits = CommitGate::default();
+        stop::on_signals(&stop, &commits, &screen)?;
         let ambient = Ambient::system();
         let observer: Arc<dyn Observer> = Reporter::start(screen.clone(), global.verbose, &ambient);
         let worker = WorkerId(format!("icepress-{}", ambient.uuid().simple()));
@@ -130,6 +131,7 @@ impl Session {
             }
         };
         let mut context = opened.map_err(failure_to_open)?;
+        context.commits = commits;
         let settings = Arc::make_mut(&mut context.settings);
         settings.memory_cap = global.memory;
         settings.plan.verify_rows = global.verify_rows;

@@ -8,8 +8,8 @@ use icepress_storage::AwsEnvironment;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use crate::{
-    client::HttpClient,
     errors::{Failure, FailureKind},
+    http::HttpClient,
     options::AuthOptions,
 };
 use oauth2::OAuth2;

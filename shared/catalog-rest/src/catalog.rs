@@ -4,26 +4,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use icepress_catalog::{
-    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
-    TablePage,
+    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
     config::{CatalogProperties, ConfigurationError},
-    metadata::parse_metadata,
 };
 use icepress_model::{
     CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
 };
-use icepress_storage::{AwsEnvironment, Storage};
+use icepress_storage::{AwsEnvironment, Reach, Storage};
 use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
 use tokio::sync::OnceCell;
 
 use crate::{
-    client::HttpClient,
+    base::{Core, location},
     commit::Commit,
     errors::{Failure, FailureKind},
+    http::HttpClient,
     options::RestOptions,
     seen::SeenTables,
-    session::{Opening, Session, parse},
-    types::{LoadedBody, LocationBody, Namespaces, Tables},
+    session::{Opening, parse},
+    types::{LocationBody, Namespaces, Tables},
     vended::{self, TableStorages},
 };
 
@@ -38,23 +37,14 @@ pub struct RestCatalog {
     seen: SeenTables,
 }
 
-/// What requests need; shared with the credentials of tables' storages, which ask for new ones by themselves.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) name: CatalogName,
-    opening: Opening,
-    session: OnceCell<Session>,
-    pub(crate) aws: AwsEnvironment,
-    pub(crate) ambient: Ambient,
-}
-
 impl RestCatalog {
-    /// The catalog that the properties name. Sends nothing: the server is asked at first use, so that one that is down
-    /// keeps nobody from the others.
+    /// The catalog that the properties name, with the files of its tables within `reach`. Sends nothing: the server is asked
+    /// at first use, so that one that is down keeps nobody from the others.
     pub fn connect(
         properties: &CatalogProperties,
         aws: &AwsEnvironment,
         http: &HttpClient,
+        reach: Reach,
         ambient: Ambient,
     ) -> Result<Self, ConfigurationError> {
         Ok(Self {
@@ -69,6 +59,7 @@ impl RestCatalog {
                 },
                 session: OnceCell::new(),
                 aws: aws.clone(),
+                reach,
                 ambient,
             }),
             storages: TableStorages::default(),
@@ -114,55 +105,6 @@ impl RestCatalog {
         }
         Ok(found)
     }
-}
-
-impl Core {
-    pub(crate) async fn session(&self) -> Result<&Session, CatalogError> {
-        self.session.get_or_try_init(|| self.opening.open()).await
-    }
-
-    /// The table's state with everything that the server says about it.
-    pub(crate) async fn load(
-        &self,
-        table: &TableId,
-    ) -> Result<(LoadedTable, LoadedBody), CatalogError> {
-        let session = self.session().await?;
-        let url = session.url(&session.table_path(table), &[]);
-        let answer = session
-            .client
-            .get(&url, &HeaderMap::new())
-            .await
-            .map_err(|failure| failure.into_table_error(table))?;
-        let body = parse(&answer.body, &url).map_err(|failure| failure.into_table_error(table))?;
-        loaded(table, body)
-    }
-}
-
-/// A table out of the answer to a load or a commit.
-pub(crate) fn loaded(
-    table: &TableId,
-    mut body: LoadedBody,
-) -> Result<(LoadedTable, LoadedBody), CatalogError> {
-    let metadata_location = location(table, body.metadata_location.as_deref())?;
-    let json = serde_json::to_vec(&body.metadata.take()).unwrap_or_default();
-    let metadata = parse_metadata(table, &metadata_location, &json)?;
-    let loaded = LoadedTable {
-        table: table.clone(),
-        metadata_location,
-        metadata: Arc::new(metadata),
-        token: CommitToken::default(),
-    };
-    Ok((loaded, body))
-}
-
-/// The location in an answer. A table that has none is being created in a transaction that is not committed yet.
-fn location(table: &TableId, said: Option<&str>) -> Result<MetadataLocation, CatalogError> {
-    said.map(MetadataLocation::from)
-        .ok_or_else(|| CatalogError::Unavailable {
-            catalog: table.catalog.to_string(),
-            message: format!("table {table}: the server names no metadata file for it"),
-            source: None,
-        })
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use iceberg::{TableRequirement, TableUpdate, spec::TableMetadata};
 use icepress_catalog::{CatalogError, CommitError, LoadedTable, TableChange};
 
 use crate::{
-    catalog::{Core, loaded},
+    base::{Core, loaded},
     errors::{Failure, FailureKind},
     session::parse,
     types::{CommitBody, Identifier},

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use icepress_catalog::CatalogError;
-use icepress_model::{CatalogName, TableId, with_causes};
+use icepress_model::{CatalogName, TableId, with_causes, without_login};
 
 use crate::types::{ErrorBody, ErrorModel};
 
@@ -104,7 +104,7 @@ impl Failure {
         };
         Self {
             kind,
-            message: format!("{url} answered {status}{said}{hint}"),
+            message: format!("{} answered {status}{said}{hint}", without_login(url)),
             retry_after: retry_after
                 .and_then(|text| text.trim().parse().ok())
                 .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER)),
@@ -119,6 +119,14 @@ impl Failure {
             FailureKind::Unknown
         };
         Self::new(kind, with_causes(error))
+    }
+
+    /// The same with the address in front, where the message does not have it.
+    pub(crate) fn about(mut self, url: &str) -> Self {
+        if !self.message.contains(url) {
+            self.message = format!("{url}: {}", self.message);
+        }
+        self
     }
 
     /// The same, of what had to be done first: the request itself was not sent, whatever became of that.

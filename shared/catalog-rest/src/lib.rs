@@ -4,16 +4,20 @@
 //! server did not accept. What the commit is compared with are the requirements alone, so each carries the table's UUID
 //! and the head of every branch that it moves, as they were loaded.
 //!
-//! * `options` reads the properties, Iceberg's own; `auth` signs requests (OAuth2, a token, SigV4); `client` sends them;
-//! * `catalog` lists, loads and locates; `commit` commits, and finds out what became of a commit;
+//! * `options` reads the properties, Iceberg's own; `http` sends a request; `auth` signs it (OAuth2, a token, SigV4); `client`
+//!   does both, again where that may help;
+//! * `base` is what all requests of a catalog share; `catalog` lists, loads and locates; `commit` commits, and finds out what
+//!   became of a commit;
 //! * `vended` opens a table's files with the credentials that the server hands out for it.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod auth;
+mod base;
 mod catalog;
 mod client;
 mod commit;
 mod errors;
+mod http;
 mod names;
 mod options;
 mod seen;
@@ -24,4 +28,4 @@ mod types;
 mod vended;
 
 pub use catalog::RestCatalog;
-pub use client::HttpClient;
+pub use http::HttpClient;

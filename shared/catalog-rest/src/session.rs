@@ -14,8 +14,9 @@ use url::form_urlencoded::Serializer;
 
 use crate::{
     auth::Auth,
-    client::{HttpClient, RestClient},
+    client::RestClient,
     errors::{Failure, FailureKind},
+    http::HttpClient,
     names::segment,
     options::RestOptions,
     types::{Config, ServerConfig},

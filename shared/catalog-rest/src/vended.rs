@@ -18,7 +18,7 @@ use icepress_model::TableId;
 use icepress_storage::{AwsEnvironment, Storage, StorageRouter};
 
 use crate::{
-    catalog::Core,
+    base::Core,
     session::Session,
     types::{Config, LoadedBody, StorageCredential},
 };
@@ -28,13 +28,19 @@ use storage::PrefixedStorage;
 /// Tables whose storages are kept open at a time.
 const MOST: usize = 1_000;
 /// What a server may say about S3; keys are not among them.
-const S3_SETTINGS: [&str; 5] = [
+const S3_SETTINGS: [&str; 9] = [
     "s3.endpoint",
     "s3.region",
     "client.region",
     "s3.path-style-access",
     "s3.force-virtual-addressing",
+    "s3.sse.type",
+    "s3.sse.key",
+    "s3.sse.md5",
+    "s3.acl",
 ];
+/// And all that begins so: tags, storage class, and what would be refused by its name.
+const S3_WRITES: &str = "s3.write.";
 
 /// The open storages by table.
 #[derive(Debug, Default)]
@@ -130,7 +136,7 @@ async fn open(
                 AwsEnvironment::from_config(config.credentials_provider(vended).build())
             }
         };
-        let router = StorageRouter::new(aws, options, core.ambient.clone());
+        let router = StorageRouter::new(aws, options, core.reach.clone(), core.ambient.clone());
         by_prefix.push((prefix.to_owned(), Arc::new(router)));
     }
     Ok(Some(Arc::new(PrefixedStorage::new(by_prefix))))
@@ -138,8 +144,10 @@ async fn open(
 
 /// The server's settings for S3 in a map of properties.
 fn s3_settings(config: &Config) -> Config {
-    let said = |key: &&str| Some(((*key).to_owned(), config.get(*key)?.clone()));
-    S3_SETTINGS.iter().filter_map(said).collect()
+    let is_said = |key: &str| S3_SETTINGS.contains(&key) || key.starts_with(S3_WRITES);
+    let said = config.iter().filter(|(key, _)| is_said(key));
+    said.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 #[cfg(test)]

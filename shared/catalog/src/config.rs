@@ -13,8 +13,10 @@ use icepress_model::CatalogName;
 use thiserror::Error;
 
 mod nearest;
+mod places;
 mod properties;
 mod pyiceberg;
+mod s3;
 mod values;
 
 pub use nearest::{nearest, unknown, unknown_field};

@@ -81,6 +81,10 @@ impl HadoopCatalog {
                 catalog,
                 message: source.to_string(),
             },
+            StorageErrorKind::NotAllowed => CatalogError::Configuration {
+                catalog,
+                message: source.to_string(),
+            },
             _ => CatalogError::Unavailable {
                 catalog,
                 message: source.to_string(),

@@ -12,7 +12,7 @@ use iceberg::{
     spec::{FormatVersion, TableMetadata, TableMetadataBuilder},
 };
 use icepress_model::{MetadataLocation, TableId, TimestampMs, ambient::Ambient};
-use icepress_storage::{PutMode, Storage, WriteOptions};
+use icepress_storage::{PutMode, Storage, StorageError, StorageErrorKind, WriteOptions};
 use serde_json::{Map, Value};
 
 use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
@@ -96,10 +96,21 @@ async fn read(
     location: &MetadataLocation,
 ) -> Result<Buffer, CatalogError> {
     let content = storage.read(location.as_str()).await;
-    content.map_err(|source| CatalogError::MetadataUnreadable {
-        table: table.clone(),
-        source,
+    content.map_err(|source| match source.kind {
+        StorageErrorKind::NotAllowed => not_allowed(table, &source),
+        _ => CatalogError::MetadataUnreadable {
+            table: table.clone(),
+            source,
+        },
     })
+}
+
+/// A table whose files lie where its catalog allows none: trying again would not help.
+fn not_allowed(table: &TableId, source: &StorageError) -> CatalogError {
+    CatalogError::Unsupported {
+        table: table.clone(),
+        message: source.to_string(),
+    }
 }
 
 /// The next metadata of a table, not written yet.
@@ -317,10 +328,15 @@ async fn write(
     storage
         .put(&location, prepared.content, PutMode::CreateOnly, &options)
         .await
-        .map_err(|source| CatalogError::Unavailable {
-            catalog: table.catalog.to_string(),
-            message: format!("table {table}: its new metadata file could not be written: {source}"),
-            source: Some(Box::new(source)),
+        .map_err(|source| match source.kind {
+            StorageErrorKind::NotAllowed => not_allowed(table, &source),
+            _ => CatalogError::Unavailable {
+                catalog: table.catalog.to_string(),
+                message: format!(
+                    "table {table}: its new metadata file could not be written: {source}"
+                ),
+                source: Some(Box::new(source)),
+            },
         })?;
     Ok(StagedMetadata {
         location: MetadataLocation(location),
@@ -329,7 +345,7 @@ async fn write(
 }
 
 /// The folder of a table's metadata files, without a slash at its end.
-fn metadata_folder(metadata: &TableMetadata) -> String {
+pub fn metadata_folder(metadata: &TableMetadata) -> String {
     match metadata.properties().get(PATH) {
         Some(path) => path.trim_end_matches('/').to_owned(),
         None => format!("{}/metadata", metadata.location().trim_end_matches('/')),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use icepress_model::{
     CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
 };
-use icepress_storage::Storage;
+use icepress_storage::{Storage, TimeLimits};
 
 use crate::{
     Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
@@ -26,8 +26,24 @@ use address::{Address, Login};
 use database::{Database, Layout, on_pool};
 use errors::Failure;
 
-/// How long to wait for another process's lock on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long what is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    /// Another process's lock on the file.
+    lock: Duration,
+    /// A server.
+    requests: TimeLimits,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            lock: Duration::from_secs(10),
+            requests: TimeLimits::default(),
+        }
+    }
+}
+
 /// Tables in a page of a listing.
 const PAGE: i64 = 1000;
 
@@ -59,6 +75,7 @@ impl SqlCatalog {
     pub async fn connect(
         properties: &CatalogProperties,
         storage: Arc<dyn Storage>,
+        limits: &TimeLimits,
         ambient: Ambient,
     ) -> Result<Self, CatalogError> {
         let name = properties.name().clone();
@@ -75,7 +92,11 @@ impl SqlCatalog {
         };
         let address = Address::parse(uri, login).map_err(configuration)?;
         let name_in_rows = properties.get("catalog-name");
-        Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
+        let waits = Waits {
+            requests: *limits,
+            ..Waits::default()
+        };
+        Self::open_at(name, address, name_in_rows, storage, ambient, waits).await
     }
 
     /// Opens the catalog in the database that `uri` names, which somebody made.
@@ -95,7 +116,15 @@ impl SqlCatalog {
                 message,
             }
         })?;
-        Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
+        Self::open_at(
+            name,
+            address,
+            name_in_rows,
+            storage,
+            ambient,
+            Waits::default(),
+        )
+        .await
     }
 
     async fn open_at(
@@ -104,7 +133,7 @@ impl SqlCatalog {
         name_in_rows: Option<&str>,
         storage: Arc<dyn Storage>,
         ambient: Ambient,
-        busy_timeout: Duration,
+        waits: Waits,
     ) -> Result<Self, CatalogError> {
         let configuration = |message| CatalogError::Configuration {
             catalog: name.to_string(),
@@ -118,12 +147,15 @@ impl SqlCatalog {
                         "there is no file {place}, which its uri names"
                     )));
                 }
-                let opened = Database::sqlite(&name, &file, false, busy_timeout).await?;
+                let opened = Database::sqlite(&name, &file, false, waits.lock).await?;
                 (opened, place)
             }
             Address::Postgres(options) => {
                 let place = format!("the database at {}", options.get_host());
-                (Database::postgres(&name, *options).await?, place)
+                (
+                    Database::postgres(&name, *options, &waits.requests).await?,
+                    place,
+                )
             }
         };
         let failed = |source| Failure::new(source).into_catalog_error(name.as_str());
@@ -171,16 +203,24 @@ impl SqlCatalog {
                 ))
             })?;
         }
-        let database = Database::sqlite(&name, &file, true, BUSY_TIMEOUT).await?;
+        let database = Database::sqlite(&name, &file, true, Waits::default().lock).await?;
         for statement in NEW_TABLES {
             on_pool!(&database, pool => sqlx::query(statement).execute(pool).await.map(drop))
                 .map_err(|source| Failure::new(source).into_catalog_error(name.as_str()))?;
         }
-        on_pool!(&database, pool => pool.close().await);
+        database.close().await;
         let name_in_rows = name.to_string();
         let address = Address::Sqlite(file);
         let name_in_rows = Some(name_in_rows.as_str());
-        Self::open_at(name, address, name_in_rows, storage, ambient, BUSY_TIMEOUT).await
+        Self::open_at(
+            name,
+            address,
+            name_in_rows,
+            storage,
+            ambient,
+            Waits::default(),
+        )
+        .await
     }
 
     /// Makes a namespace, unless it is there.
@@ -329,6 +369,13 @@ enum SwapFailure {
     NotSent(sqlx::Error),
     /// It was sent.
     Sent(sqlx::Error),
+}
+
+/// What took too long may be carried out yet.
+impl From<sqlx::Error> for SwapFailure {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Sent(source)
+    }
 }
 
 #[async_trait]

@@ -16,6 +16,21 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// A text with an address in it as it may be printed: `https://user:password@host` keeps the host alone.
+pub fn without_login(text: &str) -> String {
+    let Some((before, rest)) = text.split_once("://") else {
+        return text.to_owned();
+    };
+    // What names the server ends with the first of these; a password may have an @ of its own.
+    let end = rest.find(['/', '?', '#', ' ']).unwrap_or(rest.len());
+    let (authority, after) = rest.split_at(end);
+    let host = authority
+        .rsplit_once('@')
+        .map(|(_, host)| format!("***@{host}"));
+    let host = host.unwrap_or_else(|| authority.to_owned());
+    format!("{before}://{host}{}", without_login(after))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt;
@@ -46,5 +61,24 @@ mod tests {
             with_causes(&dispatch),
             "dispatch failure: connect: connection refused"
         );
+    }
+
+    #[test]
+    fn who_logs_in_is_left_out_of_an_address() {
+        for (text, expected) in [
+            ("https://me:pass@host:1/x", "https://***@host:1/x"),
+            (
+                "postgresql://me:p@ss@host/db?x=y@z",
+                "postgresql://***@host/db?x=y@z",
+            ),
+            (
+                "of http://me@a/b and https://you:pw@c",
+                "of http://***@a/b and https://***@c",
+            ),
+            ("https://host/a@b", "https://host/a@b"),
+            ("no address", "no address"),
+        ] {
+            assert_eq!(without_login(text), expected);
+        }
     }
 }

@@ -14,7 +14,7 @@ mod scope;
 mod units;
 
 pub use bucket::{BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table};
-pub use causes::with_causes;
+pub use causes::{with_causes, without_login};
 pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
     RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,

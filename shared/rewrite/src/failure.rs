@@ -43,7 +43,9 @@ pub(crate) fn from_read(error: &StorageError, path: &str) -> RewriteFailure {
         StorageErrorKind::OutOfRange => {
             return corrupt(path, "it is shorter than the manifest says");
         }
-        StorageErrorKind::InvalidLocation => RewriteFailureKind::Unsupported,
+        StorageErrorKind::InvalidLocation | StorageErrorKind::NotAllowed => {
+            RewriteFailureKind::Unsupported
+        }
         StorageErrorKind::AlreadyExists | StorageErrorKind::Throttled | StorageErrorKind::Other => {
             RewriteFailureKind::Transient
         }
@@ -55,7 +57,9 @@ pub(crate) fn from_read(error: &StorageError, path: &str) -> RewriteFailure {
 pub(crate) fn from_write(error: &StorageError) -> RewriteFailure {
     let kind = match error.kind {
         StorageErrorKind::PermissionDenied => RewriteFailureKind::PermissionDenied,
-        StorageErrorKind::InvalidLocation => RewriteFailureKind::Unsupported,
+        StorageErrorKind::InvalidLocation | StorageErrorKind::NotAllowed => {
+            RewriteFailureKind::Unsupported
+        }
         _ => RewriteFailureKind::Transient,
     };
     failure(kind, error.to_string())

@@ -23,6 +23,7 @@ mod tests;
 mod write;
 
 pub use hash::RowsHash;
+pub use write::data_folder;
 
 use std::sync::{
     Arc,

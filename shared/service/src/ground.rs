@@ -4,6 +4,7 @@ pub(crate) mod catalogs;
 pub(crate) mod context;
 pub(crate) mod deadline;
 pub(crate) mod file;
+pub(crate) mod gate;
 pub(crate) mod observer;
 pub mod open;
 pub(crate) mod settings;

@@ -16,6 +16,7 @@ pub use ground::{
     context::Context,
     deadline::Deadline,
     file::FileSettings,
+    gate::CommitGate,
     observer::{Event, LogObserver, Observer},
     open,
     settings::{Settings, Times},

@@ -10,6 +10,8 @@ use aws_config::{
 pub use ledger::{RequestLedger, RequestTotals};
 use tokio::sync::OnceCell;
 
+use crate::TimeLimits;
+
 /// A role to work as, of this account or another. Iceberg's `client.assume-role.…` say the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssumedRole {
@@ -36,6 +38,7 @@ pub struct AwsEnvironment {
     /// Whose credentials are used to become whom.
     role: Option<Arc<(AwsEnvironment, AssumedRole)>>,
     ledger: RequestLedger,
+    limits: TimeLimits,
 }
 
 impl AwsEnvironment {
@@ -44,12 +47,23 @@ impl AwsEnvironment {
         Self::default()
     }
 
+    /// The same, with other limits on how long requests take.
+    pub fn with_limits(self, limits: TimeLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// How long requests may take; those of the configuration's clients already have these limits.
+    pub fn limits(&self) -> &TimeLimits {
+        &self.limits
+    }
+
     /// A configuration that is made already.
     pub fn from_config(config: SdkConfig) -> Self {
         Self {
             found: Arc::new(OnceCell::new_with(Some(config))),
             role: None,
             ledger: RequestLedger::default(),
+            limits: TimeLimits::default(),
         }
     }
 
@@ -60,6 +74,7 @@ impl AwsEnvironment {
             found: Arc::default(),
             role: Some(Arc::new((self.clone(), role))),
             ledger: self.ledger.clone(),
+            limits: self.limits,
         }
     }
 
@@ -73,7 +88,12 @@ impl AwsEnvironment {
         self.found
             .get_or_init(|| async {
                 match self.role.as_deref() {
-                    None => aws_config::load_defaults(BehaviorVersion::latest()).await,
+                    None => {
+                        aws_config::defaults(BehaviorVersion::latest())
+                            .timeout_config(self.limits.of_requests())
+                            .load()
+                            .await
+                    }
                     Some((caller, role)) => as_role(Box::pin(caller.config()).await, role).await,
                 }
             })

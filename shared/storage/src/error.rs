@@ -31,6 +31,8 @@ pub enum StorageErrorKind {
     Throttled,
     /// The location is not one that this store can serve.
     InvalidLocation,
+    /// Its catalog allows no files there (see [`Reach`](crate::Reach)): nothing was asked of any store.
+    NotAllowed,
     /// The object is shorter than the range asked for.
     OutOfRange,
     /// Anything else: network, time-out, a full disk. For a write, it may have taken effect.
@@ -49,6 +51,7 @@ impl StorageErrorKind {
             Self::Archived => "the object is in an archive tier: restore it, or leave it alone",
             Self::Throttled => "the store is throttling requests",
             Self::InvalidLocation => "this is no location that the store can serve",
+            Self::NotAllowed => "no files of its catalog may lie there",
             Self::OutOfRange => "the object is shorter than expected",
             Self::Other => "the request failed",
         }

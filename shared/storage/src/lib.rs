@@ -12,15 +12,19 @@ mod error;
 mod local;
 mod location;
 mod ranges;
+mod reach;
 mod router;
 mod s3;
 mod storage;
+mod time_limits;
 
 pub use aws::{AssumedRole, AwsEnvironment, RequestLedger, RequestTotals};
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
+pub use reach::Reach;
 pub use router::StorageRouter;
-pub use s3::{S3Options, S3Storage};
+pub use s3::{Encryption, MOST_TAGS, S3Options, S3Storage, WriteAttributes};
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };
+pub use time_limits::TimeLimits;

@@ -1,4 +1,5 @@
-//! One storage for all locations: each goes to the adapter that its scheme names.
+//! One storage for all locations that its owner allows: each goes to the adapter that its scheme names, and those out of
+//! its [`Reach`] go nowhere.
 
 use std::ops::Range;
 
@@ -9,12 +10,13 @@ use tokio::sync::OnceCell;
 
 use crate::{
     AwsEnvironment, DeleteOutcome, ListPage, LocalStorage, ObjectInfo, ObjectWriter, PutMode,
-    S3Options, S3Storage, Storage, StorageError, WriteOptions, location::Location,
+    Reach, S3Options, S3Storage, Storage, StorageError, WriteOptions, location::Location,
 };
 
-/// Local files, and S3 once a location of S3 is asked for.
+/// Local files, and S3 once a location of S3 is asked for; both as far as it may reach.
 #[derive(Debug)]
 pub struct StorageRouter {
+    reach: Reach,
     local: LocalStorage,
     aws: AwsEnvironment,
     s3_options: S3Options,
@@ -23,9 +25,10 @@ pub struct StorageRouter {
 }
 
 impl StorageRouter {
-    /// Storage that reaches S3 with `s3_options` and the credentials of `aws`.
-    pub fn new(aws: AwsEnvironment, s3_options: S3Options, ambient: Ambient) -> Self {
+    /// Storage of what lies within `reach`, S3 with `s3_options` and the credentials of `aws`.
+    pub fn new(aws: AwsEnvironment, s3_options: S3Options, reach: Reach, ambient: Ambient) -> Self {
         Self {
+            reach,
             local: LocalStorage::new(),
             aws,
             s3_options,
@@ -34,11 +37,13 @@ impl StorageRouter {
         }
     }
 
+    /// Who serves the location. The only way to one of the adapters.
     async fn adapter(
         &self,
         location: &str,
         action: &'static str,
     ) -> Result<&dyn Storage, StorageError> {
+        self.reach.check(location, action)?;
         match Location::parse(location, action)? {
             Location::Local { .. } => Ok(&self.local),
             Location::S3 { .. } => Ok(self
@@ -53,6 +58,10 @@ impl StorageRouter {
 
 #[async_trait]
 impl Storage for StorageRouter {
+    fn allows(&self, location: &str) -> Result<(), StorageError> {
+        self.reach.check(location, "reach")
+    }
+
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
         self.adapter(location, "look at")
             .await?
@@ -105,7 +114,12 @@ impl Storage for StorageRouter {
     }
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
-        self.adapter(prefix, "list").await?.list(prefix, next).await
+        let adapter = self.adapter(prefix, "list").await?;
+        let mut page = adapter.list(prefix, next).await?;
+        // What only begins with the same letters as a place that is allowed.
+        page.objects
+            .retain(|object| self.reach.check(&object.location, "list").is_ok());
+        Ok(page)
     }
 
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
@@ -113,31 +127,38 @@ impl Storage for StorageRouter {
     }
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
-        let is_on_s3 = |location: &String| {
-            matches!(Location::parse(location, "delete"), Ok(Location::S3 { .. }))
-        };
-        let (on_s3, others): (Vec<String>, Vec<String>) =
-            locations.iter().cloned().partition(is_on_s3);
-        // Whatever is no location at all, the local adapter refuses one by one.
-        let mut outcomes_of_others = self.local.delete(&others).await.into_iter();
-        let mut outcomes_on_s3 = match on_s3.first() {
-            None => Vec::new(),
-            Some(first) => match self.adapter(first, "delete").await {
-                Ok(s3) => s3.delete(&on_s3).await,
-                Err(_) => Vec::new(),
-            },
-        }
-        .into_iter();
-        locations
-            .iter()
-            .filter_map(|location| {
-                if is_on_s3(location) {
-                    outcomes_on_s3.next()
-                } else {
-                    outcomes_of_others.next()
+        let mut outcomes: Vec<Option<DeleteOutcome>> = Vec::with_capacity(locations.len());
+        let (mut on_s3, mut local) = (Vec::new(), Vec::new());
+        for (index, location) in locations.iter().enumerate() {
+            let allowed = self.reach.check(location, "delete");
+            let parsed = allowed.and_then(|()| Location::parse(location, "delete"));
+            outcomes.push(match parsed {
+                Ok(Location::S3 { .. }) => {
+                    on_s3.push(index);
+                    None
                 }
-            })
-            .collect()
+                Ok(Location::Local { .. }) => {
+                    local.push(index);
+                    None
+                }
+                Err(error) => Some(DeleteOutcome {
+                    location: location.clone(),
+                    result: Err(error),
+                }),
+            });
+        }
+        for places in [on_s3, local] {
+            let some: Vec<String> = places.iter().map(|&at| locations[at].clone()).collect();
+            let Some(first) = some.first() else {
+                continue;
+            };
+            if let Ok(adapter) = self.adapter(first, "delete").await {
+                for (at, outcome) in places.into_iter().zip(adapter.delete(&some).await) {
+                    outcomes[at] = Some(outcome);
+                }
+            }
+        }
+        outcomes.into_iter().flatten().collect()
     }
 }
 

@@ -11,7 +11,7 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::{
     Client,
     config::{Builder, Region, retry::RetryConfig},
-    operation::put_object::PutObjectError,
+    operation::{head_object::builders::HeadObjectFluentBuilder, put_object::PutObjectError},
     primitives::ByteStream,
     types::StorageClass,
 };
@@ -22,16 +22,18 @@ use icepress_model::{Bytes, TimestampMs, ambient::Ambient, with_causes};
 
 use crate::{
     AwsEnvironment, DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode,
-    Storage, StorageError, StorageErrorKind, WriteOptions,
+    Storage, StorageError, StorageErrorKind, TimeLimits, WriteOptions,
     location::Location,
     ranges::{cut, joined},
 };
 
+mod attributes;
 mod delete;
 mod errors;
 mod options;
 mod writer;
 
+pub use attributes::{Encryption, MOST_TAGS, WriteAttributes};
 use errors::Request;
 pub use options::S3Options;
 use writer::S3Writer;
@@ -60,6 +62,7 @@ struct Inner {
     client: Client,
     region: Option<String>,
     options: S3Options,
+    limits: TimeLimits,
     ambient: Ambient,
 }
 
@@ -92,6 +95,7 @@ impl S3Storage {
                 client: Client::from_conf(builder.build()),
                 region,
                 options,
+                limits: *aws.limits(),
                 ambient,
             }),
         }
@@ -127,27 +131,34 @@ impl Inner {
         let mut attempt = 0;
         let content = loop {
             attempt += 1;
+            let custom = self.options.attributes.custom();
             let response =
                 self.client
                     .get_object()
                     .bucket(bucket)
                     .key(key)
+                    .set_sse_customer_algorithm(custom.algorithm)
+                    .set_sse_customer_key(custom.key)
+                    .set_sse_customer_key_md5(custom.md5)
                     .set_range(range.as_ref().map(|range| {
                         format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
                     }))
                     .send()
                     .await
                     .map_err(|error| request.failed(&error))?;
-            match response.body.collect().await {
-                Ok(body) => break body.into_bytes(),
-                Err(_) if attempt < OWN_ATTEMPTS => self.back_off(attempt).await,
-                Err(error) => {
-                    return Err(request.error(
-                        StorageErrorKind::Other,
-                        format!("it broke off: {}", with_causes(&error)),
-                    ));
-                }
+            let size = response.content_length().unwrap_or_default();
+            let size = Bytes(u64::try_from(size).unwrap_or_default());
+            let patience = self.limits.whole + self.limits.moving(size);
+            let why = match TimeLimits::within(patience, response.body.collect()).await {
+                Some(Ok(body)) => break body.into_bytes(),
+                Some(Err(error)) => with_causes(&error),
+                None => format!("it took longer than {} s", patience.as_secs()),
+            };
+            if attempt == OWN_ATTEMPTS {
+                let message = format!("it broke off: {why}");
+                return Err(request.error(StorageErrorKind::Other, message));
             }
+            self.back_off(attempt).await;
         };
         match range {
             // A range that goes beyond the end is answered with what there is.
@@ -177,17 +188,30 @@ impl Inner {
         let mut attempt = 0;
         loop {
             attempt += 1;
+            let attributes = &self.options.attributes;
+            let custom = attributes.custom();
             let mut put = self
                 .client
                 .put_object()
                 .bucket(bucket)
                 .key(key)
                 .set_storage_class(self.storage_class(options))
+                .set_server_side_encryption(attributes.encryption())
+                .set_ssekms_key_id(attributes.kms_key())
+                .set_sse_customer_algorithm(custom.algorithm)
+                .set_sse_customer_key(custom.key)
+                .set_sse_customer_key_md5(custom.md5)
+                .set_acl(attributes.acl())
+                .set_tagging(attributes.tagging())
                 .body(ByteStream::from(content.clone()));
             if let Some(token) = &token {
                 put = put.if_none_match("*").metadata(WRITE_TOKEN, token);
             }
-            let Err(error) = put.send().await else {
+            let sent = put
+                .customize()
+                .config_override(self.for_body(Bytes(content.len() as u64)))
+                .send();
+            let Err(error) = sent.await else {
                 return Ok(());
             };
             // Another conditional write of the same name is under way: who of us wins shows a moment later.
@@ -207,16 +231,26 @@ impl Inner {
         }
     }
 
-    /// Which conditional write made the object.
-    async fn token_of(&self, bucket: &str, key: &str) -> Option<String> {
-        let head = self
-            .client
+    /// The settings of a request that has so much to do with bytes.
+    fn for_body(&self, size: Bytes) -> Builder {
+        Builder::new().timeout_config(self.limits.of_body(size))
+    }
+
+    /// Asks for an object without its content.
+    fn head(&self, bucket: &str, key: &str) -> HeadObjectFluentBuilder {
+        let custom = self.options.attributes.custom();
+        self.client
             .head_object()
             .bucket(bucket)
             .key(key)
-            .send()
-            .await
-            .ok()?;
+            .set_sse_customer_algorithm(custom.algorithm)
+            .set_sse_customer_key(custom.key)
+            .set_sse_customer_key_md5(custom.md5)
+    }
+
+    /// Which conditional write made the object.
+    async fn token_of(&self, bucket: &str, key: &str) -> Option<String> {
+        let head = self.head(bucket, key).send().await.ok()?;
         head.metadata()?.get(WRITE_TOKEN).cloned()
     }
 }
@@ -246,10 +280,7 @@ impl Storage for S3Storage {
         let (bucket, key) = Location::s3(location, "look at")?;
         let head = self
             .inner
-            .client
-            .head_object()
-            .bucket(bucket)
-            .key(key)
+            .head(bucket, key)
             .send()
             .await
             .map_err(|error| request.failed(&error))?;

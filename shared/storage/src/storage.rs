@@ -68,6 +68,12 @@ pub struct DeleteOutcome {
 /// Object storage.
 #[async_trait]
 pub trait Storage: Send + Sync + Debug {
+    /// Whether the location is one that this storage would serve, asked of nobody. Who is about to do much work that
+    /// ends there asks before; every other call asks by itself.
+    fn allows(&self, _location: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Size and state of an object, without reading it.
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError>;
 

@@ -1,7 +1,7 @@
 //! What can go wrong when a table's own metadata is read.
 
 use icepress_model::TableId;
-use icepress_storage::StorageError;
+use icepress_storage::{StorageError, StorageErrorKind};
 use thiserror::Error;
 
 /// A table whose manifests can't be read or don't fit together.
@@ -34,4 +34,19 @@ pub enum TableError {
         /// What, and why.
         message: String,
     },
+}
+
+impl TableError {
+    /// Of a request to storage that failed. A table whose files lie where its catalog allows none is one that we don't
+    /// maintain: trying again would not help.
+    pub(crate) fn of_storage(table: &TableId, source: StorageError) -> Self {
+        let table = table.clone();
+        match source.kind {
+            StorageErrorKind::NotAllowed => Self::Unsupported {
+                table,
+                message: source.to_string(),
+            },
+            _ => Self::Storage { table, source },
+        }
+    }
 }

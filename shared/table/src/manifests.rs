@@ -252,10 +252,7 @@ async fn fetch(
     storage
         .read(location)
         .await
-        .map_err(|source| TableError::Storage {
-            table: table.clone(),
-            source,
-        })
+        .map_err(|source| TableError::of_storage(table, source))
 }
 
 fn corrupt(table: &TableId, file: &str, error: AvroError) -> TableError {

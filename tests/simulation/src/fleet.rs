@@ -135,6 +135,7 @@ impl Account {
                 engine: Arc::clone(&self.engine),
                 machine: name.to_owned(),
             }),
+            commits: Default::default(),
         };
         Machine {
             name: name.to_owned(),

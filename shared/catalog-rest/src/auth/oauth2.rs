@@ -11,8 +11,8 @@ use url::form_urlencoded::Serializer;
 
 use super::bearer;
 use crate::{
-    client::{HttpClient, Outgoing},
     errors::{Failure, FailureKind},
+    http::{HttpClient, Outgoing},
     options::ClientCredentials,
     types::{TokenBody, TokenErrorBody},
 };

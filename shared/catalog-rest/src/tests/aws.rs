@@ -12,7 +12,7 @@ use icepress_catalog::{
 };
 use icepress_model::{DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{
-    AwsEnvironment, PutMode, S3Options, Storage, StorageRouter, WriteOptions,
+    AwsEnvironment, PutMode, Reach, S3Options, Storage, StorageRouter, WriteOptions,
     conformance::{
         emulator::{Emulator, EmulatorKind},
         proxy::{Mishap, Proxy},
@@ -69,7 +69,7 @@ impl S3TablesBench {
         .put("/lake", json!(null))
         .await;
         let options = S3Options::default();
-        let storage = StorageRouter::new(aws.clone(), options, Ambient::system());
+        let storage = StorageRouter::new(aws.clone(), options, Reach::s3(), Ambient::system());
         let uri = format!("{}/iceberg", proxy.endpoint());
         let properties = [("type", "s3tables"), ("warehouse", &*arn), ("uri", &*uri)];
         Some(Self {

@@ -135,7 +135,8 @@ pub(super) fn connect_with(
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let properties = CatalogProperties::of(CatalogName::from("rest"), pairs);
-    let connected = RestCatalog::connect(&properties, aws, &HttpClient::new(), ambient);
+    let reach = properties.reach(true).unwrap();
+    let connected = RestCatalog::connect(&properties, aws, &HttpClient::default(), reach, ambient);
     Arc::new(connected.unwrap())
 }
 

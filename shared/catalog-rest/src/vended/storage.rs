@@ -51,6 +51,10 @@ fn one_scheme(location: &str) -> String {
 
 #[async_trait]
 impl Storage for PrefixedStorage {
+    fn allows(&self, location: &str) -> Result<(), StorageError> {
+        self.of(location).allows(location)
+    }
+
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
         self.of(location).info(location).await
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use icepress_model::CatalogName;
-use icepress_storage::{AssumedRole, S3Options};
+use icepress_storage::AssumedRole;
 
 use super::{ConfigurationError, values::Values};
 
@@ -190,28 +190,6 @@ impl CatalogProperties {
         }
     }
 
-    /// How S3 is reached and written for this catalog's tables.
-    pub fn s3_options(&self) -> Result<S3Options, ConfigurationError> {
-        let path_style = match self.boolean("s3.path-style-access")? {
-            Some(path_style) => Some(path_style),
-            None => self
-                .boolean("s3.force-virtual-addressing")?
-                .map(|virtual_host| !virtual_host),
-        };
-        let mut options = S3Options {
-            endpoint: self.get("s3.endpoint").map(str::to_owned),
-            region: self.first(&["s3.region", "client.region"]),
-            path_style,
-            ..S3Options::default()
-        };
-        if let Some(class) = self.get("s3.write.storage-class") {
-            options.storage_class = Some(class.to_owned());
-        } else if self.lies_in_table_buckets() {
-            options.storage_class = None;
-        }
-        Ok(options)
-    }
-
     /// The role that all of this catalog's AWS is reached as (`client.assume-role.arn`, as Java has it, or PyIceberg's
     /// `client.role-arn`); `None` where it is the caller's own.
     pub fn assumed_role(&self) -> Result<Option<AssumedRole>, ConfigurationError> {
@@ -266,7 +244,7 @@ impl CatalogProperties {
 
     /// Whether its tables lie in table buckets of S3 Tables, where the bucket alone says the storage class and S3 refuses
     /// a write that names another (AWS: "Supported Amazon S3 object-level API operations for S3 Tables").
-    fn lies_in_table_buckets(&self) -> bool {
+    pub(super) fn lies_in_table_buckets(&self) -> bool {
         let is = |key: &str, value: &str| {
             let found = self.get(key);
             found.is_some_and(|found| found.eq_ignore_ascii_case(value))

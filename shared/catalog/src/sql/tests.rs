@@ -4,16 +4,21 @@ use async_trait::async_trait;
 use icepress_model::{
     CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
 };
-use icepress_storage::{LocalStorage, Storage, conformance::emulator::python};
+use icepress_storage::{LocalStorage, Storage, TimeLimits, conformance::emulator::python};
 use sqlx::{
     Connection as _, Row as _,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqlitePoolOptions},
 };
 use tempfile::TempDir;
 
-use super::{SqlCatalog, address::Address, database::Database};
+use super::{
+    SqlCatalog, Waits,
+    address::Address,
+    database::{Database, Pool},
+};
 use crate::{
     Catalog, CatalogError, CommitError, LoadedTable, TableChange,
+    config::CatalogProperties,
     conformance::{self, Forbidden, Lost, Meaningless},
     metadata::stage_new_table,
 };
@@ -181,7 +186,10 @@ impl conformance::Bench for SqlBench {
         Ok(Arc::new(SqlCatalog {
             name: ours.name.clone(),
             name_in_rows: ours.name_in_rows.clone(),
-            database: Database::Sqlite(pool.unwrap()),
+            database: Database {
+                pool: Pool::Sqlite(pool.unwrap()),
+                limit: Duration::from_secs(60),
+            },
             layout: ours.layout,
             storage: Arc::clone(&ours.storage),
             ambient: ours.ambient.clone(),
@@ -355,7 +363,10 @@ async fn a_catalog_that_stays_locked_is_a_lost_race() {
         None,
         Arc::new(LocalStorage::new()),
         Ambient::system(),
-        Duration::from_millis(50),
+        Waits {
+            lock: Duration::from_millis(50),
+            ..Waits::default()
+        },
     )
     .await
     .unwrap();
@@ -487,4 +498,20 @@ async fn a_catalog_that_pyiceberg_made_is_used_as_it_is() {
         let error = catalog.commit(&committed, change).await.unwrap_err();
         assert!(matches!(error, CommitError::Conflict(_)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_database_server_that_is_silent_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("postgresql://me:hidden@{}/db", silent.local_addr().unwrap());
+    let properties = CatalogProperties::of(CatalogName::from("c"), [("uri".to_owned(), uri)]);
+    let limits = TimeLimits {
+        connect: Duration::from_millis(50),
+        ..TimeLimits::default()
+    };
+    let storage = Arc::new(LocalStorage::new());
+    let opened = SqlCatalog::connect(&properties, storage, &limits, Ambient::system()).await;
+    let error = opened.unwrap_err();
+    assert!(matches!(error, CatalogError::Unavailable { .. }), "{error}");
+    assert!(!error.to_string().contains("hidden"), "{error}");
 }

@@ -36,6 +36,25 @@ enum Layout {
     },
 }
 
+/// The folder that a table's new data and delete files go below, without a slash at its end: the one that it declares,
+/// else `data` in its location.
+pub fn data_folder(metadata: &TableMetadata) -> String {
+    let property = |key: &str| metadata.properties().get(key).map(String::as_str);
+    let hashed = is_true(metadata, "write.object-storage.enabled", false);
+    let declared = property("write.data.path")
+        .or_else(|| property("write.object-storage.path").filter(|_| hashed))
+        .or_else(|| property("write.folder-storage.path"));
+    match declared {
+        Some(location) => location.trim_end_matches('/').to_owned(),
+        None => format!("{}/data", metadata.location().trim_end_matches('/')),
+    }
+}
+
+fn is_true(metadata: &TableMetadata, key: &str, default: bool) -> bool {
+    let value = metadata.properties().get(key);
+    value.map_or(default, |value| value.eq_ignore_ascii_case("true"))
+}
+
 impl Locations {
     /// For `partition`, the path form of the group's partition.
     pub(crate) fn new(
@@ -51,22 +70,13 @@ impl Locations {
                  write.location-provider.impl to have it rewritten"
             )));
         }
-        let is_true = |key: &str, default| {
-            property(key).map_or(default, |value| value.eq_ignore_ascii_case("true"))
-        };
-        let hashed = is_true("write.object-storage.enabled", false);
+        let hashed = is_true(metadata, "write.object-storage.enabled", false);
         let table_location = metadata.location().trim_end_matches('/');
-        let data_location = property("write.data.path")
-            .or_else(|| property("write.object-storage.path").filter(|_| hashed))
-            .or_else(|| property("write.folder-storage.path"));
-        let root = match data_location {
-            Some(location) => location.trim_end_matches('/').to_owned(),
-            None => format!("{table_location}/data"),
-        };
+        let root = data_folder(metadata);
         let layout = if hashed {
             Layout::Hashed {
                 context: (!root.starts_with(table_location)).then(|| context(table_location)),
-                with_partition: is_true("write.object-storage.partitioned-paths", true),
+                with_partition: is_true(metadata, "write.object-storage.partitioned-paths", true),
             }
         } else {
             Layout::Plain

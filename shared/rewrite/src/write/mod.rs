@@ -25,6 +25,7 @@ use crate::{
 use encoder::Encoder;
 use icepress_table::MetricsModes;
 pub(crate) use location::Locations;
+pub use location::data_folder;
 use metrics::{EntryMaker, NanCounts};
 pub(crate) use positions::{PositionFiles, with_partition};
 use properties::{ParquetSettings, parquet_settings};

@@ -7,7 +7,7 @@ use icepress_coordination::{CoordinationError, Layout, StateStore, TaskQueue};
 use icepress_model::{TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
-use crate::{Catalogs, Event, Observer, OpenCatalog, Settings};
+use crate::{Catalogs, CommitGate, Event, Observer, OpenCatalog, Settings};
 
 /// Ports, settings and an observer.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Who wants to know.
     pub observer: Arc<dyn Observer>,
+    /// What every commit goes through.
+    pub commits: CommitGate,
 }
 
 impl Context {

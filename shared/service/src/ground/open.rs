@@ -12,10 +12,10 @@ use icepress_catalog_glue::GlueCatalog;
 use icepress_catalog_rest::{HttpClient, RestCatalog};
 use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
 use icepress_model::{Bytes, WorkerId, ambient::Ambient};
-use icepress_storage::{AwsEnvironment, S3Options, Storage, StorageRouter};
+use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
 use thiserror::Error;
 
-use crate::{Catalogs, Context, Deadline, Observer, OpenCatalog, Settings};
+use crate::{Catalogs, CommitGate, Context, Deadline, Observer, OpenCatalog, Settings};
 pub use environment::{CloudEnvironment, EnvironmentError};
 
 /// What failed at start.
@@ -81,7 +81,12 @@ pub async fn cloud(
         settings.billed_memory = Bytes::mebibytes(memory);
     }
     environment.times.apply(&mut settings);
-    let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());
+    let payloads = StorageRouter::new(
+        aws.clone(),
+        S3Options::default(),
+        Reach::s3(),
+        ambient.clone(),
+    );
     let store = DynamoStore::new(
         aws_sdk_dynamodb::Client::from_conf(
             aws_sdk_dynamodb::config::Builder::from(aws.config().await)
@@ -99,7 +104,7 @@ pub async fn cloud(
         ),
         environment.queue_url_template,
     );
-    let catalogs = open_all(configured.values(), aws, &ambient).await?;
+    let catalogs = open_all(configured.values(), aws, Disk::None, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(store),
@@ -108,6 +113,7 @@ pub async fn cloud(
         payloads: Arc::new(payloads),
         settings: Arc::new(settings),
         observer,
+        commits: CommitGate::default(),
     })
 }
 
@@ -127,8 +133,13 @@ pub async fn embedded<'a>(
 ) -> Result<Context, OpenError> {
     let file = SqliteFile::open(state_file, SqliteOptions::default(), ambient.clone()).await?;
     let aws = AwsEnvironment::new();
-    let payloads = StorageRouter::new(aws.clone(), S3Options::default(), ambient.clone());
-    let catalogs = open_all(configured, &aws, &ambient).await?;
+    let payloads = StorageRouter::new(
+        aws.clone(),
+        S3Options::default(),
+        Reach::local(),
+        ambient.clone(),
+    );
+    let catalogs = open_all(configured, &aws, Disk::Here, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(file.store()),
@@ -137,18 +148,29 @@ pub async fn embedded<'a>(
         payloads: Arc::new(payloads),
         settings: Arc::new(settings),
         observer,
+        commits: CommitGate::default(),
     })
+}
+
+/// Whether there is a local disk that a catalog may have its files on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// This machine's.
+    Here,
+    /// A function has one, which goes with it, and on which lies what is nobody's business.
+    None,
 }
 
 async fn open_all<'a>(
     configured: impl IntoIterator<Item = &'a CatalogProperties>,
     aws: &AwsEnvironment,
+    disk: Disk,
     ambient: &Ambient,
 ) -> Result<Catalogs, OpenError> {
     let mut open = Vec::new();
-    let http = HttpClient::new();
+    let http = HttpClient::new(*aws.limits());
     for properties in configured {
-        open.push(open_catalog(properties, aws, &http, ambient).await?);
+        open.push(open_catalog(properties, aws, &http, disk, ambient).await?);
     }
     Ok(Catalogs::new(open))
 }
@@ -158,6 +180,7 @@ async fn open_catalog(
     properties: &CatalogProperties,
     aws: &AwsEnvironment,
     http: &HttpClient,
+    disk: Disk,
     ambient: &Ambient,
 ) -> Result<OpenCatalog, OpenError> {
     // All of the catalog's AWS, its tables' files included, is reached as one caller.
@@ -166,15 +189,24 @@ async fn open_catalog(
         Some(role) => aws.assuming(role),
     };
     let aws = &aws;
+    // The one place that says where this catalog's files may lie: all that is opened for it is opened within this.
+    let reach = properties.reach(disk == Disk::Here)?;
     let storage: Arc<dyn Storage> = Arc::new(StorageRouter::new(
         aws.clone(),
         properties.s3_options()?,
+        reach.clone(),
         ambient.clone(),
     ));
     let catalog: Arc<dyn Catalog> = match properties.kind()? {
-        CatalogKind::Sql => {
-            Arc::new(SqlCatalog::connect(properties, Arc::clone(&storage), ambient.clone()).await?)
-        }
+        CatalogKind::Sql => Arc::new(
+            SqlCatalog::connect(
+                properties,
+                Arc::clone(&storage),
+                aws.limits(),
+                ambient.clone(),
+            )
+            .await?,
+        ),
         CatalogKind::DynamoDb => Arc::new(
             DynamoDbCatalog::connect(properties, aws, Arc::clone(&storage), ambient.clone()).await,
         ),
@@ -192,6 +224,7 @@ async fn open_catalog(
             properties,
             aws,
             http,
+            reach,
             ambient.clone(),
         )?),
     };

@@ -1,10 +1,12 @@
 //! Looking at one table: load it, read its manifests, plan.
 
 use iceberg::spec::{SnapshotRef, TableMetadata};
-use icepress_catalog::{CatalogError, LoadedTable};
+use icepress_catalog::{CatalogError, LoadedTable, metadata::metadata_folder};
 use icepress_coordination::limits::InvalidLimit;
 use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan};
 use icepress_planner::{PlanError, PlanOptions, group_all, plan_table};
+use icepress_rewrite::data_folder;
+use icepress_storage::Storage;
 use icepress_table::{TableError, open_snapshot, open_snapshot_at};
 use serde_json::json;
 use thiserror::Error;
@@ -64,12 +66,35 @@ pub(crate) async fn plan_loaded(
 ) -> Result<TablePlan, EvaluateError> {
     let storage = context.catalog_of(table)?.storage_of(table).await?;
     let scan = open_snapshot(&*storage, table, &loaded.metadata).await?;
-    Ok(plan_table(
-        &scan,
-        &loaded.metadata,
-        &loaded.metadata_location,
-        options,
-    )?)
+    let plan = plan_table(&scan, &loaded.metadata, &loaded.metadata_location, options)?;
+    if !plan.groups.is_empty() {
+        check_places(&*storage, table, &loaded.metadata, &plan.groups)?;
+    }
+    Ok(plan)
+}
+
+/// Whether everything that these groups read and write lies where the table's catalog allows it. Storage would refuse it
+/// anyway; asked for now, nothing is begun that has to end there.
+fn check_places(
+    storage: &dyn Storage,
+    table: &TableId,
+    metadata: &TableMetadata,
+    groups: &[Group],
+) -> Result<(), EvaluateError> {
+    let written = [data_folder(metadata), metadata_folder(metadata)];
+    let read = groups.iter().flat_map(|group| {
+        let inputs = group.inputs.iter().map(|input| &input.path);
+        inputs.chain(group.deletes.iter().map(|delete| &delete.path))
+    });
+    for location in written.iter().chain(read) {
+        storage
+            .allows(location)
+            .map_err(|error| TableError::Unsupported {
+                table: table.clone(),
+                message: error.to_string(),
+            })?;
+    }
+    Ok(())
 }
 
 /// All data files of a snapshot with the deletes that apply to them, in groups. Fails where some can't be read.

@@ -106,6 +106,7 @@ async fn commit_claimed(
         policy: context.settings.commit,
     };
     let door = CommitDoor::new(context, claim);
+    let inside = context.commits.enter().await;
     let committed = commit_groups_unless(
         &door,
         &commit,
@@ -115,6 +116,7 @@ async fn commit_claimed(
         gathered.finished,
     )
     .await;
+    drop(inside);
     match committed {
         Ok(outcome) => {
             clean_up(context, &storage, &outcome.unused_files).await;

@@ -49,6 +49,7 @@ pub(crate) async fn inspect(
                 let kind = match error.kind {
                     StorageErrorKind::NotFound => RewriteFailureKind::WrongRows,
                     StorageErrorKind::PermissionDenied => RewriteFailureKind::PermissionDenied,
+                    StorageErrorKind::NotAllowed => RewriteFailureKind::Unsupported,
                     _ => RewriteFailureKind::Transient,
                 };
                 let message = format!(

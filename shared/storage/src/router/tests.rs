@@ -2,7 +2,8 @@ use bytes::Bytes as Buffer;
 use icepress_model::ambient::Ambient;
 
 use crate::{
-    AwsEnvironment, PutMode, S3Options, Storage, StorageErrorKind, StorageRouter, WriteOptions,
+    AwsEnvironment, PutMode, Reach, S3Options, Storage, StorageErrorKind, StorageRouter,
+    WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},
 };
 
@@ -13,6 +14,7 @@ async fn local_tables_need_no_aws() {
     let router = StorageRouter::new(
         AwsEnvironment::new(),
         S3Options::default(),
+        Reach::everywhere(),
         Ambient::system(),
     );
     let options = WriteOptions::default();
@@ -38,7 +40,12 @@ async fn outcomes_of_deletes_keep_their_order_over_the_adapters() {
     let local = folder.path().join("x");
     std::fs::write(&local, "x").unwrap();
     let aws = emulator.environment().await;
-    let router = StorageRouter::new(aws.clone(), S3Options::default(), Ambient::system());
+    let router = StorageRouter::new(
+        aws.clone(),
+        S3Options::default(),
+        Reach::everywhere(),
+        Ambient::system(),
+    );
     let locations = [
         "s3://no-such-bucket/a",
         "nonsense",
@@ -69,4 +76,79 @@ async fn outcomes_of_deletes_keep_their_order_over_the_adapters() {
     );
     assert!(!local.exists());
     assert_eq!(aws.ledger().totals()["S3.DeleteObjects"], 1);
+}
+
+/// Whatever is asked: nothing may lead out of what the catalog allows, and nothing is sent to find that out.
+#[tokio::test]
+async fn c58_no_operation_leaves_its_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display().to_string();
+    let (inside, outside) = (format!("{root}/wh/x"), format!("{root}/wh2/x"));
+    for path in [&inside, &outside] {
+        let path = std::path::Path::new(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
+    let aws = AwsEnvironment::new();
+    let reach = Reach::everywhere()
+        .within([format!("file://{root}/wh").as_str()])
+        .unwrap();
+    let router = StorageRouter::new(aws.clone(), S3Options::default(), reach, Ambient::system());
+    assert_eq!(router.read(&inside).await.unwrap(), &b"x"[..]);
+    let options = WriteOptions::default();
+    let content = || Buffer::from_static(b"y");
+    for location in [
+        outside.clone(),
+        format!("{root}/wh/../wh2/x"),
+        "s3://lake/x".to_owned(),
+    ] {
+        let location = location.as_str();
+        let failures = [
+            router.allows(location).err(),
+            router.info(location).await.err(),
+            router.read(location).await.err(),
+            router.read_range(location, 0..1).await.err(),
+            router.read_ranges(location, &[0..1]).await.err(),
+            router
+                .put(location, content(), PutMode::Overwrite, &options)
+                .await
+                .err(),
+            router
+                .put(location, content(), PutMode::CreateOnly, &options)
+                .await
+                .err(),
+            router.writer(location, &options).await.err(),
+            router.list(location, None).await.err(),
+            router.folders(location).await.err(),
+            router
+                .delete(&[location.to_owned()])
+                .await
+                .remove(0)
+                .result
+                .err(),
+        ];
+        for (number, failure) in failures.into_iter().enumerate() {
+            let failure = failure.unwrap_or_else(|| panic!("operation {number} of {location}"));
+            assert_eq!(
+                failure.kind,
+                StorageErrorKind::NotAllowed,
+                "{number}: {failure}"
+            );
+            assert!(failure.to_string().contains(location), "{failure}");
+        }
+    }
+    assert!(!router.s3.initialized());
+    assert_eq!(std::fs::read(&outside).unwrap(), b"x");
+    // A listing of what begins with the letters of an allowed place.
+    let page = router.list(&format!("{root}/wh"), None).await.unwrap();
+    let listed: Vec<String> = page
+        .objects
+        .into_iter()
+        .map(|object| object.location)
+        .collect();
+    assert_eq!(listed, [inside.clone()]);
+    // One that may be deleted is, beside one that may not.
+    let outcomes = router.delete(&[outside.clone(), inside.clone()]).await;
+    assert!(outcomes[0].result.is_err() && outcomes[1].result.is_ok());
+    assert!(!std::path::Path::new(&inside).exists());
 }

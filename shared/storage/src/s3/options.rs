@@ -2,6 +2,8 @@
 
 use icepress_model::Bytes;
 
+use super::WriteAttributes;
+
 /// Settings of an S3 client. Credentials are not among them: they come from `aws-config`'s chain alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Options {
@@ -17,6 +19,8 @@ pub struct S3Options {
     pub part_size: Bytes,
     /// Parts of one object that may be in memory at a time: one is filled while the others are sent. At least 2.
     pub parts_in_memory: usize,
+    /// What is written besides the content.
+    pub attributes: WriteAttributes,
 }
 
 impl Default for S3Options {
@@ -29,6 +33,7 @@ impl Default for S3Options {
             storage_class: Some("INTELLIGENT_TIERING".to_owned()),
             part_size: Bytes::mebibytes(64),
             parts_in_memory: 2,
+            attributes: WriteAttributes::default(),
         }
     }
 }

@@ -5,14 +5,15 @@ use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError
 use aws_sdk_s3::{
     Client,
     config::{Builder, Region},
-    types::StorageClass,
+    types::{ServerSideEncryption, StorageClass},
 };
 use bytes::Bytes as Buffer;
 use icepress_model::{Bytes, ambient::Ambient};
 
-use super::{S3Options, S3Storage};
+use super::{Encryption, S3Options, S3Storage, WriteAttributes};
 use crate::{
-    AwsEnvironment, PutMode, RequestTotals, Storage, StorageErrorKind, StorageRouter, WriteOptions,
+    AwsEnvironment, PutMode, Reach, RequestTotals, Storage, StorageErrorKind, StorageRouter,
+    TimeLimits, WriteOptions,
     conformance::{
         self,
         emulator::{Emulator, EmulatorKind},
@@ -79,7 +80,12 @@ async fn conforms(kind: EmulatorKind) {
     };
     let storage = bench.storage(small_parts()).await;
     conformance::check_all(Arc::new(storage), "s3://lake/a/").await;
-    let router = StorageRouter::new(bench.aws.clone(), small_parts(), Ambient::system());
+    let router = StorageRouter::new(
+        bench.aws.clone(),
+        small_parts(),
+        Reach::everywhere(),
+        Ambient::system(),
+    );
     conformance::check_all(Arc::new(router), "s3a://lake/b/").await;
 }
 
@@ -471,4 +477,174 @@ async fn of_a_batch_only_what_failed_is_reported() {
         "{outcomes:?}"
     );
     assert_eq!(bench.aws.ledger().totals()["S3.DeleteObjects"], 4);
+}
+
+/// Small objects and those of several parts, conditional ones too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_way_of_writing_encrypts_tags_and_lists_access_as_the_catalog_says() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let key = "arn:aws:kms:us-east-1:123456789012:key/6f1c2c8e-1111-2222-3333-444455556666";
+    let storage = bench
+        .storage(S3Options {
+            attributes: WriteAttributes {
+                encryption: Encryption::Kms(Some(key.to_owned())),
+                acl: Some("public-read".to_owned()),
+                tags: vec![
+                    ("team".to_owned(), "ice + snow".to_owned()),
+                    ("owner".to_owned(), "a=b".to_owned()),
+                ],
+            },
+            ..small_parts()
+        })
+        .await;
+    let options = WriteOptions::default();
+    let content = || Buffer::from(vec![7; 6 << 20]);
+    for (key, mode) in [
+        ("plain", PutMode::Overwrite),
+        ("conditional", PutMode::CreateOnly),
+    ] {
+        let location = format!("s3://lake/{key}");
+        let small = Buffer::from_static(b"x");
+        storage.put(&location, small, mode, &options).await.unwrap();
+    }
+    let mut writer = storage.writer("s3://lake/parts", &options).await.unwrap();
+    writer.write(content()).await.unwrap();
+    writer.finish().await.unwrap();
+    for object in ["plain", "conditional", "parts"] {
+        let head = bench
+            .client
+            .head_object()
+            .bucket("lake")
+            .key(object)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(
+            head.server_side_encryption(),
+            Some(&ServerSideEncryption::AwsKms),
+            "{object}"
+        );
+        assert_eq!(head.ssekms_key_id(), Some(key), "{object}");
+        let tags = bench.client.get_object_tagging().bucket("lake").key(object);
+        let mut tags: Vec<_> = tags.send().await.unwrap().tag_set;
+        tags.sort_by(|a, b| a.key.cmp(&b.key));
+        let tags: Vec<_> = tags.iter().map(|tag| (tag.key(), tag.value())).collect();
+        assert_eq!(tags, [("owner", "a=b"), ("team", "ice + snow")], "{object}");
+        let acl = bench
+            .client
+            .get_object_acl()
+            .bucket("lake")
+            .key(object)
+            .send()
+            .await
+            .unwrap();
+        let is_public = |grant: &aws_sdk_s3::types::Grant| {
+            let uri = grant.grantee().and_then(|grantee| grantee.uri());
+            uri.is_some_and(|uri| uri.ends_with("AllUsers"))
+        };
+        assert!(
+            acl.grants().iter().any(is_public),
+            "{object}: {:?}",
+            acl.grants()
+        );
+    }
+}
+
+/// A key of the user's own goes with every request that touches content.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_the_user_s_own_goes_with_reads_and_writes() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let custom = Encryption::Custom {
+        key: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".to_owned(),
+        md5: "hRasmdxgYDKV3nvbahU1MA==".to_owned(),
+    };
+    let options = S3Options {
+        endpoint: Some(proxy.endpoint().to_owned()),
+        attributes: WriteAttributes {
+            encryption: custom,
+            ..WriteAttributes::default()
+        },
+        ..small_parts()
+    };
+    let storage = bench.storage(options).await;
+    let written = WriteOptions::default();
+    let small = Buffer::from_static(b"x");
+    storage
+        .put("s3://lake/own", small, PutMode::CreateOnly, &written)
+        .await
+        .unwrap();
+    let mut writer = storage.writer("s3://lake/parts", &written).await.unwrap();
+    writer.write(Buffer::from(vec![7; 6 << 20])).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(storage.read("s3://lake/own").await.unwrap(), &b"x"[..]);
+    storage.info("s3://lake/own").await.unwrap();
+    let with_key = proxy.seen("x-amz-server-side-encryption-customer-key: MDEyMzQ1");
+    // Put, begin, two parts, completion, read, look.
+    assert_eq!(with_key, 7);
+}
+
+/// Something that takes connections and says nothing, for as long as it is kept.
+async fn silence() -> (tokio::net::TcpListener, String) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    (listener, endpoint)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_connections_and_is_silent_is_given_up() {
+    let (_listener, endpoint) = silence().await;
+    let tenth = std::time::Duration::from_millis(100);
+    let limits = TimeLimits {
+        connect: tenth,
+        answer: tenth,
+        attempt: tenth,
+        whole: tenth * 4,
+        slowest: Bytes::mebibytes(1),
+    };
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .credentials_provider(aws_sdk_s3::config::Credentials::new(
+            "a", "b", None, None, "test",
+        ))
+        .region(Region::from_static("us-east-1"))
+        .timeout_config(limits.of_requests())
+        .endpoint_url(&endpoint)
+        .load()
+        .await;
+    let aws = AwsEnvironment::from_config(config).with_limits(limits);
+    let storage = S3Storage::connect(&aws, small_parts(), Ambient::system()).await;
+    let options = WriteOptions::default();
+    let clock = Ambient::system().clock;
+    let began = clock.monotonic();
+    let failures = [
+        storage.read("s3://lake/x").await.err(),
+        storage.info("s3://lake/x").await.err(),
+        storage.list("s3://lake/x", None).await.err(),
+        storage
+            .put(
+                "s3://lake/x",
+                Buffer::from_static(b"x"),
+                PutMode::Overwrite,
+                &options,
+            )
+            .await
+            .err(),
+        storage
+            .delete(&["s3://lake/x".to_owned()])
+            .await
+            .remove(0)
+            .result
+            .err(),
+    ];
+    for failure in failures {
+        let failure = failure.unwrap();
+        assert_eq!(failure.kind, StorageErrorKind::Other, "{failure}");
+    }
+    // Far from what it should take, and further from what it took.
+    let took = clock.monotonic() - began;
+    assert!(took.as_secs() < 30, "{took:?}");
 }

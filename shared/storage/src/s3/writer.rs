@@ -60,6 +60,8 @@ impl S3Writer {
     async fn begin(&self) -> Result<Upload, StorageError> {
         let (bucket, key) = Location::s3(&self.location, "write")?;
         let request = self.inner.request("write", &self.location);
+        let attributes = &self.inner.options.attributes;
+        let custom = attributes.custom();
         let answer = self
             .inner
             .client
@@ -67,6 +69,13 @@ impl S3Writer {
             .bucket(bucket)
             .key(key)
             .set_storage_class(self.inner.storage_class(&self.options))
+            .set_server_side_encryption(attributes.encryption())
+            .set_ssekms_key_id(attributes.kms_key())
+            .set_sse_customer_algorithm(custom.algorithm)
+            .set_sse_customer_key(custom.key)
+            .set_sse_customer_key_md5(custom.md5)
+            .set_acl(attributes.acl())
+            .set_tagging(attributes.tagging())
             .send()
             .await
             .map_err(|error| request.failed(&error))?;
@@ -119,6 +128,8 @@ impl S3Writer {
         );
         upload.in_flight.spawn(async move {
             let (bucket, key) = Location::s3(&location, "write")?;
+            let custom = inner.options.attributes.custom();
+            let limits = inner.for_body(Bytes(content.len() as u64));
             let answer = inner
                 .client
                 .upload_part()
@@ -126,7 +137,12 @@ impl S3Writer {
                 .key(key)
                 .upload_id(id)
                 .part_number(number)
+                .set_sse_customer_algorithm(custom.algorithm)
+                .set_sse_customer_key(custom.key)
+                .set_sse_customer_key_md5(custom.md5)
                 .body(ByteStream::from(content))
+                .customize()
+                .config_override(limits)
                 .send()
                 .await
                 .map_err(|error| inner.request("write", &location).failed(&error))?;
@@ -156,6 +172,7 @@ impl S3Writer {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(upload.done))
             .build();
+        let custom = self.inner.options.attributes.custom();
         let Err(error) = self
             .inner
             .client
@@ -164,6 +181,11 @@ impl S3Writer {
             .key(key)
             .upload_id(&upload.id)
             .multipart_upload(parts)
+            .set_sse_customer_algorithm(custom.algorithm)
+            .set_sse_customer_key(custom.key)
+            .set_sse_customer_key_md5(custom.md5)
+            .customize()
+            .config_override(self.inner.for_body(Bytes(self.size)))
             .send()
             .await
         else {
@@ -175,14 +197,7 @@ impl S3Writer {
             .and_then(|error| error.meta().code())
             == Some("NoSuchUpload");
         if is_gone {
-            let head = self
-                .inner
-                .client
-                .head_object()
-                .bucket(bucket)
-                .key(key)
-                .send()
-                .await;
+            let head = self.inner.head(bucket, key).send().await;
             let size = head.ok().and_then(|head| head.content_length());
             if size.and_then(|size| u64::try_from(size).ok()) == Some(self.size) {
                 return Ok(());

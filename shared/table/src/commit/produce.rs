@@ -17,7 +17,10 @@ use iceberg::{
         TableMetadata,
     },
 };
-use icepress_catalog::{LoadedTable, TableChange, metadata::schema_to_json};
+use icepress_catalog::{
+    LoadedTable, TableChange,
+    metadata::{metadata_folder, schema_to_json},
+};
 use icepress_model::{BaseState, ProcessId, SnapshotId, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, WriteOptions};
 
@@ -99,10 +102,7 @@ impl Ingredients<'_> {
                 Version::V2 | Version::V3 => metadata.next_sequence_number(),
             },
         };
-        let folder = match properties.get("write.metadata.path") {
-            Some(path) => path.trim_end_matches('/').to_owned(),
-            None => format!("{}/metadata", metadata.location().trim_end_matches('/')),
-        };
+        let folder = metadata_folder(metadata);
         let id = self.ambient.uuid();
         let delete_headers = self.delete_headers();
         let (parts, untouched) = self.parts(&delete_headers)?;
@@ -382,10 +382,7 @@ impl Ingredients<'_> {
         .buffer_unordered(CONCURRENT_WRITES)
         .try_collect::<()>()
         .await
-        .map_err(|source| TableError::Storage {
-            table: self.loaded.table.clone(),
-            source,
-        })
+        .map_err(|source| TableError::of_storage(&self.loaded.table, source))
     }
 
     fn unwritable(&self, error: AvroError) -> TableError {

@@ -135,10 +135,7 @@ async fn read(
     location: &str,
 ) -> Result<Buffer, TableError> {
     let content = storage.read(location).await;
-    content.map_err(|source| TableError::Storage {
-        table: table.clone(),
-        source,
-    })
+    content.map_err(|source| TableError::of_storage(table, source))
 }
 
 fn defect(table: &TableId, file: &str, error: AvroError) -> TableError {

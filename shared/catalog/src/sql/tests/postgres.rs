@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use icepress_model::{CatalogName, MetadataLocation, Namespace, TableId, ambient::Ambient};
-use icepress_storage::{LocalStorage, Storage};
+use icepress_storage::{LocalStorage, Storage, TimeLimits};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tempfile::TempDir;
 
@@ -188,7 +188,13 @@ async fn open(
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect::<Vec<_>>();
     let properties = CatalogProperties::of(CatalogName::from("c"), properties);
-    SqlCatalog::connect(&properties, storage, Ambient::system()).await
+    SqlCatalog::connect(
+        &properties,
+        storage,
+        &TimeLimits::default(),
+        Ambient::system(),
+    )
+    .await
 }
 
 /// One schema of a server, and hands of its own on it. The catalog reaches it over a wire that can be cut, others don't.

@@ -67,10 +67,7 @@ impl Validation<'_> {
                     format!("its new file {path} does not exist: refused")
                 }
                 Err(source) => {
-                    return Err(TableError::Storage {
-                        table: self.loaded.table.clone(),
-                        source,
-                    });
+                    return Err(TableError::of_storage(&self.loaded.table, source));
                 }
             };
             wrong.entry(index).or_insert(message);
