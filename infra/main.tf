@@ -21,11 +21,19 @@ locals {
   # What a catalog says itself wins over what is added here.
   catalogs = { for name, properties in var.catalogs : name => merge(local.lock_properties, properties) }
 
-  # A catalog on S3 Tables says its table bucket itself.
-  table_bucket_arns = distinct([
+  # A catalog on S3 Tables says its table bucket itself. Neither that nor the names of properties are secrets.
+  table_bucket_arns = nonsensitive(distinct([
     for properties in values(local.catalogs) : properties.warehouse
     if can(regex("^arn:[^:]+:s3tables:", lookup(properties, "warehouse", "")))
-  ])
+  ]))
+
+  catalog_keys = nonsensitive(toset(flatten([for properties in values(local.catalogs) : keys(properties)])))
+
+  # What a PutObject that carries tags or an access list asks for besides.
+  write_extras = concat(
+    anytrue([for key in local.catalog_keys : startswith(key, "s3.write.tags.")]) ? ["s3:PutObjectTagging"] : [],
+    contains(local.catalog_keys, "s3.acl") ? ["s3:PutObjectAcl"] : [],
+  )
 
   environment = merge(local.limits, {
     ICEPRESS_STATE_TABLE        = module.state.state_table_name
@@ -87,6 +95,11 @@ module "permissions" {
   assumed_role_arns  = var.assumed_role_arns
   kms_key_arn        = var.kms_key_arn
   table_kms_key_arns = var.table_kms_key_arns
+
+  secret_arns         = var.secret_arns
+  parameter_arns      = var.parameter_arns
+  secret_kms_key_arns = var.secret_kms_key_arns
+  write_extras        = local.write_extras
 }
 
 module "scheduler" {

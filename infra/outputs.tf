@@ -56,4 +56,5 @@ output "schedule_name" {
 output "environment" {
   description = "The functions' environment, for running the same code elsewhere on the same state."
   value       = merge(local.environment, var.extra_environment)
+  sensitive   = true
 }

@@ -35,8 +35,9 @@ variable "table_locations" {
 }
 
 variable "catalogs" {
-  description = "Iceberg catalogs by name, each with its Iceberg catalog properties."
+  description = "Iceberg catalogs by name, each with its Iceberg catalog properties. A secret is better named than written: secret:ARN (or secret:ARN#FIELD) and ssm:NAME are read by the functions at their start; list them in secret_arns and parameter_arns."
   type        = map(map(string))
+  sensitive   = true
   default     = { glue = { type = "glue" } }
 
   validation {
@@ -63,6 +64,37 @@ variable "limits" {
 
 variable "catalog_table_arns" {
   description = "DynamoDB tables that are Iceberg catalogs (type dynamodb), which the functions may read and whose rows they may move."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "secret_arns" {
+  description = "Secrets of Secrets Manager that catalogs name as secret:ARN, which the functions may read."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_arns : can(regex("^arn:[^:]+:secretsmanager:[^:]+:[0-9]{12}:secret:[^*]+$", arn))])
+    error_message = "secret_arns must name secrets one by one, as arn:aws:secretsmanager:eu-west-1:123456789012:secret:lake-AbCdEf."
+  }
+}
+
+variable "parameter_arns" {
+  description = "Parameters of Systems Manager that catalogs name as ssm:NAME, which the functions may read."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.parameter_arns : can(regex("^arn:[^:]+:ssm:[^:]+:[0-9]{12}:parameter/[^*]+$", arn))])
+    error_message = "parameter_arns must name parameters one by one, as arn:aws:ssm:eu-west-1:123456789012:parameter/prod/catalog/token."
+  }
+}
+
+variable "secret_kms_key_arns" {
+  description = "KMS keys of one's own that those secrets and parameters are encrypted with; none for the account's keys."
   type        = list(string)
   default     = []
   nullable    = false
@@ -287,6 +319,7 @@ variable "log_filter" {
 variable "extra_environment" {
   description = "More environment variables for both functions, such as AWS_ENDPOINT_URL_S3."
   type        = map(string)
+  sensitive   = true
   default     = {}
 }
 

@@ -220,3 +220,42 @@ run "other_catalogs" {
     error_message = "the catalog's rows may be made or deleted, or not be moved"
   }
 }
+
+run "secrets_and_what_is_written_besides" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  variables {
+    secret_arns         = ["arn:aws:secretsmanager:eu-central-1:123456789012:secret:lake-AbCdEf"]
+    parameter_arns      = ["arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token"]
+    secret_kms_key_arns = ["arn:aws:kms:eu-central-1:123456789012:key/secrets"]
+    write_extras        = ["s3:PutObjectTagging"]
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : toset([
+        for statement in jsondecode(policy).Statement : "${join(",", flatten([statement.Action]))} ${join(",", flatten([statement.Resource]))}"
+        if can(regex("secretsmanager|ssm|key/secrets", jsonencode(statement)))
+        ]) == toset([
+        "secretsmanager:GetSecretValue arn:aws:secretsmanager:eu-central-1:123456789012:secret:lake-AbCdEf",
+        "ssm:GetParameter arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token",
+        "kms:Decrypt arn:aws:kms:eu-central-1:123456789012:key/secrets",
+      ])
+    ])
+    error_message = "a function may read other secrets than the ones that were named, or do more with them than read"
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : length([
+        for statement in jsondecode(policy).Statement : statement
+        if contains(flatten([statement.Action]), "s3:PutObjectTagging") && startswith(statement.Sid, "WriteTable")
+      ]) == 1
+    ])
+    error_message = "objects with tags can't be written, or more than a table's may get them"
+  }
+}

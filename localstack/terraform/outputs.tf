@@ -1,6 +1,7 @@
 output "environment" {
   description = "The functions' environment."
   value       = module.icepress.environment
+  sensitive   = true
 }
 
 output "scheduler_function_name" {

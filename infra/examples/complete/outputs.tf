@@ -1,6 +1,7 @@
 output "environment" {
   description = "What `icepress` on another host needs to work on the same state."
   value       = module.icepress.environment
+  sensitive   = true
 }
 
 output "dead_queue_urls" {

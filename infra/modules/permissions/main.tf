@@ -115,6 +115,37 @@ data "aws_iam_policy_document" "common" {
     }
   }
 
+  # Secrets that catalogs name instead of writing them down, read once at a function's start.
+  dynamic "statement" {
+    for_each = length(var.secret_arns) == 0 ? [] : [var.secret_arns]
+
+    content {
+      sid       = "ReadSecrets"
+      actions   = ["secretsmanager:GetSecretValue"]
+      resources = statement.value
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.parameter_arns) == 0 ? [] : [var.parameter_arns]
+
+    content {
+      sid       = "ReadParameters"
+      actions   = ["ssm:GetParameter"]
+      resources = statement.value
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.secret_kms_key_arns) == 0 ? [] : [var.secret_kms_key_arns]
+
+    content {
+      sid       = "SecretKeys"
+      actions   = ["kms:Decrypt"]
+      resources = statement.value
+    }
+  }
+
   dynamic "statement" {
     for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
 
@@ -193,7 +224,7 @@ data "aws_iam_policy_document" "scheduler" {
 
   statement {
     sid       = "WriteTableMetadata"
-    actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+    actions   = concat(["s3:AbortMultipartUpload", "s3:PutObject"], var.write_extras)
     resources = local.location_metadata
   }
 }
@@ -221,7 +252,7 @@ data "aws_iam_policy_document" "optimizer" {
 
   statement {
     sid       = "WriteTables"
-    actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+    actions   = concat(["s3:AbortMultipartUpload", "s3:PutObject"], var.write_extras)
     resources = local.location_objects
   }
 }

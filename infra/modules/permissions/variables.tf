@@ -46,6 +46,30 @@ variable "assumed_role_arns" {
   default     = []
 }
 
+variable "secret_arns" {
+  description = "Secrets that catalogs name as secret:ARN."
+  type        = list(string)
+  default     = []
+}
+
+variable "parameter_arns" {
+  description = "Parameters that catalogs name as ssm:NAME."
+  type        = list(string)
+  default     = []
+}
+
+variable "secret_kms_key_arns" {
+  description = "KMS keys of one's own that secrets and parameters are encrypted with."
+  type        = list(string)
+  default     = []
+}
+
+variable "write_extras" {
+  description = "Actions besides s3:PutObject that writing a table's object takes: s3:PutObjectTagging, s3:PutObjectAcl."
+  type        = list(string)
+  default     = []
+}
+
 variable "kms_key_arn" {
   description = "KMS key of Icepress's own stores; null for none."
   type        = string
