@@ -6,6 +6,7 @@ use std::any::Any;
 
 use icepress_model::{RewriteFailure, RewriteFailureKind};
 use icepress_storage::{StorageError, StorageErrorKind};
+use icepress_table::footer::FooterError;
 use parquet::errors::ParquetError;
 
 /// What the engine's own functions return.
@@ -20,7 +21,20 @@ pub(crate) fn failure(kind: RewriteFailureKind, message: String) -> RewriteFailu
 pub(crate) fn corrupt(path: &str, what: impl std::fmt::Display) -> RewriteFailure {
     failure(
         RewriteFailureKind::CorruptFile,
-        format!("{path} is corrupt: {what}; restore the file, or remove it from the table"),
+        format!(
+            "{path} is corrupt: {what}; the table is left as it is until the file is restored from a copy"
+        ),
+    )
+}
+
+/// A file that its manifest describes wrongly, and that is sound as far as can be told.
+pub(crate) fn differs(path: &str, what: impl std::fmt::Display) -> RewriteFailure {
+    failure(
+        RewriteFailureKind::CorruptFile,
+        format!(
+            "{path} is not what its manifest says: {what}; the file itself can be read: `icepress repair` writes \
+             manifests that agree with their files"
+        ),
     )
 }
 
@@ -51,6 +65,32 @@ pub(crate) fn from_read(error: &StorageError, path: &str) -> RewriteFailure {
         }
     };
     failure(kind, error.to_string())
+}
+
+/// A footer that can't be had.
+pub(crate) fn from_footer(error: &FooterError, path: &str) -> RewriteFailure {
+    match error {
+        FooterError::Storage(error) => from_read(error, path),
+        FooterError::OtherSize { .. } => differs(path, error),
+        FooterError::NotParquet => match other_format(path) {
+            Some(format) => unsupported(format!("{path} is {format}: only Parquet is read")),
+            None => corrupt(path, error),
+        },
+        FooterError::Encrypted | FooterError::Unsupported(_) => {
+            unsupported(format!("{path} is not rewritten: {error}"))
+        }
+        FooterError::TooLarge { .. } => over_memory(format!(
+            "{path} can't be opened: {error}: give the optimizer more memory"
+        )),
+        FooterError::Corrupt(_) => corrupt(path, error),
+    }
+}
+
+/// What a file is by its name, if that is something else than Parquet.
+fn other_format(path: &str) -> Option<&'static str> {
+    [(".avro", "Avro"), (".orc", "ORC")]
+        .into_iter()
+        .find_map(|(ending, format)| path.ends_with(ending).then_some(format))
 }
 
 /// A write that failed. A missing bucket is no vanished input: only a refused permission is told apart.

@@ -9,6 +9,7 @@ mod avro;
 mod commit;
 pub mod delete_index;
 mod error;
+pub mod footer;
 mod granularity;
 mod manifests;
 mod metrics_modes;

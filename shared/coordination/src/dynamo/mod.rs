@@ -1,4 +1,4 @@
-//! The state store in one DynamoDB table. Each port stands in the file that is about it.
+//! The state store in one DynamoDB table.
 //!
 //! | row | `pk` | `sk` |
 //! |---|---|---|
@@ -39,6 +39,7 @@ mod limits;
 mod processes;
 mod requests;
 mod setup;
+mod store;
 mod tables;
 mod tasks;
 mod versions;

@@ -20,7 +20,6 @@ use super::{item::Key, *};
 use crate::{
     Conclusion, Digest, Home, NewProcess, NewTask, Payload, StateStore,
     conformance::{STORE_RULES, StoreWorld},
-    ports::*,
 };
 
 mod faults;

@@ -1,6 +1,5 @@
 //! What runs, in DynamoDB.
 
-use async_trait::async_trait;
 use icepress_model::TimestampMs;
 
 use super::{
@@ -8,11 +7,10 @@ use super::{
     item::{Key, VERSIONS, item_of, number},
     requests::Stored,
 };
-use crate::{Component, CoordinationError, RunningVersion, VersionStore, encoding, versions};
+use crate::{Component, CoordinationError, RunningVersion, encoding, versions};
 
-#[async_trait]
-impl VersionStore for DynamoStore {
-    async fn note_version(
+impl DynamoStore {
+    pub(super) async fn write_version(
         &self,
         component: Component,
         version: &str,
@@ -37,7 +35,7 @@ impl VersionStore for DynamoStore {
         Ok(())
     }
 
-    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+    pub(super) async fn list_versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
         let mut all = Vec::new();
         for item in self.query(VERSIONS, "").await? {
             match encoding::decode_version(&item) {

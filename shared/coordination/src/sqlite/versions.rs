@@ -1,15 +1,13 @@
 //! What runs, in the SQLite file.
 
-use async_trait::async_trait;
 use icepress_model::TimestampMs;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Result, SqliteStore};
-use crate::{Component, RunningVersion, VersionStore, encoding, versions};
+use crate::{Component, RunningVersion, encoding, versions};
 
-#[async_trait]
-impl VersionStore for SqliteStore {
-    async fn note_version(
+impl SqliteStore {
+    pub(super) async fn write_version(
         &self,
         component: Component,
         version: &str,
@@ -46,7 +44,7 @@ impl VersionStore for SqliteStore {
         self.file.commit(transaction).await
     }
 
-    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+    pub(super) async fn list_versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
         let rows = sqlx::query("SELECT * FROM version")
             .fetch_all(&self.file.readers)
             .await

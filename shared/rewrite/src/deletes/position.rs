@@ -15,7 +15,7 @@ use icepress_table::{
 use roaring::RoaringTreemap;
 
 use crate::{
-    failure::{Result, corrupt, from_read, over_memory},
+    failure::{Result, corrupt, differs, from_read, over_memory},
     memory::Shares,
     project::{KnownColumns, Wanted},
     read::{Batches, Reading, Scan, SourceFile},
@@ -111,7 +111,7 @@ impl DeletedPositions {
             .map_err(|error| from_read(&error, &delete.path))?;
         let positions = decode_vector(&blob).map_err(|what| corrupt(&delete.path, what))?;
         if positions.len() != delete.rows.get() {
-            return Err(corrupt(
+            return Err(differs(
                 &delete.path,
                 format_args!(
                     "a deletion vector marks {} rows, and the manifest says {}",

@@ -1,6 +1,7 @@
 //! Decoding a piece of a file, batch by batch, into the columns asked for.
 
 use arrow_array::{Array, ArrayRef};
+use icepress_table::footer::row_count;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::scan::Piece;
@@ -27,6 +28,8 @@ pub(crate) struct Batches {
     batch_rows: u64,
     batch_bytes: u64,
     file_bytes: u64,
+    /// The position in the file of the piece's first row. Row groups between that are left out have no rows.
+    first_row: u64,
     rows: u64,
     done: u64,
 }
@@ -35,26 +38,27 @@ impl Batches {
     /// Decodes `piece` in batches of about `batch_bytes`.
     pub(crate) fn new(piece: Piece, batch_bytes: u64) -> Result<Self> {
         let metadata = piece.opened.metadata();
-        let groups = &metadata.row_groups()[piece.row_groups.clone()];
-        let rows = groups
-            .iter()
-            .map(|group| group.num_rows().unsigned_abs())
-            .sum();
-        let width = groups
-            .iter()
+        let groups = || {
+            piece
+                .row_groups
+                .iter()
+                .map(|index| metadata.row_group(*index))
+        };
+        let rows = groups().map(|group| group.num_rows().unsigned_abs()).sum();
+        let width = groups()
             .map(|group| row_bytes(group, &piece.opened.projection.leaves))
             .max()
             .unwrap_or(1);
         let batch_rows = (batch_bytes / width.max(1)).clamp(1, MOST_ROWS);
         let reader = reader(&piece, batch_rows, 0)?;
-        let all_rows = metadata
-            .row_groups()
-            .iter()
-            .map(|group| group.num_rows().unsigned_abs())
-            .sum();
-        let file_bytes = share(piece.opened.size, rows, all_rows);
+        let file_bytes = share(piece.opened.size, rows, row_count(metadata));
+        let first_row = piece
+            .row_groups
+            .first()
+            .map_or(0, |group| piece.opened.row_starts[*group]);
         Ok(Self {
             file_bytes,
+            first_row,
             piece,
             reader,
             batch_rows,
@@ -112,7 +116,7 @@ impl Batches {
                     format_args!("its values don't fit the table: {error}"),
                 )
             })?;
-        let first_row = self.piece.opened.row_starts[self.piece.row_groups.start] + self.done;
+        let first_row = self.first_row + self.done;
         self.done += rows as u64;
         self.slow_down(&columns, rows)?;
         Ok(Some(Batch {
@@ -173,7 +177,7 @@ fn reader(piece: &Piece, batch_rows: u64, skip: u64) -> Result<ParquetRecordBatc
             opened.reader.clone(),
         )
         .with_projection(opened.mask())
-        .with_row_groups(piece.row_groups.clone().collect())
+        .with_row_groups(piece.row_groups.clone())
         .with_batch_size(batch_rows as usize)
         .with_offset(skip as usize)
         .build()

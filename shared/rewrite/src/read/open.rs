@@ -4,25 +4,20 @@ use std::{ops::Range, sync::Arc};
 
 use arrow_schema::Schema;
 use bytes::Bytes;
-use icepress_storage::Storage;
+use icepress_table::footer::{FooterError, footer_of, read_footer, row_count};
 use parquet::{
     arrow::{
         ProjectionMask,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     },
-    file::metadata::{ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader},
+    file::metadata::ParquetMetaData,
 };
 
 use super::Reading;
 use crate::{
-    failure::{Result, corrupt, from_decode, from_read, guarded, unsupported},
+    failure::{Result, corrupt, differs, from_decode, from_footer, from_read, guarded},
     project::Projection,
 };
-
-/// How much of a larger file's end is read first: most footers lie in it.
-const TAIL: u64 = 64 << 10;
-/// The footer's end: its length and the magic number.
-const FOOTER_END: usize = 8;
 
 /// A file to read, as its manifest has it.
 #[derive(Debug, Clone)]
@@ -44,6 +39,8 @@ pub(crate) struct OpenFile {
     pub(crate) projection: Projection,
     /// The position in the file of each row group's first row.
     pub(crate) row_starts: Vec<u64>,
+    /// The row groups that have rows. One without any has no pages, and begins where it likes.
+    pub(crate) row_groups: Vec<usize>,
 }
 
 impl OpenFile {
@@ -78,162 +75,50 @@ impl OpenFile {
     }
 }
 
-/// Reads the footer of a file, or all of it where `whole` says so.
+/// Reads the footer of a file, or all of it where `whole` says so. The footer may take `most` bytes once decoded.
 pub(crate) async fn open(
     reading: &Reading,
     file: &SourceFile,
     whole: bool,
+    most: u64,
 ) -> Result<(OpenFile, Option<Bytes>)> {
     let storage = reading.storage.as_ref();
+    let most = icepress_model::Bytes(most);
+    let in_path = |error: FooterError| from_footer(&error, &file.path);
     let (metadata, whole) = if whole {
         let content = storage
             .read(&file.path)
             .await
             .map_err(|error| from_read(&error, &file.path))?;
-        check_size(file, content.len())?;
-        let metadata = footer_of(file, &content)?;
+        let metadata = footer_of(&content, file.size, most).map_err(in_path)?;
         (metadata, Some(content))
     } else {
-        (footer(storage, file).await?, None)
+        let footer = read_footer(storage, &file.path, file.size, most);
+        (footer.await.map_err(in_path)?, None)
     };
     let opened = guarded(&file.path, || shape(reading, file, metadata))?;
     Ok((opened, whole))
 }
 
-fn check_size(file: &SourceFile, length: usize) -> Result<()> {
-    if length as u64 == file.size {
-        return Ok(());
-    }
-    Err(corrupt(
-        &file.path,
-        format_args!("it has {length} bytes, and the manifest says {}", file.size),
-    ))
-}
-
-async fn footer(storage: &dyn Storage, file: &SourceFile) -> Result<ParquetMetaData> {
-    let read = async |range: Range<u64>| {
-        storage
-            .read_range(&file.path, range)
-            .await
-            .map_err(|error| from_read(&error, &file.path))
-    };
-    let tail = read(file.size.saturating_sub(TAIL)..file.size).await?;
-    let length = footer_length(file, &tail)?;
-    if length <= tail.len() {
-        return footer_of(file, &tail);
-    }
-    let longer = read(file.size - length as u64..file.size).await?;
-    footer_of(file, &longer)
-}
-
-/// How many bytes at the end of the file are its footer.
-fn footer_length(file: &SourceFile, tail: &[u8]) -> Result<usize> {
-    let Some(end) = tail.last_chunk::<FOOTER_END>() else {
-        return Err(corrupt(&file.path, "it is too short to be Parquet"));
-    };
-    let decoded = FooterTail::try_new(end).map_err(|_| {
-        if let Some(format) = other_format(&file.path) {
-            return unsupported(format!("{} is {format}: only Parquet is read", file.path));
-        }
-        corrupt(
-            &file.path,
-            "it does not end as a Parquet file does (truncated, or not Parquet at all)",
-        )
-    })?;
-    if decoded.is_encrypted_footer() {
-        return Err(unsupported(format!(
-            "{} is encrypted: encrypted files are not rewritten",
-            file.path
-        )));
-    }
-    let length = decoded.metadata_length().saturating_add(FOOTER_END);
-    if length as u64 > file.size {
-        return Err(corrupt(
-            &file.path,
-            "its footer claims to be larger than the file",
-        ));
-    }
-    Ok(length)
-}
-
-/// What a file is by its name, if that is something else than Parquet.
-fn other_format(path: &str) -> Option<&'static str> {
-    [(".avro", "Avro"), (".orc", "ORC")]
-        .into_iter()
-        .find_map(|(ending, format)| path.ends_with(ending).then_some(format))
-}
-
-/// The footer at the end of `tail`, which must hold all of it.
-fn footer_of(file: &SourceFile, tail: &[u8]) -> Result<ParquetMetaData> {
-    let length = footer_length(file, tail)?;
-    let footer = tail
-        .len()
-        .checked_sub(length)
-        .and_then(|start| tail.get(start..tail.len() - FOOTER_END))
-        .ok_or_else(|| corrupt(&file.path, "its footer is cut off"))?;
-    guarded(&file.path, || {
-        ParquetMetaDataReader::decode_metadata(footer)
-            .and_then(mend_dictionary_offsets)
-            .map_err(|error| from_decode(&error, &file.path))
-    })
-}
-
-/// Where a column begins according to Parquet's own Java reader: at its dictionary page only if that lies before the
-/// first data page. Old writers left a 0 there, or something else that means nothing.
-fn mend_dictionary_offsets(metadata: ParquetMetaData) -> parquet::errors::Result<ParquetMetaData> {
-    let is_odd = |column: &ColumnChunkMetaData| {
-        column
-            .dictionary_page_offset()
-            .is_some_and(|dictionary| dictionary <= 0 || dictionary >= column.data_page_offset())
-    };
-    let groups = metadata.row_groups();
-    if !groups
-        .iter()
-        .any(|group| group.columns().iter().any(is_odd))
-    {
-        return Ok(metadata);
-    }
-    let mended = groups
-        .iter()
-        .map(|group| {
-            let columns = group
-                .columns()
-                .iter()
-                .map(|column| {
-                    let column = column.clone();
-                    if !is_odd(&column) {
-                        return Ok(column);
-                    }
-                    let builder = column.into_builder();
-                    builder.set_dictionary_page_offset(None).build()
-                })
-                .collect::<parquet::errors::Result<_>>()?;
-            group
-                .clone()
-                .into_builder()
-                .set_column_metadata(columns)
-                .build()
-        })
-        .collect::<parquet::errors::Result<_>>()?;
-    Ok(metadata.into_builder().set_row_groups(mended).build())
-}
-
 fn shape(reading: &Reading, file: &SourceFile, metadata: ParquetMetaData) -> Result<OpenFile> {
     let decode_error = |error| from_decode(&error, &file.path);
     let metadata = Arc::new(metadata);
-    let mut row_starts = Vec::with_capacity(metadata.num_row_groups());
-    let mut rows = 0u64;
-    for group in metadata.row_groups() {
-        row_starts.push(rows);
-        let count = u64::try_from(group.num_rows())
-            .map_err(|_| corrupt(&file.path, "a row group has a negative number of rows"))?;
-        rows = rows.saturating_add(count);
-    }
+    let rows = row_count(&metadata);
     if rows != file.rows {
-        return Err(corrupt(
+        return Err(differs(
             &file.path,
             format_args!("it has {rows} rows, and the manifest says {}", file.rows),
         ));
+    }
+    let mut row_starts = Vec::with_capacity(metadata.num_row_groups());
+    let mut row_groups = Vec::with_capacity(metadata.num_row_groups());
+    let mut start = 0;
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        row_starts.push(start);
+        if group.num_rows() > 0 {
+            row_groups.push(index);
+        }
+        start += group.num_rows().unsigned_abs();
     }
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let derived =
@@ -259,5 +144,6 @@ fn shape(reading: &Reading, file: &SourceFile, metadata: ParquetMetaData) -> Res
         reader,
         projection,
         row_starts,
+        row_groups,
     })
 }

@@ -3,7 +3,7 @@
 //! Order is kept: pieces come as the files are listed, and the row groups as they lie in the file. Footers and
 //! column data are fetched by tasks of their own, so that they arrive while the piece before is being worked on.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -33,7 +33,7 @@ pub(crate) struct Piece {
     /// The file.
     pub(crate) opened: Arc<OpenFile>,
     /// Its row groups that are here, in order.
-    pub(crate) row_groups: Range<usize>,
+    pub(crate) row_groups: Vec<usize>,
     /// The bytes that hold them.
     pub(crate) bytes: FileBytes,
     /// Counts them as held.
@@ -77,7 +77,7 @@ struct Opening {
 struct Fetching {
     file: usize,
     opened: Arc<OpenFile>,
-    row_groups: Range<usize>,
+    row_groups: Vec<usize>,
     held: Held,
     source: Source,
 }
@@ -119,7 +119,7 @@ impl Scan {
         }
     }
 
-    /// How many row groups the files have that were opened so far.
+    /// How many row groups with rows the files have that were opened so far.
     pub(crate) fn row_groups_seen(&self) -> u64 {
         self.row_groups_seen
     }
@@ -197,10 +197,11 @@ impl Scan {
             let reading = Arc::clone(&self.reading);
             let source = file.clone();
             let whole = file.size <= self.shares.small_file;
+            let most = self.shares.piece;
             self.opening.push_back(Opening {
                 file: self.next_file,
                 held: self.gauge.hold(cost),
-                task: Task::start(async move { open(&reading, &source, whole).await }),
+                task: Task::start(async move { open(&reading, &source, whole, most).await }),
             });
             self.next_file += 1;
         }
@@ -209,20 +210,22 @@ impl Scan {
 
     fn opened(&mut self, file: usize, opened: OpenFile, whole: Option<Bytes>, held: Held) {
         let opened = Arc::new(opened);
-        let count = opened.metadata().num_row_groups();
-        self.row_groups_seen += count as u64;
+        let row_groups = opened.row_groups.clone();
+        self.row_groups_seen += row_groups.len() as u64;
         match whole {
-            Some(content) if count > 0 => self.fetching.push_back(Fetching {
+            Some(content) if !row_groups.is_empty() => self.fetching.push_back(Fetching {
                 file,
                 opened,
-                row_groups: 0..count,
+                row_groups,
                 held,
                 source: Source::Here(FileBytes::whole(content)),
             }),
             Some(_) => {}
-            None => self
-                .waiting
-                .extend((0..count).map(|group| (file, Arc::clone(&opened), group))),
+            None => self.waiting.extend(
+                row_groups
+                    .into_iter()
+                    .map(|group| (file, Arc::clone(&opened), group)),
+            ),
         }
     }
 
@@ -243,7 +246,7 @@ impl Scan {
             let fetching = Fetching {
                 file: *file,
                 opened: Arc::clone(opened),
-                row_groups: *group..*group + 1,
+                row_groups: vec![*group],
                 held: self.gauge.hold(cost),
                 source: Source::Coming(Task::start(async move {
                     let contents = storage

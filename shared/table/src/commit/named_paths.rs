@@ -9,7 +9,7 @@ use parquet::{
     data_type::{ByteArray, ByteArrayType},
     errors::ParquetError,
     file::{
-        metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader},
+        metadata::ColumnChunkMetaData,
         reader::{ChunkReader, Length},
         serialized_reader::SerializedPageReader,
     },
@@ -17,18 +17,18 @@ use parquet::{
 use thiserror::Error;
 
 use crate::{
+    footer::{FOOTER_MEMORY, FooterError, read_footer},
     manifests::{AvroError, Container, Cursor, Scalar, Shape, TrackedFile},
     reserved_ids::DELETE_FILE_PATH,
 };
-
-/// What the footer's first guess fetches: enough for nearly all delete files to be read in one request.
-const TAIL_BYTES: u64 = 64 << 10;
 
 /// Why the paths in a delete file can't be told.
 #[derive(Debug, Error)]
 pub(super) enum UnknownPaths {
     #[error(transparent)]
     Storage(#[from] StorageError),
+    #[error(transparent)]
+    Footer(#[from] FooterError),
     #[error("{0}")]
     Parquet(#[from] ParquetError),
     #[error("{0}")]
@@ -55,7 +55,7 @@ async fn parquet_paths(
     storage: &dyn Storage,
     file: &TrackedFile,
 ) -> Result<HashSet<String>, UnknownPaths> {
-    let metadata = footer(storage, file).await?;
+    let metadata = read_footer(storage, &file.path, file.size, FOOTER_MEMORY).await?;
     let schema = metadata.file_metadata().schema_descr();
     let by_id = |column: usize| {
         let info = schema.column(column).self_type().get_basic_info().clone();
@@ -76,13 +76,14 @@ async fn parquet_paths(
     let chunks: Vec<&ColumnChunkMetaData> = metadata
         .row_groups()
         .iter()
+        .filter(|group| group.num_rows() > 0)
         .map(|group| group.column(column))
         .collect();
     let ranges: Vec<_> = chunks
         .iter()
         .map(|chunk| {
             let (start, length) = chunk.byte_range();
-            start..start + length
+            start..start.saturating_add(length)
         })
         .collect();
     let contents = storage.read_ranges(&file.path, &ranges).await?;
@@ -95,27 +96,6 @@ async fn parquet_paths(
         chunk_paths(reader, chunk, &mut paths)?;
     }
     Ok(paths)
-}
-
-async fn footer(
-    storage: &dyn Storage,
-    file: &TrackedFile,
-) -> Result<ParquetMetaData, UnknownPaths> {
-    let mut wanted = TAIL_BYTES.min(file.size);
-    loop {
-        let range = file.size - wanted..file.size;
-        let tail = storage.read_range(&file.path, range).await?;
-        let mut reader = ParquetMetaDataReader::new();
-        match reader.try_parse_sized(&tail, file.size) {
-            Ok(()) => return Ok(reader.finish()?),
-            Err(ParquetError::NeedMoreData(needed))
-                if needed as u64 > wanted && needed as u64 <= file.size =>
-            {
-                wanted = needed as u64;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 fn chunk_paths(
