@@ -28,9 +28,9 @@ pub(crate) enum LeafConversion {
 /// How values of `from` become values of `to`; `None` where that might change them.
 pub(crate) fn leaf_conversion(from: &DataType, to: &DataType) -> Option<LeafConversion> {
     use DataType::{
-        Binary, Date32, Decimal32, Decimal64, Decimal128, Float16, Float32, Float64, Int8, Int16,
-        Int32, Int64, LargeBinary, LargeUtf8, Null, Time32, Time64, Timestamp, UInt8, UInt16,
-        UInt32, UInt64, Utf8,
+        Binary, BinaryView, Date32, Decimal32, Decimal64, Decimal128, Float16, Float32, Float64,
+        Int8, Int16, Int32, Int64, Null, Time32, Time64, Timestamp, UInt8, UInt16, UInt32, UInt64,
+        Utf8, Utf8View,
     };
     if from == to {
         return Some(LeafConversion::Keep);
@@ -65,9 +65,7 @@ pub(crate) fn leaf_conversion(from: &DataType, to: &DataType) -> Option<LeafConv
                 Some(LeafConversion::Decimal(*most, *wanted))
             }
         }
-        (Binary | LargeBinary | LargeUtf8, Utf8) | (Utf8 | LargeBinary | LargeUtf8, Binary) => {
-            cast()
-        }
+        (Binary | BinaryView | Utf8, Utf8View) | (Utf8 | Utf8View | Binary, BinaryView) => cast(),
         _ => None,
     }
 }

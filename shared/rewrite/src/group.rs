@@ -22,6 +22,7 @@ use crate::{
     memory::Shares,
     project::{KnownColumns, Wanted},
     read::{Batch, Batches, Reading, Scan},
+    write::WriterRoom,
 };
 
 /// Rows of one batch that are left once deletes are applied.
@@ -33,6 +34,8 @@ pub(crate) struct LiveRows {
     pub(crate) rows: usize,
     /// Input bytes still to be read after this batch, about.
     pub(crate) left: u64,
+    /// What memory has for whoever writes them.
+    pub(crate) room: WriterRoom,
 }
 
 /// What was read of a group.
@@ -62,6 +65,8 @@ pub(crate) struct GroupReader<'a> {
     /// Rows read of each input.
     rows_of: Vec<u64>,
     bytes_done: u64,
+    /// Bytes of the largest dictionary so far.
+    dictionary: u64,
 }
 
 /// The schema with an id.
@@ -176,6 +181,7 @@ impl<'a> GroupReader<'a> {
             batches: None,
             rows_of: vec![0; group.inputs.len()],
             bytes_done: 0,
+            dictionary: 0,
         })
     }
 
@@ -207,7 +213,12 @@ impl<'a> GroupReader<'a> {
                 .progress
                 .add(Rows(batch.rows as u64), Bytes::ZERO);
             let done = self.bytes_done + batches.file_bytes_done();
-            let live = self.live_rows(input, batch, done)?;
+            self.dictionary = self.dictionary.max(batches.dictionary());
+            let room = WriterRoom {
+                row_group: self.shares.left_to_write(batches.held()),
+                dictionary: self.dictionary,
+            };
+            let live = self.live_rows(input, batch, done, room)?;
             // Lets what has arrived from storage be taken in.
             tokio::task::yield_now().await;
             if live.rows > 0 {
@@ -216,7 +227,13 @@ impl<'a> GroupReader<'a> {
         }
     }
 
-    fn live_rows(&mut self, input: usize, batch: Batch, done: u64) -> Result<LiveRows> {
+    fn live_rows(
+        &mut self,
+        input: usize,
+        batch: Batch,
+        done: u64,
+        room: WriterRoom,
+    ) -> Result<LiveRows> {
         let left = self.group.input_bytes().get().saturating_sub(done);
         let kept = self.kept(input, &batch)?;
         let rows = batch.rows;
@@ -231,6 +248,7 @@ impl<'a> GroupReader<'a> {
                 columns,
                 rows,
                 left,
+                room,
             });
         };
         let kept = BooleanArray::from(kept);
@@ -247,6 +265,7 @@ impl<'a> GroupReader<'a> {
             columns,
             rows: live,
             left,
+            room,
         })
     }
 

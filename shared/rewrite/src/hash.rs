@@ -196,8 +196,8 @@ fn write_leaf(out: &mut Vec<u8>, data_type: &DataType, array: &ArrayRef, row: us
         DataType::Timestamp(TimeUnit::Microsecond, _) => number!(TimestampMicrosecondType),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => number!(TimestampNanosecondType),
         DataType::Decimal128(..) => number!(Decimal128Type),
-        DataType::Utf8 => write_bytes(out, array.as_string::<i32>().value(row).as_bytes()),
-        DataType::Binary => write_bytes(out, array.as_binary::<i32>().value(row)),
+        DataType::Utf8View => write_bytes(out, array.as_string_view().value(row).as_bytes()),
+        DataType::BinaryView => write_bytes(out, array.as_binary_view().value(row)),
         DataType::FixedSizeBinary(_) => {
             write_bytes(out, array.as_fixed_size_binary().value(row));
         }

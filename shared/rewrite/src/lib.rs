@@ -18,6 +18,7 @@ mod project;
 mod read;
 mod rewrite;
 mod schema;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -1,8 +1,8 @@
 //! Who holds how much memory, against the cap of one group.
 //!
-//! What is held for long is counted: bytes fetched and not yet decoded, delete sets, the open row group of the writer.
-//! The cap is shared out once, so that no part can starve another; whoever can't make do with its share refuses
-//! the group with a reason instead of growing.
+//! What is held for long is counted: bytes fetched, pages and dictionaries that are being decoded, delete sets, the open
+//! row group of the writer. The cap is shared out once, so that no part can starve another; whoever can't make do with
+//! its share refuses the group with a reason instead of growing. Only the writer takes what the reader leaves.
 
 use std::sync::{
     Arc,
@@ -18,6 +18,12 @@ const MOST_AHEAD: u64 = 192 << 20;
 /// Decoded batches: large enough to make each worth its while, small enough for the processor's cache.
 const BATCH: std::ops::RangeInclusive<u64> = 256 << 10..=24 << 20;
 
+/// What a column takes to be decoded, and again to be encoded, however little of it there is: buffers for levels and
+/// indices (measured). Of a thousand columns, that is more than their pages.
+pub(crate) const COLUMN: u64 = 20 << 10;
+/// Batches that are there at a time: decoded, filtered, and the step of it that is being encoded.
+const BATCHES: u64 = 3;
+
 /// The shares of one group's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shares {
@@ -25,7 +31,10 @@ pub(crate) struct Shares {
     pub(crate) cap: u64,
     /// What is fetched ahead of the decoder.
     pub(crate) ahead: u64,
-    /// The largest piece that must be held at once to be decoded: a row group, or a whole small file.
+    /// What may be free at all, deletes taken off.
+    free: u64,
+    /// The largest piece that must be held at once to be decoded: a row group, or a whole small file, with the pages
+    /// that are being decoded.
     pub(crate) piece: u64,
     /// Up to what size a file is read whole.
     pub(crate) small_file: u64,
@@ -33,7 +42,7 @@ pub(crate) struct Shares {
     pub(crate) keys: u64,
     /// Positions of deleted rows.
     pub(crate) positions: u64,
-    /// The writer's open row group; a fuller one is ended early.
+    /// The writer's open row group at least; one that is fuller than what is left is ended early.
     pub(crate) row_group: u64,
     /// One decoded batch.
     pub(crate) batch: u64,
@@ -59,12 +68,19 @@ impl Shares {
         }
     }
 
+    /// What is left for the open row group while a piece of `reading` bytes is being decoded.
+    pub(crate) fn left_to_write(&self, reading: u64) -> u64 {
+        let others = reading + self.ahead + BATCHES * self.batch;
+        self.free.saturating_sub(others).max(self.row_group)
+    }
+
     /// Shares out `free` bytes among what reads and writes.
     fn split(cap: u64, free: u64) -> Self {
         Self {
             cap,
+            free,
             ahead: (free * 3 / 20).min(MOST_AHEAD),
-            piece: free * 2 / 5,
+            piece: free / 2,
             small_file: SMALL_FILE.min(free / 16),
             keys: 0,
             positions: 0,
@@ -91,6 +107,19 @@ impl Gauge {
     /// What is held now.
     pub(crate) fn held(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Held {
+    /// How many bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Counts so many more.
+    pub(crate) fn grow(&mut self, bytes: u64) {
+        self.gauge.0.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::{
     RewriteContext,
-    failure::{Result, corrupt, unsupported},
+    failure::{Result, corrupt, over_memory, unsupported},
     group::{GroupCounts, GroupReader, Partition, schema_of},
     write::{Output, OutputContext, Written},
 };
@@ -50,6 +50,7 @@ pub(crate) async fn rewrite(
     }
     let written = output.finish().await?;
     check(&counts, &written)?;
+    check_row_groups(&counts, &written)?;
     let data_files = written
         .files
         .into_iter()
@@ -96,9 +97,23 @@ async fn copy(reader: &mut GroupReader<'_>, output: &mut Output, all: Bytes) -> 
             &options,
         )
         .map_err(|error| corrupt("an input", error))?;
-        output.write(&batch, (live.left, all.get())).await?;
+        output
+            .write(&batch, (live.left, all.get()), live.room)
+            .await?;
     }
     Ok(())
+}
+
+/// Small row groups cost readers more than small files do: where memory ended so many before their time that there are
+/// more of them than before, nothing was gained.
+fn check_row_groups(counts: &GroupCounts, written: &Written) -> Result<()> {
+    if written.cut_short == 0 || written.row_groups <= counts.row_groups {
+        return Ok(());
+    }
+    Err(over_memory(format!(
+        "its {} row groups would become {}, {} of which end early for lack of memory: give the optimizer more memory",
+        counts.row_groups, written.row_groups, written.cut_short
+    )))
 }
 
 /// Rows out = rows in - rows deleted, always.

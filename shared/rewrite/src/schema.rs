@@ -70,13 +70,14 @@ fn arrow_primitive(primitive: &PrimitiveType) -> Result<DataType> {
         PrimitiveType::Timestamptz => DataType::Timestamp(Microsecond, Some(UTC.into())),
         PrimitiveType::TimestampNs => DataType::Timestamp(Nanosecond, None),
         PrimitiveType::TimestamptzNs => DataType::Timestamp(Nanosecond, Some(UTC.into())),
-        PrimitiveType::String => DataType::Utf8,
+        // Views: values that rows share lie in memory once, and there is no end to them at 2 GiB.
+        PrimitiveType::String => DataType::Utf8View,
         PrimitiveType::Uuid => DataType::FixedSizeBinary(16),
         PrimitiveType::Fixed(length) => DataType::FixedSizeBinary(
             i32::try_from(*length)
                 .map_err(|_| unsupported(format!("fixed[{length}] is too long for Parquet")))?,
         ),
-        PrimitiveType::Binary => DataType::Binary,
+        PrimitiveType::Binary => DataType::BinaryView,
     })
 }
 

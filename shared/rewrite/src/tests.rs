@@ -8,6 +8,7 @@ mod identity;
 mod light;
 mod lineage;
 pub(crate) mod noting;
+mod odd;
 mod output;
 mod shapes;
 pub(crate) mod support;

@@ -31,6 +31,8 @@ pub(crate) struct EqualityDeletes {
     pub(crate) extra: Vec<NestedFieldRef>,
     /// How many passes over key columns were needed because keys did not fit.
     pub(crate) passes: u64,
+    /// Bytes of keys that are encoded at a time.
+    step: u64,
 }
 
 /// All deletes by the same key columns.
@@ -69,6 +71,7 @@ impl EqualityDeletes {
             joins: Vec::new(),
             extra: Vec::new(),
             passes: 0,
+            step: tables.shares.batch,
         };
         let mut files = Vec::new();
         for (ids, indices) in kinds {
@@ -166,20 +169,21 @@ impl EqualityDeletes {
         delete: &DeleteFile,
         batch: &Batch,
     ) -> Result<()> {
-        let keys = files
-            .columns
-            .encode(&batch.columns)
-            .map_err(|error| corrupt(&delete.path, error))?;
         let set = &mut self.joins[kind].keys;
-        for key in &keys {
-            if !set.insert(key.data(), delete.sequence_number.get()) {
-                return Err(over_memory(format!(
-                    "{} has too many equality deletes, or too long ones, to be held",
-                    delete.path
-                )));
-            }
+        let mut fits = true;
+        files
+            .columns
+            .for_each(&batch.columns, batch.rows, self.step, |_, key| {
+                fits &= set.insert(key, delete.sequence_number.get());
+            })
+            .map_err(|error| corrupt(&delete.path, error))?;
+        if fits {
+            return Ok(());
         }
-        Ok(())
+        Err(over_memory(format!(
+            "{} has too many equality deletes, or too long ones, to be held",
+            delete.path
+        )))
     }
 
     /// Bytes held.
@@ -301,20 +305,15 @@ impl EqualityDeletes {
             if !join.applies[input] || join.keys.is_empty() {
                 continue;
             }
-            let keys = join
-                .in_data
-                .encode(&batch.columns)
+            let is_deleted = |key: &[u8]| {
+                let deleted = join.keys.deleted_at(key);
+                deleted.is_some_and(|deleted| deleted > sequence)
+            };
+            join.in_data
+                .for_each(&batch.columns, batch.rows, self.step, |row, key| {
+                    kept[row] = kept[row] && !is_deleted(key);
+                })
                 .map_err(|error| corrupt(path, error))?;
-            for (key, kept) in keys.iter().zip(kept.iter_mut()) {
-                if *kept
-                    && join
-                        .keys
-                        .deleted_at(key.data())
-                        .is_some_and(|deleted| deleted > sequence)
-                {
-                    *kept = false;
-                }
-            }
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use icepress_catalog::metadata::Metadata;
 use crate::{
     failure::{Result, unsupported},
     schema::arrow_type,
+    steps::steps,
 };
 
 /// The columns of one kind of key, among the columns that are read of a file.
@@ -52,13 +53,39 @@ impl KeyColumns {
 
     /// The keys of a batch, encoded so that equal bytes mean equal keys: NULL equals NULL only, all NaN are one, and 0
     /// is not -0, as Iceberg's Java reader compares.
-    pub(crate) fn encode(&self, columns: &[ArrayRef]) -> std::result::Result<Rows, ArrowError> {
+    fn encode(&self, columns: &[ArrayRef]) -> std::result::Result<Rows, ArrowError> {
         let keys = self
             .paths
             .iter()
             .map(|path| descend(columns, path).map(|key| one_nan(&key)))
             .collect::<std::result::Result<Vec<_>, _>>()?;
         self.converter.convert_columns(&keys)
+    }
+}
+
+impl KeyColumns {
+    /// Hands on each row's number and key, encoded by steps of about `most` bytes: keys are copies of values, which the
+    /// rows of a batch may share.
+    pub(crate) fn for_each(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+        most: u64,
+        mut act: impl FnMut(usize, &[u8]),
+    ) -> std::result::Result<(), ArrowError> {
+        let tops = self
+            .top_columns()
+            .filter_map(|top| columns.get(top).cloned());
+        for step in steps(&tops.collect::<Vec<_>>(), rows, most, most, 1) {
+            let part: Vec<ArrayRef> = columns
+                .iter()
+                .map(|column| column.slice(step.start, step.len()))
+                .collect();
+            for (row, key) in step.zip(&self.encode(&part)?) {
+                act(row, key.data());
+            }
+        }
+        Ok(())
     }
 }
 

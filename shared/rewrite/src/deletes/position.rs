@@ -183,7 +183,7 @@ impl DeletedPositions {
                 if paths.null_count() + positions.null_count() > 0 {
                     return Err(corrupt(&delete.path, "a position delete holds NULL"));
                 }
-                let paths = paths.as_string::<i32>();
+                let paths = paths.as_string_view();
                 let positions = positions.as_primitive::<Int64Type>().values();
                 self.mark_batch(&delete.path, &by_path, paths, positions)?;
                 scan.look_ahead()?;
@@ -199,7 +199,7 @@ impl DeletedPositions {
         &mut self,
         delete_path: &str,
         by_path: &HashMap<&str, usize>,
-        paths: &arrow_array::StringArray,
+        paths: &arrow_array::StringViewArray,
         positions: &[i64],
     ) -> Result<()> {
         let mut row = 0;

@@ -329,6 +329,8 @@ fn present(source: &FileColumn, target: &Type) -> bool {
 /// What to decode a leaf as instead of what its annotation says. INT96 is nanoseconds to the reader, which end in the
 /// year 2262; as microseconds, which is all that any Iceberg reader takes from it, it has no such end.
 ///
+/// Texts and bytes are decoded as views: a dictionary's value lies in memory once, however many rows share it.
+///
 /// Texts without an annotation are not decoded as texts: the reader checks what is annotated alone, and would pass on
 /// bytes that are none. They are converted, and checked, afterwards.
 fn hint(held: &DataType, physical: PhysicalType) -> Option<DataType> {
@@ -336,6 +338,8 @@ fn hint(held: &DataType, physical: PhysicalType) -> Option<DataType> {
         DataType::Timestamp(..) if physical == PhysicalType::INT96 => {
             Some(DataType::Timestamp(TimeUnit::Microsecond, None))
         }
+        DataType::Utf8 => Some(DataType::Utf8View),
+        DataType::Binary => Some(DataType::BinaryView),
         _ => None,
     }
 }

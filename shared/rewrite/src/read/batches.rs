@@ -1,11 +1,19 @@
 //! Decoding a piece of a file, batch by batch, into the columns asked for.
 
-use arrow_array::{Array, ArrayRef};
+use arrow_array::ArrayRef;
+use arrow_schema::ArrowError;
+use icepress_model::RewriteFailure;
 use icepress_table::footer::row_count;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::{
+    arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder},
+    basic::Type,
+};
 
-use super::scan::Piece;
-use crate::failure::{Result, corrupt, from_decode, guarded};
+use super::{pages::damaged_column, scan::Piece};
+use crate::{
+    failure::{Result, corrupt, from_decode, guarded},
+    steps::decoded_bytes,
+};
 
 /// Rows of a batch at most: enough to make the work on each column worth its while, few enough for the cache.
 const MOST_ROWS: u64 = 8192;
@@ -78,6 +86,16 @@ impl Batches {
         self.file_bytes
     }
 
+    /// Bytes that the piece and its decoder hold.
+    pub(crate) fn held(&self) -> u64 {
+        self.piece.held()
+    }
+
+    /// Bytes of the largest dictionary in the piece.
+    pub(crate) fn dictionary(&self) -> u64 {
+        self.piece.dictionary
+    }
+
     /// About as many of them are decoded.
     pub(crate) fn file_bytes_done(&self) -> u64 {
         share(self.file_bytes, self.done, self.rows)
@@ -90,7 +108,7 @@ impl Batches {
             self.reader
                 .next()
                 .transpose()
-                .map_err(|error| corrupt(path, error))
+                .map_err(|error| undecodable(&self.piece, &error))
         })?;
         let Some(decoded) = decoded else {
             if self.done != self.rows {
@@ -126,14 +144,10 @@ impl Batches {
         }))
     }
 
-    /// Goes on with smaller batches where rows turn out to be much wider than the footer let expect: a dictionary
-    /// stores a long value once, and a batch holds it each time.
+    /// Goes on with smaller batches where rows turn out to be much wider than the footer let expect: lists that are longer
+    /// here than elsewhere.
     fn slow_down(&mut self, columns: &[ArrayRef], rows: usize) -> Result<()> {
-        let held: usize = columns
-            .iter()
-            .map(|column| column.get_buffer_memory_size())
-            .sum();
-        let held = held as u64;
+        let held: u64 = columns.iter().map(decoded_bytes).sum();
         if held <= self.batch_bytes * 2 || rows <= 1 || self.done >= self.rows {
             return Ok(());
         }
@@ -145,6 +159,22 @@ impl Batches {
         }
         Ok(())
     }
+}
+
+/// A piece that can't be decoded: the column is named where a page's checksum is wrong, which the decoder does not do.
+fn undecodable(piece: &Piece, error: &ArrowError) -> RewriteFailure {
+    let path = &piece.opened.path;
+    if error.to_string().contains("checksum")
+        && let Some(column) = damaged_column(&piece.opened, &piece.row_groups, &piece.bytes)
+    {
+        return corrupt(
+            path,
+            format_args!(
+                "the checksum of a page of column {column} is wrong: its bytes are not those that were written"
+            ),
+        );
+    }
+    corrupt(path, error)
 }
 
 /// `part` of `whole`, as bytes of `bytes`.
@@ -159,12 +189,18 @@ fn row_bytes(group: &parquet::file::metadata::RowGroupMetaData, leaves: &[usize]
         .iter()
         .map(|leaf| {
             let column = group.column(*leaf);
-            let encoded = column.uncompressed_size().unsigned_abs();
             let values = column.num_values().unsigned_abs();
-            let decoded = column
-                .unencoded_byte_array_data_bytes()
-                .map_or(0, i64::unsigned_abs);
-            encoded.max(decoded).max(values.saturating_mul(8)) / rows + 1
+            let descriptor = column.column_descr();
+            let (encoded, width) = match descriptor.physical_type() {
+                // Views of 16 bytes, and the pages that they point into.
+                Type::BYTE_ARRAY => (column.uncompressed_size().unsigned_abs(), 16),
+                // A dictionary holds a value once, and a batch each time.
+                Type::FIXED_LEN_BYTE_ARRAY => {
+                    (0, descriptor.type_length().max(16).unsigned_abs().into())
+                }
+                _ => (0, 8),
+            };
+            encoded.saturating_add(values.saturating_mul(width)) / rows + 1
         })
         .sum()
 }

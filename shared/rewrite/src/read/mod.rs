@@ -3,6 +3,7 @@
 mod batches;
 mod content;
 mod open;
+mod pages;
 mod scan;
 
 use std::sync::Arc;

@@ -14,9 +14,10 @@ use super::{
     Reading,
     content::FileBytes,
     open::{OpenFile, SourceFile, open},
+    pages::Pages,
 };
 use crate::{
-    failure::{Result, failure, from_read, over_memory},
+    failure::{Result, failure, from_read, guarded, over_memory},
     memory::{Gauge, Held, Shares},
 };
 
@@ -36,8 +37,17 @@ pub(crate) struct Piece {
     pub(crate) row_groups: Vec<usize>,
     /// The bytes that hold them.
     pub(crate) bytes: FileBytes,
-    /// Counts them as held.
-    _held: Held,
+    /// Bytes of the largest dictionary among its pages.
+    pub(crate) dictionary: u64,
+    /// Counts them, and what decoding them holds, as held.
+    held: Held,
+}
+
+impl Piece {
+    /// Bytes that the piece holds, and those that its decoder holds beside batches.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.bytes()
+    }
 }
 
 /// A task that ends when nobody waits for it any more.
@@ -133,13 +143,7 @@ impl Scan {
                     Source::Here(bytes) => bytes.clone(),
                     Source::Coming(task) => join(task).await?,
                 };
-                return Ok(Some(Piece {
-                    file: fetching.file,
-                    opened: fetching.opened,
-                    row_groups: fetching.row_groups,
-                    bytes,
-                    _held: fetching.held,
-                }));
+                return self.piece(fetching, bytes).map(Some);
             }
             let Some(mut opening) = self.opening.pop_front() else {
                 return Ok(None);
@@ -147,6 +151,36 @@ impl Scan {
             let (opened, whole) = join(&mut opening.task).await?;
             self.opened(opening.file, opened, whole, opening.held);
         }
+    }
+
+    /// What has arrived, once it is known that memory has room to decode it.
+    fn piece(&self, fetching: Fetching, bytes: FileBytes) -> Result<Piece> {
+        let mut held = fetching.held;
+        let pages = guarded(&fetching.opened.path, || {
+            Pages::of(&fetching.opened, &fetching.row_groups, &bytes)
+        })?;
+        held.grow(pages.held);
+        if held.bytes() > self.shares.piece
+            && let Some((column, most)) = &pages.widest
+        {
+            return Err(over_memory(format!(
+                "{} takes {} to be decoded, most of them ({}) for pages of column {column}, more than the {} that a cap \
+                 of {} leaves for it: give the optimizer more memory",
+                fetching.opened.path,
+                icepress_model::Bytes(held.bytes()),
+                icepress_model::Bytes(*most),
+                icepress_model::Bytes(self.shares.piece),
+                icepress_model::Bytes(self.shares.cap),
+            )));
+        }
+        Ok(Piece {
+            file: fetching.file,
+            opened: fetching.opened,
+            row_groups: fetching.row_groups,
+            bytes,
+            dictionary: pages.dictionary,
+            held,
+        })
     }
 
     /// Starts what memory has room for. Never waits; called again between batches, it notices what has arrived.

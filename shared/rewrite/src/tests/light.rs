@@ -141,7 +141,7 @@ fn under_deletes(mut table: TestTable) -> (TestTable, BTreeMap<String, Vec<u64>>
 
 /// `write.delete.granularity`: one file for all, which names none, and says of each what its own file would.
 #[test]
-fn c10_every_kind_of_delete_becomes_one_sorted_file_where_they_are_shared() {
+fn c10_c54_every_kind_of_delete_becomes_one_sorted_file_where_they_are_shared() {
     let properties = [("write.delete.granularity", "partition")];
     let table = TestTable::with_properties(people_fields(), &properties);
     let (mut table, expected) = under_deletes(table);
@@ -182,7 +182,7 @@ fn c10_every_kind_of_delete_becomes_one_sorted_file_where_they_are_shared() {
 }
 
 #[test]
-fn c10_every_kind_of_delete_becomes_one_sorted_file_a_data_file() {
+fn c10_c54_every_kind_of_delete_becomes_one_sorted_file_a_data_file() {
     let (mut table, expected) = under_deletes(TestTable::new(people_fields()));
     let before = table.hash();
     let result = light(&mut table);
@@ -193,7 +193,7 @@ fn c10_every_kind_of_delete_becomes_one_sorted_file_a_data_file() {
         assert!(entry.file_path().ends_with("-deletes.parquet"));
         // Readers of the manifest alone know which file it is about, however long its path is.
         let about = entry.referenced_data_file().unwrap();
-        assert!(about.len() > 64 || about.len() > 16);
+        assert!(about.len() > 64);
         assert_eq!(entry.lower_bounds()[&2_147_483_546], Datum::string(&about));
         assert_eq!(entry.upper_bounds()[&2_147_483_546], Datum::string(&about));
         let positions = &expected[&about];

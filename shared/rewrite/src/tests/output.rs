@@ -1,19 +1,20 @@
 //! What is written: sizes, names, schema, properties, metrics.
 
-use std::{collections::HashSet, fs::File, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    sync::Arc,
+};
 
 use arrow_array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use arrow_schema::DataType;
 use iceberg::spec::{
-    DataFile, ListType, MapType, NestedField, PrimitiveType, StructType, TableMetadata, Type,
+    DataFile, Datum, ListType, MapType, NestedField, PrimitiveType, StructType, TableMetadata, Type,
 };
 use icepress_model::{Bytes, Rows};
 use parquet::{
     basic::Compression,
-    file::{
-        properties::WriterProperties,
-        reader::{FileReader as _, SerializedFileReader},
-    },
+    file::reader::{FileReader as _, SerializedFileReader},
     schema::printer::print_schema,
 };
 
@@ -385,21 +386,71 @@ fn lists_and_maps_have_counts_and_no_bounds() {
 }
 
 #[test]
-fn a_wide_value_behind_a_dictionary_does_not_blow_up_a_batch() {
-    let long = "x".repeat(300_000);
-    let rows: Vec<(i64, Option<&str>)> = (0..3_000).map(|id| (id, Some(long.as_str()))).collect();
-    let mut table = TestTable::new(people_fields());
-    let small_batches = WriterProperties::builder().build();
-    table.data_with(1, &people(&rows), small_batches);
-    let before = table.hash();
-    let result = table.rewrite().unwrap();
-    let entries = table.entries(&result);
-    assert_eq!(
-        entries.iter().map(DataFile::record_count).sum::<u64>(),
-        3_000
-    );
-    table.group = table.after(&result);
-    assert_eq!(table.hash(), before);
+fn c54_manifests_hold_whole_values_and_footers_short_ones() {
+    let binary = |values: &[Vec<u8>]| -> ArrayRef {
+        Arc::new(arrow_array::BinaryArray::from_iter_values(values))
+    };
+    let fields = || {
+        vec![
+            optional(1, "s", PrimitiveType::String),
+            optional(2, "b", PrimitiveType::Binary),
+        ]
+    };
+    let text = |last: char| format!("{}{last}", "né".repeat(60));
+    let bytes = |last: u8| [vec![7; 90], vec![last]].concat();
+    for (mode, length) in [("full", 1000), ("truncate(100)", 100), ("truncate(16)", 16)] {
+        let properties = [
+            ("write.metadata.metrics.default", mode),
+            ("write.parquet.row-group-limit", "2"),
+        ];
+        let mut table = TestTable::with_properties(fields(), &properties);
+        for group in [['b', 'a', 'c'], ['x', 'y', 'd']] {
+            let texts = StringArray::from_iter_values(group.map(text));
+            let all = group.map(|last| bytes(last as u8));
+            table.data(
+                1,
+                &batch(vec![
+                    (field(1, "s", DataType::Utf8), Arc::new(texts)),
+                    (field(2, "b", DataType::Binary), binary(&all)),
+                ]),
+            );
+        }
+        let result = table.rewrite().unwrap();
+        let entry = &table.entries(&result)[0];
+        let bound = |bounds: &HashMap<i32, Datum>, id| bounds[&id].to_bytes().unwrap().into_vec();
+        let low = |id| bound(entry.lower_bounds(), id);
+        let high = |id| bound(entry.upper_bounds(), id);
+        let cut = |text: String| text.chars().take(length).collect::<String>();
+        assert_eq!(low(1), cut(text('a')).as_bytes(), "{mode}");
+        assert_eq!(low(2), bytes(b'a')[..length.min(91)]);
+        // A cut upper bound ends with the character after the one that stands there.
+        let expected = match length {
+            1000 => (text('y'), bytes(b'y')),
+            100 => (format!("{}ê", &cut(text('y'))[..149 - 1]), bytes(b'y')),
+            _ => (
+                format!("{}ê", "né".repeat(8).trim_end_matches('é')),
+                [vec![7; 15], vec![8]].concat(),
+            ),
+        };
+        assert_eq!(
+            (high(1), high(2)),
+            (expected.0.into_bytes(), expected.1),
+            "{mode}"
+        );
+        let reader = open(entry);
+        assert_eq!(reader.metadata().num_row_groups(), 3);
+        for chunk in reader
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(|group| group.columns())
+        {
+            let statistics = chunk.statistics().unwrap();
+            let (low, high) = (statistics.min_bytes_opt(), statistics.max_bytes_opt());
+            assert!(low.unwrap().len() <= 64 && high.unwrap().len() <= 64);
+            assert!(!statistics.min_is_exact() && !statistics.max_is_exact());
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs::File, path::Path, sync::Arc};
 use arrow_array::{
     ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray, StructArray, cast::AsArray,
 };
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
+use arrow_schema::{DataType, Field, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use arrow_select::concat::concat_batches;
 use iceberg::spec::{
     DataFile, FormatVersion, NestedField, NestedFieldRef, PartitionSpec, PrimitiveType, Schema,
@@ -75,6 +75,9 @@ pub(crate) fn people_fields() -> Vec<NestedFieldRef> {
         optional(2, "name", PrimitiveType::String),
     ]
 }
+
+const LONG_FOLDER: &str =
+    "a-folder-whose-name-alone-is-longer-than-what-a-statistic-of-64-bytes-may-hold";
 
 /// A table on disk.
 pub(crate) struct TestTable {
@@ -161,10 +164,10 @@ impl TestTable {
     /// Where the next file goes.
     pub(crate) fn next_path(&mut self, ending: &str) -> String {
         self.files += 1;
-        let path = self
-            .folder
-            .path()
-            .join(format!("in-{}.{ending}", self.files));
+        // As long as paths on S3 are: what they share is longer than a statistic of Parquet's.
+        let folder = self.folder.path().join(LONG_FOLDER);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("in-{}.{ending}", self.files));
         path.to_str().unwrap().to_owned()
     }
 
@@ -388,8 +391,23 @@ impl TestTable {
         concat_batches(&schema, &batches).unwrap()
     }
 
+    /// Adds an equality delete file that is already there.
+    pub(crate) fn adopt_equality(&mut self, sequence: i64, path: &str, ids: Vec<i32>, rows: u64) {
+        self.delete(
+            DeleteContent::Equality { field_ids: ids },
+            path,
+            rows,
+            sequence,
+        );
+    }
+
     /// The hash of the group's live rows.
     pub(crate) fn hash(&self) -> RowsHash {
+        self.try_hash().unwrap()
+    }
+
+    /// The same where it may fail.
+    pub(crate) fn try_hash(&self) -> Result<RowsHash, RewriteFailure> {
         block_on(hash_rows(
             &self.context(),
             &self.metadata,
@@ -397,7 +415,6 @@ impl TestTable {
             SchemaId(self.metadata.current_schema_id()),
             std::slice::from_ref(&self.group),
         ))
-        .unwrap()
     }
 
     /// The group that a result makes: its files, without deletes.
@@ -483,10 +500,51 @@ pub(crate) fn read_parquet(path: &str) -> Vec<RecordBatch> {
         .unwrap()
 }
 
-/// The Arrow schema of a table, as the engine has it.
+/// The Arrow schema of a table, with texts and bytes as plain readers have them.
 pub(crate) fn plain_schema(schema: &Schema) -> SchemaRef {
-    let fields = crate::schema::arrow_fields(schema.as_struct().fields()).unwrap();
-    Arc::new(ArrowSchema::new(fields))
+    Arc::new(ArrowSchema::new(plain_fields(schema.as_struct().fields())))
+}
+
+fn plain_fields(fields: &[NestedFieldRef]) -> Fields {
+    fields.iter().map(plain_field).collect()
+}
+
+fn plain_field(field: &NestedFieldRef) -> Arc<Field> {
+    let data_type = plain_type(&field.field_type);
+    Arc::new(Field::new(&field.name, data_type, !field.required))
+}
+
+fn plain_type(field_type: &Type) -> DataType {
+    use PrimitiveType as P;
+    use TimeUnit::{Microsecond, Nanosecond};
+    let utc = || Some("+00:00".into());
+    match field_type {
+        Type::Struct(fields) => DataType::Struct(plain_fields(fields.fields())),
+        Type::List(list) => DataType::List(plain_field(&list.element_field)),
+        Type::Map(map) => {
+            let pair = [&map.key_field, &map.value_field].map(plain_field);
+            let entries = DataType::Struct(pair.into_iter().collect());
+            DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+        }
+        Type::Primitive(primitive) => match primitive {
+            P::Boolean => DataType::Boolean,
+            P::Int => DataType::Int32,
+            P::Long => DataType::Int64,
+            P::Float => DataType::Float32,
+            P::Double => DataType::Float64,
+            P::Decimal { precision, scale } => DataType::Decimal128(*precision as u8, *scale as i8),
+            P::Date => DataType::Date32,
+            P::Time => DataType::Time64(Microsecond),
+            P::Timestamp => DataType::Timestamp(Microsecond, None),
+            P::Timestamptz => DataType::Timestamp(Microsecond, utc()),
+            P::TimestampNs => DataType::Timestamp(Nanosecond, None),
+            P::TimestamptzNs => DataType::Timestamp(Nanosecond, utc()),
+            P::String => DataType::Utf8,
+            P::Uuid => DataType::FixedSizeBinary(16),
+            P::Fixed(length) => DataType::FixedSizeBinary(*length as i32),
+            P::Binary => DataType::Binary,
+        },
+    }
 }
 
 /// A batch without field metadata and with `+00:00` as its time zone.

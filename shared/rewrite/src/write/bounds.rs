@@ -1,12 +1,18 @@
-//! Bounds of a column from the statistics of its row groups: never ones that exclude a value.
+//! Bounds of a column from the statistics of its row groups: never ones that exclude a value, and under the metrics mode
+//! `full` none that is not a value.
 //!
-//! Parquet's own statistics may be inexact: a long minimum is cut off, a long maximum cut off and rounded up. Both are
-//! bounds all the same. A row group with values and without statistics leaves the column without bounds.
+//! Engines answer MIN and MAX from bounds that the mode leaves whole. So the Parquet writer is told to give the true
+//! smallest and greatest values; where it does not, or where there is no telling which of two orders a reader goes by,
+//! `full` has no bound. A row group with values and without statistics leaves the column without bounds.
 
 use iceberg::spec::{Datum, PrimitiveType};
-use parquet::file::statistics::Statistics;
+use parquet::file::{metadata::ColumnChunkMetaData, statistics::Statistics};
 
 use icepress_table::MetricsMode;
+
+/// What `full` takes of a value at most, in bytes: a manifest holds a bound for each file and column, and is held in
+/// memory. Parquet's Java writer leaves longer ones out as well.
+const MOST_OF_FULL: usize = 4096;
 
 /// The bounds of one column over the row groups of a file.
 #[derive(Debug, Clone)]
@@ -15,6 +21,8 @@ pub(crate) struct Bounds {
     /// Smallest and greatest so far, in the specification's binary form.
     held: Option<(Vec<u8>, Vec<u8>)>,
     unknown: bool,
+    /// Whether each of the two is a value, as far as Parquet says.
+    exact: (bool, bool),
 }
 
 impl Bounds {
@@ -24,6 +32,7 @@ impl Bounds {
             column,
             held: None,
             unknown: false,
+            exact: (true, true),
         }
     }
 
@@ -37,6 +46,10 @@ impl Bounds {
             self.unknown = true;
             return;
         };
+        if let Some(statistics) = statistics {
+            self.exact.0 &= statistics.min_is_exact();
+            self.exact.1 &= statistics.max_is_exact();
+        }
         self.held = Some(match self.held.take() {
             None => (low, high),
             Some((lowest, highest)) => (
@@ -54,37 +67,69 @@ impl Bounds {
         });
     }
 
+    /// Takes in a column chunk as its writer leaves it.
+    pub(crate) fn add_chunk(&mut self, chunk: &ColumnChunkMetaData) {
+        let statistics = chunk.statistics();
+        // Without a count of NULLs all may be values: then a chunk without statistics has unknown bounds.
+        let nulls = statistics.and_then(Statistics::null_count_opt).unwrap_or(0);
+        self.add(
+            statistics,
+            chunk.num_values().unsigned_abs().saturating_sub(nulls),
+        );
+    }
+
     /// Lower and upper bound as a mode wants them; each is `None` where there is none that holds.
     pub(crate) fn finish(self, mode: MetricsMode) -> (Option<Datum>, Option<Datum>) {
-        let length = match mode {
-            MetricsMode::None | MetricsMode::Counts => return (None, None),
-            MetricsMode::Truncate(length) => length,
-            MetricsMode::Full => usize::MAX,
+        let held = match &self.held {
+            Some((low, high)) if !self.unknown => (low.as_slice(), high.as_slice()),
+            _ => return (None, None),
         };
-        let Some((low, high)) = self.held.filter(|_| !self.unknown) else {
+        let (low, high) = match mode {
+            MetricsMode::None | MetricsMode::Counts => (None, None),
+            MetricsMode::Truncate(length) => self.truncated(held, length),
+            MetricsMode::Full => self.whole(held),
+        };
+        let datum = |bytes: Option<Vec<u8>>| {
+            bytes.and_then(|bytes| Datum::try_from_bytes(&bytes, self.column.clone()).ok())
+        };
+        (datum(low), datum(high))
+    }
+
+    /// The smallest and the greatest value themselves.
+    fn whole(&self, (low, high): (&[u8], &[u8])) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        // Which UUIDs are smallest and greatest differs from reader to reader: see `uuid_bounds`.
+        if self.column == PrimitiveType::Uuid {
             return (None, None);
+        }
+        let value = |bytes: &[u8], exact: bool| {
+            (exact && bytes.len() <= MOST_OF_FULL).then(|| bytes.to_vec())
         };
-        let (low, high) = match self.column {
+        (value(low, self.exact.0), value(high, self.exact.1))
+    }
+
+    /// Bounds of at most `length` code points or bytes.
+    fn truncated(
+        &self,
+        (low, high): (&[u8], &[u8]),
+        length: usize,
+    ) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        match self.column {
             PrimitiveType::String => (
-                std::str::from_utf8(&low)
+                std::str::from_utf8(low)
                     .ok()
                     .map(|low| truncate_text(low, length).as_bytes().to_vec()),
-                std::str::from_utf8(&high)
+                std::str::from_utf8(high)
                     .ok()
                     .and_then(|high| round_up_text(high, length))
                     .map(String::into_bytes),
             ),
             PrimitiveType::Binary | PrimitiveType::Fixed(_) => (
                 Some(low[..low.len().min(length)].to_vec()),
-                round_up_bytes(&high, length),
+                round_up_bytes(high, length),
             ),
-            PrimitiveType::Uuid => uuid_bounds(&low, &high),
-            _ => (Some(low), Some(high)),
-        };
-        let datum = |bytes: Option<Vec<u8>>| {
-            bytes.and_then(|bytes| Datum::try_from_bytes(&bytes, self.column.clone()).ok())
-        };
-        (datum(low), datum(high))
+            PrimitiveType::Uuid => uuid_bounds(low, high),
+            _ => (Some(low.to_vec()), Some(high.to_vec())),
+        }
     }
 
     /// The bounds that a row group's statistics give, in the specification's binary form.
@@ -177,7 +222,7 @@ fn truncate_text(text: &str, length: usize) -> &str {
 }
 
 /// The smallest text of at most `length` code points that is not less than `text`; `None` where there is none.
-fn round_up_text(text: &str, length: usize) -> Option<String> {
+pub(super) fn round_up_text(text: &str, length: usize) -> Option<String> {
     let truncated = truncate_text(text, length);
     if truncated.len() == text.len() {
         return Some(text.to_owned());
@@ -198,7 +243,7 @@ fn round_up_text(text: &str, length: usize) -> Option<String> {
 }
 
 /// The smallest bytes, at most `length` of them, that are not less than `bytes`; `None` where there are none.
-fn round_up_bytes(bytes: &[u8], length: usize) -> Option<Vec<u8>> {
+pub(super) fn round_up_bytes(bytes: &[u8], length: usize) -> Option<Vec<u8>> {
     if bytes.len() <= length {
         return Some(bytes.to_vec());
     }

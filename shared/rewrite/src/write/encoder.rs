@@ -19,8 +19,11 @@ use parquet::{
     schema::types::TypePtr,
 };
 
-use super::properties::ParquetSettings;
-use crate::failure::{Result, from_write, unsupported};
+use super::{bounds::Bounds, properties::ParquetSettings, statistics::shorten};
+use crate::{
+    failure::{Result, from_write, unsupported},
+    memory::COLUMN,
+};
 
 /// What is handed to storage at once.
 const CHUNK: usize = 1 << 20;
@@ -83,11 +86,13 @@ pub(crate) struct Encoder {
     sink: Sink,
     storage: Box<dyn ObjectWriter>,
     columns: Vec<ArrowColumnWriter>,
+    /// The bounds of each leaf over the row groups that are finished, where it gets some.
+    bounds: Vec<Option<Bounds>>,
     /// Rows in the open row group.
     open_rows: u64,
     rows: u64,
-    /// Encoded bytes that the open row group may hold before it is ended early.
-    most_held: u64,
+    /// Row groups that were ended because memory was.
+    cut_short: u64,
 }
 
 /// A file that is in storage.
@@ -99,17 +104,21 @@ pub(crate) struct Encoded {
     pub(crate) size: u64,
     /// Its footer.
     pub(crate) metadata: ParquetMetaData,
+    /// The bounds of each leaf that gets some.
+    pub(crate) bounds: Vec<Option<Bounds>>,
+    /// Row groups that ended before their size because memory did.
+    pub(crate) cut_short: u64,
 }
 
 impl Encoder {
-    /// Begins a file.
+    /// Begins a file; `bounds` has a place for each leaf.
     pub(crate) fn new(
         path: String,
         storage: Box<dyn ObjectWriter>,
         schema: SchemaRef,
         parquet_schema: TypePtr,
         settings: ParquetSettings,
-        most_held: u64,
+        bounds: Vec<Option<Bounds>>,
     ) -> Result<Self> {
         let sink = Sink::default();
         let file =
@@ -125,9 +134,10 @@ impl Encoder {
             sink,
             storage,
             columns: Vec::new(),
+            bounds,
             open_rows: 0,
             rows: 0,
-            most_held,
+            cut_short: 0,
         })
     }
 
@@ -152,12 +162,12 @@ impl Encoder {
     fn held_bytes(&self) -> u64 {
         self.columns
             .iter()
-            .map(|column| column.memory_size() as u64)
+            .map(|column| column.memory_size() as u64 + COLUMN)
             .sum()
     }
 
-    /// Adds rows; ends the row group where it has grown to its size.
-    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    /// Adds rows; ends the row group where it has grown to its size, or early where it takes `most_held` bytes of memory.
+    pub(crate) async fn write(&mut self, batch: &RecordBatch, most_held: u64) -> Result<()> {
         let mut start = 0;
         while start < batch.num_rows() {
             let room = self.settings.row_group_rows - self.open_rows;
@@ -170,9 +180,11 @@ impl Encoder {
             }
             start += rows;
             let full = self.open_rows >= self.settings.row_group_rows
-                || self.open_bytes() >= self.settings.row_group_bytes
-                || self.held_bytes() >= self.most_held;
+                || self.open_bytes() >= self.settings.row_group_bytes;
             if full {
+                self.end_row_group().await?;
+            } else if self.held_bytes() >= most_held {
+                self.cut_short += 1;
                 self.end_row_group().await?;
             }
         }
@@ -203,8 +215,12 @@ impl Encoder {
         let columns = std::mem::take(&mut self.columns);
         self.open_rows = 0;
         let mut row_group = self.file.next_row_group().map_err(failed)?;
-        for column in columns {
-            let chunk = column.close().map_err(failed)?;
+        for (column, bounds) in columns.into_iter().zip(&mut self.bounds) {
+            let mut chunk = column.close().map_err(failed)?;
+            if let Some(bounds) = bounds {
+                bounds.add_chunk(&chunk.close().metadata);
+            }
+            shorten(chunk.close_mut()).map_err(failed)?;
             chunk.append_to_row_group(&mut row_group).map_err(failed)?;
             send(self.storage.as_mut(), self.sink.take_full()).await?;
         }
@@ -254,6 +270,8 @@ impl Encoder {
             path: self.path,
             size,
             metadata,
+            bounds: self.bounds,
+            cut_short: self.cut_short,
         })
     }
 

@@ -16,9 +16,12 @@ use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, NestedFieldRef, PrimitiveType,
     Schema, Struct, Type,
 };
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::{
+    file::metadata::ColumnChunkMetaData,
+    schema::types::{ColumnDescPtr, SchemaDescriptor},
+};
 
-use icepress_table::{MetricsMode, MetricsModes};
+use icepress_table::{MetricsMode, MetricsModes, footer::split_offsets};
 
 use super::{bounds::Bounds, encoder::Encoded};
 use crate::failure::{Result, unsupported};
@@ -163,6 +166,21 @@ impl EntryMaker {
         }
     }
 
+    /// An empty pair of bounds for each leaf of `schema` that gets some: none for those in lists and maps, and for those
+    /// that the modes leave without.
+    pub(crate) fn bounds(&self, schema: &SchemaDescriptor) -> Vec<Option<Bounds>> {
+        let of_leaf = |leaf: &ColumnDescPtr| {
+            let id = leaf.self_type().get_basic_info().id();
+            let bounded = matches!(
+                self.modes.of_column(id),
+                MetricsMode::Truncate(_) | MetricsMode::Full
+            );
+            let primitive = self.columns.get(&id)?;
+            (bounded && !self.repeated.contains(&id)).then(|| Bounds::new(primitive.clone()))
+        };
+        schema.columns().iter().map(of_leaf).collect()
+    }
+
     /// The entry of a file. It has no sort order: rows of several files one after the other are in none.
     pub(crate) fn entry(&self, file: &Encoded, rows: u64, nans: &NanCounts) -> Result<DataFile> {
         let metadata = &file.metadata;
@@ -185,9 +203,9 @@ impl EntryMaker {
         for leaf in 0..metadata.file_metadata().schema_descr().num_columns() {
             let column = metadata.file_metadata().schema_descr().column(leaf);
             let id = column.self_type().get_basic_info().id();
-            let Some(primitive) = self.columns.get(&id) else {
+            if !self.columns.contains_key(&id) {
                 continue;
-            };
+            }
             let chunks = || metadata.row_groups().iter().map(|group| group.column(leaf));
             sizes.insert(id, sum(chunks(), ColumnChunkMetaData::compressed_size));
             let mode = self.modes.of_column(id);
@@ -210,18 +228,10 @@ impl EntryMaker {
             if let Some(count) = nan_count {
                 nan_counts.insert(id, count);
             }
-            if self.repeated.contains(&id) {
+            let Some(bounds) = &file.bounds[leaf] else {
                 continue;
-            }
-            let mut bounds = Bounds::new(primitive.clone());
-            for (group, chunk) in chunks().enumerate() {
-                let null_count = null_counts.as_ref().map_or(0, |counts| counts[group]);
-                let present = chunk.num_values().unsigned_abs() - null_count;
-                // A row group of nothing but NaN has no statistics, and needs none if there is only one.
-                let all_nan = metadata.num_row_groups() == 1 && nan_count == Some(present);
-                bounds.add(chunk.statistics(), if all_nan { 0 } else { present });
-            }
-            let (low, high) = bounds.finish(mode);
+            };
+            let (low, high) = bounds.clone().finish(mode);
             lower.extend(low.map(|low| (id, low)));
             upper.extend(high.map(|high| (id, high)));
         }
@@ -242,16 +252,6 @@ fn sum<'a>(
     amount: impl Fn(&ColumnChunkMetaData) -> i64,
 ) -> u64 {
     chunks.map(|chunk| amount(chunk).unsigned_abs()).sum()
-}
-
-/// Where each row group begins: at its first column's dictionary, or at its first page.
-fn split_offsets(metadata: &ParquetMetaData) -> Vec<i64> {
-    metadata
-        .row_groups()
-        .iter()
-        .filter(|group| group.num_columns() > 0)
-        .map(|group| i64::try_from(group.column(0).byte_range().0).unwrap_or(i64::MAX))
-        .collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod location;
 mod metrics;
 mod positions;
 mod properties;
+mod statistics;
 
 use std::sync::Arc;
 
@@ -14,13 +15,14 @@ use arrow_schema::{Schema as ArrowSchema, SchemaRef};
 use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef, Struct, TableMetadata};
 use icepress_model::{Attempt, GroupTask};
 use icepress_storage::{Storage, WriteOptions};
-use parquet::schema::types::{SchemaDescriptor, TypePtr};
+use parquet::schema::types::SchemaDescriptor;
 
 use crate::{
     failure::{Result, from_write, unsupported},
     lineage::lineage_fields,
     memory::Shares,
     schema::{arrow_fields, parquet_schema},
+    steps::steps,
 };
 use encoder::Encoder;
 use icepress_table::MetricsModes;
@@ -57,18 +59,21 @@ pub(crate) struct Output {
     storage: Arc<dyn Storage>,
     options: WriteOptions,
     arrow_schema: SchemaRef,
-    parquet_schema: TypePtr,
+    parquet_schema: SchemaDescriptor,
     settings: ParquetSettings,
     locations: Locations,
     entries: EntryMaker,
     target: u64,
     /// What an ended row group has of the bytes that it was estimated at.
     compression: f64,
-    most_held: u64,
+    /// Bytes of rows that are encoded at a time at most, unless one row has more.
+    most_in_step: u64,
     open: Option<Encoder>,
     nans: NanCounts,
     finished: Vec<DataFile>,
     row_groups: u64,
+    /// Row groups that ended before their size because memory did.
+    cut_short: u64,
     bytes: u64,
     rows: u64,
 }
@@ -78,8 +83,19 @@ pub(crate) struct Output {
 pub(crate) struct Written {
     pub(crate) files: Vec<DataFile>,
     pub(crate) row_groups: u64,
+    /// Row groups that ended before their size because memory did.
+    pub(crate) cut_short: u64,
     pub(crate) bytes: u64,
     pub(crate) rows: u64,
+}
+
+/// What memory has for rows that are being written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WriterRoom {
+    /// Bytes that the open row group may take in memory.
+    pub(crate) row_group: u64,
+    /// Bytes of the largest dictionary that the rows were read from.
+    pub(crate) dictionary: u64,
 }
 
 impl Output {
@@ -89,13 +105,9 @@ impl Output {
         let mut fields = own.fields().to_vec();
         fields.extend(lineage_fields(context.metadata, own)?);
         let fields = &fields;
-        let parquet_schema = parquet_schema(fields)?;
+        let parquet_schema = SchemaDescriptor::new(parquet_schema(fields)?);
         let properties = context.metadata.properties();
-        let settings = parquet_settings(
-            properties,
-            &context.schema,
-            &SchemaDescriptor::new(Arc::clone(&parquet_schema)),
-        )?;
+        let settings = parquet_settings(properties, &context.schema, &parquet_schema)?;
         let modes = MetricsModes::of(context.metadata, &context.schema);
         Ok(Self {
             storage: context.storage,
@@ -119,11 +131,12 @@ impl Output {
             ),
             target: context.task.group.target_file_size.get().max(1),
             compression: 1.0,
-            most_held: context.shares.row_group,
+            most_in_step: context.shares.batch,
             open: None,
             nans: NanCounts::new(fields),
             finished: Vec::new(),
             row_groups: 0,
+            cut_short: 0,
             bytes: 0,
             rows: 0,
         })
@@ -135,27 +148,28 @@ impl Output {
     }
 
     /// Adds rows, in steps small enough for files and row groups to end near their sizes. `left` tells how large a part of all input, by bytes, comes after them, as (left, all): the last
-    /// file takes in a small rest.
-    pub(crate) async fn write(&mut self, batch: &RecordBatch, left: (u64, u64)) -> Result<()> {
-        let width = (batch.get_array_memory_size() / batch.num_rows().max(1)).max(1) as u64;
-        let size = self.target.min(self.settings.row_group_bytes);
-        let step = usize::try_from(size / STEPS / width)
-            .unwrap_or(usize::MAX)
-            .max(SMALLEST_STEP);
-        if batch.num_rows() <= step {
-            return self.write_step(batch, left).await;
-        }
-        for start in (0..batch.num_rows()).step_by(step) {
-            let rows = step.min(batch.num_rows() - start);
-            self.write_step(&batch.slice(start, rows), left).await?;
+    /// file takes in a small rest. `room` is what memory has for them.
+    pub(crate) async fn write(
+        &mut self,
+        batch: &RecordBatch,
+        left: (u64, u64),
+        room: WriterRoom,
+    ) -> Result<()> {
+        let wanted = self.target.min(self.settings.row_group_bytes) / STEPS;
+        let (columns, rows) = (batch.columns(), batch.num_rows());
+        for step in steps(columns, rows, wanted, self.most_in_step, SMALLEST_STEP) {
+            let part = batch.slice(step.start, step.len());
+            self.write_step(&part, left, room).await?;
         }
         Ok(())
     }
 
-    async fn write_step(&mut self, batch: &RecordBatch, left: (u64, u64)) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
+    async fn write_step(
+        &mut self,
+        batch: &RecordBatch,
+        left: (u64, u64),
+        room: WriterRoom,
+    ) -> Result<()> {
         let encoder = match &mut self.open {
             Some(encoder) => encoder,
             None => {
@@ -169,14 +183,14 @@ impl Output {
                     path,
                     storage,
                     Arc::clone(&self.arrow_schema),
-                    Arc::clone(&self.parquet_schema),
-                    self.settings.clone(),
-                    self.most_held,
+                    self.parquet_schema.root_schema_ptr(),
+                    self.settings.with_dictionary(room),
+                    self.entries.bounds(&self.parquet_schema),
                 )?)
             }
         };
         self.nans.add(batch.columns());
-        encoder.write(batch).await?;
+        encoder.write(batch, room.row_group).await?;
         self.rows += batch.num_rows() as u64;
         let (finished, open) = (encoder.finished_bytes(), encoder.open_bytes());
         let bytes = finished + (open as f64 * self.compression) as u64;
@@ -220,6 +234,7 @@ impl Output {
             )));
         }
         self.row_groups += file.metadata.num_row_groups() as u64;
+        self.cut_short += file.cut_short;
         self.bytes += file.size;
         self.finished
             .push(self.entries.entry(&file, rows, &self.nans)?);
@@ -233,6 +248,7 @@ impl Output {
         Ok(Written {
             files: self.finished,
             row_groups: self.row_groups,
+            cut_short: self.cut_short,
             bytes: self.bytes,
             rows: self.rows,
         })

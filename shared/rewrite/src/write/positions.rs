@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use arrow_schema::{Schema as ArrowSchema, SchemaRef};
 use iceberg::spec::{
     FormatVersion, NestedField, PrimitiveType, Schema, Struct, StructType, TableMetadata, Type,
@@ -17,7 +17,7 @@ use icepress_table::{
         DELETE_FILE_PATH, DELETE_FILE_PATH_NAME, DELETE_POSITION, DELETE_POSITION_NAME,
     },
 };
-use parquet::schema::types::{SchemaDescriptor, TypePtr};
+use parquet::schema::types::SchemaDescriptor;
 use roaring::RoaringTreemap;
 
 use super::{
@@ -38,7 +38,7 @@ pub(crate) struct PositionFiles {
     storage: Arc<dyn Storage>,
     options: WriteOptions,
     arrow_schema: SchemaRef,
-    parquet_schema: TypePtr,
+    parquet_schema: SchemaDescriptor,
     settings: ParquetSettings,
     entries: EntryMaker,
     partition_type: StructType,
@@ -69,13 +69,9 @@ impl PositionFiles {
             .build()
             .map_err(unsupported)?;
         let fields = schema.as_struct().fields();
-        let parquet_schema = parquet_schema(fields)?;
+        let parquet_schema = SchemaDescriptor::new(parquet_schema(fields)?);
         let properties = delete_properties(metadata.properties());
-        let settings = parquet_settings(
-            &properties,
-            &schema,
-            &SchemaDescriptor::new(Arc::clone(&parquet_schema)),
-        )?;
+        let settings = parquet_settings(&properties, &schema, &parquet_schema)?;
         Ok(Self {
             storage,
             options: WriteOptions {
@@ -103,9 +99,9 @@ impl PositionFiles {
             path,
             storage,
             Arc::clone(&self.arrow_schema),
-            Arc::clone(&self.parquet_schema),
+            self.parquet_schema.root_schema_ptr(),
             self.settings.clone(),
-            self.most_held,
+            self.entries.bounds(&self.parquet_schema),
         )?;
         for (data_file, positions) in data_files {
             if let Err(failure) = self.encode(&mut encoder, data_file, positions).await {
@@ -141,11 +137,12 @@ impl PositionFiles {
             if chunk.is_empty() {
                 return Ok(());
             }
-            let paths = StringArray::from_iter_values(std::iter::repeat_n(data_file, chunk.len()));
+            let paths =
+                StringViewArray::from_iter_values(std::iter::repeat_n(data_file, chunk.len()));
             let columns: Vec<ArrayRef> = vec![Arc::new(paths), Arc::new(Int64Array::from(chunk))];
             let batch = RecordBatch::try_new(Arc::clone(&self.arrow_schema), columns)
                 .map_err(unsupported)?;
-            encoder.write(&batch).await?;
+            encoder.write(&batch, self.most_held).await?;
             tokio::task::yield_now().await;
         }
     }

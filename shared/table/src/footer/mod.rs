@@ -6,9 +6,14 @@
 //! nothing of, is mended here, so that nobody else has to know.
 
 mod mend;
+mod page;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod thrift;
+
+pub use page::{PageHeader, page_header};
+pub use thrift::Malformed;
 
 use std::{
     any::Any,
@@ -85,6 +90,12 @@ pub async fn read_footer(
             Err(said_wrong(storage, path, size, most).await.unwrap_or(error))
         }
         read => read,
+    }
+}
+
+impl From<Malformed> for FooterError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Corrupt(format!("its footer can't be read: {malformed}"))
     }
 }
 

@@ -164,7 +164,7 @@ fn sizes_that_can_t_be_true_reserve_nothing() {
     let children = footer_with(&[group("root", i32::MAX), leaf("n")], &[]);
     assert!(refused(&children).contains("more columns below it than there are"));
     let fewer = footer_with(&[group("root", -5), leaf("n")], &[]);
-    assert!(refused(&fewer).contains("more columns"));
+    assert!(refused(&fewer).contains("negative"));
     let text = Thrift::default().field(6, 8, &unsigned(u64::MAX)).end();
     assert!(refused(&text).contains("cut off"));
     // Elements that are there, and would each become a thousand times as large.
@@ -337,4 +337,55 @@ proptest! {
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }
     }
+}
+
+#[test]
+fn page_headers_say_how_large_pages_are_and_recurse_into_nothing() {
+    let header = |more: Thrift| {
+        let sizes = Thrift::default().int(1, 2).int(2, 5000).int(3, 70);
+        let about = Thrift::default().int(1, 9000).int(2, 0);
+        let mut header = sizes.int(4, -7).nested(7, about);
+        header.bytes.extend(more.bytes);
+        header.end()
+    };
+    let plain = header(Thrift::default());
+    let expected = PageHeader {
+        is_dictionary: true,
+        compressed: 70,
+        uncompressed: 5000,
+        values: 9000,
+        checksum: Some(-7i32 as u32),
+    };
+    assert!(!expected.matches(b"other bytes"));
+    assert!(
+        PageHeader {
+            checksum: None,
+            ..expected
+        }
+        .matches(b"other bytes")
+    );
+    // The check value of CRC-32.
+    let checked = PageHeader {
+        checksum: Some(0xCBF4_3926),
+        ..expected
+    };
+    assert!(checked.matches(b"123456789") && !checked.matches(b"123456780"));
+    assert_eq!(page_header(&plain).unwrap(), (expected, plain.len()));
+    let followed = [plain.clone(), vec![7; 70]].concat();
+    assert_eq!(page_header(&followed).unwrap(), (expected, plain.len()));
+    for length in 0..plain.len() {
+        assert!(page_header(&plain[..length]).is_err());
+    }
+    let deep = header(Thrift::default().field(15, 12, &vec![0x1C; 300_000]));
+    on_a_small_stack(move || {
+        assert!(
+            page_header(&deep)
+                .unwrap_err()
+                .to_string()
+                .contains("lie in one another")
+        );
+    });
+    let negative = Thrift::default().int(1, 0).int(2, -1).int(3, 4).end();
+    assert!(page_header(&negative).is_err());
+    assert!(page_header(&Thrift::default().int(1, 0).end()).is_err());
 }

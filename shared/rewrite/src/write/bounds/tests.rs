@@ -1,4 +1,5 @@
-//! Case C47: a bound never excludes a live value.
+//! Cases C47 and C54: a bound never excludes a live value, and is one under `full`; under `truncate` it is as near as its
+//! length allows.
 
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ fn bounds_of(
     let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![array]).unwrap();
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(3))
+        .set_statistics_truncate_length(None)
         .build();
     let mut content = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut content, batch.schema(), Some(properties)).unwrap();
@@ -36,12 +38,7 @@ fn bounds_of(
     let reader = SerializedFileReader::new(bytes::Bytes::from(content)).unwrap();
     let mut bounds = Bounds::new(column);
     for group in reader.metadata().row_groups() {
-        let chunk = group.column(0);
-        let nulls = chunk
-            .statistics()
-            .and_then(|s| s.null_count_opt())
-            .unwrap_or(0);
-        bounds.add(chunk.statistics(), chunk.num_values() as u64 - nulls);
+        bounds.add_chunk(group.column(0));
     }
     let (low, high) = bounds.finish(mode);
     let bytes = |datum: Option<Datum>| datum.map(|datum| datum.to_bytes().unwrap().into_vec());
@@ -51,7 +48,7 @@ fn bounds_of(
 fn mode() -> impl Strategy<Value = MetricsMode> {
     prop_oneof![
         Just(MetricsMode::Full),
-        (1usize..20).prop_map(MetricsMode::Truncate),
+        (1usize..100).prop_map(MetricsMode::Truncate),
     ]
 }
 
@@ -76,42 +73,61 @@ fn text() -> impl Strategy<Value = String> {
     .prop_map(|characters| characters.into_iter().collect())
 }
 
+fn next_character(last: char) -> Option<char> {
+    (last as u32 + 1..=last as u32 + 0x800 + 1).find_map(char::from_u32)
+}
+
+/// The least sequence of at most `length` items that is not below `greatest`: the longest prefix with its last item made
+/// one greater that there is.
+fn nearest_above<T: Clone + Ord>(
+    greatest: &[T],
+    length: usize,
+    next: impl Fn(&T) -> Option<T>,
+) -> Option<Vec<T>> {
+    if greatest.len() <= length {
+        return Some(greatest.to_vec());
+    }
+    (0..length)
+        .filter_map(|at| Some([&greatest[..at], &[next(&greatest[at])?]].concat()))
+        .min()
+}
+
 proptest! {
     #[test]
-    fn c47_texts(values in prop::collection::vec(prop::option::weighted(0.9, text()), 1..12), mode in mode()) {
+    fn c54_texts(values in prop::collection::vec(prop::option::weighted(0.9, text()), 1..12), mode in mode()) {
         let array = Arc::new(StringArray::from(values.clone()));
         let (low, high) = bounds_of(PrimitiveType::String, array, mode);
-        for value in values.iter().flatten() {
-            if let Some(low) = &low {
-                prop_assert!(low.as_slice() <= value.as_bytes());
-            }
-            if let Some(high) = &high {
-                prop_assert!(value.as_bytes() <= high.as_slice());
-            }
-        }
-        if let MetricsMode::Truncate(length) = mode {
-            for bound in [&low, &high].into_iter().flatten() {
-                prop_assert!(std::str::from_utf8(bound).unwrap().chars().count() <= length);
-            }
-        }
-        // Bounds are only left out where there are none.
-        let starts_last = |value: &String| value.starts_with('\u{10FFFF}');
-        let may_lack = values.iter().flatten().any(starts_last);
-        if values.iter().flatten().next().is_some() {
-            prop_assert!(low.is_some());
-            prop_assert!(high.is_some() || may_lack);
-        }
+        let texts = || values.iter().flatten().map(String::as_str);
+        let (Some(least), Some(greatest)) = (texts().min(), texts().max()) else {
+            prop_assert_eq!((low, high), (None, None));
+            return Ok(());
+        };
+        let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8(bytes).unwrap());
+        let expected = match mode {
+            MetricsMode::Truncate(length) => (
+                least.chars().take(length).collect(),
+                nearest_above(&greatest.chars().collect::<Vec<_>>(), length, |last| next_character(*last))
+                    .map(|nearest| nearest.into_iter().collect()),
+            ),
+            _ => (least.to_owned(), Some(greatest.to_owned())),
+        };
+        prop_assert_eq!((text(low), text(high)), (Some(expected.0), expected.1));
     }
 
     #[test]
-    fn c47_bytes(values in prop::collection::vec(
+    fn c54_bytes(values in prop::collection::vec(
         prop::collection::vec(prop_oneof![Just(0u8), Just(0xFF), any::<u8>()], 0..80), 1..12), mode in mode()) {
         let array = Arc::new(BinaryArray::from_iter_values(&values));
         let (low, high) = bounds_of(PrimitiveType::Binary, array, mode);
-        for value in &values {
-            prop_assert!(low.as_ref().is_none_or(|low| low <= value));
-            prop_assert!(high.as_ref().is_none_or(|high| value <= high));
-        }
+        let (least, greatest) = (values.iter().min().unwrap(), values.iter().max().unwrap());
+        let expected = match mode {
+            MetricsMode::Truncate(length) => (
+                least[..length.min(least.len())].to_vec(),
+                nearest_above(greatest, length, |last| last.checked_add(1)),
+            ),
+            _ => (least.clone(), Some(greatest.clone())),
+        };
+        prop_assert_eq!((low, high), (Some(expected.0), expected.1));
     }
 
     #[test]
@@ -134,6 +150,9 @@ proptest! {
             }
         }
         prop_assert!(!narrow || low.is_some());
+        // Which of them is smallest depends on the reader: no answer is better than one of two.
+        let array = Arc::new(FixedSizeBinaryArray::try_from_iter(values.iter()).unwrap());
+        prop_assert_eq!(bounds_of(PrimitiveType::Uuid, array, MetricsMode::Full), (None, None));
     }
 
     #[test]
@@ -153,6 +172,16 @@ proptest! {
         let array = Arc::new(Float64Array::from(values.clone()));
         let (low, high) = bounds_of(PrimitiveType::Double, array, MetricsMode::Full);
         let number = |bytes: &[u8]| f64::from_le_bytes(bytes.try_into().unwrap());
+        // The smallest and greatest number, equal as numbers: a zero may have the other sign.
+        let numbers = || values.iter().copied().filter(|value| !value.is_nan());
+        if let (Some(low), Some(high)) = (&low, &high) {
+            prop_assert_eq!(number(low), numbers().fold(f64::INFINITY, f64::min));
+            prop_assert_eq!(number(high), numbers().fold(f64::NEG_INFINITY, f64::max));
+        }
+        // Only row groups of nothing but NaN take the bounds away.
+        if values.chunks(3).all(|group| group.iter().any(|value| !value.is_nan())) {
+            prop_assert!(low.is_some() && high.is_some());
+        }
         for value in values.iter().filter(|value| !value.is_nan()) {
             if let (Some(low), Some(high)) = (&low, &high) {
                 prop_assert!(number(low).total_cmp(value).is_le());
@@ -208,4 +237,39 @@ fn a_row_group_without_statistics_takes_the_bounds_away() {
     assert!(known.0.is_some() && known.1.is_some());
     bounds.add(None, 1);
     assert_eq!(bounds.finish(MetricsMode::Full), (None, None));
+}
+
+#[test]
+fn c54_full_has_no_bound_that_is_no_value() {
+    let array = |values: Vec<String>| Arc::new(StringArray::from(values));
+    let of =
+        |values: Vec<String>| bounds_of(PrimitiveType::String, array(values), MetricsMode::Full);
+    let (short, long) = ("a".repeat(71), "b".repeat(MOST_OF_FULL + 1));
+    let (low, high) = of(vec![short.clone(), long]);
+    assert_eq!((low.as_deref(), high), (Some(short.as_bytes()), None));
+    assert_eq!(
+        of(vec![String::new()]),
+        (Some(Vec::new()), Some(Vec::new()))
+    );
+    // Of a writer that cuts its statistics off whatever it is told.
+    let statistics = |exact: bool| {
+        let values = parquet::file::statistics::ValueStatistics::new(
+            Some(parquet::data_type::ByteArray::from("a")),
+            Some(parquet::data_type::ByteArray::from("c")),
+            None,
+            Some(0),
+            false,
+        );
+        Statistics::ByteArray(values.with_max_is_exact(exact))
+    };
+    let mut bounds = Bounds::new(PrimitiveType::String);
+    bounds.add(Some(&statistics(true)), 2);
+    let whole = bounds.clone().finish(MetricsMode::Full);
+    assert_eq!(whole, (Some(Datum::string("a")), Some(Datum::string("c"))));
+    bounds.add(Some(&statistics(false)), 2);
+    assert_eq!(
+        bounds.clone().finish(MetricsMode::Full),
+        (Some(Datum::string("a")), None)
+    );
+    assert!(bounds.finish(MetricsMode::Truncate(16)).1.is_some());
 }

@@ -1,0 +1,224 @@
+//! The memory cap of a group, held against what the allocator really gave (cases C65 and C66): files of some kilobytes
+//! that are gigabytes once decoded, wide tables, pages that claim much. One test at a time, for the allocator counts all.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a fixture that fails should fail the test at once"
+)]
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StringViewArray, UInt32Array};
+use arrow_schema::DataType;
+use arrow_select::take::take;
+use iceberg::spec::PrimitiveType;
+use icepress_model::{Bytes, GroupResult, RewriteFailure, RewriteFailureKind, Rows};
+use icepress_rewrite::{Progress, RewriteContext, RowsHash, hash_rows, rewrite_group};
+use parquet::{
+    basic::{Compression, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+};
+use peak_alloc::PeakAlloc;
+
+#[path = "../src/tests/support.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the unit tests")]
+mod support;
+
+use support::{TestTable, batch, field, int64, optional, people_fields};
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// What is measured must be alone.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const CAP: Bytes = Bytes::mebibytes(64);
+
+/// What `act` gives, and how much memory was taken at its peak beyond what was taken before.
+fn measured<T>(act: impl FnOnce() -> T) -> (T, u64) {
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
+    let made = act();
+    (made, MEMORY.peak_usage().saturating_sub(before) as u64)
+}
+
+/// Rewrites within the cap, whatever comes of it.
+#[track_caller]
+fn rewritten(table: &TestTable) -> Result<GroupResult, RewriteFailure> {
+    let (result, taken) = measured(|| table.rewrite());
+    let cap = table.memory_cap;
+    assert!(taken <= cap.get(), "{} were taken of {cap}", Bytes(taken));
+    result
+}
+
+/// As pyarrow before 19, Spark and Flink write: without a word of how large values are once decoded.
+fn silent() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_page_size_limit(64 << 20)
+}
+
+/// `rows` rows of `id` and `name` whose texts are `texts`, again and again.
+fn repeated(texts: &[String], rows: i64) -> RecordBatch {
+    let texts: ArrayRef = Arc::new(StringViewArray::from_iter_values(texts));
+    let count = texts.len() as i64;
+    let indices: UInt32Array = (0..rows).map(|row| Some((row % count) as u32)).collect();
+    batch(vec![
+        (field(1, "id", DataType::Int64), int64(0..rows)),
+        (
+            field(2, "name", DataType::Utf8View),
+            take(&texts, &indices, None).unwrap(),
+        ),
+    ])
+}
+
+/// Text that does not compress.
+fn noise(length: usize, seed: u64) -> String {
+    let mut state = seed | 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        char::from(b' ' + (state >> 40) as u8 % 95)
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn table_of(texts: &[String], rows: i64) -> TestTable {
+    let mut table = TestTable::new(people_fields());
+    table.memory_cap = CAP;
+    table.data_with(1, &repeated(texts, rows), silent().build());
+    table.data_with(1, &repeated(&["short".to_owned()], 5), silent().build());
+    table
+}
+
+fn input_bytes(table: &TestTable) -> u64 {
+    table
+        .group
+        .inputs
+        .iter()
+        .map(|input| input.size.get())
+        .sum()
+}
+
+#[test]
+fn c65_a_long_value_that_thousands_of_rows_share_stays_within_the_cap() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // 200 KB 9,000 times are 1.8 GB, and 300 KB pass what offsets of 32 bits can say.
+    for length in [200_000, 300_000] {
+        let mut table = table_of(&["x".repeat(length)], 9_000);
+        assert!(input_bytes(&table) < 200_000);
+        let (before, taken) = measured(|| table.hash());
+        assert!(taken <= CAP.get(), "{} to hash", Bytes(taken));
+        assert_eq!(before.rows, Rows(9_005));
+        let result = rewritten(&table).unwrap();
+        assert_eq!(result.rows_out, Rows(9_005));
+        assert!(result.bytes_out.get() < 2 * input_bytes(&table));
+        table.group = table.after(&result);
+        assert_eq!(table.hash(), before);
+    }
+}
+
+#[test]
+fn c65_long_values_that_outgrow_a_usual_dictionary_are_not_written_once_a_row() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let texts: Vec<String> = (0..16).map(|seed| noise(250_000, seed)).collect();
+    let table = table_of(&texts, 2_000);
+    let result = rewritten(&table).unwrap();
+    let (before, after) = (input_bytes(&table), result.bytes_out.get());
+    assert!(
+        before > 1 << 20 && after <= before * 11 / 10,
+        "{before} became {after}"
+    );
+}
+
+#[test]
+fn c65_keys_of_equality_deletes_are_copied_by_steps() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut table = table_of(&["x".repeat(200_000), "y".to_owned()], 4_000);
+    let key = |text: &str| {
+        let text: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        batch(vec![(field(2, "name", DataType::Utf8), text)])
+    };
+    table.delete_equal(2, &key("y"));
+    table.delete_equal(2, &key(&"x".repeat(200_001)));
+    let result = rewritten(&table).unwrap();
+    assert_eq!(result.rows_deleted, Rows(2_000));
+}
+
+#[test]
+fn c65_what_can_t_be_decoded_within_the_cap_is_refused_for_its_size() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // One page of one value, which a kilobyte of zstd stands for.
+    let plain = silent().set_dictionary_enabled(false).build();
+    let mut table = TestTable::new(people_fields());
+    table.memory_cap = CAP;
+    table.data_with(1, &repeated(&["x".repeat(150 << 20)], 1), plain);
+    assert!(input_bytes(&table) < 1 << 20);
+    let failure = rewritten(&table).unwrap_err();
+    assert_eq!(failure.kind, RewriteFailureKind::OverMemory);
+    for word in ["column name", "give the optimizer more memory"] {
+        assert!(failure.message.contains(word), "{failure}");
+    }
+    assert!(!failure.message.contains("corrupt"), "{failure}");
+    // Fixed bytes are copied into batches: as many rows as there is room for.
+    let fixed = PrimitiveType::Fixed(100_000);
+    let mut table = TestTable::new(vec![optional(1, "f", fixed)]);
+    table.memory_cap = CAP;
+    let values = std::iter::repeat_n(vec![7u8; 100_000], 1_000);
+    let values = arrow_array::FixedSizeBinaryArray::try_from_iter(values).unwrap();
+    let rows = batch(vec![(
+        field(1, "f", values.data_type().clone()),
+        Arc::new(values) as ArrayRef,
+    )]);
+    table.data_with(1, &rows, silent().set_write_batch_size(8).build());
+    drop(rows);
+    assert_eq!(rewritten(&table).unwrap().rows_out, Rows(1_000));
+}
+
+/// `files` files of `columns` text columns, each with a dictionary of its own.
+fn wide(columns: usize, files: usize, rows: usize, cap: Bytes) -> TestTable {
+    let ids = || 1..=columns as i32;
+    let fields = ids().map(|id| optional(id, &format!("c{id}"), PrimitiveType::String));
+    let mut table = TestTable::new(fields.collect());
+    table.memory_cap = cap;
+    for file in 0..files {
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(|row| {
+            let value = (row * 7919 + file * 31) % 500;
+            format!("{value:012}{value:012}{value:012}")
+        })));
+        let columns = ids().map(|id| {
+            (
+                field(id, &format!("c{id}"), DataType::Utf8),
+                Arc::clone(&texts),
+            )
+        });
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .build();
+        table.data_with(1, &batch(columns.collect()), properties);
+    }
+    table
+}
+
+#[test]
+fn c66_wide_tables_come_out_no_larger_and_in_no_more_row_groups() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let table = wide(150, 4, 1_000, Bytes::mebibytes(48));
+    let result = rewritten(&table).unwrap();
+    assert!(
+        result.row_groups_out <= result.row_groups_in,
+        "{} row groups became {}",
+        result.row_groups_in,
+        result.row_groups_out
+    );
+    let (before, after) = (input_bytes(&table), result.bytes_out.get());
+    assert!(after <= before * 21 / 20, "{before} became {after}");
+    // Where memory does not do for that, nothing is made worse.
+    let failure = rewritten(&wide(150, 2, 4_000, Bytes::mebibytes(20))).unwrap_err();
+    assert_eq!(failure.kind, RewriteFailureKind::OverMemory);
+    assert!(
+        failure.message.contains("row groups would become"),
+        "{failure}"
+    );
+}
