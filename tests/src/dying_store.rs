@@ -14,8 +14,10 @@ use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
     Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
-    Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
-    ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TablesPage, TaskRow,
+    Digest, DigestStore, Examine, Finding, Home, Layout, LayoutStore, Lease, LeaseStore,
+    LimitStore, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessStore, ReportOutcome,
+    RunningVersion, StartOutcome, StateStore, TableRow, TableStore, TablesPage, TaskRow, TaskStore,
+    VersionStore,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
@@ -121,7 +123,7 @@ fn dead() -> CoordinationError {
 }
 
 #[async_trait]
-impl StateStore for DyingStore {
+impl LayoutStore for DyingStore {
     async fn layout(&self) -> Result<Option<Layout>> {
         self.read(self.inner.layout()).await
     }
@@ -141,7 +143,10 @@ impl StateStore for DyingStore {
     async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
         self.write(self.inner.rehome(table, home)).await
     }
+}
 
+#[async_trait]
+impl LeaseStore for DyingStore {
     async fn buckets(&self, first: BucketCount) -> Result<Buckets> {
         self.read(self.inner.buckets(first)).await
     }
@@ -165,7 +170,10 @@ impl StateStore for DyingStore {
     async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
         self.write(self.inner.release_lease(lease, swept_at)).await
     }
+}
 
+#[async_trait]
+impl DigestStore for DyingStore {
     async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
         self.read(self.inner.digest(database)).await
     }
@@ -180,7 +188,10 @@ impl StateStore for DyingStore {
         self.write(self.inner.put_digest(lease, layout, database, digest))
             .await
     }
+}
 
+#[async_trait]
+impl TableStore for DyingStore {
     async fn mark_due(
         &self,
         home: Home,
@@ -230,7 +241,10 @@ impl StateStore for DyingStore {
     async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
         self.write(self.inner.forget_table(lease, seen)).await
     }
+}
 
+#[async_trait]
+impl ProcessStore for DyingStore {
     async fn start_process(
         &self,
         lease: &Lease,
@@ -248,49 +262,6 @@ impl StateStore for DyingStore {
 
     async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>> {
         self.read(self.inner.processes_of(table, limit)).await
-    }
-
-    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
-        self.read(self.inner.tasks(process)).await
-    }
-
-    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
-        self.write(self.inner.note_sent(task, now)).await
-    }
-
-    async fn claim_task(
-        &self,
-        task: &TaskId,
-        worker: &WorkerId,
-        now: TimestampMs,
-        deadline: TimestampMs,
-    ) -> Result<ClaimOutcome> {
-        self.write(self.inner.claim_task(task, worker, now, deadline))
-            .await
-    }
-
-    async fn extend_claim(
-        &self,
-        task: &TaskId,
-        attempt: Attempt,
-        deadline: TimestampMs,
-    ) -> Result<()> {
-        self.write(self.inner.extend_claim(task, attempt, deadline))
-            .await
-    }
-
-    async fn report_task(
-        &self,
-        task: &TaskId,
-        attempt: Attempt,
-        result: std::result::Result<Payload, RewriteFailure>,
-    ) -> Result<ReportOutcome> {
-        self.write(self.inner.report_task(task, attempt, result))
-            .await
-    }
-
-    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
-        self.write(self.inner.return_task(task, attempt)).await
     }
 
     async fn claim_commit(
@@ -334,7 +305,56 @@ impl StateStore for DyingStore {
     async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
         self.write(self.inner.cancel_process(process, reason)).await
     }
+}
 
+#[async_trait]
+impl TaskStore for DyingStore {
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
+        self.read(self.inner.tasks(process)).await
+    }
+
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
+        self.write(self.inner.note_sent(task, now)).await
+    }
+
+    async fn claim_task(
+        &self,
+        task: &TaskId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<ClaimOutcome> {
+        self.write(self.inner.claim_task(task, worker, now, deadline))
+            .await
+    }
+
+    async fn extend_claim(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        deadline: TimestampMs,
+    ) -> Result<()> {
+        self.write(self.inner.extend_claim(task, attempt, deadline))
+            .await
+    }
+
+    async fn report_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        result: std::result::Result<Payload, RewriteFailure>,
+    ) -> Result<ReportOutcome> {
+        self.write(self.inner.report_task(task, attempt, result))
+            .await
+    }
+
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+        self.write(self.inner.return_task(task, attempt)).await
+    }
+}
+
+#[async_trait]
+impl LimitStore for DyingStore {
     async fn block(&self, blocker: &Blocker) -> Result<()> {
         self.write(self.inner.block(blocker)).await
     }
@@ -359,7 +379,10 @@ impl StateStore for DyingStore {
         self.write(self.inner.free_reservation(scope, process))
             .await
     }
+}
 
+#[async_trait]
+impl VersionStore for DyingStore {
     async fn note_version(
         &self,
         component: Component,
@@ -373,7 +396,10 @@ impl StateStore for DyingStore {
     async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
         self.read(self.inner.versions(now)).await
     }
+}
 
+#[async_trait]
+impl Examine for DyingStore {
     async fn examine(&self) -> Vec<Finding> {
         self.inner.examine().await
     }

@@ -31,5 +31,16 @@ pub use icepress_protocol::{
 pub use queue::{Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
-pub use store::{Buckets, StateStore, TablesPage};
+pub use store::{
+    Buckets, DigestStore, Examine, LayoutStore, LeaseStore, LimitStore, ProcessStore, StateStore,
+    TableStore, TablesPage, TaskStore, VersionStore,
+};
 pub use versions::{Component, RunningVersion};
+
+/// All parts of [`StateStore`], to be imported with `*` by who calls a store by its own type.
+pub mod ports {
+    pub use crate::store::{
+        DigestStore as _, Examine as _, LayoutStore as _, LeaseStore as _, LimitStore as _,
+        ProcessStore as _, TableStore as _, TaskStore as _, VersionStore as _,
+    };
+}

@@ -1,4 +1,5 @@
-//! The port for state: leases, digests, tables, processes and tasks.
+//! The port for state, by what it is about: the layout, leases, digests, tables, processes, tasks, limits, what runs.
+//! [`StateStore`] is their sum; whoever has one can do it all.
 //!
 //! Every method is one atomic step unless it says otherwise. Times are passed in. A write under a lease is refused
 //! with `Fenced` when a newer epoch has written that bucket's lease or that row.
@@ -38,11 +39,36 @@ pub struct TablesPage {
     pub next: Option<String>,
 }
 
-/// The state of the whole system.
-#[async_trait]
-pub trait StateStore: Send + Sync + Debug {
-    // --- the layout ---
+/// The state of the whole system: all that is kept about it.
+pub trait StateStore:
+    LayoutStore
+    + LeaseStore
+    + DigestStore
+    + TableStore
+    + ProcessStore
+    + TaskStore
+    + LimitStore
+    + VersionStore
+    + Examine
+{
+}
 
+impl<S> StateStore for S where
+    S: LayoutStore
+        + LeaseStore
+        + DigestStore
+        + TableStore
+        + ProcessStore
+        + TaskStore
+        + LimitStore
+        + VersionStore
+        + Examine
+{
+}
+
+/// The layout: into how many buckets the tables are laid out.
+#[async_trait]
+pub trait LayoutStore: Send + Sync + Debug {
     /// The layout, where there is one.
     async fn layout(&self) -> Result<Option<Layout>>;
 
@@ -50,7 +76,7 @@ pub trait StateStore: Send + Sync + Debug {
     async fn found_layout(&self, buckets: BucketCount) -> Result<Layout>;
 
     /// Changes the number of buckets of a store that was laid out; returns the layout that stands. Tables move to it one
-    /// by one ([`StateStore::rehome`]), and until [`StateStore::settle_layout`] all buckets that there were have to be
+    /// by one ([`LayoutStore::rehome`]), and until [`LayoutStore::settle_layout`] all buckets that there were have to be
     /// looked after. `now` is noted as when the move began.
     async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout>;
 
@@ -60,9 +86,11 @@ pub trait StateStore: Send + Sync + Debug {
 
     /// Moves a table's row to where a newer layout has it. Whether it did: not where it is there already, or gone.
     async fn rehome(&self, table: &TableId, home: Home) -> Result<bool>;
+}
 
-    // --- leases (protocols.md, section 1) ---
-
+/// Buckets and their leases (protocols.md, section 1).
+#[async_trait]
+pub trait LeaseStore: Send + Sync + Debug {
     /// The layout with all its buckets; with the first `first` of them where there is none. One whose row can't be read
     /// is left out and logged.
     async fn buckets(&self, first: BucketCount) -> Result<Buckets>;
@@ -84,9 +112,11 @@ pub trait StateStore: Send + Sync + Debug {
     /// Lets go of a lease, keeping its epoch; notes the time of the sweep where one was completed. Again is harmless;
     /// `Fenced` where it is another's by now.
     async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()>;
+}
 
-    // --- seeing change (section 2) ---
-
+/// What the censuses saw (section 2).
+#[async_trait]
+pub trait DigestStore: Send + Sync + Debug {
     /// What the last census of a database saw. Empty before the first.
     async fn digest(&self, database: &DatabaseId) -> Result<Digest>;
 
@@ -99,7 +129,11 @@ pub trait StateStore: Send + Sync + Debug {
         database: &DatabaseId,
         digest: &Digest,
     ) -> Result<()>;
+}
 
+/// What is known of tables, and which are due (sections 2 and 3).
+#[async_trait]
+pub trait TableStore: Send + Sync + Debug {
     /// Marks a table due at `due_at` for the state `location`, unless the row names that state already as due, as
     /// evaluated, or as committed by us. Needs no lease. An earlier `due_at` that stands is kept, and so is the pause
     /// of a table that failed: the mark waits for its end. While a process is under way the mark waits for its end (`marked_at`) and the table does not fall due earlier.
@@ -116,8 +150,6 @@ pub trait StateStore: Send + Sync + Debug {
     /// listings lacked it. Creates the row where there is none. While a
     /// process is under way this waits for its end too.
     async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()>;
-
-    // --- tables (section 3) ---
 
     /// Tables of a bucket that are due at `now`, the longest due first, at most `limit`. One row that can't be read
     /// does not hide the others: it stands in the list as an error, and does not count towards the limit.
@@ -165,11 +197,13 @@ pub trait StateStore: Send + Sync + Debug {
     /// it is gone: a table with a process under way is kept, and to be asked about again after its end; so is one that
     /// was marked since `seen` was read, for it may have been made anew.
     async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool>;
+}
 
-    // --- processes and tasks (section 3) ---
-
+/// Processes and their commits (section 3).
+#[async_trait]
+pub trait ProcessStore: Send + Sync + Debug {
     /// Starts a process with its tasks: the table's row gets `active_process`, `conclusion` and `due_at = check_at`
-    /// under the same rule about the due mark as [`StateStore::conclude`] (a newer mark stays as `due_location` and
+    /// under the same rule about the due mark as [`TableStore::conclude`] (a newer mark stays as `due_location` and
     /// `marked_at`). Tasks may be written before the rest; the process exists when all are there. Starting one that
     /// stands already (an answer was lost) is `Started` again and writes nothing. `Fenced` and `Moved` as above. A process id is never used for
     /// anything else: tasks of a start that failed may lie under it until their retention is over.
@@ -189,41 +223,6 @@ pub trait StateStore: Send + Sync + Debug {
 
     /// The newest processes of a table, newest first, at most `limit`.
     async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>>;
-
-    /// All tasks of a process, by index.
-    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>>;
-
-    /// Notes that a task's message was sent.
-    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()>;
-
-    /// Claims a task that is queued, or running past its deadline: `running` with the next attempt.
-    async fn claim_task(
-        &self,
-        task: &TaskId,
-        worker: &WorkerId,
-        now: TimestampMs,
-        deadline: TimestampMs,
-    ) -> Result<ClaimOutcome>;
-
-    /// Prolongs the claim of an attempt; `Fenced` where it is not the newest any more.
-    async fn extend_claim(
-        &self,
-        task: &TaskId,
-        attempt: Attempt,
-        deadline: TimestampMs,
-    ) -> Result<()>;
-
-    /// Reports a task done or failed for good, counting the process's open tasks down in the same transaction.
-    async fn report_task(
-        &self,
-        task: &TaskId,
-        attempt: Attempt,
-        result: std::result::Result<Payload, RewriteFailure>,
-    ) -> Result<ReportOutcome>;
-
-    /// Gives a task back: queued again, its attempt used up. Again is harmless. `Stale` where the attempt is not the
-    /// newest, or has reported.
-    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome>;
 
     /// Claims the commit of a process with no open task: only one claim at a time, a claim past its deadline may be
     /// taken over. `None` where it is held, ended, or has open tasks.
@@ -264,9 +263,50 @@ pub trait StateStore: Send + Sync + Debug {
     /// transaction. The table falls due again when it changes, or at once if it was marked meanwhile. What its workers
     /// report afterwards is stale.
     async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome>;
+}
 
-    // --- blockers and quotas ---
+/// Tasks and their attempts (section 3).
+#[async_trait]
+pub trait TaskStore: Send + Sync + Debug {
+    /// All tasks of a process, by index.
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>>;
 
+    /// Notes that a task's message was sent.
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()>;
+
+    /// Claims a task that is queued, or running past its deadline: `running` with the next attempt.
+    async fn claim_task(
+        &self,
+        task: &TaskId,
+        worker: &WorkerId,
+        now: TimestampMs,
+        deadline: TimestampMs,
+    ) -> Result<ClaimOutcome>;
+
+    /// Prolongs the claim of an attempt; `Fenced` where it is not the newest any more.
+    async fn extend_claim(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        deadline: TimestampMs,
+    ) -> Result<()>;
+
+    /// Reports a task done or failed for good, counting the process's open tasks down in the same transaction.
+    async fn report_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        result: std::result::Result<Payload, RewriteFailure>,
+    ) -> Result<ReportOutcome>;
+
+    /// Gives a task back: queued again, its attempt used up. Again is harmless. `Stale` where the attempt is not the
+    /// newest, or has reported.
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome>;
+}
+
+/// Blockers and quotas.
+#[async_trait]
+pub trait LimitStore: Send + Sync + Debug {
     /// Sets a blocker, in the place of one of the same owner for the same scope. Whoever reads blockers after this has
     /// returned sees it.
     async fn block(&self, blocker: &Blocker) -> Result<()>;
@@ -284,14 +324,16 @@ pub trait StateStore: Send + Sync + Debug {
 
     /// Puts what a process did take in the place of what it reserved, in each of its quotas that it holds something of.
     /// Again is harmless, and after its end nothing is written. What it holds is booked and let go in the same step that
-    /// ends it ([`StateStore::end_process`], [`StateStore::cancel_process`]).
+    /// ends it ([`ProcessStore::end_process`], [`ProcessStore::cancel_process`]).
     async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()>;
 
     /// Lets go of what a process holds whose row is gone (its retention ran out) or has ended. Whether it did.
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool>;
+}
 
-    // --- what runs ---
-
+/// What runs.
+#[async_trait]
+pub trait VersionStore: Send + Sync + Debug {
     /// Notes that an instance of this version of a component is alive. Writes at most once in ten minutes for each
     /// version of each component, however many instances start.
     async fn note_version(
@@ -304,7 +346,11 @@ pub trait StateStore: Send + Sync + Debug {
     /// Every version that was noted within the retention before `now`, the last noted first. A note that can't be read
     /// is left out and logged.
     async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>>;
+}
 
+/// Whether the store itself is well.
+#[async_trait]
+pub trait Examine: Send + Sync + Debug {
     /// Looks whether the store is as it should be and may be used: one line for each thing looked at. Writes nothing.
     async fn examine(&self) -> Vec<Finding>;
 }

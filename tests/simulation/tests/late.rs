@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use icepress_coordination::{
     ClaimOutcome, Conclusion, DynamoStore, Home, Lease, NewProcess, NewTask, Payload, StateStore,
-    TaskRow, create_state_table,
+    TaskRow, create_state_table, ports::*,
 };
 use icepress_model::{
     Attempt, BucketCount, BucketId, Generation, MetadataLocation, ProcessId, ProcessOutcome,

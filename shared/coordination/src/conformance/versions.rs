@@ -1,4 +1,4 @@
-//! Rules of what runs: `StateStore::note_version`.
+//! Rules of what runs: `VersionStore::note_version`.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -3,6 +3,7 @@
 //! A new digest is written as chunks of a new version; then the head is swapped to it, under the lease; then the old
 //! chunks go. A reader that finds chunks of the head's version missing met a swap, and reads again.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, DeleteRequest, Put, PutRequest, TransactWriteItem, WriteRequest},
@@ -15,7 +16,7 @@ use super::{
     requests::unreadable,
 };
 use crate::{
-    Digest, Lease,
+    Digest, DigestStore, Lease,
     encoding::{self, Fields as _},
     transition,
 };
@@ -77,56 +78,6 @@ fn assemble(database: &DatabaseId, rows: &[Item]) -> Result<Option<Digest>> {
 }
 
 impl DynamoStore {
-    pub(super) async fn read_digest(&self, database: &DatabaseId) -> Result<Digest> {
-        let mut race = self.race(format!("the digest of {database} could not be read"));
-        loop {
-            let rows = self.query(&digest_of(database), "").await?;
-            if let Some(digest) = assemble(database, &rows)? {
-                return Ok(digest);
-            }
-            race.lost().await?;
-        }
-    }
-
-    pub(super) async fn write_digest(
-        &self,
-        lease: &Lease,
-        layout: Generation,
-        database: &DatabaseId,
-        digest: &Digest,
-    ) -> Result<()> {
-        let age = age(lease, layout);
-        let version = format!("{age}#{}", self.ambient.uuid().simple());
-        let chunks = digest.0.chunks(CHUNK).enumerate().map(|(index, part)| {
-            let mut item = chunk_key(database, &version, index).item();
-            item.insert("digest".to_owned(), AttributeValue::B(Blob::new(part)));
-            let put = PutRequest::builder()
-                .set_item(Some(item))
-                .build()
-                .expect("its item is set");
-            WriteRequest::builder().put_request(put).build()
-        });
-        let chunks: Vec<WriteRequest> = chunks.collect();
-        let count = chunks.len();
-        self.batch_write(chunks).await?;
-        let actions = vec![
-            self.check_lease(lease),
-            self.check_layout(layout),
-            self.head_action(lease, layout, database, &version, count, digest.0.len()),
-        ];
-        let what = format!("the digest of {database} could not be written");
-        if let Err(cancelled) = self.transact(&what, actions).await? {
-            self.remove_chunks(&age, database, |key| key.contains(&version))
-                .await?;
-            return Err(match cancelled.failed(1) {
-                true => transition::old_layout(layout),
-                false => transition::lost_lease(lease),
-            });
-        }
-        self.remove_chunks(&age, database, |key| !key.contains(&version))
-            .await
-    }
-
     fn head_action(
         &self,
         lease: &Lease,
@@ -206,5 +157,58 @@ impl DynamoStore {
             WriteRequest::builder().delete_request(delete).build()
         });
         self.batch_write(deletes.collect()).await
+    }
+}
+
+#[async_trait]
+impl DigestStore for DynamoStore {
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
+        let mut race = self.race(format!("the digest of {database} could not be read"));
+        loop {
+            let rows = self.query(&digest_of(database), "").await?;
+            if let Some(digest) = assemble(database, &rows)? {
+                return Ok(digest);
+            }
+            race.lost().await?;
+        }
+    }
+
+    async fn put_digest(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()> {
+        let age = age(lease, layout);
+        let version = format!("{age}#{}", self.ambient.uuid().simple());
+        let chunks = digest.0.chunks(CHUNK).enumerate().map(|(index, part)| {
+            let mut item = chunk_key(database, &version, index).item();
+            item.insert("digest".to_owned(), AttributeValue::B(Blob::new(part)));
+            let put = PutRequest::builder()
+                .set_item(Some(item))
+                .build()
+                .expect("its item is set");
+            WriteRequest::builder().put_request(put).build()
+        });
+        let chunks: Vec<WriteRequest> = chunks.collect();
+        let count = chunks.len();
+        self.batch_write(chunks).await?;
+        let actions = vec![
+            self.check_lease(lease),
+            self.check_layout(layout),
+            self.head_action(lease, layout, database, &version, count, digest.0.len()),
+        ];
+        let what = format!("the digest of {database} could not be written");
+        if let Err(cancelled) = self.transact(&what, actions).await? {
+            self.remove_chunks(&age, database, |key| key.contains(&version))
+                .await?;
+            return Err(match cancelled.failed(1) {
+                true => transition::old_layout(layout),
+                false => transition::lost_lease(lease),
+            });
+        }
+        self.remove_chunks(&age, database, |key| !key.contains(&version))
+            .await
     }
 }

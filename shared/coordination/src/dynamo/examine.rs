@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     config::{ConfigBag, Intercept, RuntimeComponents},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
@@ -20,7 +21,7 @@ use super::{
     item::{Item, text},
     tables::DUE_INDEX,
 };
-use crate::Finding;
+use crate::{Examine, Finding};
 
 /// Clocks that differ by more than this make leases end early or late.
 const TOLERATED_SKEW_MS: i64 = 5_000;
@@ -52,37 +53,6 @@ impl Intercept for ServiceClock {
 }
 
 impl DynamoStore {
-    pub(super) async fn findings(&self) -> Vec<Finding> {
-        let subject = format!("state table {}", self.table);
-        let service_clock = ServiceClock::default();
-        let date = Arc::clone(&service_clock.0);
-        let read = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(probe()))
-            .customize()
-            .interceptor(service_clock)
-            .send()
-            .await;
-        if let Err(error) = read {
-            let error = self.failed("a row could not be read", error);
-            return vec![Finding::wrong(
-                subject,
-                error.to_string(),
-                "name the right table, region and role",
-            )];
-        }
-        let date = date.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut findings = vec![Finding::well(&subject, "rows can be read")];
-        findings.push(self.can_write(&subject).await);
-        findings.extend(self.shape(&subject).await);
-        findings.push(self.time_to_live(&subject).await);
-        findings.push(self.backups(&subject).await);
-        findings.push(clock(date.as_deref(), self.ambient.now().get()));
-        findings
-    }
-
     /// A write whose condition can't hold: refused for the condition where it is permitted, and nothing is written.
     async fn can_write(&self, subject: &str) -> Finding {
         let put = self
@@ -169,6 +139,40 @@ impl DynamoStore {
             Some("ENABLED") => Finding::well(subject, "can be brought back to any point in time"),
             _ => Finding::doubt(subject, "has no point-in-time recovery", APPLY),
         }
+    }
+}
+
+#[async_trait]
+impl Examine for DynamoStore {
+    async fn examine(&self) -> Vec<Finding> {
+        let subject = format!("state table {}", self.table);
+        let service_clock = ServiceClock::default();
+        let date = Arc::clone(&service_clock.0);
+        let read = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .set_key(Some(probe()))
+            .customize()
+            .interceptor(service_clock)
+            .send()
+            .await;
+        if let Err(error) = read {
+            let error = self.failed("a row could not be read", error);
+            return vec![Finding::wrong(
+                subject,
+                error.to_string(),
+                "name the right table, region and role",
+            )];
+        }
+        let date = date.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut findings = vec![Finding::well(&subject, "rows can be read")];
+        findings.push(self.can_write(&subject).await);
+        findings.extend(self.shape(&subject).await);
+        findings.push(self.time_to_live(&subject).await);
+        findings.push(self.backups(&subject).await);
+        findings.push(clock(date.as_deref(), self.ambient.now().get()));
+        findings
     }
 }
 

@@ -1,5 +1,6 @@
 //! The layout in DynamoDB, and the moving of tables to it.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{ConditionCheck, TransactWriteItem};
 use icepress_model::{BucketCount, Generation, TableId, TimestampMs};
 
@@ -9,7 +10,7 @@ use super::{
     requests::Stored,
     tables,
 };
-use crate::{Home, Layout, encoding, layout, transition};
+use crate::{Home, Layout, LayoutStore, encoding, layout, transition};
 
 fn encode(layout: &Layout) -> Item {
     item_of(&Key::layout(), &encoding::encode_layout(layout))
@@ -19,75 +20,6 @@ impl DynamoStore {
     pub(super) async fn read_layout(&self) -> Result<Stored<Option<Layout>>> {
         self.get_stored(&Key::layout(), encoding::decode_layout)
             .await
-    }
-
-    pub(super) async fn found(&self, buckets: BucketCount) -> Result<Layout> {
-        let mut race = self.race("the state table could not be laid out");
-        loop {
-            if let Some(stands) = self.read_layout().await?.row {
-                return Ok(stands);
-            }
-            let first = Layout::first(buckets);
-            if self.put(encode(&first), 0).await? {
-                return Ok(first);
-            }
-            race.lost().await?;
-        }
-    }
-
-    pub(super) async fn lay_out_anew(
-        &self,
-        buckets: BucketCount,
-        now: TimestampMs,
-    ) -> Result<Layout> {
-        let mut race = self.race("the number of buckets could not be changed");
-        loop {
-            let before = self.read_layout().await?;
-            let Some(stands) = before.row else {
-                return self.found(buckets).await;
-            };
-            let Some(after) = layout::resize(&stands, buckets) else {
-                return Ok(stands);
-            };
-            let after = after.noted(now);
-            if self.put(encode(&after), before.rev).await? {
-                return Ok(after);
-            }
-            race.lost().await?;
-        }
-    }
-
-    pub(super) async fn settle(&self, generation: Generation) -> Result<bool> {
-        let mut race = self.race("the layout could not be settled");
-        loop {
-            let before = self.read_layout().await?;
-            let settled = before.row.and_then(|row| layout::settle(&row, generation));
-            let Some(settled) = settled else {
-                return Ok(false);
-            };
-            if self.put(encode(&settled), before.rev).await? {
-                return Ok(true);
-            }
-            race.lost().await?;
-        }
-    }
-
-    pub(super) async fn move_table(&self, table: &TableId, home: Home) -> Result<bool> {
-        let mut race = self.race(format!("{table} could not be moved"));
-        loop {
-            let before = self.read_table(table).await?;
-            let moved = before
-                .row
-                .as_ref()
-                .and_then(|row| transition::rehome(row, home));
-            let Some(moved) = moved else {
-                return Ok(false);
-            };
-            if self.put(tables::encode(&moved), before.rev).await? {
-                return Ok(true);
-            }
-            race.lost().await?;
-        }
     }
 
     /// That this layout stands.
@@ -107,5 +39,77 @@ impl DynamoStore {
         };
         let check = check.build().expect("table, key and condition are set");
         TransactWriteItem::builder().condition_check(check).build()
+    }
+}
+
+#[async_trait]
+impl LayoutStore for DynamoStore {
+    async fn layout(&self) -> Result<Option<Layout>> {
+        Ok(self.read_layout().await?.row)
+    }
+
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout> {
+        let mut race = self.race("the state table could not be laid out");
+        loop {
+            if let Some(stands) = self.read_layout().await?.row {
+                return Ok(stands);
+            }
+            let first = Layout::first(buckets);
+            if self.put(encode(&first), 0).await? {
+                return Ok(first);
+            }
+            race.lost().await?;
+        }
+    }
+
+    async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout> {
+        let mut race = self.race("the number of buckets could not be changed");
+        loop {
+            let before = self.read_layout().await?;
+            let Some(stands) = before.row else {
+                return self.found_layout(buckets).await;
+            };
+            let Some(after) = layout::resize(&stands, buckets) else {
+                return Ok(stands);
+            };
+            let after = after.noted(now);
+            if self.put(encode(&after), before.rev).await? {
+                return Ok(after);
+            }
+            race.lost().await?;
+        }
+    }
+
+    async fn settle_layout(&self, generation: Generation) -> Result<bool> {
+        let mut race = self.race("the layout could not be settled");
+        loop {
+            let before = self.read_layout().await?;
+            let settled = before.row.and_then(|row| layout::settle(&row, generation));
+            let Some(settled) = settled else {
+                return Ok(false);
+            };
+            if self.put(encode(&settled), before.rev).await? {
+                return Ok(true);
+            }
+            race.lost().await?;
+        }
+    }
+
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
+        let mut race = self.race(format!("{table} could not be moved"));
+        loop {
+            let before = self.read_table(table).await?;
+            let moved = before
+                .row
+                .as_ref()
+                .and_then(|row| transition::rehome(row, home));
+            let Some(moved) = moved else {
+                return Ok(false);
+            };
+            if self.put(tables::encode(&moved), before.rev).await? {
+                return Ok(true);
+            }
+            race.lost().await?;
+        }
     }
 }

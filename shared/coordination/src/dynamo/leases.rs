@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::try_join_all;
 use icepress_model::{BucketCount, BucketId, TimestampMs, WorkerId};
 
@@ -11,7 +12,7 @@ use super::{
     requests::{Stored, unreadable},
 };
 use crate::{
-    BucketRow, Buckets, Lease,
+    BucketRow, Buckets, Lease, LeaseStore,
     encoding::{self, Columns, Fields as _},
     transition,
 };
@@ -27,8 +28,26 @@ fn encode(row: &BucketRow) -> Item {
 }
 
 impl DynamoStore {
-    /// The layout and the first buckets are one request, and mostly all that is needed.
-    pub(super) async fn list_buckets(&self, first: BucketCount) -> Result<Buckets> {
+    async fn read_bucket(&self, bucket: BucketId) -> Result<Stored<BucketRow>> {
+        let stored = self
+            .get_stored(&Key::bucket(bucket), |item| {
+                encoding::decode_bucket(bucket, item)
+            })
+            .await?;
+        Ok(Stored {
+            row: stored
+                .row
+                .unwrap_or_else(|| BucketRow::never_leased(bucket)),
+            rev: stored.rev,
+            ttl: stored.ttl,
+        })
+    }
+}
+
+#[async_trait]
+impl LeaseStore for DynamoStore {
+    // The layout and the first buckets are one request, and mostly all that is needed.
+    async fn buckets(&self, first: BucketCount) -> Result<Buckets> {
         let mut items = self.query(&buckets_together(0), "").await?;
         let layout = items
             .iter()
@@ -66,22 +85,7 @@ impl DynamoStore {
         })
     }
 
-    async fn read_bucket(&self, bucket: BucketId) -> Result<Stored<BucketRow>> {
-        let stored = self
-            .get_stored(&Key::bucket(bucket), |item| {
-                encoding::decode_bucket(bucket, item)
-            })
-            .await?;
-        Ok(Stored {
-            row: stored
-                .row
-                .unwrap_or_else(|| BucketRow::never_leased(bucket)),
-            rev: stored.rev,
-            ttl: stored.ttl,
-        })
-    }
-
-    pub(super) async fn take(
+    async fn take_lease(
         &self,
         bucket: BucketId,
         owner: &WorkerId,
@@ -107,12 +111,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn renew(
-        &self,
-        lease: &Lease,
-        now: TimestampMs,
-        ttl: Duration,
-    ) -> Result<Lease> {
+    async fn renew_lease(&self, lease: &Lease, now: TimestampMs, ttl: Duration) -> Result<Lease> {
         let mut race = self.race(format!("bucket {} could not be renewed", lease.bucket));
         loop {
             let before = self.read_bucket(lease.bucket).await?;
@@ -127,7 +126,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn release(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
+    async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()> {
         let mut race = self.race(format!("bucket {} could not be let go", lease.bucket));
         loop {
             let before = self.read_bucket(lease.bucket).await?;

@@ -1,5 +1,6 @@
 //! Blockers and quotas in DynamoDB.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use icepress_model::{CatalogName, ProcessId, Scope};
 
@@ -9,7 +10,7 @@ use super::{
     requests::Stored,
 };
 use crate::{
-    CoordinationError, NewProcess, ProcessRow,
+    CoordinationError, LimitStore, NewProcess, ProcessRow,
     encoding::{self, Fields as _},
     limits::{Blocker, QuotaRow, Shortage, Usage},
 };
@@ -19,49 +20,10 @@ fn encode(row: &QuotaRow) -> Item {
 }
 
 impl DynamoStore {
-    pub(super) async fn write_blocker(&self, blocker: &Blocker) -> Result<()> {
-        let key = Key::blocker(&blocker.scope, &blocker.owner);
-        let mut item = item_of(&key, &encoding::encode_blocker(blocker));
-        let ttl = blocker.expires_at + self.retention;
-        item.insert("ttl".to_owned(), number(ttl.get() / 1_000));
-        let mut race = self.race(format!("{} could not be blocked", blocker.scope));
-        loop {
-            if self.put(item.clone(), self.rev_of(&key).await?).await? {
-                return Ok(());
-            }
-            race.lost().await?;
-        }
-    }
-
     /// What a write of a row has to compare, whatever else is in it; 0 where there is none.
     async fn rev_of(&self, key: &Key) -> Result<i64> {
         let item = self.get(key).await?;
         Ok(item.map_or(0, |item| item.number("rev").ok().flatten().unwrap_or(1)))
-    }
-
-    pub(super) async fn remove_blocker(&self, scope: &Scope, owner: &str) -> Result<bool> {
-        let key = Key::blocker(scope, owner);
-        let what = format!("the blocker of {scope} could not be removed");
-        let mut race = self.race(what.clone());
-        loop {
-            let rev = self.rev_of(&key).await?;
-            if rev == 0 {
-                return Ok(false);
-            }
-            let actions = vec![self.delete_action(&key, rev)];
-            if self.transact(&what, actions).await?.is_ok() {
-                return Ok(true);
-            }
-            race.lost().await?;
-        }
-    }
-
-    pub(super) async fn list_blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
-        let rows = self.query(&blockers_of(catalog), "").await?;
-        let decoded = rows
-            .iter()
-            .map(|row| encoding::decode_blocker(catalog, row));
-        Ok(decoded.collect())
     }
 
     pub(super) async fn read_quota(&self, scope: &Scope) -> Result<Stored<QuotaRow>> {
@@ -122,8 +84,58 @@ impl DynamoStore {
         }
         Ok(actions)
     }
+}
 
-    pub(super) async fn write_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
+#[async_trait]
+impl LimitStore for DynamoStore {
+    async fn block(&self, blocker: &Blocker) -> Result<()> {
+        let key = Key::blocker(&blocker.scope, &blocker.owner);
+        let mut item = item_of(&key, &encoding::encode_blocker(blocker));
+        let ttl = blocker.expires_at + self.retention;
+        item.insert("ttl".to_owned(), number(ttl.get() / 1_000));
+        let mut race = self.race(format!("{} could not be blocked", blocker.scope));
+        loop {
+            if self.put(item.clone(), self.rev_of(&key).await?).await? {
+                return Ok(());
+            }
+            race.lost().await?;
+        }
+    }
+
+    async fn unblock(&self, scope: &Scope, owner: &str) -> Result<bool> {
+        let key = Key::blocker(scope, owner);
+        let what = format!("the blocker of {scope} could not be removed");
+        let mut race = self.race(what.clone());
+        loop {
+            let rev = self.rev_of(&key).await?;
+            if rev == 0 {
+                return Ok(false);
+            }
+            let actions = vec![self.delete_action(&key, rev)];
+            if self.transact(&what, actions).await?.is_ok() {
+                return Ok(true);
+            }
+            race.lost().await?;
+        }
+    }
+
+    async fn blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
+        let rows = self.query(&blockers_of(catalog), "").await?;
+        let decoded = rows
+            .iter()
+            .map(|row| encoding::decode_blocker(catalog, row));
+        Ok(decoded.collect())
+    }
+
+    async fn quotas(&self, scopes: &[Scope]) -> Result<Vec<QuotaRow>> {
+        let mut rows = Vec::with_capacity(scopes.len());
+        for scope in scopes {
+            rows.push(self.read_quota(scope).await?.row);
+        }
+        Ok(rows)
+    }
+
+    async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
         let Some(row) = self.read_process(process).await?.row else {
             return Ok(());
         };
@@ -143,7 +155,7 @@ impl DynamoStore {
         Ok(())
     }
 
-    pub(super) async fn free(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
+    async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
         let mut race = self.race(format!("what {process} held could not be let go"));
         loop {
             let before = self.read_quota(scope).await?;

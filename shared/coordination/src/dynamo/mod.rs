@@ -1,4 +1,4 @@
-//! The state store in one DynamoDB table.
+//! The state store in one DynamoDB table. Each port stands in the file that is about it.
 //!
 //! | row | `pk` | `sk` |
 //! |---|---|---|
@@ -39,7 +39,6 @@ mod limits;
 mod processes;
 mod requests;
 mod setup;
-mod store;
 mod tables;
 mod tasks;
 mod versions;

@@ -1,5 +1,6 @@
 //! Processes in DynamoDB.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, future, stream};
 use icepress_model::{MetadataLocation, ProcessId, ProcessOutcome, TableId, TimestampMs, WorkerId};
@@ -11,7 +12,8 @@ use super::{
     tables, tasks,
 };
 use crate::{
-    CancelOutcome, CommitClaim, Lease, NewProcess, NewTask, ProcessRow, StartOutcome, TableRow,
+    CancelOutcome, CommitClaim, Lease, NewProcess, NewTask, ProcessRow, ProcessStore, StartOutcome,
+    TableRow,
     encoding::{self, Fields as _},
     transition,
 };
@@ -41,7 +43,39 @@ impl DynamoStore {
             .await
     }
 
-    pub(super) async fn begin_process(
+    /// Each under its own condition: a request that a slow network brings after a later one did its work, or after a
+    /// worker has claimed the task, must not make the task new again.
+    async fn write_new_tasks(&self, row: &ProcessRow, tasks: &[NewTask], ttl: i64) -> Result<()> {
+        // Boxed one by one: else the compiler can't tell that the whole may move between threads.
+        let puts = transition::new_tasks(row, tasks)
+            .into_iter()
+            .map(|task| self.put(tasks::encode(&task, Some(ttl)), 0).boxed());
+        let puts: Vec<_> = puts.collect();
+        stream::iter(puts)
+            .buffer_unordered(TASKS_AT_ONCE)
+            // One that is there already was written by an earlier try at the same start.
+            .try_for_each(|_| future::ready(Ok(())))
+            .await
+    }
+
+    /// A line in the table's history, which says only that there was this process.
+    fn history_action(&self, process: &NewProcess, ttl: i64) -> TransactWriteItem {
+        let key = Key::history(&process.table, process.created_at, &process.process);
+        let mut item = key.item();
+        item.insert("process".to_owned(), text(process.process.as_str()));
+        item.insert("ttl".to_owned(), number(ttl));
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item))
+            .build()
+            .expect("table and item are set");
+        TransactWriteItem::builder().put(put).build()
+    }
+}
+
+#[async_trait]
+impl ProcessStore for DynamoStore {
+    async fn start_process(
         &self,
         lease: &Lease,
         seen: &TableRow,
@@ -91,40 +125,11 @@ impl DynamoStore {
         }
     }
 
-    /// Each under its own condition: a request that a slow network brings after a later one did its work, or after a
-    /// worker has claimed the task, must not make the task new again.
-    async fn write_new_tasks(&self, row: &ProcessRow, tasks: &[NewTask], ttl: i64) -> Result<()> {
-        // Boxed one by one: else the compiler can't tell that the whole may move between threads.
-        let puts = transition::new_tasks(row, tasks)
-            .into_iter()
-            .map(|task| self.put(tasks::encode(&task, Some(ttl)), 0).boxed());
-        let puts: Vec<_> = puts.collect();
-        stream::iter(puts)
-            .buffer_unordered(TASKS_AT_ONCE)
-            // One that is there already was written by an earlier try at the same start.
-            .try_for_each(|_| future::ready(Ok(())))
-            .await
+    async fn process(&self, process: &ProcessId) -> Result<Option<ProcessRow>> {
+        Ok(self.read_process(process).await?.row)
     }
 
-    /// A line in the table's history, which says only that there was this process.
-    fn history_action(&self, process: &NewProcess, ttl: i64) -> TransactWriteItem {
-        let key = Key::history(&process.table, process.created_at, &process.process);
-        let mut item = key.item();
-        item.insert("process".to_owned(), text(process.process.as_str()));
-        item.insert("ttl".to_owned(), number(ttl));
-        let put = Put::builder()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .build()
-            .expect("table and item are set");
-        TransactWriteItem::builder().put(put).build()
-    }
-
-    pub(super) async fn list_processes(
-        &self,
-        table: &TableId,
-        limit: usize,
-    ) -> Result<Vec<ProcessRow>> {
+    async fn processes_of(&self, table: &TableId, limit: usize) -> Result<Vec<ProcessRow>> {
         let mut processes = Vec::new();
         let mut from = None;
         while processes.len() < limit {
@@ -168,7 +173,7 @@ impl DynamoStore {
         Ok(processes)
     }
 
-    pub(super) async fn claim_process(
+    async fn claim_commit(
         &self,
         process: &ProcessId,
         worker: &WorkerId,
@@ -195,11 +200,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn prolong_commit(
-        &self,
-        claim: &CommitClaim,
-        deadline: TimestampMs,
-    ) -> Result<()> {
+    async fn extend_commit(&self, claim: &CommitClaim, deadline: TimestampMs) -> Result<()> {
         let id = &claim.process.process;
         let mut race = self.race(format!("the claim on the commit of {id} was not prolonged"));
         loop {
@@ -215,11 +216,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn return_commit(
-        &self,
-        claim: &CommitClaim,
-        look_at: TimestampMs,
-    ) -> Result<()> {
+    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
         let id = &claim.process.process;
         let what = format!("the claim on the commit of {id} was not given back");
         let mut race = self.race(what.clone());
@@ -247,7 +244,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn finish_process(
+    async fn end_process(
         &self,
         claim: &CommitClaim,
         outcome: &ProcessOutcome,
@@ -281,11 +278,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn abandon_process(
-        &self,
-        process: &ProcessId,
-        reason: &str,
-    ) -> Result<CancelOutcome> {
+    async fn cancel_process(&self, process: &ProcessId, reason: &str) -> Result<CancelOutcome> {
         let what = format!("process {process} could not be cancelled");
         let mut race = self.race(what.clone());
         loop {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use icepress_model::{BucketId, MetadataLocation, TableId, TimestampMs};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     requests::{Stored, unreadable},
 };
 use crate::{
-    Conclusion, CoordinationError, Home, Lease, MarkOutcome, TableRow, TablesPage,
+    Conclusion, CoordinationError, Home, Lease, MarkOutcome, TableRow, TableStore, TablesPage,
     encoding::{self, Fields as _},
     key::SHARES,
     transition,
@@ -83,7 +84,58 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn list_due(
+    async fn due_page(
+        &self,
+        bucket: BucketId,
+        until: Option<TimestampMs>,
+        limit: i32,
+        from: Option<Item>,
+    ) -> Result<DuePage> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(DUE_INDEX)
+            .limit(limit)
+            .expression_attribute_names("#bucket", "due_bucket")
+            .expression_attribute_values(":bucket", text(bucket.to_string()))
+            .set_exclusive_start_key(from);
+        let query = match until {
+            None => query.key_condition_expression("#bucket = :bucket"),
+            Some(until) => query
+                .key_condition_expression("#bucket = :bucket AND #due <= :until")
+                .expression_attribute_names("#due", "due_at")
+                .expression_attribute_values(":until", number(until.get())),
+        };
+        let page = query
+            .send()
+            .await
+            .map_err(|error| self.failed("due tables could not be listed", error))?;
+        Ok(DuePage {
+            items: page.items.unwrap_or_default(),
+            next: page.last_evaluated_key.filter(|key| !key.is_empty()),
+        })
+    }
+}
+
+#[async_trait]
+impl TableStore for DynamoStore {
+    async fn mark_due(
+        &self,
+        home: Home,
+        table: &TableId,
+        location: &MetadataLocation,
+        due_at: TimestampMs,
+    ) -> Result<MarkOutcome> {
+        self.mark(home, table, Some(location), due_at).await
+    }
+
+    async fn force_due(&self, home: Home, table: &TableId, due_at: TimestampMs) -> Result<()> {
+        self.mark(home, table, None, due_at).await?;
+        Ok(())
+    }
+
+    async fn due_tables(
         &self,
         bucket: BucketId,
         now: TimestampMs,
@@ -129,7 +181,7 @@ impl DynamoStore {
         Ok(due.into_iter().map(|(_, table)| table).collect())
     }
 
-    pub(super) async fn earliest_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
+    async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
         let first = self.due_page(bucket, None, 1, None).await?;
         let due_at = first.items.first().map(|item| item.number("due_at"));
         Ok(due_at
@@ -137,41 +189,12 @@ impl DynamoStore {
             .map(TimestampMs))
     }
 
-    async fn due_page(
-        &self,
-        bucket: BucketId,
-        until: Option<TimestampMs>,
-        limit: i32,
-        from: Option<Item>,
-    ) -> Result<DuePage> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(DUE_INDEX)
-            .limit(limit)
-            .expression_attribute_names("#bucket", "due_bucket")
-            .expression_attribute_values(":bucket", text(bucket.to_string()))
-            .set_exclusive_start_key(from);
-        let query = match until {
-            None => query.key_condition_expression("#bucket = :bucket"),
-            Some(until) => query
-                .key_condition_expression("#bucket = :bucket AND #due <= :until")
-                .expression_attribute_names("#due", "due_at")
-                .expression_attribute_values(":until", number(until.get())),
-        };
-        let page = query
-            .send()
-            .await
-            .map_err(|error| self.failed("due tables could not be listed", error))?;
-        Ok(DuePage {
-            items: page.items.unwrap_or_default(),
-            next: page.last_evaluated_key.filter(|key| !key.is_empty()),
-        })
+    async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
+        Ok(self.read_table(table).await?.row)
     }
 
-    /// A page is what one request brings of one share; where it ended says share and key.
-    pub(super) async fn page_of_tables(&self, from: Option<&str>) -> Result<TablesPage> {
+    // A page is what one request brings of one share; where it ended says share and key.
+    async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
         let wrong = |from: &str| CoordinationError::Configuration {
             store: "DynamoDB".to_owned(),
             message: format!("no page of tables begins at '{from}'"),
@@ -212,7 +235,7 @@ impl DynamoStore {
         })
     }
 
-    pub(super) async fn write_conclusion(
+    async fn conclude(
         &self,
         lease: &Lease,
         seen: &TableRow,
@@ -235,7 +258,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn remove_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
+    async fn forget_table(&self, lease: &Lease, seen: &TableRow) -> Result<bool> {
         let table = &seen.table;
         let what = format!("the row of {table} could not be removed");
         let mut race = self.race(what.clone());

@@ -1,5 +1,6 @@
 //! Tasks in DynamoDB.
 
+use async_trait::async_trait;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use icepress_model::{Attempt, ProcessId, RewriteFailure, TaskId, TimestampMs, WorkerId};
@@ -9,7 +10,7 @@ use super::{
     item::{Item, Key, TASK_PREFIX, item_of, number, process_rows},
     requests::{Stored, unreadable},
 };
-use crate::{ClaimOutcome, Payload, ReportOutcome, TaskRow, encoding, transition};
+use crate::{ClaimOutcome, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition};
 
 pub(super) fn encode(row: &TaskRow, ttl: Option<i64>) -> Item {
     let mut item = item_of(&Key::task(&row.task), &encoding::encode_task(row));
@@ -24,15 +25,18 @@ impl DynamoStore {
         self.get_stored(&Key::task(task), encoding::decode_task)
             .await
     }
+}
 
-    pub(super) async fn list_tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
+#[async_trait]
+impl TaskStore for DynamoStore {
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
         let rows = self.query(&process_rows(process), TASK_PREFIX).await?;
         let tasks = rows.iter().map(encoding::decode_task);
         let tasks: std::result::Result<_, _> = tasks.collect();
         tasks.map_err(|message| unreadable(&Key::process(process), message))
     }
 
-    pub(super) async fn write_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
         let outcome = self
             .client
             .update_item()
@@ -61,7 +65,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn claim(
+    async fn claim_task(
         &self,
         task: &TaskId,
         worker: &WorkerId,
@@ -87,7 +91,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn extend(
+    async fn extend_claim(
         &self,
         task: &TaskId,
         attempt: Attempt,
@@ -107,11 +111,11 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn report(
+    async fn report_task(
         &self,
         task: &TaskId,
         attempt: Attempt,
-        result: &std::result::Result<Payload, RewriteFailure>,
+        result: std::result::Result<Payload, RewriteFailure>,
     ) -> Result<ReportOutcome> {
         let what = format!("the result of task {task} could not be written");
         let mut race = self.race(what.clone());
@@ -120,7 +124,7 @@ impl DynamoStore {
             let Some(reported) = before
                 .row
                 .as_ref()
-                .and_then(|row| transition::report(row, attempt, result))
+                .and_then(|row| transition::report(row, attempt, &result))
             else {
                 return Ok(ReportOutcome::Stale);
             };
@@ -144,7 +148,7 @@ impl DynamoStore {
         }
     }
 
-    pub(super) async fn give_back(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
         let mut race = self.race(format!("task {task} could not be given back"));
         loop {
             let before = self.read_task(task).await?;

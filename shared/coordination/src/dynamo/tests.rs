@@ -20,6 +20,7 @@ use super::{item::Key, *};
 use crate::{
     Conclusion, Digest, Home, NewProcess, NewTask, Payload, StateStore,
     conformance::{STORE_RULES, StoreWorld},
+    ports::*,
 };
 
 mod faults;

@@ -1,5 +1,6 @@
 //! What runs, in DynamoDB.
 
+use async_trait::async_trait;
 use icepress_model::TimestampMs;
 
 use super::{
@@ -7,10 +8,11 @@ use super::{
     item::{Key, VERSIONS, item_of, number},
     requests::Stored,
 };
-use crate::{Component, CoordinationError, RunningVersion, encoding, versions};
+use crate::{Component, CoordinationError, RunningVersion, VersionStore, encoding, versions};
 
-impl DynamoStore {
-    pub(super) async fn write_version(
+#[async_trait]
+impl VersionStore for DynamoStore {
+    async fn note_version(
         &self,
         component: Component,
         version: &str,
@@ -35,7 +37,7 @@ impl DynamoStore {
         Ok(())
     }
 
-    pub(super) async fn list_versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
         let mut all = Vec::new();
         for item in self.query(VERSIONS, "").await? {
             match encoding::decode_version(&item) {

@@ -1,13 +1,11 @@
 //! The layout in the state file.
 
+use async_trait::async_trait;
 use icepress_model::{BucketCount, Generation, TableId, TimestampMs};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::SqliteConnection;
 
 use super::{Result, SqliteStore};
-use crate::{Home, Layout, TablesPage, encoding, encoding::Fields as _, layout, transition};
-
-/// Tables of a page.
-const PAGE: i64 = 1_000;
+use crate::{Home, Layout, LayoutStore, encoding, layout, transition};
 
 impl SqliteStore {
     pub(super) async fn read_layout(&self, on: &mut SqliteConnection) -> Result<Option<Layout>> {
@@ -35,8 +33,16 @@ impl SqliteStore {
         .map_err(|error| self.file.failed("the layout could not be written", error))?;
         Ok(())
     }
+}
 
-    pub(super) async fn found(&self, buckets: BucketCount) -> Result<Layout> {
+#[async_trait]
+impl LayoutStore for SqliteStore {
+    async fn layout(&self) -> Result<Option<Layout>> {
+        let mut reader = self.reader().await?;
+        self.read_layout(&mut reader).await
+    }
+
+    async fn found_layout(&self, buckets: BucketCount) -> Result<Layout> {
         let mut transaction = self.file.begin().await?;
         if let Some(stands) = self.read_layout(&mut transaction).await? {
             return Ok(stands);
@@ -47,15 +53,11 @@ impl SqliteStore {
         Ok(first)
     }
 
-    pub(super) async fn lay_out_anew(
-        &self,
-        buckets: BucketCount,
-        now: TimestampMs,
-    ) -> Result<Layout> {
+    async fn resize(&self, buckets: BucketCount, now: TimestampMs) -> Result<Layout> {
         let mut transaction = self.file.begin().await?;
         let Some(before) = self.read_layout(&mut transaction).await? else {
             drop(transaction);
-            return self.found(buckets).await;
+            return self.found_layout(buckets).await;
         };
         let Some(after) = layout::resize(&before, buckets) else {
             return Ok(before);
@@ -66,7 +68,7 @@ impl SqliteStore {
         Ok(after)
     }
 
-    pub(super) async fn settle(&self, generation: Generation) -> Result<bool> {
+    async fn settle_layout(&self, generation: Generation) -> Result<bool> {
         let mut transaction = self.file.begin().await?;
         let stands = self.read_layout(&mut transaction).await?;
         let Some(after) = stands.and_then(|stands| layout::settle(&stands, generation)) else {
@@ -77,7 +79,7 @@ impl SqliteStore {
         Ok(true)
     }
 
-    pub(super) async fn move_table(&self, table: &TableId, home: Home) -> Result<bool> {
+    async fn rehome(&self, table: &TableId, home: Home) -> Result<bool> {
         let mut transaction = self.file.begin().await?;
         let row = self.read_table(&mut transaction, table).await?;
         let Some(moved) = row.and_then(|row| transition::rehome(&row, home)) else {
@@ -86,21 +88,5 @@ impl SqliteStore {
         self.write_table(&mut transaction, &moved).await?;
         self.file.commit(transaction).await?;
         Ok(true)
-    }
-
-    pub(super) async fn page_of_tables(&self, from: Option<&str>) -> Result<TablesPage> {
-        let rows: Vec<SqliteRow> =
-            sqlx::query("SELECT * FROM table_state WHERE table_id > ? ORDER BY table_id LIMIT ?")
-                .bind(from.unwrap_or_default())
-                .bind(PAGE)
-                .fetch_all(&self.file.readers)
-                .await
-                .map_err(|error| self.file.failed("tables could not be read", error))?;
-        let is_full = i64::try_from(rows.len()) == Ok(PAGE);
-        let last = rows.last().filter(|_| is_full);
-        Ok(TablesPage {
-            next: last.and_then(|row| row.text("table_id").ok().flatten()),
-            rows: rows.iter().map(Self::decode_tables).collect(),
-        })
     }
 }

@@ -1,64 +1,19 @@
 //! Blockers and quotas in the SQLite file.
 
+use async_trait::async_trait;
 use icepress_model::{CatalogName, ProcessId, Scope};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 
-use super::{Result, SqliteStore};
+use super::{
+    Result,
+    store::{SqliteStore, Write},
+};
 use crate::{
-    CoordinationError, NewProcess, ProcessRow, encoding, key,
+    CoordinationError, LimitStore, NewProcess, ProcessRow, encoding, key,
     limits::{Blocker, QuotaRow, Shortage, Usage},
 };
 
-type Write = Transaction<'static, Sqlite>;
-
 impl SqliteStore {
-    pub(super) async fn write_blocker(&self, blocker: &Blocker) -> Result<()> {
-        sqlx::query(
-            "INSERT OR REPLACE INTO blocker (catalog, scope, owner, reason, created_at, expires_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        )
-        .bind(blocker.scope.catalog().as_str())
-        .bind(key::of_scope(&blocker.scope))
-        .bind(&blocker.owner)
-        .bind(&blocker.reason)
-        .bind(blocker.created_at.get())
-        .bind(blocker.expires_at.get())
-        .execute(&self.file.writer)
-        .await
-        .map_err(|error| self.file.failed("a blocker could not be written", error))?;
-        // Those whose time is long over are nobody's concern.
-        sqlx::query("DELETE FROM blocker WHERE expires_at < ?")
-            .bind((blocker.created_at - self.file.options.retention).get())
-            .execute(&self.file.writer)
-            .await
-            .map_err(|error| self.file.failed("old blockers could not be removed", error))?;
-        Ok(())
-    }
-
-    pub(super) async fn remove_blocker(&self, scope: &Scope, owner: &str) -> Result<bool> {
-        let removed =
-            sqlx::query("DELETE FROM blocker WHERE catalog = ? AND scope = ? AND owner = ?")
-                .bind(scope.catalog().as_str())
-                .bind(key::of_scope(scope))
-                .bind(owner)
-                .execute(&self.file.writer)
-                .await
-                .map_err(|error| self.file.failed("a blocker could not be removed", error))?;
-        Ok(removed.rows_affected() > 0)
-    }
-
-    pub(super) async fn list_blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
-        let rows = sqlx::query("SELECT * FROM blocker WHERE catalog = ? ORDER BY scope, owner")
-            .bind(catalog.as_str())
-            .fetch_all(&self.file.readers)
-            .await
-            .map_err(|error| self.file.failed("blockers could not be read", error))?;
-        let decoded = rows
-            .iter()
-            .map(|row| encoding::decode_blocker(catalog, row));
-        Ok(decoded.collect())
-    }
-
     pub(super) async fn read_quota(
         &self,
         on: &mut SqliteConnection,
@@ -134,8 +89,67 @@ impl SqliteStore {
         }
         Ok(())
     }
+}
 
-    pub(super) async fn write_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
+#[async_trait]
+impl LimitStore for SqliteStore {
+    async fn block(&self, blocker: &Blocker) -> Result<()> {
+        sqlx::query(
+            "INSERT OR REPLACE INTO blocker (catalog, scope, owner, reason, created_at, expires_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        )
+        .bind(blocker.scope.catalog().as_str())
+        .bind(key::of_scope(&blocker.scope))
+        .bind(&blocker.owner)
+        .bind(&blocker.reason)
+        .bind(blocker.created_at.get())
+        .bind(blocker.expires_at.get())
+        .execute(&self.file.writer)
+        .await
+        .map_err(|error| self.file.failed("a blocker could not be written", error))?;
+        // Those whose time is long over are nobody's concern.
+        sqlx::query("DELETE FROM blocker WHERE expires_at < ?")
+            .bind((blocker.created_at - self.file.options.retention).get())
+            .execute(&self.file.writer)
+            .await
+            .map_err(|error| self.file.failed("old blockers could not be removed", error))?;
+        Ok(())
+    }
+
+    async fn unblock(&self, scope: &Scope, owner: &str) -> Result<bool> {
+        let removed =
+            sqlx::query("DELETE FROM blocker WHERE catalog = ? AND scope = ? AND owner = ?")
+                .bind(scope.catalog().as_str())
+                .bind(key::of_scope(scope))
+                .bind(owner)
+                .execute(&self.file.writer)
+                .await
+                .map_err(|error| self.file.failed("a blocker could not be removed", error))?;
+        Ok(removed.rows_affected() > 0)
+    }
+
+    async fn blockers(&self, catalog: &CatalogName) -> Result<Vec<Blocker>> {
+        let rows = sqlx::query("SELECT * FROM blocker WHERE catalog = ? ORDER BY scope, owner")
+            .bind(catalog.as_str())
+            .fetch_all(&self.file.readers)
+            .await
+            .map_err(|error| self.file.failed("blockers could not be read", error))?;
+        let decoded = rows
+            .iter()
+            .map(|row| encoding::decode_blocker(catalog, row));
+        Ok(decoded.collect())
+    }
+
+    async fn quotas(&self, scopes: &[Scope]) -> Result<Vec<QuotaRow>> {
+        let mut reader = self.reader().await?;
+        let mut rows = Vec::with_capacity(scopes.len());
+        for scope in scopes {
+            rows.push(self.read_quota(&mut reader, scope).await?);
+        }
+        Ok(rows)
+    }
+
+    async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()> {
         let mut transaction = self.file.begin().await?;
         let Some(row) = self.read_process(&mut transaction, process).await? else {
             return Ok(());
@@ -149,7 +163,7 @@ impl SqliteStore {
         self.file.commit(transaction).await
     }
 
-    pub(super) async fn free(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
+    async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
         let mut transaction = self.file.begin().await?;
         let row = self.read_process(&mut transaction, process).await?;
         if row.is_some_and(|row| !row.has_ended()) {

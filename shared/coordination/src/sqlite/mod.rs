@@ -4,11 +4,16 @@
 //! instead of failing. The file is in WAL mode: readers never wait.
 
 mod access;
+mod digests;
+mod examine;
 mod layout;
+mod leases;
 mod limits;
 mod processes;
 mod queue;
 mod store;
+mod tables;
+mod tasks;
 mod versions;
 
 use std::{
@@ -27,7 +32,7 @@ use sqlx::{
 pub use queue::SqliteQueue;
 pub use store::SqliteStore;
 
-use crate::{CoordinationError, Finding, encoding::Fields};
+use crate::{CoordinationError, encoding::Fields};
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
@@ -210,36 +215,6 @@ impl SqliteFile {
             .commit()
             .await
             .map_err(|error| self.failed("a write could not be committed", error))
-    }
-
-    /// Whether the file is sound and can be written. Writes nothing.
-    async fn findings(&self) -> Vec<Finding> {
-        let subject = format!("state file {}", self.path.display());
-        let checked = sqlx::query_scalar("PRAGMA quick_check(1)")
-            .fetch_one(&self.readers)
-            .await;
-        let sound: String = match checked {
-            Ok(sound) => sound,
-            Err(error) => error.to_string(),
-        };
-        let sound = if sound == "ok" {
-            Finding::well(&subject, "is sound")
-        } else {
-            Finding::wrong(
-                &subject,
-                format!("is damaged: {sound}"),
-                "remove it: icepress looks at every table anew, and loses nothing but history",
-            )
-        };
-        let writable = match self.begin().await {
-            Ok(_rolled_back) => Finding::well(&subject, "can be written"),
-            Err(error) => Finding::wrong(
-                &subject,
-                error.to_string(),
-                "give yourself the right to write it, or choose another file with --state",
-            ),
-        };
-        vec![sound, writable]
     }
 
     fn failed(&self, what: &str, error: sqlx::Error) -> CoordinationError {

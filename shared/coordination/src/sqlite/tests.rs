@@ -14,6 +14,7 @@ use crate::{
     TaskQueue,
     conformance::{self, MAX_RECEIVES, QueueWorld, StoreWorld},
     interleavings, invariants, key,
+    ports::*,
 };
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);

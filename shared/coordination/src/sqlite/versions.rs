@@ -1,13 +1,15 @@
 //! What runs, in the SQLite file.
 
+use async_trait::async_trait;
 use icepress_model::TimestampMs;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Result, SqliteStore};
-use crate::{Component, RunningVersion, encoding, versions};
+use crate::{Component, RunningVersion, VersionStore, encoding, versions};
 
-impl SqliteStore {
-    pub(super) async fn write_version(
+#[async_trait]
+impl VersionStore for SqliteStore {
+    async fn note_version(
         &self,
         component: Component,
         version: &str,
@@ -44,7 +46,7 @@ impl SqliteStore {
         self.file.commit(transaction).await
     }
 
-    pub(super) async fn list_versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
+    async fn versions(&self, now: TimestampMs) -> Result<Vec<RunningVersion>> {
         let rows = sqlx::query("SELECT * FROM version")
             .fetch_all(&self.file.readers)
             .await
