@@ -4,9 +4,12 @@ data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  # An optimizer must not lose its message to another while it works; a minute more covers Lambda's own delays. Longer would only
-  # hide a crash for longer.
-  visibility_timeout = coalesce(var.visibility_timeout_seconds, var.optimizer_timeout_seconds + 60)
+  # Six times the function's time-out, as AWS advises: deliveries that Lambda throttles count as receives, and must not use them
+  # up. A crash is not hidden for as long: the scheduler sees the claim run out, and sends another message.
+  visibility_timeout = coalesce(var.visibility_timeout_seconds, 6 * var.optimizer_timeout_seconds)
+
+  # What each queue may keep busy, so that all of them together stay below the cap.
+  concurrency_of_queue = floor(var.optimizer_maximum_concurrency / var.buckets)
 
   payload_bucket = coalesce(
     var.payload_bucket_name,
@@ -39,6 +42,7 @@ locals {
     ICEPRESS_STATE_TABLE        = module.state.state_table_name
     ICEPRESS_BUCKETS            = tostring(var.buckets)
     ICEPRESS_QUEUE_URL_TEMPLATE = module.queues.queue_url_template
+    ICEPRESS_ERRANDS_URL        = module.queues.errands_queue_url
     ICEPRESS_PAYLOAD_LOCATION   = module.payload.location
     ICEPRESS_CATALOGS           = jsonencode(local.catalogs)
     RUST_LOG                    = var.log_filter
@@ -64,9 +68,10 @@ module "queues" {
   name                       = var.name
   buckets                    = var.buckets
   visibility_timeout_seconds = local.visibility_timeout
-  max_receive_count          = 4
+  max_receive_count          = var.max_receive_count
   retention_seconds          = 4 * 24 * 3600
   dead_retention_seconds     = 14 * 24 * 3600
+  errand_visibility_seconds  = 6 * var.scheduler_timeout_seconds
   kms_key_arn                = var.kms_key_arn
   tags                       = var.tags
 }
@@ -87,6 +92,8 @@ module "permissions" {
   state_table_arn    = module.state.state_table_arn
   lock_table_arn     = module.state.lock_table_arn
   queue_arns         = module.queues.queue_arns
+  dead_queue_arns    = module.queues.dead_queue_arns
+  errands_queue_arn  = module.queues.errands_queue_arn
   payload_bucket_arn = module.payload.bucket_arn
   table_locations    = var.table_locations
   glue_databases     = var.glue_databases
@@ -128,7 +135,7 @@ module "optimizer" {
   architecture             = var.architecture
   memory_mb                = var.optimizer_memory_mb
   timeout_seconds          = var.optimizer_timeout_seconds
-  reserved_concurrency     = -1
+  reserved_concurrency     = var.optimizer_reserved_concurrency
   environment              = merge(local.environment, var.extra_environment)
   policy_json              = module.permissions.optimizer_policy_json
   permissions_boundary_arn = var.permissions_boundary_arn
@@ -147,7 +154,27 @@ resource "aws_lambda_event_source_mapping" "tasks" {
   tags                    = var.tags
 
   scaling_config {
-    maximum_concurrency = var.optimizer_maximum_concurrency
+    maximum_concurrency = local.concurrency_of_queue
+  }
+
+  lifecycle {
+    precondition {
+      condition     = local.concurrency_of_queue >= 2
+      error_message = "optimizer_maximum_concurrency must be at least twice buckets: Lambda lets no queue keep fewer than 2 runs busy. Raise it (and the account's limit, 10 in a new one), or take fewer buckets."
+    }
+  }
+}
+
+# What a tick has no time for, one bucket or one long listing a run.
+resource "aws_lambda_event_source_mapping" "errands" {
+  event_source_arn        = module.queues.errands_queue_arn
+  function_name           = module.scheduler.function_arn
+  batch_size              = 1
+  function_response_types = ["ReportBatchItemFailures"]
+  tags                    = var.tags
+
+  scaling_config {
+    maximum_concurrency = var.scheduler_maximum_concurrency
   }
 }
 
@@ -167,9 +194,10 @@ module "alarms" {
   source = "./modules/alarms"
   count  = var.alarms ? 1 : 0
 
-  name                    = var.name
-  dead_queue_names        = module.queues.dead_queue_names
-  scheduler_function_name = module.scheduler.function_name
-  topic_arn               = var.alarm_topic_arn
-  tags                    = var.tags
+  name                     = var.name
+  dead_queue_names         = module.queues.dead_queue_names
+  scheduler_function_name  = module.scheduler.function_name
+  optimizer_log_group_name = module.optimizer.log_group_name
+  topic_arn                = var.alarm_topic_arn
+  tags                     = var.tags
 }

@@ -219,7 +219,7 @@ variable "optimizer_timeout_seconds" {
 }
 
 variable "visibility_timeout_seconds" {
-  description = "Seconds a task stays hidden while an optimizer works on it, and so the longest a crash goes unnoticed; null for the optimizer's timeout and 60 s."
+  description = "Seconds a message stays hidden while an optimizer works on it; null for six times the optimizer's timeout, as AWS advises."
   type        = number
   default     = null
 
@@ -229,10 +229,21 @@ variable "visibility_timeout_seconds" {
   }
 }
 
-variable "scheduler_reserved_concurrency" {
-  description = "Schedulers that may run at once, reserved from the account's limit; -1 reserves nothing (accounts with a limit of 10 can reserve nothing). Any number is correct: each bucket has one owner at a time."
+variable "max_receive_count" {
+  description = "Receives after which a message that no optimizer could answer goes to its dead-letter queue. Deliveries that Lambda throttles count, so AWS advises 5 at the least."
   type        = number
-  default     = 2
+  default     = 5
+
+  validation {
+    condition     = var.max_receive_count >= 5 && var.max_receive_count <= 1000 && floor(var.max_receive_count) == var.max_receive_count
+    error_message = "max_receive_count must be a whole number from 5 to 1000."
+  }
+}
+
+variable "scheduler_reserved_concurrency" {
+  description = "Runs reserved for the scheduler out of the account's limit, and the most that it may have at once; -1 reserves nothing (a new account, with a limit of 10, can reserve nothing). Any number is correct: each bucket has one owner at a time."
+  type        = number
+  default     = -1
 
   validation {
     condition     = var.scheduler_reserved_concurrency == -1 || var.scheduler_reserved_concurrency >= 1
@@ -240,14 +251,36 @@ variable "scheduler_reserved_concurrency" {
   }
 }
 
-variable "optimizer_maximum_concurrency" {
-  description = "Optimizers that one bucket's queue may keep busy at once."
+variable "scheduler_maximum_concurrency" {
+  description = "Schedulers that work at once on what a tick hands out: 100,000 tables want 8 or more."
   type        = number
-  default     = 50
+  default     = 2
 
   validation {
-    condition     = var.optimizer_maximum_concurrency >= 2 && var.optimizer_maximum_concurrency <= 1000
-    error_message = "optimizer_maximum_concurrency must be from 2 to 1000 (Lambda's own bounds)."
+    condition     = var.scheduler_maximum_concurrency >= 2 && var.scheduler_maximum_concurrency <= 1000
+    error_message = "scheduler_maximum_concurrency must be from 2 to 1000 (Lambda's own bounds)."
+  }
+}
+
+variable "optimizer_maximum_concurrency" {
+  description = "Optimizers that all queues together may keep busy at once; each queue gets an equal share. 8, with 2 schedulers, are the 10 runs at once that a new account allows."
+  type        = number
+  default     = 8
+
+  validation {
+    condition     = var.optimizer_maximum_concurrency >= 2 && var.optimizer_maximum_concurrency <= 10000
+    error_message = "optimizer_maximum_concurrency must be from 2 to 10000, and at least twice buckets."
+  }
+}
+
+variable "optimizer_reserved_concurrency" {
+  description = "Runs reserved for the optimizer out of the account's limit, and the most that it may have at once; -1 reserves nothing. Set it no lower than optimizer_maximum_concurrency: deliveries beyond it are throttled, and count as receives."
+  type        = number
+  default     = -1
+
+  validation {
+    condition     = var.optimizer_reserved_concurrency == -1 || var.optimizer_reserved_concurrency >= 1
+    error_message = "optimizer_reserved_concurrency must be -1 (nothing reserved) or at least 1."
   }
 }
 
@@ -288,7 +321,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "alarms" {
-  description = "Whether to create alarms on dead letters and on the scheduler's errors."
+  description = "Whether to create alarms on tasks that failed for good, on dead letters and on the scheduler's errors."
   type        = bool
   default     = true
 }

@@ -21,6 +21,8 @@ variables {
   state_table_arn    = "arn:aws:dynamodb:eu-central-1:123456789012:table/icepress-state"
   lock_table_arn     = "arn:aws:dynamodb:eu-central-1:123456789012:table/icepress-locks"
   queue_arns         = ["arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-0", "arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-1"]
+  dead_queue_arns    = ["arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-0-dlq", "arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-1-dlq"]
+  errands_queue_arn  = "arn:aws:sqs:eu-central-1:123456789012:icepress-errands"
   payload_bucket_arn = "arn:aws:s3:::icepress-payload"
   table_locations    = ["lake/warehouse/", "marts"]
   glue_databases     = ["raw"]
@@ -98,9 +100,25 @@ run "policies" {
   assert {
     condition = toset(flatten([
       for statement in jsondecode(output.scheduler_policy_json).Statement : statement.Action
-      if statement.Effect == "Allow" && can(regex("^sqs:", flatten([statement.Action])[0]))
-    ])) == toset(["sqs:SendMessage"])
-    error_message = "the scheduler sends to the queues, and that is all it does with them"
+      if statement.Effect == "Allow" && anytrue([for resource in flatten([statement.Resource]) : contains(var.queue_arns, resource)])
+    ])) == toset(["sqs:SendMessage", "sqs:GetQueueAttributes"])
+    error_message = "the scheduler sends to the task queues and sees how much lies in them, and that is all it does with them"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.scheduler_policy_json).Statement : statement.Resource
+      if statement.Effect == "Allow" && contains(flatten([statement.Action]), "sqs:ReceiveMessage")
+    ])) == toset([var.errands_queue_arn])
+    error_message = "the scheduler must take errands, and no tasks"
+  }
+
+  assert {
+    condition = length([
+      for statement in jsondecode(output.optimizer_policy_json).Statement : statement
+      if statement.Effect == "Allow" && contains(flatten([statement.Resource]), var.errands_queue_arn)
+    ]) == 0
+    error_message = "an optimizer has no errands"
   }
 
   assert {

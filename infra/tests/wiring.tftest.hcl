@@ -58,7 +58,8 @@ variables {
 
 run "a_queue_for_each_bucket" {
   variables {
-    buckets = 5
+    buckets                       = 5
+    optimizer_maximum_concurrency = 64
   }
 
   assert {
@@ -74,14 +75,82 @@ run "a_queue_for_each_bucket" {
   assert {
     condition = alltrue([
       for mapping in aws_lambda_event_source_mapping.tasks :
-      mapping.batch_size == 1 && contains(mapping.function_response_types, "ReportBatchItemFailures") && mapping.scaling_config[0].maximum_concurrency == 50
+      mapping.batch_size == 1 && contains(mapping.function_response_types, "ReportBatchItemFailures") && mapping.scaling_config[0].maximum_concurrency == 12
     ])
-    error_message = "a mapping must take one task a run, honour partial batch responses and bound its concurrency"
+    error_message = "a mapping must take one task a run, honour partial batch responses, and have its share of the concurrency of all"
   }
 
   assert {
     condition     = output.environment.ICEPRESS_BUCKETS == "5" && output.environment.ICEPRESS_QUEUE_URL_TEMPLATE == "https://sqs.eu-central-1.amazonaws.com/123456789012/icepress-tasks-{bucket}"
     error_message = "the functions must be told how many buckets there are, and where their queues are"
+  }
+}
+
+run "a_new_account_allows_the_defaults" {
+  assert {
+    condition = sum(concat(
+      [for mapping in aws_lambda_event_source_mapping.tasks : mapping.scaling_config[0].maximum_concurrency],
+      [aws_lambda_event_source_mapping.errands.scaling_config[0].maximum_concurrency],
+    )) <= 10
+    error_message = "a new account has 10 runs at once: by default all queues together may ask for no more"
+  }
+
+  assert {
+    condition     = var.scheduler_reserved_concurrency == -1 && var.optimizer_reserved_concurrency == -1
+    error_message = "an account with 10 runs at once can reserve none of them: by default nothing is reserved"
+  }
+
+  assert {
+    condition     = local.visibility_timeout == 6 * var.optimizer_timeout_seconds && var.max_receive_count >= 5
+    error_message = "AWS advises a visibility of six times the function's time-out and five receives or more"
+  }
+}
+
+run "what_a_tick_hands_out_wakes_the_scheduler" {
+  assert {
+    condition     = aws_lambda_event_source_mapping.errands.batch_size == 1 && contains(aws_lambda_event_source_mapping.errands.function_response_types, "ReportBatchItemFailures")
+    error_message = "a scheduler must take one errand a run, and leave in the queue what it could not do"
+  }
+
+  assert {
+    condition     = output.environment.ICEPRESS_ERRANDS_URL == module.queues.errands_queue_url
+    error_message = "the scheduler must be told where to hand out"
+  }
+}
+
+run "a_cap_below_two_a_queue_is_refused" {
+  command = plan
+
+  variables {
+    buckets                       = 64
+    optimizer_maximum_concurrency = 100
+  }
+
+  expect_failures = [aws_lambda_event_source_mapping.tasks]
+}
+
+run "a_failed_task_lights_an_alarm_of_its_own" {
+  module {
+    source = "./modules/alarms"
+  }
+
+  variables {
+    name                     = "icepress"
+    dead_queue_names         = ["icepress-tasks-0-dlq"]
+    scheduler_function_name  = "icepress-scheduler"
+    optimizer_log_group_name = "/aws/lambda/icepress-optimizer"
+    topic_arn                = null
+    tags                     = {}
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_metric_filter.failed_tasks.pattern == "{ $.fields.message = \"task failed for good\" }" && aws_cloudwatch_log_metric_filter.failed_tasks.log_group_name == "/aws/lambda/icepress-optimizer"
+    error_message = "the lines that the optimizer writes of failed tasks must be counted"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.failed_tasks.namespace == "Icepress/icepress" && aws_cloudwatch_metric_alarm.failed_tasks.metric_name == "FailedTasks" && aws_cloudwatch_metric_alarm.failed_tasks.treat_missing_data == "notBreaching"
+    error_message = "failed tasks must raise an alarm that goes out by itself"
   }
 }
 
@@ -143,8 +212,9 @@ run "queues_hide_a_task_as_long_as_it_may_take" {
   variables {
     name                       = "icepress"
     buckets                    = 3
-    visibility_timeout_seconds = 960
-    max_receive_count          = 4
+    visibility_timeout_seconds = 5400
+    max_receive_count          = 5
+    errand_visibility_seconds  = 1800
     retention_seconds          = 345600
     dead_retention_seconds     = 1209600
     kms_key_arn                = null
@@ -155,13 +225,18 @@ run "queues_hide_a_task_as_long_as_it_may_take" {
     condition = alltrue([
       for index, queue in aws_sqs_queue.tasks :
       queue.name == "icepress-tasks-${index}" &&
-      jsondecode(queue.redrive_policy).maxReceiveCount == 4 &&
+      jsondecode(queue.redrive_policy).maxReceiveCount == 5 &&
       jsondecode(queue.redrive_policy).deadLetterTargetArn == aws_sqs_queue.dead[index].arn &&
-      queue.visibility_timeout_seconds == 960 &&
+      queue.visibility_timeout_seconds == 5400 &&
       queue.receive_wait_time_seconds == 20 &&
       queue.sqs_managed_sse_enabled == true
     ])
-    error_message = "a task queue must be encrypted, poll long, hide a task while it is worked on, and give up after four receives"
+    error_message = "a task queue must be encrypted, poll long, hide a task while it is worked on, and give up after five receives"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.errands.name == "icepress-errands" && aws_sqs_queue.errands.visibility_timeout_seconds == 1800 && aws_sqs_queue.errands.sqs_managed_sse_enabled == true
+    error_message = "errands must lie in an encrypted queue of their own, hidden while somebody is about them"
   }
 
   assert {
@@ -268,6 +343,8 @@ run "wrong_input_is_refused" {
     schedule_expression           = "every 5 minutes"
     optimizer_timeout_seconds     = 1000
     optimizer_maximum_concurrency = 1
+    scheduler_maximum_concurrency = 1
+    max_receive_count             = 4
     log_retention_days            = 31
     catalogs                      = { glue = { uri = "x" } }
   }
@@ -280,6 +357,8 @@ run "wrong_input_is_refused" {
     var.schedule_expression,
     var.optimizer_timeout_seconds,
     var.optimizer_maximum_concurrency,
+    var.scheduler_maximum_concurrency,
+    var.max_receive_count,
     var.log_retention_days,
     var.catalogs,
   ]

@@ -55,7 +55,7 @@ module "icepress" {
 
   # One machine: fewer optimizers, each as long as it needs, a tick each minute, and no TLS on loopback.
   schedule_expression           = "rate(1 minute)"
-  optimizer_maximum_concurrency = 2
+  optimizer_maximum_concurrency = 2 * var.buckets
   optimizer_timeout_seconds     = 300
   require_tls                   = false
   deletion_protection           = false

@@ -317,6 +317,10 @@ impl TaskStore for DyingStore {
         self.write(self.inner.note_sent(task, now)).await
     }
 
+    async fn note_acknowledged(&self, task: &TaskId) -> Result<()> {
+        self.write(self.inner.note_acknowledged(task)).await
+    }
+
     async fn claim_task(
         &self,
         task: &TaskId,

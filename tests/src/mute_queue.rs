@@ -6,7 +6,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use icepress_coordination::{CoordinationError, Finding, Received, TaskMessage, TaskQueue};
+use icepress_coordination::{
+    CoordinationError, Finding, QueueDepth, Received, TaskMessage, TaskQueue,
+};
 use icepress_model::{BucketId, TableId};
 
 type Result<T> = std::result::Result<T, CoordinationError>;
@@ -66,6 +68,10 @@ impl TaskQueue for MuteQueue {
 
     async fn change_visibility(&self, received: &Received, visibility: Duration) -> Result<()> {
         self.inner.change_visibility(received, visibility).await
+    }
+
+    async fn depth(&self, bucket: BucketId) -> Result<QueueDepth> {
+        self.inner.depth(bucket).await
     }
 
     async fn dead_letters(&self, bucket: BucketId) -> Result<u64> {

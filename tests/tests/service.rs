@@ -258,17 +258,50 @@ async fn a_message_that_comes_twice_is_worked_on_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_for_work_in_other_hands_comes_back_later() {
-    let (lab, _) = Lab::of_small_files(7).await;
+async fn a_message_for_work_in_other_hands_is_acknowledged_and_sent_anew_if_they_die() {
+    let (lab, table) = Lab::of_small_files(7).await;
     let worker = lab.worker(settings_for_tests("w"));
     let message = planned(&worker).await.remove(0);
+    let bucket = worker.layout().await.unwrap().home_of(&table).bucket;
+    let received = take(&worker, bucket).await;
     claim(&lab, &message.task).await;
 
     let handled = handle(&worker, &message, Deadline::NONE).await.unwrap();
-    assert!(
-        matches!(handled, Handled::Again(rest) if rest > Duration::ZERO),
-        "{handled:?}"
-    );
+    assert_eq!(handled, Handled::Done);
+    worker.queue.delete(&received).await.unwrap();
+
+    // While the holder lives, nothing is sent, however often somebody looks.
+    lab.clock.advance(Duration::from_secs(29));
+    assert!(planned(&worker).await.is_empty());
+    lab.clock
+        .advance(worker.settings.check_interval + Duration::from_secs(2));
+    assert_eq!(planned(&worker).await, vec![message]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_is_not_sent_again_and_what_was_lost_is_once_the_queue_is_empty() {
+    let (lab, table) = Lab::of_small_files(31).await;
+    let worker = lab.worker(settings_for_tests("w"));
+    let messages = planned(&worker).await;
+    assert_eq!(messages.len(), 1);
+    let bucket = worker.layout().await.unwrap().home_of(&table).bucket;
+    for _ in 0..5 {
+        lab.clock.advance(worker.settings.check_interval * 2);
+        assert_eq!(planned(&worker).await, messages, "nobody came to take it");
+    }
+    let received = take(&worker, bucket).await;
+    worker.queue.delete(&received).await.unwrap();
+    lab.clock.advance(worker.settings.check_interval * 2);
+    assert_eq!(planned(&worker).await, messages);
+}
+
+/// Takes the one message of a queue, for long.
+async fn take(worker: &Context, bucket: BucketId) -> Received {
+    let received = worker
+        .queue
+        .receive(bucket, 1, Duration::ZERO, Duration::from_secs(6 * 3600))
+        .await;
+    received.unwrap().remove(0)
 }
 
 /// Claims a task as a worker that will die.

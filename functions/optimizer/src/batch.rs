@@ -52,14 +52,29 @@ async fn is_done(context: &Context, message: &SqsMessage, deadline: Deadline) ->
             false
         }
         Err(error) => {
-            tracing::error!(id, task = %task.task, %error, "not done");
+            let rest = rest_after_error(received_so_often(message));
+            tracing::error!(id, task = %task.task, %error, ?rest, "not done");
+            come_back_after(context, message, task, rest).await;
             false
         }
     }
 }
 
+/// How often the message was received, this time included.
+fn received_so_often(message: &SqsMessage) -> u32 {
+    let count = message.attributes.get("ApproximateReceiveCount");
+    count.and_then(|count| count.parse().ok()).unwrap_or(1)
+}
+
+/// How long a message rests that could not be answered, since the state or the queues failed: four times as long each
+/// time, so that its receives outlast an outage of over an hour.
+fn rest_after_error(received: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(60);
+    FIRST.saturating_mul(4_u32.saturating_pow(received.saturating_sub(1).min(3)))
+}
+
 /// Brings a message back after `rest`. Without this it would rest for the queue's whole visibility timeout, which is
-/// as long as a function may work.
+/// several times as long as a function may work.
 async fn come_back_after(
     context: &Context,
     message: &SqsMessage,
@@ -79,7 +94,7 @@ async fn come_back_after(
         bucket,
         message: task,
         receipt: message.receipt_handle.clone().unwrap_or_default(),
-        receive_count: 1,
+        receive_count: received_so_often(message),
     };
     if let Err(error) = context.queue.change_visibility(&received, rest).await {
         tracing::warn!(%error, "a message rests for its queue's whole visibility timeout");

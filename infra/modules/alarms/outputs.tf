@@ -7,3 +7,8 @@ output "scheduler_error_alarm_arn" {
   description = "ARN of the alarm on the scheduler's errors."
   value       = aws_cloudwatch_metric_alarm.scheduler_errors.arn
 }
+
+output "failed_tasks_alarm_arn" {
+  description = "ARN of the alarm on tasks that failed for good."
+  value       = aws_cloudwatch_metric_alarm.failed_tasks.arn
+}

@@ -13,6 +13,11 @@ variable "scheduler_function_name" {
   type        = string
 }
 
+variable "optimizer_log_group_name" {
+  description = "Name of the optimizer's log group, in which it says which tasks failed for good."
+  type        = string
+}
+
 variable "scheduler_error_period_seconds" {
   description = "Seconds over which the scheduler's errors are summed."
   type        = number

@@ -208,6 +208,25 @@ data "aws_iam_policy_document" "scheduler" {
     resources = var.queue_arns
   }
 
+  # What is not in the queues any more is sent again, and nothing else.
+  statement {
+    sid       = "SeeBacklog"
+    actions   = ["sqs:GetQueueAttributes"]
+    resources = concat(var.queue_arns, var.dead_queue_arns)
+  }
+
+  statement {
+    sid = "HandOut"
+    actions = [
+      "sqs:ChangeMessageVisibility",
+      "sqs:DeleteMessage",
+      "sqs:GetQueueAttributes",
+      "sqs:ReceiveMessage",
+      "sqs:SendMessage",
+    ]
+    resources = [var.errands_queue_arn]
+  }
+
   # UpdateTable, because the next scheduler commits what optimizers finished and nobody committed.
   statement {
     sid = "Catalog"

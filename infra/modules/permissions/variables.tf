@@ -13,6 +13,16 @@ variable "queue_arns" {
   type        = list(string)
 }
 
+variable "dead_queue_arns" {
+  description = "ARNs of the task queues' dead-letter queues."
+  type        = list(string)
+}
+
+variable "errands_queue_arn" {
+  description = "ARN of the queue of what a tick hands out."
+  type        = string
+}
+
 variable "payload_bucket_arn" {
   description = "ARN of the payload bucket."
   type        = string

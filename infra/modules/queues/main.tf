@@ -28,6 +28,18 @@ resource "aws_sqs_queue" "tasks" {
   })
 }
 
+# What a tick hands to further runs of the scheduler. It needs no dead letters: what is not done within the hour, a later tick
+# hands out anew.
+resource "aws_sqs_queue" "errands" {
+  name                       = "${var.name}-errands"
+  visibility_timeout_seconds = var.errand_visibility_seconds
+  message_retention_seconds  = 3600
+  receive_wait_time_seconds  = 20
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
+  tags                       = var.tags
+}
+
 # A dead-letter queue takes messages from its own queue only.
 resource "aws_sqs_queue_redrive_allow_policy" "dead" {
   count = var.buckets

@@ -22,3 +22,18 @@ output "dead_queue_urls" {
   description = "URLs of the dead-letter queues, in bucket order."
   value       = aws_sqs_queue.dead[*].url
 }
+
+output "dead_queue_arns" {
+  description = "ARNs of the dead-letter queues, in bucket order."
+  value       = aws_sqs_queue.dead[*].arn
+}
+
+output "errands_queue_arn" {
+  description = "ARN of the queue of what a tick hands out."
+  value       = aws_sqs_queue.errands.arn
+}
+
+output "errands_queue_url" {
+  description = "URL of the queue of what a tick hands out."
+  value       = aws_sqs_queue.errands.url
+}

@@ -28,6 +28,11 @@ variable "dead_retention_seconds" {
   type        = number
 }
 
+variable "errand_visibility_seconds" {
+  description = "Seconds an errand stays hidden while a scheduler works on it."
+  type        = number
+}
+
 variable "kms_key_arn" {
   description = "KMS key for encryption at rest; null for the key that SQS manages."
   type        = string

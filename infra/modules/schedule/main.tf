@@ -72,8 +72,9 @@ resource "aws_scheduler_schedule" "this" {
   depends_on = [aws_iam_role_policy.invoke]
 }
 
+# Where all runs that the account allows are busy, a tick waits for one, nearly until the next tick comes.
 resource "aws_lambda_function_event_invoke_config" "this" {
   function_name                = var.function_name
-  maximum_event_age_in_seconds = 60
+  maximum_event_age_in_seconds = 240
   maximum_retry_attempts       = 0
 }

@@ -28,7 +28,7 @@ pub use icepress_protocol::{
     Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
     ReportOutcome, StartOutcome, TableRow, TaskRow, TaskState, invariants, layout, limits,
 };
-pub use queue::{Received, TaskMessage, TaskQueue};
+pub use queue::{QueueDepth, Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
 pub use store::{

@@ -52,6 +52,29 @@ pub struct Received {
     pub receive_count: u32,
 }
 
+/// What lies in a bucket's queue, as far as the queue can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Messages that wait, that are delayed, or that are out of sight because somebody has them.
+    pub messages: u64,
+    /// Messages that were received too often. Not counted where there are no others: then they decide nothing.
+    pub dead: u64,
+    /// How long a message is kept; `None` for as long as nobody takes it away.
+    pub retention: Option<Duration>,
+    /// How long it takes at the least until a message that nobody answers is among the dead; `None` where each receive
+    /// says by itself how long it hides one.
+    pub dies_after: Option<Duration>,
+}
+
+impl QueueDepth {
+    /// Whether a message that was sent so long ago, and whose task nobody has begun, is certainly not on its way: the queue
+    /// is empty, or has let go of whatever is as old.
+    pub fn has_lost_what_is(&self, old: Duration) -> bool {
+        let is_past = |age: Option<Duration>| age.is_some_and(|age| old >= age);
+        self.messages == 0 || is_past(self.retention) || (self.dead > 0 && is_past(self.dies_after))
+    }
+}
+
 /// Queues of tasks, one for each bucket, each with a dead-letter queue.
 #[async_trait]
 pub trait TaskQueue: Send + Sync + Debug {
@@ -80,6 +103,9 @@ pub trait TaskQueue: Send + Sync + Debug {
     /// Lets others see a message after `visibility` from now: zero gives it back at once. One that was received by
     /// somebody else since, or died, is left alone.
     async fn change_visibility(&self, received: &Received, visibility: Duration) -> Result<()>;
+
+    /// What lies in the bucket's queue. Takes nothing.
+    async fn depth(&self, bucket: BucketId) -> Result<QueueDepth>;
 
     /// How many messages wait in the dead-letter queue of a bucket.
     async fn dead_letters(&self, bucket: BucketId) -> Result<u64>;
@@ -112,8 +138,8 @@ pub(crate) fn finding_of_dead(subject: &str, dead: Result<u64>) -> Option<Findin
         Ok(0) => None,
         Ok(dead) => Some(Finding::doubt(
             subject,
-            format!("{dead} tasks failed too often"),
-            "see `icepress explain` of their tables for why, then `icepress redrive`",
+            format!("{dead} messages were received again and again, and never answered"),
+            "see the optimizer's log for why it died or could not answer, then `icepress redrive`",
         )),
         Err(error) => Some(Finding::wrong(
             subject,

@@ -17,7 +17,7 @@ use aws_sdk_sqs::{
 use icepress_model::{BucketId, TableId};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{CoordinationError, Finding, Received, TaskMessage, TaskQueue, key, queue};
+use crate::{CoordinationError, Finding, QueueDepth, Received, TaskMessage, TaskQueue, key, queue};
 
 type Result<T> = std::result::Result<T, CoordinationError>;
 
@@ -91,7 +91,7 @@ impl SqsQueue {
     }
 
     /// Everything that SQS tells of a bucket's queue.
-    async fn attributes(&self, bucket: BucketId) -> Result<HashMap<QueueAttributeName, String>> {
+    async fn attributes(&self, bucket: BucketId) -> Result<Attributes> {
         let url = self.url(bucket)?;
         let output = self
             .client
@@ -101,7 +101,7 @@ impl SqsQueue {
             .send()
             .await
             .map_err(|error| failed(&url, "the queue could not be asked", error))?;
-        Ok(output.attributes.unwrap_or_default())
+        Ok(Attributes(output.attributes.unwrap_or_default()))
     }
 
     async fn attribute(&self, url: &str, name: QueueAttributeName) -> Result<Option<String>> {
@@ -115,6 +115,43 @@ impl SqsQueue {
             .map_err(|error| failed(url, "the queue could not be asked", error))?;
         let attributes = output.attributes.unwrap_or_default();
         Ok(attributes.get(&name).cloned())
+    }
+}
+
+/// What SQS tells of a queue.
+struct Attributes(HashMap<QueueAttributeName, String>);
+
+impl Attributes {
+    fn number(&self, name: QueueAttributeName) -> Option<u64> {
+        self.0.get(&name)?.parse().ok()
+    }
+
+    /// Messages that were not deleted yet, dead ones apart.
+    fn messages(&self) -> u64 {
+        [
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+        ]
+        .into_iter()
+        .filter_map(|name| self.number(name))
+        .sum()
+    }
+
+    fn seconds(&self, name: QueueAttributeName) -> Option<Duration> {
+        self.number(name).map(Duration::from_secs)
+    }
+
+    /// After how many receives a message dies; `None` where it never does.
+    fn receives(&self) -> Option<u32> {
+        let policy = self.0.get(&QueueAttributeName::RedrivePolicy)?;
+        let policy: serde_json::Value = serde_json::from_str(policy).ok()?;
+        let receives = &policy["maxReceiveCount"];
+        // AWS takes a number or a text, and gives back what it took.
+        let number = receives
+            .as_u64()
+            .or_else(|| receives.as_str()?.parse().ok())?;
+        u32::try_from(number).ok()
     }
 }
 
@@ -359,6 +396,23 @@ impl TaskQueue for SqsQueue {
         }
     }
 
+    async fn depth(&self, bucket: BucketId) -> Result<QueueDepth> {
+        let attributes = self.attributes(bucket).await?;
+        let messages = attributes.messages();
+        let visibility = attributes.seconds(QueueAttributeName::VisibilityTimeout);
+        Ok(QueueDepth {
+            messages,
+            dead: match messages {
+                0 => 0,
+                _ => self.dead_letters(bucket).await?,
+            },
+            retention: attributes.seconds(QueueAttributeName::MessageRetentionPeriod),
+            dies_after: visibility
+                .zip(attributes.receives())
+                .map(|(visibility, receives)| visibility.saturating_mul(receives)),
+        })
+    }
+
     async fn dead_letters(&self, bucket: BucketId) -> Result<u64> {
         let url = self.dead_letter_url(bucket)?;
         let count = self
@@ -396,22 +450,17 @@ impl TaskQueue for SqsQueue {
                 return vec![Finding::wrong(subject, error.to_string(), advice)];
             }
         };
-        let number = |name: QueueAttributeName| -> u64 {
-            let text = attributes.get(&name);
-            text.and_then(|text| text.parse().ok()).unwrap_or(0)
-        };
-        let waiting = number(QueueAttributeName::ApproximateNumberOfMessages)
-            + number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible);
-        let mut findings = vec![Finding::well(&subject, queue::lies_in_it(waiting))];
-        if !attributes.contains_key(&QueueAttributeName::RedrivePolicy) {
+        let messages = attributes.messages();
+        let mut findings = vec![Finding::well(&subject, queue::lies_in_it(messages))];
+        if attributes.receives().is_none() {
             findings.push(Finding::wrong(
                 &subject,
                 "has no redrive policy: a message that always fails is tried for ever",
                 "apply infra/ of this version",
             ));
         }
-        let visibility = Duration::from_secs(number(QueueAttributeName::VisibilityTimeout));
-        if visibility < claim {
+        let visibility = attributes.seconds(QueueAttributeName::VisibilityTimeout);
+        if let Some(visibility) = visibility.filter(|visibility| *visibility < claim) {
             findings.push(Finding::doubt(
                 &subject,
                 format!(

@@ -274,6 +274,10 @@ pub trait TaskStore: Send + Sync + Debug {
     /// Notes that a task's message was sent.
     async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()>;
 
+    /// Notes that a task's message was acknowledged although the task is open, since somebody else has it: whoever finds
+    /// the task without a holder sends another one.
+    async fn note_acknowledged(&self, task: &TaskId) -> Result<()>;
+
     /// Claims a task that is queued, or running past its deadline: `running` with the next attempt.
     async fn claim_task(
         &self,

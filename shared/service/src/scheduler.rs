@@ -9,5 +9,5 @@ pub(crate) mod limits;
 mod start;
 pub(crate) mod sweep;
 pub(crate) mod tick;
-mod under_way;
+pub(crate) mod under_way;
 pub(crate) mod waiting;

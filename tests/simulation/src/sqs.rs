@@ -333,6 +333,8 @@ fn attributes(state: &mut State, body: &Value, now: Duration) -> Result<Value> {
     let mut all = json!({
         "ApproximateNumberOfMessages": (queue.messages.len() - hidden).to_string(),
         "ApproximateNumberOfMessagesNotVisible": hidden.to_string(),
+        "ApproximateNumberOfMessagesDelayed": "0",
+        "MessageRetentionPeriod": "345600",
         "QueueArn": format!("arn:aws:sqs:us-east-1:{ACCOUNT}:{name}"),
         "VisibilityTimeout": "900",
     });

@@ -26,7 +26,8 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
         Event::Waiting { table, reason, .. } => Some(format!("{table}: waits: {reason}")),
         Event::TableFailed { table, message } => Some(error_about(table, message)),
-        Event::GroupStarted { .. } => None,
+        // Of a task that failed, its group tells before, and its process after.
+        Event::GroupStarted { .. } | Event::TaskFailed { .. } => None,
         Event::GroupFinished {
             table,
             index,

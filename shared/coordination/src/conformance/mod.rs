@@ -147,6 +147,7 @@ macro_rules! queue_rules {
             queue::a_longer_visibility_keeps_a_message_away,
             queue::an_old_receipt_deletes_nothing,
             queue::messages_die_and_can_be_redriven,
+            queue::a_queue_tells_how_much_lies_in_it,
             queue::twenty_five_messages_are_sent_in_order_of_results,
             queue::queues_of_buckets_are_apart,
             queue::a_long_table_name_is_sent,

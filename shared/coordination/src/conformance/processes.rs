@@ -85,6 +85,10 @@ pub(super) async fn a_process_of_300_tasks_starts_whole(world: Arc<dyn StoreWorl
     store.note_sent(&task("p1", 7), at(3)).await.unwrap();
     let tasks = store.tasks(&"p1".into()).await.unwrap();
     assert_eq!(tasks[7].sent_at, Some(at(3)));
+    let acknowledged = task("p1", 7);
+    store.note_acknowledged(&acknowledged).await.unwrap();
+    let tasks = store.tasks(&"p1".into()).await.unwrap();
+    assert_eq!(tasks[7].sent_at, None);
     let row = row(&*store, &orders).await;
     assert_eq!(row.active_process, Some("p1".into()));
     assert_eq!(row.due_at, Some(at(600)));

@@ -145,6 +145,35 @@ pub(super) async fn messages_die_and_can_be_redriven(world: Arc<dyn QueueWorld>)
     assert_eq!(receive_one(&*queue, LONG).await, None);
 }
 
+pub(super) async fn a_queue_tells_how_much_lies_in_it(world: Arc<dyn QueueWorld>) {
+    let queue = world.queue().await;
+    assert_eq!(queue.depth(BUCKET).await.unwrap().messages, 0);
+    send(&*queue, &[message(0), message(1), message(2)]).await;
+    let taken = received(&*queue, LONG).await;
+    let depth = queue.depth(BUCKET).await.unwrap();
+    assert_eq!((depth.messages, depth.dead), (3, 0), "one is out of sight");
+    assert_eq!(queue.depth(BucketId(2)).await.unwrap().messages, 0);
+    queue.delete(&taken).await.unwrap();
+    assert_eq!(queue.depth(BUCKET).await.unwrap().messages, 2);
+    for _ in 0..MAX_RECEIVES {
+        let mut taken = Vec::new();
+        while let Some(received) = receive_one(&*queue, LONG).await {
+            taken.push(received);
+        }
+        for received in taken {
+            let visibility = Duration::ZERO;
+            queue
+                .change_visibility(&received, visibility)
+                .await
+                .unwrap();
+        }
+    }
+    assert_eq!(receive_one(&*queue, LONG).await, None, "both have died");
+    send(&*queue, &[message(0)]).await;
+    let depth = queue.depth(BUCKET).await.unwrap();
+    assert_eq!((depth.messages, depth.dead), (1, 2));
+}
+
 pub(super) async fn twenty_five_messages_are_sent_in_order_of_results(world: Arc<dyn QueueWorld>) {
     let queue = world.queue().await;
     send(&*queue, &[]).await;

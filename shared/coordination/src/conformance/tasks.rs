@@ -183,6 +183,7 @@ pub(super) async fn a_task_without_a_process_is_gone(world: Arc<dyn StoreWorld>)
         "a claim on nothing",
     );
     store.note_sent(&unknown, NOW).await.unwrap();
+    store.note_acknowledged(&unknown).await.unwrap();
     assert_eq!(store.tasks(&unknown.process).await.unwrap(), []);
     assert_eq!(store.process(&unknown.process).await.unwrap(), None);
     // Nothing of all that made a row.

@@ -25,28 +25,21 @@ impl DynamoStore {
         self.get_stored(&Key::task(task), encoding::decode_task)
             .await
     }
-}
 
-#[async_trait]
-impl TaskStore for DynamoStore {
-    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
-        let rows = self.query(&process_rows(process), TASK_PREFIX).await?;
-        let tasks = rows.iter().map(encoding::decode_task);
-        let tasks: std::result::Result<_, _> = tasks.collect();
-        tasks.map_err(|message| unreadable(&Key::process(process), message))
-    }
-
-    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
-        let outcome = self
-            .client
-            .update_item()
+    async fn write_sent(&self, task: &TaskId, sent_at: Option<TimestampMs>) -> Result<()> {
+        let update = self.client.update_item();
+        let update = match sent_at {
+            Some(sent_at) => update
+                .update_expression("SET #sent = :sent, #rev = #rev + :one")
+                .expression_attribute_values(":sent", number(sent_at.get())),
+            None => update.update_expression("SET #rev = #rev + :one REMOVE #sent"),
+        };
+        let outcome = update
             .table_name(&self.table)
             .set_key(Some(Key::task(task).item()))
-            .update_expression("SET #sent = :sent, #rev = #rev + :one")
             .condition_expression("attribute_exists(#rev)")
             .expression_attribute_names("#sent", "sent_at")
             .expression_attribute_names("#rev", "rev")
-            .expression_attribute_values(":sent", number(now.get()))
             .expression_attribute_values(":one", number(1))
             .send()
             .await;
@@ -63,6 +56,24 @@ impl TaskStore for DynamoStore {
             }
             Err(error) => Err(self.failed("a task could not be written", error)),
         }
+    }
+}
+
+#[async_trait]
+impl TaskStore for DynamoStore {
+    async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
+        let rows = self.query(&process_rows(process), TASK_PREFIX).await?;
+        let tasks = rows.iter().map(encoding::decode_task);
+        let tasks: std::result::Result<_, _> = tasks.collect();
+        tasks.map_err(|message| unreadable(&Key::process(process), message))
+    }
+
+    async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
+        self.write_sent(task, Some(now)).await
+    }
+
+    async fn note_acknowledged(&self, task: &TaskId) -> Result<()> {
+        self.write_sent(task, None).await
     }
 
     async fn claim_task(

@@ -66,7 +66,7 @@ pub struct SqliteOptions {
 impl Default for SqliteOptions {
     fn default() -> Self {
         Self {
-            max_receives: 4,
+            max_receives: 5,
             retention: Duration::from_secs(30 * 24 * 60 * 60),
             poll_interval: Duration::from_millis(200),
         }

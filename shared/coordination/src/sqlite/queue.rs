@@ -7,7 +7,7 @@ use icepress_model::{BucketId, TimestampMs};
 use sqlx::Row;
 
 use super::{Result, SqliteFile};
-use crate::{Finding, Received, TaskMessage, TaskQueue, key, queue};
+use crate::{Finding, QueueDepth, Received, TaskMessage, TaskQueue, key, queue};
 
 /// The queues of all buckets, in the state file.
 #[derive(Debug, Clone)]
@@ -34,6 +34,17 @@ const NEXT_MESSAGES: &str = "
 impl SqliteQueue {
     pub(super) fn new(file: SqliteFile) -> Self {
         Self { file }
+    }
+
+    async fn count(&self, bucket: BucketId, are_dead: bool) -> Result<u64> {
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM message WHERE bucket = ? AND dead = ?")
+                .bind(bucket.0)
+                .bind(are_dead)
+                .fetch_one(&self.file.readers)
+                .await
+                .map_err(|error| self.file.failed("messages could not be counted", error))?;
+        Ok(u64::try_from(count).unwrap_or(0))
     }
 
     /// Lets messages die that were received too often and seen to no end.
@@ -177,14 +188,17 @@ impl TaskQueue for SqliteQueue {
         Ok(())
     }
 
+    async fn depth(&self, bucket: BucketId) -> Result<QueueDepth> {
+        Ok(QueueDepth {
+            messages: self.count(bucket, false).await?,
+            dead: self.count(bucket, true).await?,
+            retention: None,
+            dies_after: None,
+        })
+    }
+
     async fn dead_letters(&self, bucket: BucketId) -> Result<u64> {
-        let count: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM message WHERE bucket = ? AND dead = 1")
-                .bind(bucket.0)
-                .fetch_one(&self.file.readers)
-                .await
-                .map_err(|error| self.file.failed("dead letters could not be counted", error))?;
-        Ok(u64::try_from(count).unwrap_or(0))
+        self.count(bucket, true).await
     }
 
     async fn redrive(&self, bucket: BucketId) -> Result<u64> {
@@ -201,14 +215,9 @@ impl TaskQueue for SqliteQueue {
     }
 
     async fn examine(&self, bucket: BucketId, _claim: Duration) -> Vec<Finding> {
-        let waiting: std::result::Result<i64, _> =
-            sqlx::query_scalar("SELECT count(*) FROM message WHERE bucket = ? AND dead = 0")
-                .bind(bucket.0)
-                .fetch_one(&self.file.readers)
-                .await;
         let subject = queue::subject(bucket);
-        let waiting = match waiting {
-            Ok(waiting) => Finding::well(&subject, queue::lies_in_it(waiting.to_string())),
+        let waiting = match self.count(bucket, false).await {
+            Ok(waiting) => Finding::well(&subject, queue::lies_in_it(waiting)),
             Err(error) => Finding::wrong(&subject, error.to_string(), "check the state file"),
         };
         let dead = queue::finding_of_dead(&subject, self.dead_letters(bucket).await);

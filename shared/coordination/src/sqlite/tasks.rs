@@ -6,6 +6,19 @@ use icepress_model::{Attempt, ProcessId, RewriteFailure, TaskId, TimestampMs, Wo
 use super::{Result, SqliteStore};
 use crate::{ClaimOutcome, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition};
 
+impl SqliteStore {
+    async fn write_sent(&self, task: &TaskId, sent_at: Option<TimestampMs>) -> Result<()> {
+        sqlx::query("UPDATE task SET sent_at = ? WHERE process = ? AND task_index = ?")
+            .bind(sent_at.map(TimestampMs::get))
+            .bind(task.process.as_str())
+            .bind(task.index)
+            .execute(&self.file.writer)
+            .await
+            .map_err(|error| self.file.failed("a task could not be written", error))?;
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl TaskStore for SqliteStore {
     async fn tasks(&self, process: &ProcessId) -> Result<Vec<TaskRow>> {
@@ -21,14 +34,11 @@ impl TaskStore for SqliteStore {
     }
 
     async fn note_sent(&self, task: &TaskId, now: TimestampMs) -> Result<()> {
-        sqlx::query("UPDATE task SET sent_at = ? WHERE process = ? AND task_index = ?")
-            .bind(now.get())
-            .bind(task.process.as_str())
-            .bind(task.index)
-            .execute(&self.file.writer)
-            .await
-            .map_err(|error| self.file.failed("a task could not be written", error))?;
-        Ok(())
+        self.write_sent(task, Some(now)).await
+    }
+
+    async fn note_acknowledged(&self, task: &TaskId) -> Result<()> {
+        self.write_sent(task, None).await
     }
 
     async fn claim_task(

@@ -262,6 +262,7 @@ impl Observer for Collector {
             Event::GroupFinished { result: Err(_), .. }
             | Event::DatabaseListed { .. }
             | Event::GroupStarted { .. }
+            | Event::TaskFailed { .. }
             | Event::Notice { .. } => {}
         }
         self.next.observe(event);

@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc};
 
 use icepress_model::{
-    Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan, TimestampMs,
+    Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan, TaskId, TimestampMs,
 };
 use icepress_rewrite::Progress;
 
@@ -88,6 +88,15 @@ pub enum Event {
         index: u32,
         /// What came of it.
         result: Result<GroupResult, String>,
+    },
+    /// A task failed for good: its process goes on without that group, and the table is planned anew.
+    TaskFailed {
+        /// The table.
+        table: TableId,
+        /// The task.
+        task: TaskId,
+        /// Why, one line.
+        reason: String,
     },
     /// A process ended.
     ProcessEnded {
@@ -177,6 +186,12 @@ impl Observer for LogObserver {
                 ),
                 Err(message) => tracing::error!(%table, %process, index, %message, "group failed"),
             },
+            // infra/ counts these lines by their message, and raises an alarm.
+            Event::TaskFailed {
+                table,
+                task,
+                reason,
+            } => tracing::error!(%table, %task, %reason, "task failed for good"),
             Event::ProcessEnded {
                 table,
                 process,

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{
     Context, Deadline, EvaluateError, Settings, Waiting,
     embedded::{Collector, Stop, TableReport, optimize_all},
-    scheduler::{evaluate, limits::Blockers, sweep},
+    scheduler::{evaluate, limits::Blockers, sweep, under_way::Depth},
 };
 pub use verify::{Verification, VerifyError, verify};
 
@@ -190,7 +190,8 @@ async fn look(
     if let Some(row) = context.store.table(table).await? {
         let catalogs = BTreeSet::from([table.catalog.clone()]);
         let blockers = Blockers::of(context, catalogs).await?;
-        sweep::look_at(context, lease, &row, &blockers, Deadline::NONE).await?;
+        let depth = Depth::default();
+        sweep::look_at(context, lease, &row, &blockers, &depth, Deadline::NONE).await?;
     }
     let row = context.store.table(table).await?;
     Ok(row.map_or_else(Begun::default, |row| Begun {

@@ -7,7 +7,7 @@ use icepress_model::TimestampMs;
 use super::{
     evaluation,
     limits::{self, Blockers},
-    under_way,
+    under_way::{self, Depth},
     waiting::{Obstacle, no_longer_waiting},
 };
 use crate::{Context, Deadline, Event};
@@ -38,6 +38,7 @@ pub(crate) async fn sweep(
         }
         let catalogs = readable.iter().map(|row| row.table.catalog.clone());
         let blockers = Blockers::of(context, catalogs.collect()).await?;
+        let depth = Depth::default();
         let readable = limits::by_turns(context, readable);
         for some in readable.chunks(context.settings.evaluations_at_once) {
             if !deadline.allows(&context.ambient, context.settings.deadline_margin) {
@@ -48,7 +49,7 @@ pub(crate) async fn sweep(
             // Boxed one by one: else the compiler can't tell that the whole may move between threads.
             let looks = some
                 .iter()
-                .map(|row| look_at(context, held, row, &blockers, deadline).boxed());
+                .map(|row| look_at(context, held, row, &blockers, &depth, deadline).boxed());
             for outcome in join_all(looks).await {
                 outcome?;
             }
@@ -74,6 +75,7 @@ pub(crate) async fn look_at(
     lease: &Lease,
     row: &TableRow,
     blockers: &Blockers,
+    depth: &Depth,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
     let obstacle = blockers.obstacle(context, &row.table);
@@ -81,7 +83,9 @@ pub(crate) async fn look_at(
         (None, Some(obstacle)) => wait(context, lease, row, &obstacle).await,
         (None, None) => evaluation::evaluate_and_start(context, lease, row).await,
         (Some(process), obstacle) => {
-            under_way::look_after_or_tell(context, lease, row, process, obstacle, deadline).await
+            let held_back = obstacle;
+            under_way::look_after_or_tell(context, lease, row, process, held_back, depth, deadline)
+                .await
         }
     };
     match looked {

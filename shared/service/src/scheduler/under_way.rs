@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use icepress_coordination::{
-    Conclusion, CoordinationError, Lease, ProcessRow, TableRow, TaskRow, TaskState,
+    Conclusion, CoordinationError, Lease, ProcessRow, QueueDepth, TableRow, TaskRow, TaskState,
 };
-use icepress_model::{ProcessId, TaskId, TimestampMs};
+use icepress_model::{BucketId, ProcessId, TaskId, TimestampMs};
+use tokio::sync::OnceCell;
 
 use super::{
     start::send,
@@ -20,9 +21,10 @@ pub(super) async fn look_after_or_tell(
     row: &TableRow,
     process: &ProcessId,
     obstacle: Option<Obstacle>,
+    depth: &Depth,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
-    match look_after(context, lease, row, process, obstacle, deadline).await {
+    match look_after(context, lease, row, process, obstacle, depth, deadline).await {
         // One unreadable row does not stop the rest (case B11): it is told, and asked for again.
         Err(CoordinationError::UnreadableRow { row: key, message }) => {
             context.tell(Event::TableFailed {
@@ -45,6 +47,7 @@ async fn look_after(
     row: &TableRow,
     process: &ProcessId,
     obstacle: Option<Obstacle>,
+    depth: &Depth,
     deadline: Deadline,
 ) -> Result<(), CoordinationError> {
     let now = context.ambient.now();
@@ -67,7 +70,7 @@ async fn look_after(
                 return look_again_at(context, lease, row, next_try).await;
             }
         } else {
-            send_again(context, lease, &process_row, now).await?;
+            send_again(context, lease, &process_row, depth, now).await?;
         }
     }
     look_again_later(context, lease, row).await
@@ -97,30 +100,101 @@ async fn hold_back(
     context.store.conclude(lease, row, &conclusion).await
 }
 
-/// Sends messages again for tasks that nobody works on and whose message is old: it may never have been sent, lies in a
-/// dead-letter queue, or in a queue that was taken away. Twice is harmless.
+/// What lies in the bucket's queue: asked once for a page of tables, and only where that decides anything.
+#[derive(Debug, Default)]
+pub(crate) struct Depth(OnceCell<Option<QueueDepth>>);
+
+impl Depth {
+    /// `None` where the queue does not say: then nothing counts as lost by it.
+    async fn of(&self, context: &Context, bucket: BucketId) -> Option<QueueDepth> {
+        let asked = self.0.get_or_init(|| async {
+            match context.queue.depth(bucket).await {
+                Ok(depth) => Some(depth),
+                Err(error) => {
+                    context.tell(Event::Notice {
+                        message: format!(
+                            "whether tasks of bucket {bucket} are lost can't be told: {error}"
+                        ),
+                    });
+                    None
+                }
+            }
+        });
+        *asked.await
+    }
+}
+
+/// Whether a task's message is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Message {
+    /// It is, or none is needed: the task is done, in somebody's hands, or was sent a moment ago.
+    NotMissed,
+    /// There certainly is none, or none that will be seen soon.
+    Lost,
+    /// It is not for as long as nobody has taken it out of the queue: the queue has to be asked.
+    SentAgo(Duration),
+}
+
+impl Message {
+    fn of(task: &TaskRow, now: TimestampMs, patience: Duration) -> Self {
+        let claim_end = match &task.state {
+            TaskState::Done(_) | TaskState::Failed(_) => return Self::NotMissed,
+            TaskState::Running { deadline, .. } if *deadline >= now => return Self::NotMissed,
+            TaskState::Running { deadline, .. } => Some(*deadline),
+            TaskState::Queued => None,
+        };
+        let Some(sent_at) = task.sent_at else {
+            // It was never sent, or acknowledged since somebody else had the task, who died or gave it back.
+            return Self::Lost;
+        };
+        let ago = now.since(sent_at);
+        if ago < patience {
+            Self::NotMissed
+        } else if claim_end.is_some_and(|end| sent_at <= end) {
+            // Who took it died with it: it stays hidden for far longer than the claim lasted.
+            Self::Lost
+        } else {
+            Self::SentAgo(ago)
+        }
+    }
+}
+
+/// The same of the queue of the bucket that the table was in when it was planned, which may be taken away by now.
+async fn has_former_queue_lost(context: &Context, bucket: BucketId, ago: Duration) -> bool {
+    match context.queue.depth(bucket).await {
+        Ok(depth) => depth.has_lost_what_is(ago),
+        Err(_) => true,
+    }
+}
+
+/// Sends messages again for tasks that nobody works on and whose message is lost: a backlog, however old, is no loss.
+/// Twice is harmless, but each costs a request and a run.
 async fn send_again(
     context: &Context,
     lease: &Lease,
     process: &ProcessRow,
+    depth: &Depth,
     now: TimestampMs,
 ) -> Result<(), CoordinationError> {
     let patience = context.settings.check_interval;
-    let lost: Vec<TaskRow> = context
-        .store
-        .tasks(&process.process)
-        .await?
-        .into_iter()
-        .filter(|task| {
-            let idle = match &task.state {
-                TaskState::Queued => true,
-                TaskState::Running { deadline, .. } => *deadline < now,
-                TaskState::Done(_) | TaskState::Failed(_) => false,
-            };
-            let sent_lately = task.sent_at.is_some_and(|sent| now.since(sent) < patience);
-            idle && !sent_lately
-        })
-        .collect();
-    let ids: Vec<TaskId> = lost.into_iter().map(|task| task.task).collect();
-    send(context, lease, &process.table, process.epoch, &ids).await
+    let mut lost: Vec<TaskId> = Vec::new();
+    for task in context.store.tasks(&process.process).await? {
+        let is_lost = match Message::of(&task, now, patience) {
+            Message::NotMissed => false,
+            Message::Lost => true,
+            Message::SentAgo(ago) => {
+                let here = depth.of(context, lease.bucket).await;
+                here.is_some_and(|here| here.has_lost_what_is(ago))
+                    && (task.bucket == lease.bucket
+                        || has_former_queue_lost(context, task.bucket, ago).await)
+            }
+        };
+        if is_lost {
+            lost.push(task.task);
+        }
+    }
+    send(context, lease, &process.table, process.epoch, &lost).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use icepress_catalog::{
 };
 use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
 use icepress_model::{
-    Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TaskId, Tier,
+    Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TableId, TaskId, Tier,
 };
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
@@ -58,7 +58,12 @@ async fn handle_message(
         .await?;
     let row = match claimed {
         ClaimOutcome::Claimed(row) => row,
-        ClaimOutcome::Held { until } => return Ok(Handled::Again(until.since(now))),
+        // Whoever finds it without a holder later sends another message: this one would only be received again and
+        // again, until it is taken for one that nobody can answer.
+        ClaimOutcome::Held { .. } => {
+            context.store.note_acknowledged(&message.task).await?;
+            return Ok(Handled::Done);
+        }
         ClaimOutcome::Finished => {
             // Its reporter may have died between report and commit.
             finish::commit_process(context, &message.table, &message.task.process, deadline)
@@ -68,9 +73,9 @@ async fn handle_message(
         ClaimOutcome::Gone => return Ok(Handled::Done),
     };
     let worked = if row.attempt.get() > context.settings.claims_of_task {
-        give_up(context, &row).await?
+        give_up(context, &message.table, &row).await?
     } else {
-        work(context, &row, deadline).await?
+        work(context, &message.table, &row, deadline).await?
     };
     match worked {
         Worked::Reported(ReportOutcome::Accepted { open_tasks: 0 }) => {
@@ -90,6 +95,7 @@ enum Worked {
 
 async fn work(
     context: &Context,
+    table: &TableId,
     row: &TaskRow,
     deadline: Deadline,
 ) -> Result<Worked, CoordinationError> {
@@ -100,7 +106,7 @@ async fn work(
                 kind: RewriteFailureKind::Transient,
                 message: format!("the plan of task {} can't be read: {error}", row.task),
             };
-            return settle_failure(context, row, failure).await;
+            return settle_failure(context, table, row, failure).await;
         }
     };
 
@@ -138,7 +144,7 @@ async fn work(
                     needed.as_secs()
                 ),
             };
-            return settle_failure(context, row, failure).await;
+            return settle_failure(context, table, row, failure).await;
         }
         context.store.return_task(&row.task, row.attempt).await?;
         return Ok(Worked::GivenBack(Duration::ZERO));
@@ -322,11 +328,15 @@ async fn settle_failure_of(
         index: task.index,
         result: Err(failure.message.clone()),
     });
-    settle_failure(context, row, failure).await
+    settle_failure(context, &task.table, row, failure).await
 }
 
 /// Ends a task that was claimed too often: it took its worker's memory or time with it, again and again.
-async fn give_up(context: &Context, row: &TaskRow) -> Result<Worked, CoordinationError> {
+async fn give_up(
+    context: &Context,
+    table: &TableId,
+    row: &TaskRow,
+) -> Result<Worked, CoordinationError> {
     let failure = RewriteFailure {
         kind: RewriteFailureKind::OverMemory,
         message: format!(
@@ -336,16 +346,13 @@ async fn give_up(context: &Context, row: &TaskRow) -> Result<Worked, Coordinatio
             row.attempt.get() - 1
         ),
     };
-    let outcome = context
-        .store
-        .report_task(&row.task, row.attempt, Err(failure))
-        .await?;
-    Ok(Worked::Reported(outcome))
+    end_as_failed(context, table, row, failure).await
 }
 
 /// A passing failure gives the task back while tries are left; any other ends it.
 async fn settle_failure(
     context: &Context,
+    table: &TableId,
     row: &TaskRow,
     failure: RewriteFailure,
 ) -> Result<Worked, CoordinationError> {
@@ -355,9 +362,27 @@ async fn settle_failure(
         let rest = context.ambient.jitter(REST_AFTER_FAILURE);
         return Ok(Worked::GivenBack(rest));
     }
+    end_as_failed(context, table, row, failure).await
+}
+
+/// Reports a failure that no further try can change, and lets people know.
+async fn end_as_failed(
+    context: &Context,
+    table: &TableId,
+    row: &TaskRow,
+    failure: RewriteFailure,
+) -> Result<Worked, CoordinationError> {
+    let reason = failure.message.clone();
     let outcome = context
         .store
         .report_task(&row.task, row.attempt, Err(failure))
         .await?;
+    if let ReportOutcome::Accepted { .. } = outcome {
+        context.tell(Event::TaskFailed {
+            table: table.clone(),
+            task: row.task.clone(),
+            reason,
+        });
+    }
     Ok(Worked::Reported(outcome))
 }
