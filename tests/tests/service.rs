@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use icepress_coordination::{ClaimOutcome, ReportOutcome, TaskState};
-use icepress_model::{Attempt, ProcessOutcome, TableId, TaskId};
+use icepress_coordination::{ClaimOutcome, Received, ReportOutcome, TaskState};
+use icepress_model::{Attempt, BucketId, ProcessOutcome, TableId, TaskId};
 use icepress_service::{
-    Deadline, Event, Handled, Settings,
+    Context, Deadline, Event, Handled, Settings,
     embedded::{Stop, TableOutcome, run_once},
     handle, tick,
 };
