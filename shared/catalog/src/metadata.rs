@@ -9,21 +9,24 @@ use bytes::Bytes as Buffer;
 use flate2::{Compression, write::GzEncoder};
 use iceberg::{
     TableCreation, TableUpdate,
-    spec::{FormatVersion, TableMetadata, TableMetadataBuilder},
+    spec::{TableMetadata, TableMetadataBuilder},
 };
 use icepress_model::{MetadataLocation, TableId, TimestampMs, ambient::Ambient};
 use icepress_storage::{PutMode, Storage, StorageError, StorageErrorKind, WriteOptions};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
 
 mod change;
+mod check;
 mod json;
+mod keep;
 mod readable;
 mod settle;
+mod snapshots;
 mod whole;
 
-use readable::{Unreadable, has_void_fields};
+use readable::Unreadable;
 pub use settle::{discard_staged, outcome_by_looking};
 pub use whole::{Metadata, schema_to_json};
 
@@ -172,17 +175,12 @@ pub async fn prepare_metadata(
         .updates
         .iter()
         .any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-    let kept = kept_of(storage, base, &change.updates).await?;
+    let old = file_of(storage, base).await?;
     let location = base.metadata_location.as_str();
+    let updates = change.updates.clone();
     let mut json = change::apply(&base.metadata, location, change.updates)
         .map_err(|message| invalid(format!("the change does not fit the table: {message}")))?;
-    if let Some(refs) = kept.refs {
-        json["refs"] = Value::Object(refs);
-    }
-    json::keep_schemas(&mut json, &kept.schemas);
-    for (key, spec) in kept.specs {
-        json[key] = spec;
-    }
+    keep::keep(&mut json, old, &updates);
     // A snapshot's own time is the time of the change that adds it.
     if !adds_a_snapshot {
         let time = ambient.now().get().max(base.metadata.last_updated_ms());
@@ -191,63 +189,26 @@ pub async fn prepare_metadata(
     prepare(&base.table, &json).map_err(CommitError::Refused)
 }
 
-/// What a base's parsed metadata does not know, and the next file shall have all the same.
-#[derive(Debug, Default)]
-struct Kept {
-    /// The branches and tags that a v1 table will have, where there are any.
-    refs: Option<Map<String, Value>>,
-    /// The schemas of a v3 table, letter for letter.
-    schemas: Vec<Value>,
-    /// The partition specs, letter for letter, where the default one has void fields.
-    specs: Vec<(&'static str, Value)>,
-}
-
-async fn kept_of(
-    storage: &dyn Storage,
-    base: &LoadedTable,
-    updates: &[TableUpdate],
-) -> Result<Kept, CatalogError> {
-    let version = base.metadata.format_version();
-    let touches_specs = |update: &TableUpdate| {
-        matches!(
-            update,
-            TableUpdate::AddSpec { .. }
-                | TableUpdate::SetDefaultSpec { .. }
-                | TableUpdate::RemovePartitionSpecs { .. }
-        )
+/// The metadata file of `base`, which has more than the parsed metadata knows. One that is gone is not the table's any
+/// more: somebody else committed, and cleaned up.
+async fn file_of(storage: &dyn Storage, base: &LoadedTable) -> Result<Value, CommitError> {
+    let content = match read(storage, &base.table, &base.metadata_location).await {
+        Err(CatalogError::MetadataUnreadable { source, .. })
+            if source.kind == StorageErrorKind::NotFound =>
+        {
+            return Err(CommitError::Conflict(base.table.clone()));
+        }
+        content => content.map_err(CommitError::Refused)?,
     };
-    let keeps_refs = version == FormatVersion::V1;
-    let keeps_schemas = version == FormatVersion::V3;
-    let keeps_specs = has_void_fields(&base.metadata) && !updates.iter().any(touches_specs);
-    if !(keeps_refs || keeps_schemas || keeps_specs) {
-        return Ok(Kept::default());
-    }
-    let content = read(storage, &base.table, &base.metadata_location).await?;
-    let mut old: Value = json::decompressed(&content)
+    json::decompressed(&content)
         .and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()))
-        .map_err(|message| CatalogError::MetadataInvalid {
-            table: base.table.clone(),
-            location: base.metadata_location.to_string(),
-            message,
-        })?;
-    let mut kept = Kept::default();
-    if keeps_specs {
-        let spec = |key| Some((key, old.get(key).filter(|spec| spec.is_array())?.clone()));
-        kept.specs = ["partition-spec", "partition-specs"]
-            .into_iter()
-            .filter_map(spec)
-            .collect();
-    }
-    if keeps_schemas {
-        let schemas = old.get_mut("schemas").and_then(Value::as_array_mut);
-        kept.schemas = schemas.map(std::mem::take).unwrap_or_default();
-    }
-    if keeps_refs {
-        let refs = old.get("refs").and_then(Value::as_object).cloned();
-        let refs = change::refs_after(refs.unwrap_or_default(), updates);
-        kept.refs = (!refs.is_empty()).then_some(refs);
-    }
-    Ok(kept)
+        .map_err(|message| {
+            CommitError::Refused(CatalogError::MetadataInvalid {
+                table: base.table.clone(),
+                location: base.metadata_location.to_string(),
+                message,
+            })
+        })
 }
 
 /// Writes the first metadata file of a table that no catalog knows yet.

@@ -4,34 +4,47 @@
 //! Number Inheritance*), carried from manifest to manifest without loss, and files compressed and of the size that the
 //! table's properties ask for.
 
-mod avro;
-mod container;
-mod decode;
 mod encode;
+mod entry;
+mod header;
+mod list;
+mod names;
 mod partition;
+mod partition_reader;
+mod raw;
+mod read;
 mod row_ids;
 mod schema;
+mod specs;
+mod writer;
 
 use std::sync::Arc;
 
 use bytes::Bytes as Buffer;
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
-use iceberg::spec::{FormatVersion, TableMetadata};
+use iceberg::spec::{FormatVersion, Snapshot, TableMetadata};
+use icepress_catalog::metadata::Metadata;
 use icepress_model::TableId;
 use icepress_storage::Storage;
-use serde_json::Value;
 
-pub(crate) use avro::{AvroError, Cursor, Scalar, Shape};
-pub(crate) use container::{Compression, Container};
-pub(crate) use decode::{bounds, null_value_counts};
 pub(crate) use encode::{
-    ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, partition_of,
-    write_manifest_list, write_manifests,
+    ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, write_manifest_list,
+    write_manifests,
 };
-pub(crate) use partition::PartitionKey;
+pub(crate) use header::{HeaderSchema, ManifestHeader};
+#[cfg(test)]
+pub(crate) use list::manifest_list;
+pub(crate) use partition::{PartitionKey, PartitionTable};
+pub(crate) use read::{LiveFile, RemovedEntry, read_entries, read_removed};
 pub(crate) use row_ids::assign_first_row_ids;
+pub(crate) use specs::{Spec, Specs};
+pub(crate) use writer::Compression;
 
-use crate::TableError;
+use crate::{
+    TableError,
+    avro::AvroError,
+    delete_index::{DataFileAt, DeleteScope, DeleteTraits},
+};
 
 /// How many manifests are fetched and decoded at a time.
 pub(crate) const CONCURRENT_READS: usize = 24;
@@ -115,26 +128,74 @@ pub(crate) struct ManifestFile {
 }
 
 impl ManifestFile {
+    /// A manifest of version 1 that a metadata file names. All else is in it: as in Iceberg's Java library it is of the
+    /// first partition spec, and came with the snapshot.
+    pub(crate) fn named(path: &str, snapshot_id: i64) -> Self {
+        Self {
+            path: path.to_owned(),
+            length: 0,
+            spec_id: 0,
+            content: Content::Data,
+            sequence_number: 0,
+            min_sequence_number: 0,
+            added_snapshot_id: snapshot_id,
+            added: Count::default(),
+            existing: Count::default(),
+            deleted: Count::default(),
+            partitions: None,
+            key_metadata: None,
+            first_row_id: None,
+        }
+    }
+
+    /// Fills in what its list does not say, and lists of later versions must, from the manifest itself.
+    pub(crate) fn complete(&mut self, manifest: &Measured) {
+        if self.length == 0 {
+            self.length = manifest.length;
+        }
+        let counts = [&mut self.added, &mut self.existing, &mut self.deleted];
+        for (listed, counted) in counts.into_iter().zip(manifest.counted) {
+            listed.files = listed.files.or(counted.files);
+            listed.rows = listed.rows.or(counted.rows);
+        }
+    }
+
     /// Whether it may have live entries. One that has none is history, and not carried on.
     pub(crate) fn may_have_live_files(&self) -> bool {
         self.added.files != Some(0) || self.existing.files != Some(0)
     }
 }
 
-/// What all entries of a manifest share, kept as it was written.
-#[derive(Debug, Clone)]
-pub(crate) struct ManifestHeader {
-    pub(crate) content: Content,
-    pub(crate) spec_id: i32,
-    /// The header entries that say what schema and spec the manifest was written under.
-    pub(crate) schema: Vec<u8>,
-    pub(crate) schema_id: Option<Vec<u8>>,
-    pub(crate) partition_spec: Vec<u8>,
-    /// The Avro type of the partition, as JSON and taken apart.
-    pub(crate) partition_json: Value,
-    pub(crate) partition_shape: Shape,
-    /// The Avro type of an entry's file.
-    pub(crate) file_shape: Shape,
+/// What a data file, or a delete file, is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FileFormat {
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Avro.
+    Avro,
+    /// Apache ORC.
+    Orc,
+    /// Puffin: deletion vectors.
+    Puffin,
+}
+
+impl FileFormat {
+    /// The name as the specification has it, in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Avro => "avro",
+            Self::Orc => "orc",
+            Self::Puffin => "puffin",
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        [Self::Parquet, Self::Avro, Self::Orc, Self::Puffin]
+            .into_iter()
+            .find(|format| format.name().as_bytes().eq_ignore_ascii_case(text))
+    }
 }
 
 /// A live entry of a manifest, with what it inherits filled in.
@@ -142,7 +203,8 @@ pub(crate) struct ManifestHeader {
 pub(crate) struct Entry {
     pub(crate) snapshot_id: i64,
     pub(crate) sequence_number: i64,
-    pub(crate) file_sequence_number: i64,
+    /// `None` where the entry is not new and does not say.
+    pub(crate) file_sequence_number: Option<i64>,
     pub(crate) file: TrackedFile,
 }
 
@@ -151,35 +213,61 @@ pub(crate) struct Entry {
 pub(crate) struct TrackedFile {
     pub(crate) content: FileContent,
     pub(crate) path: String,
-    pub(crate) format: String,
+    pub(crate) format: FileFormat,
     pub(crate) partition: PartitionKey,
     pub(crate) rows: u64,
     pub(crate) size: u64,
     /// The id of a data file's first row, inherited where its entry has none.
     pub(crate) first_row_id: Option<i64>,
-    /// The one data file that a delete file is about, where it says so.
-    pub(crate) referenced_data_file: Option<String>,
+    /// Where a delete file applies; `None` for data files.
+    pub(crate) scope: Option<DeleteScope<PartitionKey>>,
     /// Where a vector lies in its file: offset and length. Together with the path that is what tells vectors apart.
-    pub(crate) blob: Option<(i64, i64)>,
+    pub(crate) blob: Option<(u64, u64)>,
     /// The whole record, as its manifest has it.
     pub(crate) raw: Buffer,
 }
 
+impl Entry {
+    /// Whether this, a delete file's entry, applies to the data file of another.
+    pub(crate) fn applies_to(&self, data: &Entry) -> bool {
+        let scope = self.file.scope.as_ref();
+        scope.is_some_and(|scope| scope.applies(self.sequence_number, data.as_data_file()))
+    }
+
+    /// The same, where bounds may be cut short.
+    pub(crate) fn may_apply_to(&self, data: &Entry) -> bool {
+        let scope = self.file.scope.as_ref();
+        scope.is_some_and(|scope| scope.may_apply(self.sequence_number, data.as_data_file()))
+    }
+
+    fn as_data_file(&self) -> DataFileAt<'_, PartitionKey> {
+        DataFileAt {
+            path: &self.file.path,
+            partition: &self.file.partition,
+            sequence_number: self.sequence_number,
+        }
+    }
+}
+
 impl TrackedFile {
+    /// Whether only the paths in it tell which data files a delete file is about.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.scope.as_ref().is_some_and(DeleteScope::is_unsure)
+    }
+
     /// What tells one delete file from another: several vectors share a Puffin file.
-    pub(crate) fn identity(&self) -> (&str, Option<i64>) {
+    pub(crate) fn identity(&self) -> (&str, Option<u64>) {
         (&self.path, self.blob.map(|(offset, _)| offset))
     }
 
     /// The bytes that are its own: of a file with many vectors, each has a part.
     pub(crate) fn own_bytes(&self) -> u64 {
-        let part = self.blob.and_then(|(_, length)| u64::try_from(length).ok());
-        part.filter(|_| self.is_vector()).unwrap_or(self.size)
+        self.blob.map_or(self.size, |(_, length)| length)
     }
 
     /// Whether this is a vector, and not a file of position deletes.
     pub(crate) fn is_vector(&self) -> bool {
-        self.content == FileContent::PositionDeletes && self.format.eq_ignore_ascii_case("puffin")
+        self.content == FileContent::PositionDeletes && self.format == FileFormat::Puffin
     }
 }
 
@@ -188,39 +276,105 @@ impl TrackedFile {
 pub(crate) struct Manifest {
     pub(crate) header: ManifestHeader,
     pub(crate) entries: Vec<Entry>,
-    /// Added, existing and deleted entries and their rows, counted.
+    pub(crate) measured: Measured,
+}
+
+/// What a manifest list says of a manifest, measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    /// Bytes of the file.
+    pub(crate) length: i64,
+    /// Added, existing and deleted entries and their rows.
     pub(crate) counted: [Count; 3],
 }
 
-/// Reads the manifest list at `location`.
+/// The manifests of a snapshot of `metadata`: those of its manifest list, or those that the metadata file itself names, as
+/// writers of version 1 had it until 2019.
 ///
-/// Fails where it can't be fetched, or is no manifest list.
-pub(crate) async fn read_manifest_list(
+/// Fails where the list can't be fetched, or is no manifest list, or is encrypted.
+pub(crate) async fn manifests_of(
     storage: &dyn Storage,
     table: &TableId,
-    location: &str,
+    metadata: &Metadata,
+    snapshot: &Snapshot,
 ) -> Result<Vec<ManifestFile>, TableError> {
+    if let Some(paths) = metadata.named_manifests(snapshot.snapshot_id()) {
+        let named = paths.iter();
+        return Ok(named
+            .map(|path| ManifestFile::named(path, snapshot.snapshot_id()))
+            .collect());
+    }
+    if snapshot.encryption_key_id().is_some() {
+        let message = "its manifest list is encrypted, which Icepress can't read";
+        return Err(unsupported(table, message.to_owned()));
+    }
+    let location = snapshot.manifest_list();
     let content = fetch(storage, table, location).await?;
-    decode::manifest_list(&content).map_err(|error| corrupt(table, location, error))
+    list::manifest_list(&content).map_err(|error| defect(table, location, error))
 }
 
-/// Reads one manifest.
+/// Reads one manifest whole, with all that a commit carries over.
 pub(crate) async fn read_manifest(
     storage: &dyn Storage,
     table: &TableId,
     file: &ManifestFile,
+    specs: &Specs,
 ) -> Result<Manifest, TableError> {
-    if file.key_metadata.is_some() {
-        return Err(TableError::Unsupported {
-            table: table.clone(),
-            message: format!(
-                "its manifest {} is encrypted, which we can't read",
-                file.path
-            ),
-        });
-    }
+    check_readable(table, file)?;
+    let spec = spec_of(table, specs, file)?;
     let content = fetch(storage, table, &file.path).await?;
-    decode::manifest(&content, file).map_err(|error| corrupt(table, &file.path, error))
+    manifest(&content, file, spec).map_err(|error| defect(table, &file.path, error))
+}
+
+/// What the snapshot that added a manifest removed from it.
+pub(crate) async fn removed_from(
+    storage: &dyn Storage,
+    table: &TableId,
+    file: &ManifestFile,
+) -> Result<Vec<RemovedEntry>, TableError> {
+    check_readable(table, file)?;
+    let content = fetch(storage, table, &file.path).await?;
+    read_removed(&content, file).map_err(|error| defect(table, &file.path, error))
+}
+
+/// A manifest's live entries, from its bytes.
+fn manifest(content: &[u8], file: &ManifestFile, spec: &Spec) -> Result<Manifest, AvroError> {
+    let mut partitions = PartitionTable::default();
+    let mut entries = Vec::new();
+    let read = read_entries(content, file, spec, &mut partitions, |entry, partition| {
+        let file = &entry.file;
+        let traits = DeleteTraits {
+            is_equality: file.content == FileContent::EqualityDeletes,
+            is_unpartitioned: spec.is_unpartitioned,
+            is_vector: file.blob.is_some(),
+            referenced: file.referenced_data_file,
+            bounds: file.path_bounds,
+        };
+        let is_data = file.content == FileContent::Data;
+        entries.push(Entry {
+            snapshot_id: entry.snapshot_id,
+            sequence_number: entry.sequence_number,
+            file_sequence_number: entry.file_sequence_number,
+            file: TrackedFile {
+                content: file.content,
+                path: file.path.to_owned(),
+                format: file.format,
+                partition: partition.clone(),
+                rows: file.rows,
+                size: file.size,
+                first_row_id: file.first_row_id,
+                scope: (!is_data).then(|| DeleteScope::new(partition.clone(), traits)),
+                blob: file.blob,
+                raw: Buffer::copy_from_slice(file.raw),
+            },
+        });
+        Ok(())
+    })?;
+    Ok(Manifest {
+        entries,
+        header: read.header,
+        measured: read.measured,
+    })
 }
 
 /// Reads manifests, several at a time, and hands each to `digest` as soon as it is there, with its place in `files`;
@@ -229,12 +383,13 @@ pub(crate) async fn read_manifests<T>(
     storage: &Arc<dyn Storage>,
     table: &TableId,
     files: &[ManifestFile],
+    specs: &Specs,
     digest: impl Fn(usize, Manifest) -> T,
 ) -> Result<Vec<T>, TableError> {
     // Boxed one by one: else the compiler can't tell that the whole may move between threads.
     let mut requests = Vec::with_capacity(files.len());
     for (place, file) in files.iter().enumerate() {
-        let read = read_manifest(storage.as_ref(), table, file);
+        let read = read_manifest(storage.as_ref(), table, file, specs);
         requests.push(read.map_ok(move |manifest| (place, manifest)).boxed());
     }
     futures::stream::iter(requests)
@@ -244,7 +399,38 @@ pub(crate) async fn read_manifests<T>(
         .await
 }
 
-async fn fetch(
+/// Fails where the manifest is encrypted.
+pub(crate) fn check_readable(table: &TableId, file: &ManifestFile) -> Result<(), TableError> {
+    match &file.key_metadata {
+        None => Ok(()),
+        Some(_) => Err(TableError::Unsupported {
+            table: table.clone(),
+            message: format!(
+                "its manifest {} is encrypted, which Icepress can't read",
+                file.path
+            ),
+        }),
+    }
+}
+
+pub(crate) fn spec_of<'s>(
+    table: &TableId,
+    specs: &'s Specs,
+    file: &ManifestFile,
+) -> Result<&'s Spec, TableError> {
+    specs
+        .get(file.spec_id)
+        .map_err(|error| unsupported(table, error.to_string()))
+}
+
+pub(crate) fn unsupported(table: &TableId, message: String) -> TableError {
+    TableError::Unsupported {
+        table: table.clone(),
+        message,
+    }
+}
+
+pub(crate) async fn fetch(
     storage: &dyn Storage,
     table: &TableId,
     location: &str,
@@ -255,15 +441,17 @@ async fn fetch(
         .map_err(|source| TableError::of_storage(table, source))
 }
 
-fn corrupt(table: &TableId, file: &str, error: AvroError) -> TableError {
-    TableError::Corrupt {
-        table: table.clone(),
-        file: file.to_owned(),
-        message: error.0,
+/// The error of a table whose file `file` can't be read.
+pub(crate) fn defect(table: &TableId, file: &str, error: AvroError) -> TableError {
+    match error {
+        AvroError::Corrupt(message) => TableError::Corrupt {
+            table: table.clone(),
+            file: file.to_owned(),
+            message,
+        },
+        AvroError::Unsupported(message) => unsupported(table, format!("{file}: {message}")),
     }
 }
 
-#[cfg(test)]
-mod hostile;
 #[cfg(test)]
 mod tests;

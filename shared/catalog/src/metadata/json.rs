@@ -3,15 +3,17 @@
 use std::io::Read as _;
 
 use flate2::read::MultiGzDecoder;
-use iceberg::spec::{FormatVersion, TableMetadata};
+use iceberg::spec::{
+    FormatVersion, PartitionSpec, PartitionStatisticsFile, Schema, SortOrder, StatisticsFile,
+    TableMetadata,
+};
 use icepress_model::TimestampMs;
 use serde_json::Value;
 
 use super::{
-    readable::{
-        Unreadable, bind_void_fields, leave_out_unknown, lost_defaults, number_old_snapshots,
-        unknown_type,
-    },
+    check::first_fault,
+    readable::{Unreadable, bind_void_fields, leave_out_unknown, lost_defaults, unknown_type},
+    snapshots,
     whole::{Metadata, holds_moments, take_out_moments},
 };
 
@@ -52,32 +54,64 @@ pub(super) fn parse(content: &[u8]) -> Result<Metadata, Unreadable> {
         .map_err(|error| Unreadable::Invalid(format!("it is not valid JSON: {error}")))?;
     // The error of the whole says only that no version's form fits.
     let version = match value.get("format-version") {
-        Some(version) if !matches!(version.as_u64(), Some(1..=3)) => {
-            return Err(Unreadable::Invalid(format!(
-                "its format version is {version}: only 1, 2 and 3 are known"
-            )));
-        }
-        Some(version) => version.clone(),
-        None => return Err(Unreadable::Invalid("it has no format-version".to_owned())),
+        Some(version) => match version.as_u64() {
+            Some(known @ 1..=3) => known,
+            _ => {
+                return Err(Unreadable::Invalid(format!(
+                    "format-version: {version}, where only 1, 2 and 3 are known"
+                )));
+            }
+        },
+        None => return Err(Unreadable::Invalid("format-version: missing".to_owned())),
     };
+    let fault = first_fault(&value, version);
     let mut why = error;
-    let is_mended = number_old_snapshots(&mut value)
-        | leave_out_unknown(&mut value)
-        | bind_void_fields(&mut value);
+    let completed = snapshots::complete(&mut value);
+    let is_mended = completed.any | leave_out_unknown(&mut value) | bind_void_fields(&mut value);
     if let Some(unsupported) = unknown_type(&value) {
         return Err(unsupported);
     }
-    if is_mended {
+    if is_mended && fault.is_none() {
         take_out_moments(&mut value);
-        match serde_json::from_value::<TableMetadata>(value) {
-            Ok(metadata) => return with_all_defaults(&json, metadata),
+        match serde_json::from_value::<TableMetadata>(value.clone()) {
+            Ok(metadata) => {
+                let metadata = with_all_defaults(&json, metadata)?;
+                return Ok(metadata.with_named_manifests(completed.named_manifests));
+            }
             Err(error) => why = error,
         }
     }
-    let why = first_line_of(&why.to_string());
+    let fault = fault
+        .or_else(|| first_misfit(&value))
+        .unwrap_or_else(|| plainly(&first_line_of(&why.to_string())).to_owned());
     Err(Unreadable::Invalid(format!(
-        "it is not valid metadata of format version {version}: {why}"
+        "it is not valid metadata of format version {version}: {fault}"
     )))
+}
+
+/// The part of metadata that the crate does not take in by itself, where each field is as it should be.
+fn first_misfit(metadata: &Value) -> Option<String> {
+    fn of<T: serde::de::DeserializeOwned>(metadata: &Value, key: &str) -> Option<String> {
+        let items = metadata.get(key).and_then(Value::as_array)?;
+        items.iter().enumerate().find_map(|(index, item)| {
+            let error = T::deserialize(item).err()?;
+            let why = first_line_of(&error.to_string());
+            Some(format!("{key}[{index}]: {}", plainly(&why)))
+        })
+    }
+    of::<Schema>(metadata, "schemas")
+        .or_else(|| of::<PartitionSpec>(metadata, "partition-specs"))
+        .or_else(|| of::<SortOrder>(metadata, "sort-orders"))
+        .or_else(|| of::<StatisticsFile>(metadata, "statistics"))
+        .or_else(|| of::<PartitionStatisticsFile>(metadata, "partition-statistics"))
+}
+
+/// Words that say something to people.
+fn plainly(why: &str) -> &str {
+    match why.contains("untagged enum") {
+        true => "it is of a form that is not known",
+        false => why,
+    }
 }
 
 /// The metadata with the default values that got lost when it was read.
@@ -138,18 +172,6 @@ pub(super) fn ordered(metadata: &TableMetadata) -> serde_json::Result<Value> {
 fn sort<K: Ord>(json: &mut Value, key: &str, by: impl Fn(&Value) -> K) {
     if let Some(items) = json.get_mut(key).and_then(Value::as_array_mut) {
         items.sort_by_key(|item| by(item));
-    }
-}
-
-/// Puts the schemas of the file before back, letter for letter: the crate knows less of them.
-pub(super) fn keep_schemas(json: &mut Value, old: &[Value]) {
-    let schemas = json.get_mut("schemas").and_then(Value::as_array_mut);
-    for schema in schemas.into_iter().flatten() {
-        let id = |schema: &Value| schema.get("schema-id").and_then(Value::as_i64);
-        let as_it_was = old.iter().find(|old| id(old) == id(schema));
-        if let Some(as_it_was) = as_it_was {
-            *schema = as_it_was.clone();
-        }
     }
 }
 

@@ -8,10 +8,8 @@
 //! * It looks for the columns of the default partition spec in the current schema, those of void fields too, which hold
 //!   nothing and outlive their column: in version 1 a partition field can't be removed, only be made void. Such a field is
 //!   bound to another column while the crate has it; the next metadata file has the spec as it was.
-//! * From format version 3 on it wants a sequence number with each snapshot, which those of version 1 have not, and
-//!   Java does not write where it is 0.
 
-use iceberg::spec::{TableMetadata, Transform};
+use iceberg::spec::TableMetadata;
 use serde_json::Value;
 
 use super::whole::LostDefaults;
@@ -32,21 +30,6 @@ impl Unreadable {
             Self::Invalid(message) | Self::Unsupported(message) => message,
         }
     }
-}
-
-/// Gives snapshots without a sequence number 0, what they had as snapshots of version 1. Says whether there were any.
-pub(super) fn number_old_snapshots(metadata: &mut Value) -> bool {
-    let snapshots = metadata.get_mut("snapshots").and_then(Value::as_array_mut);
-    let mut found = false;
-    for snapshot in snapshots.into_iter().flatten() {
-        if let Some(snapshot) = snapshot.as_object_mut()
-            && !snapshot.contains_key("sequence-number")
-        {
-            snapshot.insert("sequence-number".to_owned(), Value::from(0));
-            found = true;
-        }
-    }
-    found
 }
 
 /// Takes columns of type unknown out of all schemas. Says whether there were any. Those that a partition spec or sort
@@ -154,12 +137,6 @@ fn current_columns(metadata: &Value) -> Option<(Vec<i32>, i32)> {
         .find(|field| field.get("type").is_some_and(Value::is_string));
     let any = number(primitive.or_else(|| fields.first())?, "id")?;
     Some((present, any))
-}
-
-/// Whether the default partition spec has void fields, which may be bound to another column than their own.
-pub(super) fn has_void_fields(metadata: &TableMetadata) -> bool {
-    let mut fields = metadata.default_partition_spec().fields().iter();
-    fields.any(|field| field.transform == Transform::Void)
 }
 
 /// The first column of a type that the crate does not know.

@@ -22,6 +22,7 @@ use super::{next_version, read_metadata, stage_metadata, stage_new_table};
 use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
 
 mod defaults;
+mod dialects;
 mod settle;
 
 /// Time that stands still, and numbers that count.

@@ -19,9 +19,25 @@ pub struct Metadata {
     parsed: TableMetadata,
     /// Schemas that the crate has without their defaults, by id.
     completed: HashMap<i32, SchemaRef>,
+    /// The manifests of snapshots that have no manifest list, by the snapshots' ids.
+    named_manifests: HashMap<i64, Vec<String>>,
 }
 
 impl Metadata {
+    /// The manifests of a snapshot that the metadata file names itself, as files of version 1 may (until 2019 writers did);
+    /// `None` where it has a manifest list. The crate takes such a snapshot's list to be the empty text.
+    pub fn named_manifests(&self, snapshot_id: i64) -> Option<&[String]> {
+        self.named_manifests.get(&snapshot_id).map(Vec::as_slice)
+    }
+
+    /// The same with the manifests of snapshots that have no manifest list.
+    pub(super) fn with_named_manifests(self, named_manifests: HashMap<i64, Vec<String>>) -> Self {
+        Self {
+            named_manifests,
+            ..self
+        }
+    }
+
     /// The schema with an id.
     pub fn schema_by_id(&self, id: i32) -> Option<&SchemaRef> {
         let completed = self.completed.get(&id);
@@ -63,7 +79,10 @@ impl Metadata {
                 completed.insert(*schema_id, Arc::new(schema));
             }
         }
-        Ok(Self { parsed, completed })
+        Ok(Self {
+            completed,
+            ..Self::from(parsed)
+        })
     }
 }
 
@@ -73,6 +92,7 @@ impl From<TableMetadata> for Metadata {
         Self {
             parsed,
             completed: HashMap::new(),
+            named_manifests: HashMap::new(),
         }
     }
 }

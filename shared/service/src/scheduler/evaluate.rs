@@ -1,7 +1,10 @@
 //! Looking at one table: load it, read its manifests, plan.
 
-use iceberg::spec::{SnapshotRef, TableMetadata};
-use icepress_catalog::{CatalogError, LoadedTable, metadata::metadata_folder};
+use iceberg::spec::SnapshotRef;
+use icepress_catalog::{
+    CatalogError, LoadedTable,
+    metadata::{Metadata, metadata_folder},
+};
 use icepress_coordination::limits::InvalidLimit;
 use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan};
 use icepress_planner::{PlanError, PlanOptions, group_all, plan_table};
@@ -78,7 +81,7 @@ pub(crate) async fn plan_loaded(
 fn check_places(
     storage: &dyn Storage,
     table: &TableId,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     groups: &[Group],
 ) -> Result<(), EvaluateError> {
     let written = [data_folder(metadata), metadata_folder(metadata)];
@@ -101,7 +104,7 @@ fn check_places(
 pub(crate) async fn all_files(
     context: &Context,
     table: &TableId,
-    metadata: &TableMetadata,
+    metadata: &Metadata,
     snapshot: &SnapshotRef,
 ) -> Result<Vec<Group>, EvaluateError> {
     let open = context.catalog_of(table)?;

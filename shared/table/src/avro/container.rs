@@ -6,9 +6,10 @@ use super::{AvroError, AvroType, Cursor};
 
 const MAGIC: [u8; 4] = *b"Obj\x01";
 const SYNC_LENGTH: usize = 16;
-/// What one block may grow to. Writers end a block after 16 KB to a few MB; some write a whole manifest as one. Tests
-/// reach the limit with less.
-const MAX_BLOCK_BYTES: usize = if cfg!(test) { 4 << 20 } else { 256 << 20 };
+/// What all blocks of a file together may grow to, whatever its size. Tests reach the limit with less.
+const MOST_UNPACKED: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+/// How often its own size a file may be above that: manifests repeat themselves, and shrink to a twentieth or so.
+const MOST_TIMES: usize = 100;
 
 /// An Avro file in memory, its header read.
 pub(crate) struct Container<'a> {
@@ -17,11 +18,13 @@ pub(crate) struct Container<'a> {
     codec: Codec,
     sync: [u8; SYNC_LENGTH],
     blocks: Cursor<'a>,
+    /// How many more bytes blocks may grow to.
+    room: usize,
 }
 
 /// How a file's blocks are compressed.
 #[derive(Clone, Copy)]
-pub(crate) enum Codec {
+enum Codec {
     Null,
     Deflate,
     Snappy,
@@ -30,7 +33,7 @@ pub(crate) enum Codec {
 
 impl Codec {
     /// The codec that a header's `avro.codec` names.
-    pub(crate) fn parse(name: Option<&[u8]>) -> Result<Self, AvroError> {
+    fn parse(name: Option<&[u8]>) -> Result<Self, AvroError> {
         match name {
             None | Some(b"null") => Ok(Self::Null),
             Some(b"deflate") => Ok(Self::Deflate),
@@ -67,6 +70,7 @@ impl<'a> Container<'a> {
             codec,
             sync,
             blocks: cursor,
+            room: MOST_UNPACKED.saturating_add(file.len().saturating_mul(MOST_TIMES)),
         })
     }
 
@@ -75,9 +79,14 @@ impl<'a> Container<'a> {
         &self.schema
     }
 
-    /// A value of the header, where it is text.
-    pub(crate) fn metadata(&self, key: &str) -> Option<&'a str> {
-        std::str::from_utf8(self.metadata.get(key)?).ok()
+    /// The same, to be changed: ids that the writer left out may be put in.
+    pub(crate) fn schema_mut(&mut self) -> &mut AvroType {
+        &mut self.schema
+    }
+
+    /// A value of the header.
+    pub(crate) fn metadata(&self, key: &str) -> Option<&'a [u8]> {
+        self.metadata.get(key).copied()
     }
 
     /// Calls `read` for each value, in the file's order, with the cursor before it; `read` must step over all of it.
@@ -98,7 +107,8 @@ impl<'a> Container<'a> {
                 Codec::Null => block,
                 codec => {
                     decompressed.clear();
-                    decompress(codec, block, MAX_BLOCK_BYTES, &mut decompressed)?;
+                    decompress(codec, block, self.room, &mut decompressed)?;
+                    self.room -= decompressed.len();
                     decompressed.as_slice()
                 }
             };
@@ -125,7 +135,7 @@ impl<'a> Container<'a> {
 }
 
 /// Puts what is in `block` into `output`, which is empty; fails where that is more than `limit` bytes.
-pub(crate) fn decompress(
+fn decompress(
     codec: Codec,
     block: &[u8],
     limit: usize,

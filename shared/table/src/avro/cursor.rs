@@ -1,6 +1,6 @@
 //! A place in bytes that are read from front to back, with Avro's encodings of numbers and strings.
 
-use super::AvroError;
+use super::{AvroError, AvroType};
 
 /// Bytes and how far they are read.
 #[derive(Debug, Clone)]
@@ -114,6 +114,39 @@ impl<'a> Cursor<'a> {
             [0] => Ok(false),
             [1] => Ok(true),
             [other] => Err(AvroError::corrupt(format!("{other} as a boolean"))),
+        }
+    }
+
+    /// Whether a union of null, which is branch `null_branch`, and one other type is null here.
+    #[inline]
+    pub(crate) fn is_null(&mut self, null_branch: i64) -> Result<bool, AvroError> {
+        let branch = self.varint()?;
+        if branch == null_branch {
+            return Ok(true);
+        }
+        if !(0..=1).contains(&branch) || (null_branch < 0 && branch != 0) {
+            return Err(AvroError::corrupt(format!("branch {branch} of a union")));
+        }
+        Ok(false)
+    }
+
+    /// A number that is laid out as `layout`, which may be null.
+    #[inline]
+    pub(crate) fn integer(&mut self, layout: &AvroType) -> Result<Option<i64>, AvroError> {
+        match layout {
+            AvroType::Integer | AvroType::Enum(_) => self.varint().map(Some),
+            other => match other.optional() {
+                Some((Some(null_branch), AvroType::Integer | AvroType::Enum(_))) => {
+                    match self.is_null(null_branch)? {
+                        true => Ok(None),
+                        false => self.varint().map(Some),
+                    }
+                }
+                _ => Err(AvroError::corrupt(format!(
+                    "{} where a number is due",
+                    layout.describe()
+                ))),
+            },
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reading Avro files fast: just what manifests and manifest lists need.
+//! Reading Avro files fast, and writing values: just what manifests and manifest lists need.
 //!
 //! A plan wants a dozen fields of each manifest entry and none of its statistics, which are most of the bytes. A
 //! general reader builds a value for every field first; here the writer's schema is compiled once into what to take
@@ -12,14 +12,16 @@ mod cursor;
 mod projection;
 mod schema;
 mod skip;
+mod write;
 
 use thiserror::Error;
 
-pub(crate) use container::{Codec, Container, decompress};
+pub(crate) use container::Container;
 pub(crate) use cursor::Cursor;
-pub(crate) use projection::{Layout, Projection, Want};
+pub(crate) use projection::{Layout, Projection, Slot, Want};
 pub(crate) use schema::{AvroType, Field};
 pub(crate) use skip::Skip;
+pub(crate) use write::{put_bytes, put_long, transcode};
 
 #[cfg(test)]
 mod tests;

@@ -17,8 +17,12 @@ const MAX_NODES: usize = 100_000;
 pub(crate) enum AvroType {
     Null,
     Boolean,
-    /// `int`, `long`, or an enum's symbol: all are read alike.
+    /// `int` or `long`: both are read alike.
     Integer,
+    /// Either, with an annotation that says that it counts thousandths of a second: Iceberg counts millionths.
+    Millis,
+    /// A symbol, by its number.
+    Enum(Vec<String>),
     Float,
     Double,
     Bytes,
@@ -44,11 +48,61 @@ impl AvroType {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, AvroError> {
         let json: Value = serde_json::from_slice(text)
             .map_err(|error| AvroError::corrupt(format!("its Avro schema is no JSON: {error}")))?;
+        Self::parse_json(&json)
+    }
+
+    /// Reads a schema.
+    pub(crate) fn parse_json(json: &Value) -> Result<Self, AvroError> {
         let mut parser = Parser {
             named: HashMap::new(),
             nodes: 0,
         };
-        Ok(parser.parse(&json, 0)?.layout)
+        Ok(parser.parse(json, 0)?.layout)
+    }
+
+    /// The fields of a record, also of one that may be null.
+    pub(crate) fn fields(&self) -> Option<&[Field]> {
+        match self.optional()?.1 {
+            Self::Record(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    /// [`Self::fields`], to be changed.
+    pub(crate) fn fields_mut(&mut self) -> Option<&mut Vec<Field>> {
+        match self {
+            Self::Record(fields) => Some(fields),
+            Self::Union(branches) => branches.iter_mut().find_map(|branch| match branch {
+                Self::Record(fields) => Some(fields),
+                _ => None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What it is, for people.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Boolean => "a boolean".to_owned(),
+            Self::Integer => "a number".to_owned(),
+            Self::Millis => "a time in milliseconds".to_owned(),
+            Self::Enum(_) => "an enum".to_owned(),
+            Self::Float | Self::Double => "a floating-point number".to_owned(),
+            Self::Bytes => "bytes".to_owned(),
+            Self::String => "a string".to_owned(),
+            Self::Fixed(size) => format!("{size} bytes"),
+            Self::Array(items) => format!("an array of {}", items.describe()),
+            Self::Map(values) => format!("a map of {}", values.describe()),
+            Self::Record(_) => "a record".to_owned(),
+            Self::Union(branches) => {
+                let branches: Vec<String> = branches.iter().map(Self::describe).collect();
+                match branches.is_empty() {
+                    true => "nothing".to_owned(),
+                    false => branches.join(" or "),
+                }
+            }
+        }
     }
 
     /// For a union of null and one other type: the branch that is null, and the other type. A type that is no union
@@ -133,7 +187,14 @@ impl Parser {
                 let values = inner(self, "values")?;
                 (AvroType::Map(Box::new(values.layout)), values.height + 1)
             }
-            Some("enum") => (AvroType::Integer, 1),
+            Some("enum") => {
+                let symbols = json.get("symbols").and_then(Value::as_array);
+                let symbols = symbols
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|symbol| symbol.as_str().map(str::to_owned));
+                (AvroType::Enum(symbols.collect()), 1)
+            }
             Some("fixed") => {
                 let size = json.get("size").and_then(Value::as_u64);
                 let size = size
@@ -145,7 +206,14 @@ impl Parser {
             // `{"type": "long", "logicalType": …}`, or `{"type": {…}}`.
             _ => {
                 let parsed = inner(self, "type")?;
-                (parsed.layout, parsed.height)
+                let logical = json.get("logicalType").and_then(Value::as_str);
+                match (parsed.layout, logical) {
+                    (
+                        AvroType::Integer,
+                        Some("time-millis" | "timestamp-millis" | "local-timestamp-millis"),
+                    ) => (AvroType::Millis, parsed.height),
+                    (layout, _) => (layout, parsed.height),
+                }
             }
         };
         if let Some(name) = json.get("name").and_then(Value::as_str) {
@@ -155,6 +223,11 @@ impl Parser {
                 nodes: self.nodes - nodes_before,
             };
             self.nodes += parsed.nodes;
+            if let Some(space) = json.get("namespace").and_then(Value::as_str) {
+                self.named.insert(format!("{space}.{name}"), parsed.clone());
+            } else if name != short_name(name) {
+                self.named.insert(name.to_owned(), parsed.clone());
+            }
             self.named.insert(short_name(name).to_owned(), parsed);
         }
         Ok((layout, height))
@@ -188,7 +261,9 @@ impl Parser {
     }
 
     fn known(&self, name: &str) -> Result<Parsed, AvroError> {
-        self.named.get(short_name(name)).cloned().ok_or_else(|| {
+        let known = self.named.get(name);
+        let known = known.or_else(|| self.named.get(short_name(name)));
+        known.cloned().ok_or_else(|| {
             // A type that is used inside itself is not known yet either.
             AvroError::corrupt(format!("its Avro schema uses {name} before it is complete"))
         })

@@ -25,7 +25,7 @@ impl Skip {
         match layout {
             AvroType::Null => Self::Nothing,
             AvroType::Boolean => Self::Fixed(1),
-            AvroType::Integer => Self::Integers(1),
+            AvroType::Integer | AvroType::Millis | AvroType::Enum(_) => Self::Integers(1),
             AvroType::Float => Self::Fixed(4),
             AvroType::Double => Self::Fixed(8),
             AvroType::Bytes | AvroType::String => Self::Bytes,

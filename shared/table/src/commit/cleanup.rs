@@ -4,20 +4,15 @@
 use std::{collections::HashSet, sync::Arc};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use iceberg::spec::TableMetadata;
-use icepress_catalog::LoadedTable;
 use icepress_storage::Storage;
 
 use super::{
-    light::{Converted, reaches_everywhere},
-    live::{LiveTable, Place, Survivors},
+    accepted::Accepted,
+    converted::Converted,
+    live::{EntryRef, LiveTable, Survivors},
     named_paths::named_paths,
-    validate::{Accepted, is_global},
 };
-use crate::{
-    manifests::{FileContent, bounds},
-    reserved_ids::DELETE_FILE_PATH,
-};
+use crate::delete_index::{DataFiles as _, DeleteScope, Need};
 
 /// How many delete files are read at a time.
 const CONCURRENT_READS: usize = 16;
@@ -31,21 +26,20 @@ enum Verdict {
     Read,
 }
 
-/// The delete entries that no surviving data file can match, but for those that were told what they say. `survivors`
+/// The delete entries that no surviving data file can match, but for those whose deletes were rewritten. `survivors`
 /// leaves out the data files of light groups.
 pub(super) async fn unneeded_deletes(
     storage: &Arc<dyn Storage>,
-    loaded: &LoadedTable,
     live: &LiveTable,
     accepted: &[Accepted],
     survivors: &Survivors,
-) -> HashSet<Place> {
+) -> HashSet<EntryRef> {
     let converted = Converted::new(live, accepted);
     let mut unneeded = HashSet::new();
     let mut to_read = Vec::new();
     for place in &live.deletes {
-        let verdict = verdict(&loaded.metadata, live, accepted, survivors, *place);
-        match with_converted(verdict, loaded, live, &converted, *place) {
+        let verdict = verdict(live, accepted, survivors, *place);
+        match with_converted(verdict, live, &converted, *place) {
             Verdict::Needed => {}
             Verdict::Unneeded => {
                 unneeded.insert(*place);
@@ -83,92 +77,44 @@ pub(super) async fn unneeded_deletes(
 /// The verdict once the data files of light groups are asked, too.
 fn with_converted(
     verdict: Verdict,
-    loaded: &LoadedTable,
     live: &LiveTable,
     converted: &Converted<'_>,
-    place: Place,
+    place: EntryRef,
 ) -> Verdict {
-    if verdict != Verdict::Unneeded {
+    let delete = live.entry(place);
+    if verdict != Verdict::Unneeded || !converted.any_needs(place, delete) {
         return verdict;
     }
-    let delete = live.entry(place);
-    let file = &delete.file;
-    let is_equality = file.content == FileContent::EqualityDeletes;
-    if let Some(path) = file.referenced_data_file.as_ref().filter(|_| !is_equality) {
-        return match converted.path_needs(path, place, delete) {
-            true => Verdict::Needed,
-            false => Verdict::Unneeded,
-        };
-    }
-    match converted.any_needs(reaches_everywhere(loaded, delete), place, delete) {
-        true if is_equality => Verdict::Needed,
-        true => Verdict::Read,
-        false => Verdict::Unneeded,
+    match delete.file.scope {
+        Some(DeleteScope::PositionInPartition(..)) => Verdict::Read,
+        _ => Verdict::Needed,
     }
 }
 
 fn verdict(
-    metadata: &TableMetadata,
     live: &LiveTable,
     accepted: &[Accepted],
     survivors: &Survivors,
-    place: Place,
+    place: EntryRef,
 ) -> Verdict {
     let delete = live.entry(place);
-    let file = &delete.file;
-    let number = delete.sequence_number;
-    if file.content == FileContent::EqualityDeletes {
-        let least = if is_global(metadata, file.partition.spec_id) {
-            survivors.least_of_all()
-        } else {
-            survivors.least_in(&file.partition)
-        };
-        // Strictly older data only.
-        return match least {
-            Some(least) if least < number => Verdict::Needed,
-            _ => Verdict::Unneeded,
-        };
-    }
-    if let Some(path) = &file.referenced_data_file {
-        return if survivors.has_path(path) {
-            Verdict::Needed
-        } else {
-            Verdict::Unneeded
-        };
-    }
-    if file.is_vector() {
-        // A vector must say which file it is about. One that does not is not ours to judge.
+    let Some(scope) = &delete.file.scope else {
+        // Not a delete file: nothing that we may take out.
         return Verdict::Needed;
-    }
-    let shape = &live.manifest(place.manifest).header.file_shape;
-    let named_alone = match bounds(shape, file, DELETE_FILE_PATH) {
-        Ok(Some((lower, upper))) if lower == upper => String::from_utf8(lower).ok(),
-        _ => None,
     };
-    let hits_replaced = accepted
-        .iter()
-        .filter(|group| group.partition == file.partition || named_alone.is_some())
-        .flat_map(|group| &group.inputs)
-        .map(|input| live.entry(*input))
-        .any(|input| {
-            input.sequence_number <= number
-                && named_alone
-                    .as_ref()
-                    .is_none_or(|path| *path == input.file.path)
-        });
-    match (&named_alone, survivors.least_in(&file.partition)) {
+    let hits_replaced = || {
+        let replaced = accepted.iter().flat_map(|group| &group.inputs);
+        let mut replaced = replaced.map(|input| live.entry(*input));
+        replaced.any(|input| delete.applies_to(input))
+    };
+    match scope.need(delete.sequence_number, survivors) {
+        Need::No => Verdict::Unneeded,
+        Need::Yes => Verdict::Needed,
         // Bounds may be cut short: a path that is one of the replaced is sure, any other must be read.
-        (Some(path), _) if survivors.has_path(path) => Verdict::Needed,
-        (Some(_), _) if hits_replaced => Verdict::Unneeded,
-        // Readers that go by path do so in every partition, so the partition's emptiness alone proves nothing here.
-        (Some(_), _) => Verdict::Read,
-        (None, Some(least)) if least <= number => {
-            if hits_replaced {
-                Verdict::Read
-            } else {
-                Verdict::Needed
-            }
-        }
-        (None, _) => Verdict::Unneeded,
+        Need::Unsure => match (scope, hits_replaced()) {
+            (DeleteScope::PositionWithinBounds(_), true) => Verdict::Unneeded,
+            (DeleteScope::PositionWithinBounds(_), false) | (_, true) => Verdict::Read,
+            (_, false) => Verdict::Needed,
+        },
     }
 }

@@ -12,13 +12,14 @@ use icepress_model::{BaseState, ProcessId, TableId, Tier};
 use super::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
     Gatekeeper,
+    accepted::Accepted,
     cleanup::unneeded_deletes,
     find::committed_before,
     gatekeeper::until,
-    live::{LiveTable, Place, Reader},
+    live::{EntryRef, LiveTable, Reader},
     produce::{Ingredients, Prepared, discard},
     unused::unused_outputs,
-    validate::{Accepted, Validation},
+    validate::Validation,
 };
 
 /// The longest wait between two tries where the table does not say. Iceberg's own default is a minute; but against a writer
@@ -204,7 +205,7 @@ impl Committer<'_> {
 
     /// The delete entries that nothing needs once `accepted` is committed.
     ///
-    /// A light group for which no delete file can go, or one of dangling delete files of which none can, is taken out and told in `dropped`: it would only add files, and the
+    /// A light group for which no delete file can go, or one of dangling delete files of which none can, is taken out and named in `dropped`: it would only add files, and the
     /// next plan would find the same work again.
     async fn unneeded(
         &self,
@@ -212,11 +213,11 @@ impl Committer<'_> {
         live: &LiveTable,
         accepted: &mut Vec<Accepted>,
         dropped: &mut Vec<DroppedGroup>,
-    ) -> HashSet<Place> {
+    ) -> HashSet<EntryRef> {
         loop {
-            // The inputs of light groups stay, but what they were told of deletes they need no more: they are looked at
+            // The inputs of light groups stay, but the deletes that were rewritten for them they need no more: they are looked at
             // apart.
-            let gone: HashSet<Place> = accepted
+            let gone: HashSet<EntryRef> = accepted
                 .iter()
                 .flat_map(|group| group.inputs.iter().copied())
                 .collect();
@@ -228,10 +229,10 @@ impl Committer<'_> {
                 }
             }
             let storage = &self.context.storage;
-            let unneeded = unneeded_deletes(storage, loaded, live, accepted, &survivors).await;
+            let unneeded = unneeded_deletes(storage, live, accepted, &survivors).await;
             let is_idle = |group: &Accepted| {
-                let told = group.light.iter().flat_map(|light| &light.told).flatten();
-                group.light.is_some() && !told.into_iter().any(|place| unneeded.contains(place))
+                let rewritten = group.light.iter().flat_map(|light| &light.rewritten);
+                group.light.is_some() && !rewritten.flatten().any(|place| unneeded.contains(place))
             };
             let idle: HashSet<u32> = accepted
                 .iter()

@@ -15,11 +15,11 @@ use icepress_model::{BaseState, Rows};
 
 use super::{
     FinishedGroup,
-    live::{LiveTable, Place},
+    live::{EntryRef, LiveTable},
 };
 use crate::{
     MetricsMode, MetricsModes,
-    manifests::{AvroError, Metric, OutputFile, bounds, null_value_counts},
+    manifests::{Metric, OutputFile},
     partition_from_json, partition_type,
     reserved_ids::is_reserved,
 };
@@ -59,7 +59,7 @@ impl<'a> Gate<'a> {
     pub(super) fn check(
         &self,
         finished: &FinishedGroup,
-        inputs: &[Place],
+        inputs: &[EntryRef],
         outputs: &[OutputFile],
     ) -> Result<(), String> {
         self.check_rows(finished, inputs, outputs)?;
@@ -76,7 +76,7 @@ impl<'a> Gate<'a> {
     fn check_rows(
         &self,
         finished: &FinishedGroup,
-        inputs: &[Place],
+        inputs: &[EntryRef],
         outputs: &[OutputFile],
     ) -> Result<(), String> {
         let result = &finished.result;
@@ -120,7 +120,7 @@ impl<'a> Gate<'a> {
     /// writers disagree about whether a field of a struct that is null itself counts.
     fn check_nulls(
         &self,
-        inputs: &[Place],
+        inputs: &[EntryRef],
         outputs: &[OutputFile],
         rows_deleted: Rows,
     ) -> Result<(), String> {
@@ -139,9 +139,10 @@ impl<'a> Gate<'a> {
             });
         };
         for place in inputs {
-            let shape = &self.live.manifest(place.manifest).header.file_shape;
-            let counts = null_value_counts(shape, &self.live.entry(*place).file)
-                .map_err(|AvroError(message)| message)?;
+            let layout = &self.live.manifest(place.manifest).header.file_layout;
+            let counts = layout
+                .null_value_counts(&self.live.entry(*place).file.raw)
+                .map_err(|error| error.to_string())?;
             count(&counts.unwrap_or_default(), 1);
         }
         for output in outputs {
@@ -232,7 +233,7 @@ impl<'a> Gate<'a> {
     }
 
     /// Columns at the top that have values have counts and bounds, where the table wants them, and the right way round.
-    fn check_bounds(&self, output: &OutputFile, inputs: &[Place]) -> Result<(), String> {
+    fn check_bounds(&self, output: &OutputFile, inputs: &[EntryRef]) -> Result<(), String> {
         let path = &output.file_path;
         for field in self.schema.as_struct().fields() {
             let Some(column) = field.field_type.as_primitive_type() else {
@@ -287,15 +288,15 @@ impl<'a> Gate<'a> {
 
     /// Whether a bound that is cut short may have no round number above it: where an old file has none either, or one
     /// that begins with the greatest character or byte there is.
-    fn may_lack_upper(&self, id: i32, column: &PrimitiveType, inputs: &[Place]) -> bool {
+    fn may_lack_upper(&self, id: i32, column: &PrimitiveType, inputs: &[EntryRef]) -> bool {
         let greatest = match column {
             PrimitiveType::String => 0xF4,
             PrimitiveType::Binary | PrimitiveType::Fixed(_) => 0xFF,
             _ => return false,
         };
         inputs.iter().any(|place| {
-            let shape = &self.live.manifest(place.manifest).header.file_shape;
-            match bounds(shape, &self.live.entry(*place).file, id) {
+            let layout = &self.live.manifest(place.manifest).header.file_layout;
+            match layout.bounds(&self.live.entry(*place).file.raw, id) {
                 Ok(Some((_, upper))) => upper.first().is_none_or(|first| *first >= greatest),
                 _ => true,
             }

@@ -3,7 +3,7 @@
 //! What must hold before one is committed, beside what holds for every group: each delete file that it speaks for is
 //! live and the very one that was read; no data file gets a second vector; and position deletes are numbered so that
 //! they apply to the data file that they name. What holds after: a delete file goes only when each surviving data file
-//! that it could match has been told what it said (case C46), which [`Converted`] keeps count of.
+//! that it could match has what it said in its new delete files (case C46), which `cleanup` sees to.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,33 +12,13 @@ use icepress_model::Tier;
 
 use super::{
     FinishedGroup,
-    live::{LiveTable, Place},
-    validate::{Accepted, Refusal, Taken, identity, is_global},
+    accepted::{Conversion, NewDelete, Refusal, Taken, identity},
+    live::{EntryRef, LiveTable},
 };
-use crate::manifests::{Entry, FileContent, OutputFile, PartitionKey, Version};
-
-/// A new delete file, or vector, of a light group.
-#[derive(Debug)]
-pub(super) struct NewDelete {
-    pub(super) file: OutputFile,
-    /// The greatest data sequence number of what it speaks for (case C09). All of that applied to its data file, so this
-    /// does too; and no data file that comes later can be meant, since it names those that it is about.
-    pub(super) sequence_number: i64,
-}
-
-/// What a light group does.
-#[derive(Debug, Default)]
-pub(super) struct Conversion {
-    pub(super) deletes: Vec<NewDelete>,
-    /// For each input the delete entries whose rows the new delete files hide. Of a group that has no inputs, the delete
-    /// entries that are to go.
-    pub(super) told: Vec<HashSet<Place>>,
-    /// Inputs that have a vector now, by index: position delete files mean nothing to them any more.
-    pub(super) with_vector: HashSet<usize>,
-}
+use crate::manifests::{Entry, OutputFile, Version};
 
 /// Delete entries of the live table, by what tells them apart. `None` where two share it.
-pub(super) type LiveDeletes<'a> = HashMap<(&'a str, Option<i64>), Option<Place>>;
+pub(super) type LiveDeletes<'a> = HashMap<(&'a str, Option<u64>), Option<EntryRef>>;
 
 /// Indexes the live delete entries.
 pub(super) fn live_deletes(live: &LiveTable) -> LiveDeletes<'_> {
@@ -58,7 +38,7 @@ pub(super) fn conversion(
     live: &LiveTable,
     live_deletes: &LiveDeletes<'_>,
     finished: &FinishedGroup,
-    inputs: &[Place],
+    inputs: &[EntryRef],
     taken: &Taken,
 ) -> Result<Conversion, Refusal> {
     let group = &finished.group;
@@ -68,7 +48,7 @@ pub(super) fn conversion(
         return Err(Refusal::gate(reason.to_owned()));
     }
     let mut conversion = Conversion {
-        told: told(live, live_deletes, finished)?,
+        rewritten: rewritten_deletes(live, live_deletes, finished)?,
         ..Conversion::default()
     };
     let by_path: HashMap<&str, usize> = group
@@ -99,8 +79,9 @@ pub(super) fn conversion(
                 .collect(),
             // Position deletes of several data files: any of those that had deletes.
             None if !file.is_vector() => {
-                let told = conversion.told.iter().enumerate();
-                told.filter(|(_, told)| !told.is_empty())
+                let rewritten = conversion.rewritten.iter().enumerate();
+                rewritten
+                    .filter(|(_, rewritten)| !rewritten.is_empty())
                     .map(|(index, _)| index)
                     .collect()
             }
@@ -144,9 +125,9 @@ pub(super) fn conversion(
                 "its new file {path} is to be added twice"
             )));
         }
-        let told = about.iter().flat_map(|index| &conversion.told[*index]);
-        let told = || told.clone().map(|place| live.entry(*place));
-        let Some(sequence_number) = told().map(|delete| delete.sequence_number).max() else {
+        let rewritten = about.iter().flat_map(|index| &conversion.rewritten[*index]);
+        let rewritten = || rewritten.clone().map(|place| live.entry(*place));
+        let Some(sequence_number) = rewritten().map(|delete| delete.sequence_number).max() else {
             return Err(Refusal::gate(format!(
                 "its new delete file {path} hides rows of a data file that no delete file was about: refused"
             )));
@@ -160,7 +141,7 @@ pub(super) fn conversion(
             )));
         }
         // A vector holds each position once: no vector that takes its place can have fewer.
-        let vectors = told().filter(|delete| delete.file.is_vector());
+        let vectors = rewritten().filter(|delete| delete.file.is_vector());
         let least = vectors.map(|delete| delete.file.rows).max().unwrap_or(1);
         let rows = u64::try_from(file.record_count).unwrap_or(0);
         if rows < least.max(1) || rows > data_rows {
@@ -183,11 +164,11 @@ pub(super) fn conversion(
 }
 
 /// For each input the live entries of the deletes that were read for it: each still there, and unchanged.
-fn told(
+fn rewritten_deletes(
     live: &LiveTable,
     live_deletes: &LiveDeletes<'_>,
     finished: &FinishedGroup,
-) -> Result<Vec<HashSet<Place>>, String> {
+) -> Result<Vec<HashSet<EntryRef>>, String> {
     let group = &finished.group;
     let mut places = Vec::with_capacity(group.deletes.len());
     for delete in &group.deletes {
@@ -220,17 +201,18 @@ fn told(
         }
         places.push(place);
     }
-    let told_of = |indices: &Vec<u32>| {
-        let told = indices
+    let rewritten_of = |indices: &Vec<u32>| {
+        let rewritten = indices
             .iter()
             .map(|index| places.get(*index as usize).copied());
-        told.collect::<Option<HashSet<Place>>>()
+        rewritten
+            .collect::<Option<HashSet<EntryRef>>>()
             .ok_or_else(|| "its plan names a delete file that it does not have".to_owned())
     };
     group
         .inputs
         .iter()
-        .map(|input| told_of(&input.deletes))
+        .map(|input| rewritten_of(&input.deletes))
         .collect()
 }
 
@@ -238,7 +220,7 @@ fn told(
 fn check_counts(
     live: &LiveTable,
     finished: &FinishedGroup,
-    inputs: &[Place],
+    inputs: &[EntryRef],
     conversion: &Conversion,
 ) -> Result<(), String> {
     let result = &finished.result;
@@ -265,75 +247,4 @@ fn check_counts(
         ));
     }
     Ok(())
-}
-
-/// The data files of light groups, which stay, with what each has been told of deletes.
-#[derive(Debug, Default)]
-pub(super) struct Converted<'a> {
-    files: Vec<ConvertedFile<'a>>,
-    by_path: HashMap<&'a str, usize>,
-}
-
-#[derive(Debug)]
-struct ConvertedFile<'a> {
-    entry: &'a Entry,
-    partition: &'a PartitionKey,
-    told: &'a HashSet<Place>,
-    has_vector: bool,
-}
-
-impl<'a> Converted<'a> {
-    pub(super) fn new(live: &'a LiveTable, accepted: &'a [Accepted]) -> Self {
-        let mut converted = Self::default();
-        for group in accepted {
-            let Some(light) = &group.light else {
-                continue;
-            };
-            for (index, place) in group.inputs.iter().enumerate() {
-                let entry = live.entry(*place);
-                let number = converted.files.len();
-                converted.by_path.insert(&entry.file.path, number);
-                converted.files.push(ConvertedFile {
-                    entry,
-                    partition: &group.partition,
-                    told: &light.told[index],
-                    has_vector: light.with_vector.contains(&index),
-                });
-            }
-        }
-        converted
-    }
-
-    /// Whether the data file at `path` is one of these, and still needs the position deletes or vector at `place`.
-    pub(super) fn path_needs(&self, path: &str, place: Place, delete: &Entry) -> bool {
-        let file = self.by_path.get(path).map(|number| &self.files[*number]);
-        file.is_some_and(|file| file.needs(place, delete))
-    }
-
-    /// Whether any of these needs the equality delete at `place`, or could need the position deletes, which name no one
-    /// file.
-    pub(super) fn any_needs(&self, is_global: bool, place: Place, delete: &Entry) -> bool {
-        let mut files = self.files.iter();
-        files.any(|file| {
-            (is_global || *file.partition == delete.file.partition) && file.needs(place, delete)
-        })
-    }
-}
-
-impl ConvertedFile<'_> {
-    fn needs(&self, place: Place, delete: &Entry) -> bool {
-        let (data, number) = (self.entry.sequence_number, delete.sequence_number);
-        let applies = match delete.file.content {
-            FileContent::EqualityDeletes => data < number,
-            // Beside a vector readers don't look at position delete files.
-            _ => data <= number && (delete.file.is_vector() || !self.has_vector),
-        };
-        applies && !self.told.contains(&place)
-    }
-}
-
-/// Whether a delete entry applies to every partition.
-pub(super) fn reaches_everywhere(loaded: &LoadedTable, delete: &Entry) -> bool {
-    delete.file.content == FileContent::EqualityDeletes
-        && is_global(&loaded.metadata, delete.file.partition.spec_id)
 }

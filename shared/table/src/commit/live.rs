@@ -12,9 +12,10 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     TableError,
+    delete_index::DataFiles,
     manifests::{
-        Content, Count, Entry, Manifest, ManifestFile, PartitionKey, TrackedFile,
-        read_manifest_list, read_manifests,
+        Content, Entry, Manifest, ManifestFile, Measured, PartitionKey, Specs, TrackedFile,
+        manifests_of, read_manifests, unsupported,
     },
 };
 
@@ -29,7 +30,7 @@ pub(super) struct Digest {
     paths: Vec<u64>,
     least: HashMap<PartitionKey, i64>,
     totals: Totals,
-    counted: [Count; 3],
+    measured: Measured,
 }
 
 /// Sums over live files.
@@ -63,7 +64,7 @@ pub(super) struct LiveManifest {
 
 /// Where an entry stands: the place of its manifest in [`LiveTable::manifests`], and its own in there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct EntryRef {
     pub(super) manifest: usize,
     pub(super) entry: usize,
 }
@@ -73,9 +74,9 @@ pub(super) struct Place {
 pub(super) struct LiveTable {
     pub(super) manifests: Vec<LiveManifest>,
     /// All live delete entries.
-    pub(super) deletes: Vec<Place>,
+    pub(super) deletes: Vec<EntryRef>,
     /// Where each input is live. More than one place is a table that lists a file twice.
-    pub(super) inputs: HashMap<String, Vec<Place>>,
+    pub(super) inputs: HashMap<String, Vec<EntryRef>>,
 }
 
 /// Reads live tables, and remembers manifests from one attempt to the next: they never change.
@@ -101,20 +102,26 @@ impl Reader {
     /// Reads what is live in the current snapshot of `loaded`; nothing where there is none.
     pub(super) async fn read(&mut self, loaded: &LoadedTable) -> Result<LiveTable, TableError> {
         let mut listed = Vec::new();
-        if let Some(snapshot) = loaded.metadata.current_snapshot() {
-            let list = snapshot.manifest_list();
-            listed = read_manifest_list(self.storage.as_ref(), &loaded.table, list).await?;
-            listed.retain(ManifestFile::may_have_live_files);
+        let (storage, metadata) = (self.storage.as_ref(), &loaded.metadata);
+        if let Some(snapshot) = metadata.current_snapshot() {
+            listed = manifests_of(storage, &loaded.table, metadata, snapshot).await?;
         }
+        let specs = Specs::of(metadata, &listed)
+            .map_err(|error| unsupported(&loaded.table, error.to_string()))?;
+        listed.retain(ManifestFile::may_have_live_files);
         let unseen: Vec<ManifestFile> = listed
             .iter()
             .filter(|file| !self.seen.contains_key(&cache_key(file)))
             .cloned()
             .collect();
         let inputs = &self.inputs;
-        let read = read_manifests(&self.storage, &loaded.table, &unseen, |_, manifest| {
-            keep(manifest, inputs)
-        })
+        let read = read_manifests(
+            &self.storage,
+            &loaded.table,
+            &unseen,
+            &specs,
+            |_, manifest| keep(manifest, inputs),
+        )
         .await?;
         for (file, kept) in unseen.into_iter().zip(read) {
             self.seen.insert(cache_key(&file), kept);
@@ -128,7 +135,7 @@ impl Reader {
             let Some(kept) = self.seen.get(&cache_key(&file)).cloned() else {
                 continue;
             };
-            fill_counts(&mut file, kept.counted());
+            file.complete(kept.measured());
             if !file.may_have_live_files() {
                 continue;
             }
@@ -151,7 +158,7 @@ fn keep(manifest: Manifest, inputs: &HashSet<String>) -> Kept {
         paths: Vec::with_capacity(manifest.entries.len()),
         least: HashMap::new(),
         totals: Totals::default(),
-        counted: manifest.counted,
+        measured: manifest.measured,
     };
     for entry in &manifest.entries {
         digest.paths.push(path_hash(&entry.file.path));
@@ -167,20 +174,11 @@ fn keep(manifest: Manifest, inputs: &HashSet<String>) -> Kept {
     Kept::Digest(Arc::new(digest))
 }
 
-/// Lists of version 1 may lack counts, which version 2 must have.
-fn fill_counts(file: &mut ManifestFile, counted: [Count; 3]) {
-    let counts = [&mut file.added, &mut file.existing, &mut file.deleted];
-    for (listed, counted) in counts.into_iter().zip(counted) {
-        listed.files = listed.files.or(counted.files);
-        listed.rows = listed.rows.or(counted.rows);
-    }
-}
-
 impl Kept {
-    fn counted(&self) -> [Count; 3] {
+    fn measured(&self) -> &Measured {
         match self {
-            Self::Whole(manifest) => manifest.counted,
-            Self::Digest(digest) => digest.counted,
+            Self::Whole(manifest) => &manifest.measured,
+            Self::Digest(digest) => &digest.measured,
         }
     }
 }
@@ -190,7 +188,7 @@ impl LiveTable {
         let place = self.manifests.len();
         if let Kept::Whole(manifest) = &kept {
             for (index, entry) in manifest.entries.iter().enumerate() {
-                let place = Place {
+                let place = EntryRef {
                     manifest: place,
                     entry: index,
                 };
@@ -213,7 +211,7 @@ impl LiveTable {
         }
     }
 
-    pub(super) fn entry(&self, place: Place) -> &Entry {
+    pub(super) fn entry(&self, place: EntryRef) -> &Entry {
         &self.manifest(place.manifest).entries[place.entry]
     }
 
@@ -238,7 +236,7 @@ impl LiveTable {
     }
 
     /// The data files that are live once `replaced` are gone.
-    pub(super) fn survivors(&self, replaced: &HashSet<Place>) -> Survivors {
+    pub(super) fn survivors(&self, replaced: &HashSet<EntryRef>) -> Survivors {
         let mut survivors = Survivors::default();
         for (place, manifest) in self.manifests.iter().enumerate() {
             match &manifest.kept {
@@ -250,7 +248,7 @@ impl LiveTable {
                 }
                 Kept::Whole(whole) if whole.header.content == Content::Data => {
                     for (index, entry) in whole.entries.iter().enumerate() {
-                        let place = Place {
+                        let place = EntryRef {
                             manifest: place,
                             entry: index,
                         };
@@ -291,18 +289,18 @@ impl Survivors {
         let least = self.least_of_all.get_or_insert(sequence_number);
         *least = sequence_number.min(*least);
     }
+}
 
-    pub(super) fn has_path(&self, path: &str) -> bool {
-        self.paths.contains(&path_hash(path))
-    }
-
-    /// The least data sequence number in a partition of a spec.
-    pub(super) fn least_in(&self, partition: &PartitionKey) -> Option<i64> {
+impl DataFiles<PartitionKey> for Survivors {
+    fn least_in(&self, partition: &PartitionKey) -> Option<i64> {
         self.least.get(partition).copied()
     }
 
-    /// The least data sequence number in the whole table.
-    pub(super) fn least_of_all(&self) -> Option<i64> {
+    fn least_of_all(&self) -> Option<i64> {
         self.least_of_all
+    }
+
+    fn has_path(&self, path: &str) -> bool {
+        self.paths.contains(&path_hash(path))
     }
 }

@@ -1,8 +1,10 @@
 //! The commit of rewritten groups (protocols.md, section 4): validation against what came since, a snapshot that
 //! replaces, a swap that is compared with exactly what was loaded.
 
+mod accepted;
 mod cleanup;
 mod committer;
+mod converted;
 mod find;
 mod gate;
 mod gatekeeper;

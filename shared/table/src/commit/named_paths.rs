@@ -17,8 +17,9 @@ use parquet::{
 use thiserror::Error;
 
 use crate::{
+    avro::{AvroError, Container, Field, Layout, Projection, Want},
     footer::{FOOTER_MEMORY, FooterError, read_footer},
-    manifests::{AvroError, Container, Cursor, Scalar, Shape, TrackedFile},
+    manifests::{FileFormat, TrackedFile},
     reserved_ids::DELETE_FILE_PATH,
 };
 
@@ -42,11 +43,12 @@ pub(super) async fn named_paths(
     storage: &dyn Storage,
     file: &TrackedFile,
 ) -> Result<HashSet<String>, UnknownPaths> {
-    match file.format.to_ascii_lowercase().as_str() {
-        "parquet" => parquet_paths(storage, file).await,
-        "avro" => avro_paths(&storage.read(&file.path).await?),
+    match file.format {
+        FileFormat::Parquet => parquet_paths(storage, file).await,
+        FileFormat::Avro => avro_paths(&storage.read(&file.path).await?),
         other => Err(UnknownPaths::Other(format!(
-            "delete files of format {other} can't be read"
+            "delete files of format {} can't be read",
+            other.name()
         ))),
     }
 }
@@ -178,26 +180,30 @@ impl ChunkReader for Part {
 }
 
 fn avro_paths(content: &[u8]) -> Result<HashSet<String>, UnknownPaths> {
-    let container = Container::read(content)?;
-    let shape = Shape::parse(&container.schema)?;
+    let container = Container::open(content)?;
+    let is_path = |field: &Field| {
+        field.id == Some(DELETE_FILE_PATH) || (field.id.is_none() && field.name == "file_path")
+    };
+    let projection = Projection::new(
+        container.schema(),
+        "delete",
+        &|field| match is_path(field) {
+            true => Want::Take((), Layout::Bytes),
+            false => Want::Nothing,
+        },
+    )?;
     let mut paths = HashSet::new();
-    for (count, block) in &container.blocks {
-        let mut cursor = Cursor::new(block);
-        for _ in 0..*count {
-            let mut path = None;
-            cursor.record(&shape, |field, bytes| {
-                if field.id == Some(DELETE_FILE_PATH)
-                    && let Scalar::Bytes(bytes) = Cursor::new(bytes).scalar(&field.shape)?
-                {
-                    path = std::str::from_utf8(bytes).ok().map(str::to_owned);
-                }
-                Ok(())
-            })?;
-            match path {
-                Some(path) => paths.insert(path),
-                None => return Err(UnknownPaths::Other("a delete names no file".to_owned())),
-            };
+    container.for_each(|cursor| {
+        let mut named = None;
+        projection.read(cursor, |(), _, cursor| {
+            named = Some(cursor.string()?);
+            Ok(())
+        })?;
+        let path = named.ok_or_else(|| AvroError::corrupt("a delete names no file"))?;
+        if !paths.contains(path) {
+            paths.insert(path.to_owned());
         }
-    }
+        Ok(())
+    })?;
     Ok(paths)
 }

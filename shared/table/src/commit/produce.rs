@@ -13,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::{
     TableRequirement, TableUpdate,
     spec::{
-        MAIN_BRANCH, Operation, Snapshot, SnapshotReference, SnapshotRetention, Summary,
+        MAIN_BRANCH, Operation, Schema, Snapshot, SnapshotReference, SnapshotRetention, Summary,
         TableMetadata,
     },
 };
@@ -27,16 +27,16 @@ use icepress_storage::{PutMode, Storage, WriteOptions};
 use serde::Deserialize as _;
 
 use super::{
-    live::{LiveTable, Place},
+    accepted::Accepted,
+    live::{EntryRef, LiveTable},
     summary::Changes,
-    validate::Accepted,
 };
 use crate::{
     TableError,
     manifests::{
-        AvroError, Compression, Content, FileContent, ManifestFile, ManifestHeader, ManifestPart,
-        ManifestSettings, NewEntry, Version, assign_first_row_ids, write_manifest_list,
-        write_manifests,
+        Compression, Content, FileContent, HeaderSchema, ManifestFile, ManifestHeader,
+        ManifestPart, ManifestSettings, NewEntry, Spec, Specs, Version, assign_first_row_ids,
+        write_manifest_list, write_manifests,
     },
 };
 
@@ -67,7 +67,7 @@ pub(super) struct Ingredients<'a> {
     pub(super) live: &'a LiveTable,
     pub(super) accepted: &'a [Accepted],
     /// Delete entries that nothing needs any more.
-    pub(super) unneeded: &'a HashSet<Place>,
+    pub(super) unneeded: &'a HashSet<EntryRef>,
 }
 
 impl Ingredients<'_> {
@@ -104,8 +104,9 @@ impl Ingredients<'_> {
         };
         let folder = metadata_folder(metadata);
         let id = self.ambient.uuid();
-        let delete_headers = self.delete_headers();
-        let (parts, untouched) = self.parts(&delete_headers)?;
+        let specs = Specs::of(metadata, self.live.manifests.iter().map(|live| &live.file))
+            .map_err(|error| self.unwritable(error))?;
+        let (parts, untouched) = self.parts(&specs)?;
         let mut manifests = Vec::new();
         let mut contents = Vec::new();
         for part in &parts {
@@ -132,11 +133,11 @@ impl Ingredients<'_> {
         self.store(contents, written).await?;
         let changes = self.changes();
         let committed: Vec<u32> = self.accepted.iter().map(|group| group.index).collect();
-        let told = parent.map(|parent| &parent.summary().additional_properties);
+        let before = parent.map(|parent| &parent.summary().additional_properties);
         let totals = self.live.totals();
         let summary = Summary {
             operation: self.operation(),
-            additional_properties: changes.properties(totals, told, self.process, &committed),
+            additional_properties: changes.properties(totals, before, self.process, &committed),
         };
         let builder = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
@@ -171,7 +172,7 @@ impl Ingredients<'_> {
                 .as_ref()
                 .filter(|_| !accepted.inputs.is_empty());
             conversion.is_some_and(|conversion| {
-                conversion.told.iter().flatten().any(|delete| {
+                conversion.rewritten.iter().flatten().any(|delete| {
                     self.live.entry(*delete).file.content == FileContent::EqualityDeletes
                 })
             })
@@ -194,7 +195,7 @@ impl Ingredients<'_> {
             return Ok(None);
         }
         let first = self.loaded.metadata.next_row_id();
-        let used_up = |_| self.unwritable(AvroError("its next row id is too large".to_owned()));
+        let used_up = |_| self.unwritable("its next row id is too large");
         let next = i64::try_from(first).map_err(used_up)?;
         let after =
             assign_first_row_ids(manifests, next).map_err(|error| self.unwritable(error))?;
@@ -263,48 +264,39 @@ impl Ingredients<'_> {
         changes
     }
 
-    /// For each accepted group that has new delete files, the header of their manifest: that of its data files' one, for
-    /// deletes.
-    fn delete_headers(&self) -> Vec<(&Accepted, ManifestHeader)> {
-        let groups = self.accepted.iter();
-        let with_deletes = groups.filter(|group| !group.new_deletes().is_empty());
-        with_deletes
-            .filter_map(|group| {
-                let first = group.inputs.first()?;
-                let header = ManifestHeader {
-                    content: Content::Deletes,
-                    ..self.live.manifest(first.manifest).header.clone()
-                };
-                Some((group, header))
-            })
-            .collect()
-    }
-
     /// What to write, and what to carry over.
     fn parts<'b>(
         &'b self,
-        delete_headers: &'b [(&Accepted, ManifestHeader)],
+        specs: &'b Specs,
     ) -> Result<(Vec<ManifestPart<'b>>, Vec<&'b ManifestFile>), TableError> {
-        let mut parts = Parts::default();
+        let mut parts = Parts {
+            ingredients: self,
+            specs,
+            parts: Vec::new(),
+            by_kind: HashMap::new(),
+        };
         let own_schema = self.output_schema()?;
-        for (group, header) in delete_headers {
-            let part = parts.of(header, None, true);
-            part.extend(group.new_deletes().iter().map(|delete| NewEntry::Added {
-                file: &delete.file,
-                partition: &group.partition_bytes,
-                sequence_number: delete.sequence_number,
-            }));
-        }
-        for group in self.accepted.iter().filter(|group| group.light.is_none()) {
-            if let Some(first) = group.inputs.first() {
-                let header = &self.live.manifest(first.manifest).header;
+        for group in self.accepted {
+            let Some(first) = group.inputs.first() else {
+                continue;
+            };
+            let header = &self.live.manifest(first.manifest).header;
+            if !group.new_deletes().is_empty() {
+                let part = parts.of(header, Content::Deletes, None, true)?;
+                part.extend(group.new_deletes().iter().map(|delete| NewEntry::Added {
+                    file: &delete.file,
+                    partition: &group.partition.value,
+                    sequence_number: delete.sequence_number,
+                }));
+            }
+            if group.light.is_none() {
                 let schema = own_schema
                     .clone()
-                    .filter(|_| self.binds_to_output_schema(header.spec_id));
-                let part = parts.of(header, schema, true);
+                    .filter(|_| self.binds(self.base.schema_id.get(), header.spec_id));
+                let part = parts.of(header, Content::Data, schema, true)?;
                 part.extend(group.outputs.iter().map(|file| NewEntry::Added {
                     file,
-                    partition: &group.partition_bytes,
+                    partition: &group.partition.value,
                     sequence_number: self.base.starting_sequence_number.get(),
                 }));
             }
@@ -317,7 +309,7 @@ impl Ingredients<'_> {
         for (manifest, entries) in &gone {
             let manifest = self.live.manifest(*manifest);
             let from = &manifest.header;
-            let part = parts.of(from, None, false);
+            let part = parts.of(from, from.content, None, false)?;
             for (index, entry) in manifest.entries.iter().enumerate() {
                 part.push(if entries.contains(&index) {
                     NewEntry::Deleted { entry, from }
@@ -335,22 +327,47 @@ impl Ingredients<'_> {
     }
 
     /// The schema that the outputs were written in, as a manifest's header has it.
-    fn output_schema(&self) -> Result<Option<(Vec<u8>, i32)>, TableError> {
-        let id = self.base.schema_id.get();
-        let Some(schema) = self.loaded.metadata.schema_by_id(id) else {
-            return Ok(None);
-        };
-        let json = schema_to_json(schema)
-            .and_then(|json| serde_json::to_vec(&json))
-            .map_err(|error| self.unwritable(AvroError(error.to_string())))?;
-        Ok(Some((json, id)))
+    fn output_schema(&self) -> Result<Option<HeaderSchema>, TableError> {
+        let schema = self.loaded.metadata.schema_by_id(self.base.schema_id.get());
+        schema.map(|schema| self.header_schema(schema)).transpose()
     }
 
-    /// Whether the outputs' schema has every column that the spec partitions by. It lacks one where a column was dropped
-    /// after the spec was left behind; then the header says what the inputs' manifest said.
-    fn binds_to_output_schema(&self, spec_id: i32) -> bool {
+    /// The schema for a manifest of a spec, where the one that its entries come from has none: the current one, or an
+    /// older one that has all columns which the spec partitions by.
+    fn schema_for(&self, spec_id: i32) -> Result<HeaderSchema, TableError> {
         let metadata = &self.loaded.metadata;
-        let schema = metadata.schema_by_id(self.base.schema_id.get());
+        let older = metadata.schemas_iter().map(|schema| schema.schema_id());
+        let mut older: Vec<i32> = older.collect();
+        older.sort_unstable();
+        let current = metadata.current_schema_id();
+        let mut ids = std::iter::once(current).chain(older.into_iter().rev());
+        let bound = ids.find(|id| self.binds(*id, spec_id)).unwrap_or(current);
+        let schema = metadata.schema_by_id(bound);
+        self.header_schema(schema.unwrap_or_else(|| metadata.current_schema()))
+    }
+
+    fn header_schema(&self, schema: &Schema) -> Result<HeaderSchema, TableError> {
+        let json = schema_to_json(schema)
+            .and_then(|json| serde_json::to_vec(&json))
+            .map_err(|error| self.unwritable(error))?;
+        Ok(HeaderSchema {
+            json,
+            id: Some(schema.schema_id().to_string().into_bytes()),
+        })
+    }
+
+    /// The fields of a spec, as a manifest's header has them.
+    fn spec_json(&self, spec_id: i32) -> Result<Vec<u8>, TableError> {
+        let spec = self.loaded.metadata.partition_spec_by_id(spec_id);
+        let fields = spec.map(|spec| spec.fields()).unwrap_or_default();
+        serde_json::to_vec(fields).map_err(|error| self.unwritable(error))
+    }
+
+    /// Whether a schema has every column that a spec partitions by. It lacks one where a column was dropped after the
+    /// spec was left behind; then the header says what the inputs' manifest said.
+    fn binds(&self, schema_id: i32, spec_id: i32) -> bool {
+        let metadata = &self.loaded.metadata;
+        let schema = metadata.schema_by_id(schema_id);
         let spec = metadata.partition_spec_by_id(spec_id);
         schema.zip(spec).is_some_and(|(schema, spec)| {
             let mut fields = spec.fields().iter();
@@ -385,11 +402,10 @@ impl Ingredients<'_> {
         .map_err(|source| TableError::of_storage(&self.loaded.table, source))
     }
 
-    fn unwritable(&self, error: AvroError) -> TableError {
-        TableError::Corrupt {
+    fn unwritable(&self, error: impl std::fmt::Display) -> TableError {
+        TableError::Unsupported {
             table: self.loaded.table.clone(),
-            file: self.loaded.metadata_location.to_string(),
-            message: format!("a manifest of it can't be written anew ({error})"),
+            message: format!("its manifests can't be written anew: {error}"),
         }
     }
 }
@@ -405,8 +421,10 @@ fn main_retention(metadata: &TableMetadata) -> serde_json::Result<SnapshotRetent
 }
 
 /// Manifests to be written, one kind each.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Parts<'a> {
+    ingredients: &'a Ingredients<'a>,
+    specs: &'a Specs,
     parts: Vec<ManifestPart<'a>>,
     by_kind: HashMap<Kind, usize>,
 }
@@ -418,41 +436,57 @@ struct Kind {
     is_new: bool,
     content: Content,
     spec_id: i32,
-    schema: Vec<u8>,
-    schema_id: Option<Vec<u8>>,
+    schema: HeaderSchema,
     partition_spec: Vec<u8>,
-    partition: String,
 }
 
 impl<'a> Parts<'a> {
+    /// The entries of the manifests for files of `content`, which go with those of the manifest that has the header `like`:
+    /// under its spec and its schema, unless `schema` is given. What that header lacks the table's metadata has.
     fn of(
         &mut self,
-        header: &'a ManifestHeader,
-        schema: Option<(Vec<u8>, i32)>,
+        like: &ManifestHeader,
+        content: Content,
+        schema: Option<HeaderSchema>,
         is_new: bool,
-    ) -> &mut Vec<NewEntry<'a>> {
-        let (text, id) = match &schema {
-            Some((text, id)) => (text, Some(id.to_string().into_bytes())),
-            None => (&header.schema, header.schema_id.clone()),
+    ) -> Result<&mut Vec<NewEntry<'a>>, TableError> {
+        let spec_id = like.spec_id;
+        let schema = match schema.or_else(|| like.schema.clone()) {
+            Some(schema) => schema,
+            None => self.ingredients.schema_for(spec_id)?,
+        };
+        let partition_spec = match &like.partition_spec {
+            Some(spec) => spec.clone(),
+            None => self.ingredients.spec_json(spec_id)?,
         };
         let kind = Kind {
             is_new,
-            content: header.content,
-            spec_id: header.spec_id,
-            schema: text.clone(),
-            schema_id: id,
-            partition_spec: header.partition_spec.clone(),
-            partition: header.partition_json.to_string(),
+            content,
+            spec_id,
+            schema: schema.clone(),
+            partition_spec: partition_spec.clone(),
         };
-        let place = *self.by_kind.entry(kind).or_insert_with(|| {
-            self.parts.push(ManifestPart {
-                header,
-                schema,
-                entries: Vec::new(),
-            });
-            self.parts.len() - 1
-        });
-        &mut self.parts[place].entries
+        let known = self.by_kind.get(&kind).copied();
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let spec: &Spec = self
+                    .specs
+                    .get(spec_id)
+                    .map_err(|error| self.ingredients.unwritable(error))?;
+                self.parts.push(ManifestPart {
+                    content,
+                    spec_id,
+                    schema,
+                    partition_spec,
+                    partition_type: &spec.partition_type,
+                    entries: Vec::new(),
+                });
+                self.by_kind.insert(kind, self.parts.len() - 1);
+                self.parts.len() - 1
+            }
+        };
+        Ok(&mut self.parts[place].entries)
     }
 }
 

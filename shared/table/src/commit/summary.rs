@@ -110,9 +110,9 @@ impl Changes {
         positive("changed-partition-count", self.partitions.len() as u64);
         let [data_before, position_before, equality_before] = before;
         let mut total = |key: &str, counted: u64, added: u64, removed: u64| {
-            let told = parent.and_then(|parent| parent.get(key)?.parse::<u64>().ok());
-            let told = told.and_then(|told| (told + added).checked_sub(removed));
-            let now = told.unwrap_or_else(|| (counted + added).saturating_sub(removed));
+            let listed = parent.and_then(|parent| parent.get(key)?.parse::<u64>().ok());
+            let listed = listed.and_then(|before| (before + added).checked_sub(removed));
+            let now = listed.unwrap_or_else(|| (counted + added).saturating_sub(removed));
             properties.insert(key.to_owned(), now.to_string());
         };
         total(

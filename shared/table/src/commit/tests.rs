@@ -8,6 +8,7 @@ mod faults;
 mod gate;
 mod history;
 mod late;
+mod late_deletes;
 mod light;
 mod lineage;
 mod manifests;

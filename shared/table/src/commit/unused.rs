@@ -10,6 +10,7 @@ use icepress_catalog::LoadedTable;
 use icepress_model::BaseState;
 
 use super::{FinishedGroup, live::LiveTable};
+use crate::delete_index::DataFiles as _;
 
 /// The outputs of `groups` that no snapshot refers to, for certain; `loaded` must have no snapshot of the process itself.
 /// Nothing in `kept`, what the commit adds, is among them.

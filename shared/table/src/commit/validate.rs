@@ -12,18 +12,20 @@ use std::{
 
 use iceberg::spec::TableMetadata;
 use icepress_catalog::LoadedTable;
-use icepress_model::{BaseState, DeleteContent, DeleteFile, RowId, Tier};
+use icepress_model::{BaseState, RowId, Tier};
 use icepress_storage::Storage;
 
 use super::{
-    DropCause, DroppedGroup, FinishedGroup,
+    DroppedGroup, FinishedGroup,
+    accepted::{Accepted, Conversion, Refusal, Taken, identity},
     gate::Gate,
-    light::{Conversion, LiveDeletes, NewDelete, conversion, live_deletes},
-    live::{LiveTable, Place, Survivors},
+    light::{LiveDeletes, conversion, live_deletes},
+    live::{EntryRef, LiveTable, Survivors},
 };
 use crate::{
     TableError,
-    manifests::{AvroError, Entry, OutputFile, PartitionKey, Version, partition_of},
+    delete_index::DataFiles as _,
+    manifests::{Entry, Version},
 };
 
 /// How many requests for sizes, or reads of delete files, are under way at a time.
@@ -31,41 +33,6 @@ const CONCURRENT_CHECKS: usize = 16;
 
 /// The format version from which on rows have ids, and numbers of their last changes.
 const LINEAGE_VERSION: u8 = 3;
-
-/// A group that may be committed.
-#[derive(Debug)]
-pub(super) struct Accepted {
-    pub(super) index: u32,
-    pub(super) outputs: Vec<OutputFile>,
-    /// The entries to be replaced.
-    pub(super) inputs: Vec<Place>,
-    pub(super) partition: PartitionKey,
-    /// The partition tuple as the first input's manifest has it.
-    pub(super) partition_bytes: Vec<u8>,
-    /// What a light group does: its inputs stay.
-    pub(super) light: Option<Conversion>,
-}
-
-impl Accepted {
-    /// The data entries that go.
-    pub(super) fn replaced(&self) -> &[Place] {
-        match self.light {
-            None => &self.inputs,
-            Some(_) => &[],
-        }
-    }
-
-    /// New delete files.
-    pub(super) fn new_deletes(&self) -> &[NewDelete] {
-        self.light.as_ref().map_or(&[], |light| &light.deletes)
-    }
-
-    /// All new files.
-    pub(super) fn new_files(&self) -> impl Iterator<Item = &OutputFile> {
-        let deletes = self.new_deletes().iter().map(|delete| &delete.file);
-        self.outputs.iter().chain(deletes)
-    }
-}
 
 /// How the plan's base relates to the table as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,63 +72,6 @@ pub(super) struct Validation<'a> {
 
 /// Groups that may be committed, and those that may not.
 pub(super) type Sorted = (Vec<Accepted>, Vec<DroppedGroup>);
-
-/// Why a group may not be committed.
-#[derive(Debug, Clone)]
-pub(super) struct Refusal {
-    cause: DropCause,
-    reason: String,
-}
-
-impl Refusal {
-    pub(super) fn gate(reason: String) -> Self {
-        Self {
-            cause: DropCause::Gate,
-            reason,
-        }
-    }
-
-    fn of(self, finished: &FinishedGroup) -> DroppedGroup {
-        let files = finished.result.file_paths().len();
-        let evidence = match self.cause {
-            DropCause::Gate if files > 0 => {
-                format!(
-                    "; its {files} new files are kept: {}",
-                    sample(&finished.result.file_paths())
-                )
-            }
-            _ => String::new(),
-        };
-        DroppedGroup {
-            index: finished.index,
-            cause: self.cause,
-            reason: format!("{}: {}{evidence}", finished.name(), self.reason),
-        }
-    }
-}
-
-/// The first of many paths.
-fn sample(paths: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let more = if paths.len() > SHOWN { ", …" } else { "" };
-    format!("{}{more}", paths[..paths.len().min(SHOWN)].join(", "))
-}
-
-/// Another writer's doing, unless it is said otherwise.
-impl From<String> for Refusal {
-    fn from(reason: String) -> Self {
-        Self {
-            cause: DropCause::Conflict,
-            reason,
-        }
-    }
-}
-
-impl From<&str> for Refusal {
-    fn from(reason: &str) -> Self {
-        reason.to_owned().into()
-    }
-}
 
 impl Validation<'_> {
     /// Sorts the groups. `checked` remembers outputs that were found in storage, from one attempt to the next.
@@ -257,10 +167,6 @@ impl Validation<'_> {
                 return Err("its inputs lie in several partitions".into());
             }
         }
-        let header = &self.live.manifest(first.manifest).header;
-        let partition_bytes = partition_of(header, &entry.file.raw)
-            .map_err(|AvroError(message)| message)?
-            .to_vec();
         let (outputs, light) = if group.tier == Tier::Light {
             let (loaded, live) = (self.loaded, self.live);
             let light = conversion(loaded, live, live_deletes, finished, &inputs, taken)?;
@@ -281,7 +187,6 @@ impl Validation<'_> {
             outputs,
             inputs,
             partition,
-            partition_bytes,
             light,
         };
         taken
@@ -298,24 +203,20 @@ impl Validation<'_> {
         live_deletes: &LiveDeletes<'_>,
     ) -> Result<Accepted, Refusal> {
         let named = finished.group.deletes.iter();
-        let left: HashSet<Place> = named
+        let left: HashSet<EntryRef> = named
             .filter_map(|delete| live_deletes.get(&identity(delete)).copied().flatten())
             .collect();
         let Some(first) = left.iter().min().copied() else {
             return Err("another writer removed its delete files".into());
         };
         let file = &self.live.entry(first).file;
-        let header = &self.live.manifest(first.manifest).header;
         Ok(Accepted {
             index: finished.index,
             outputs: Vec::new(),
             inputs: Vec::new(),
             partition: file.partition.clone(),
-            partition_bytes: partition_of(header, &file.raw)
-                .map_err(|AvroError(message)| message)?
-                .to_vec(),
             light: Some(Conversion {
-                told: vec![left],
+                rewritten: vec![left],
                 ..Conversion::default()
             }),
         })
@@ -337,7 +238,7 @@ impl Validation<'_> {
         finished: &FinishedGroup,
         before: &Survivors,
         taken: &Taken,
-    ) -> Result<Vec<Place>, String> {
+    ) -> Result<Vec<EntryRef>, String> {
         let group = &finished.group;
         let mut places = Vec::with_capacity(group.inputs.len());
         let mut own = HashSet::new();
@@ -395,15 +296,8 @@ impl Validation<'_> {
     }
 }
 
-/// Whether equality deletes of this spec apply to every partition (specification, *Scan Planning*).
-pub(super) fn is_global(metadata: &TableMetadata, spec_id: i32) -> bool {
-    metadata
-        .partition_spec_by_id(spec_id)
-        .is_some_and(|spec| spec.is_unpartitioned())
-}
-
 /// The delete files that were applied to a group: path, and offset for vectors.
-fn applied(finished: &FinishedGroup) -> impl Iterator<Item = (&str, Option<i64>)> {
+fn applied(finished: &FinishedGroup) -> impl Iterator<Item = (&str, Option<u64>)> {
     let used: BTreeSet<u32> = finished
         .group
         .inputs
@@ -414,20 +308,4 @@ fn applied(finished: &FinishedGroup) -> impl Iterator<Item = (&str, Option<i64>)
     deletes
         .filter(move |(_, index)| used.contains(index))
         .map(|(delete, _)| identity(delete))
-}
-
-/// What tells a delete file from others: path, and offset for vectors.
-pub(super) fn identity(delete: &DeleteFile) -> (&str, Option<i64>) {
-    let offset = match delete.content {
-        DeleteContent::Vector { offset, .. } => i64::try_from(offset).ok(),
-        _ => None,
-    };
-    (&delete.path, offset)
-}
-
-/// Paths that groups accepted so far remove and add.
-#[derive(Debug, Default)]
-pub(super) struct Taken {
-    inputs: HashSet<String>,
-    pub(super) outputs: HashSet<String>,
 }

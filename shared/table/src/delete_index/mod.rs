@@ -1,17 +1,12 @@
 //! Which delete files apply to a data file, found without trying them all.
 //!
-//! The rules are the specification's (*Scan Planning*), and for position deletes that name one data file, Iceberg
-//! Java's, which looks at the path and not at the partition:
-//! * an equality delete applies to older data of its partition and spec (delete's sequence number > data's); to all
-//!   older data of the table where it was written under a spec without partition fields;
-//! * a position delete applies to data that is not newer (delete's >= data's): the one file that it names, else the
-//!   files of its partition and spec whose path lies within its bounds;
-//! * a deletion vector applies to the one file that it names (delete's >= data's), and position deletes then don't.
+//! The rules are in [`DeleteScope`], for one delete file and one data file; here is how they are followed for many.
 //!
 //! A look-up costs what it finds and a logarithm, so that planning stays linear in data files and delete files; what
 //! applies to a whole partition is handed out as a slice of a sorted list, so that not even long lists are copied.
 
 mod ranges;
+mod scope;
 
 use std::collections::HashMap;
 
@@ -19,27 +14,13 @@ use icepress_model::SequenceNumber;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::scan::{DeleteKind, SnapshotScan};
+use crate::scan::SnapshotScan;
 use ranges::Ranges;
+pub(crate) use scope::DeleteTraits;
+pub use scope::{DataFileAt, DataFiles, DeleteScope, Need};
 
 #[cfg(test)]
 mod tests;
-
-/// Where one delete file applies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeleteScope {
-    /// Equality delete: older data of the partition with this number.
-    EqualityInPartition(u32),
-    /// Equality delete: older data of the whole table.
-    EqualityEverywhere,
-    /// Position delete: this data file.
-    PositionOfFile(String),
-    /// Position delete: data files of the partition with this number, whose path lies within the bounds (both ends
-    /// included), if any are known.
-    PositionInPartition(u32, Option<(String, String)>),
-    /// Deletion vector: this data file.
-    VectorOfFile(String),
-}
 
 /// A delete file in an index: its number, and its sequence number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,21 +93,8 @@ impl Matches<'_> {
 impl DeleteIndex {
     /// An index of the deletes of a scan, numbered as [`SnapshotScan::delete_files`] is.
     pub fn of_scan(scan: &SnapshotScan) -> Result<Self, DuplicateVector> {
-        Self::new(scan.delete_files().iter().map(|file| {
-            let named = scan.referenced_data_file(file);
-            let scope = match (&file.kind, named) {
-                (DeleteKind::Equality { global: true, .. }, _) => DeleteScope::EqualityEverywhere,
-                (DeleteKind::Equality { .. }, _) => {
-                    DeleteScope::EqualityInPartition(file.partition)
-                }
-                (DeleteKind::Vector { .. }, Some(path)) => DeleteScope::VectorOfFile(path),
-                (_, Some(path)) => DeleteScope::PositionOfFile(path),
-                (_, None) => {
-                    DeleteScope::PositionInPartition(file.partition, scan.path_bounds(file))
-                }
-            };
-            (scope, file.sequence_number)
-        }))
+        let deletes = scan.delete_files().iter();
+        Self::new(deletes.map(|file| (scan.delete_scope(file), file.sequence_number)))
     }
 
     /// An index of these deletes, numbered in their order. Fails where two vectors name one data file.
@@ -153,7 +121,9 @@ impl DeleteIndex {
                     let list = ranges.entry(partition).or_default();
                     list.push((lower, upper, delete));
                 }
-                DeleteScope::PositionOfFile(path) => index.by_path.add(path, delete),
+                DeleteScope::PositionOfFile(path) | DeleteScope::PositionWithinBounds(path) => {
+                    index.by_path.add(path, delete);
+                }
                 DeleteScope::VectorOfFile(path) => index.vectors.add(path, delete),
             }
         }

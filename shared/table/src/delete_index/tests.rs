@@ -16,7 +16,9 @@ fn applies(
     match scope {
         DeleteScope::EqualityEverywhere => delete > data,
         DeleteScope::EqualityInPartition(own) => *own == partition && delete > data,
-        DeleteScope::PositionOfFile(named) => named == path && delete >= data && !has_vector,
+        DeleteScope::PositionOfFile(named) | DeleteScope::PositionWithinBounds(named) => {
+            named == path && delete >= data && !has_vector
+        }
         DeleteScope::PositionInPartition(own, bounds) => {
             *own == partition
                 && delete >= data
@@ -155,4 +157,45 @@ fn c41_many_deletes_against_many_files_are_not_compared_pairwise() {
         // All pairs would be 400 million.
         assert!(compared <= 100 * FILES as usize, "{compared} comparisons");
     }
+}
+
+/// Iceberg's Java library goes by the path that a vector or position delete file names, in whatever partition it stands
+/// (apache/iceberg #16957); so do the index, the plan and the commit.
+#[test]
+fn c62_what_names_a_file_applies_to_it_in_another_partition() {
+    let number = SequenceNumber(3);
+    let named: [fn(String) -> DeleteScope; 3] = [
+        DeleteScope::PositionOfFile,
+        DeleteScope::PositionWithinBounds,
+        DeleteScope::VectorOfFile,
+    ];
+    for scope in named.map(|scope| scope(path(5))) {
+        let data = |partition| DataFileAt {
+            path: "s3://bucket/t/data/000005.parquet",
+            partition,
+            sequence_number: 2,
+        };
+        assert!(scope.applies(3, data(&0)) && scope.applies(3, data(&9)));
+        let index = DeleteIndex::new([(scope, number)]).unwrap();
+        for partition in [0, 9] {
+            let matches = index.for_file(&path(5), partition, SequenceNumber(2));
+            assert_eq!(matches.numbers().collect::<Vec<_>>(), [0]);
+        }
+    }
+}
+
+/// Writers that know no better cut an upper bound short and don't round it up.
+#[test]
+fn c47_an_upper_bound_that_is_cut_short_hides_no_delete() {
+    let traits = |upper| DeleteTraits {
+        is_equality: false,
+        is_unpartitioned: false,
+        is_vector: false,
+        referenced: None,
+        bounds: Some(("s3://bucket/t/data/000001", upper)),
+    };
+    let scope = DeleteScope::new(0, traits("s3://bucket/t/data/00000"));
+    let index = DeleteIndex::new([(scope, SequenceNumber(3))]).unwrap();
+    let found = |number| index.for_file(&path(number), 0, SequenceNumber(2)).len();
+    assert_eq!((found(1), found(9), found(10)), (1, 1, 0));
 }

@@ -1,15 +1,23 @@
 //! From entries to manifests and manifest lists: compressed, and cut at the table's target size.
 
+use iceberg::spec::{Struct, StructType};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     Content, Count, Entry, ManifestFile, ManifestHeader, TrackedFile, Version,
-    avro::{AvroError, Cursor, Result, Shape, broken, put_bytes, put_long, transcode},
-    container::{Compression, ContainerWriter},
-    partition::Summaries,
+    header::HeaderSchema,
+    partition::{Summaries, avro_type, put_partition},
     schema,
+    writer::{Compression, ContainerWriter},
 };
+use crate::avro::{AvroError, AvroType, Cursor, Field, put_bytes, put_long, transcode};
+
+type Result<T> = std::result::Result<T, AvroError>;
+
+fn broken<T>(message: impl Into<String>) -> Result<T> {
+    Err(AvroError::corrupt(message))
+}
 
 /// What Iceberg's Java library writes into version 1's obsolete `block_size_in_bytes`.
 const BLOCK_SIZE: i64 = 64 << 20;
@@ -22,7 +30,7 @@ pub(crate) struct OutputFile {
     pub(crate) content: i32,
     pub(crate) file_path: String,
     pub(crate) file_format: String,
-    /// As that form has it; the manifest gets its bytes from the files that are replaced.
+    /// As that form has it; the manifest gets the partition of the files that are replaced.
     #[serde(default)]
     pub(crate) partition: serde_json::Value,
     pub(crate) record_count: i64,
@@ -78,10 +86,10 @@ pub(crate) struct Metric<T> {
 /// An entry to be written.
 #[derive(Debug, Clone)]
 pub(crate) enum NewEntry<'a> {
-    /// A file that is new, in the partition whose encoded tuple is given, at an explicit data sequence number.
+    /// A file that is new, in this partition, at an explicit data sequence number.
     Added {
         file: &'a OutputFile,
-        partition: &'a [u8],
+        partition: &'a Struct,
         sequence_number: i64,
     },
     /// A file that stays, with all its numbers.
@@ -99,10 +107,13 @@ pub(crate) enum NewEntry<'a> {
 /// Entries that go into manifests of one kind: the same content, schema, spec and partition type.
 #[derive(Debug)]
 pub(crate) struct ManifestPart<'a> {
-    /// Where the partition type and spec come from; schema too, unless `schema` is given.
-    pub(crate) header: &'a ManifestHeader,
-    /// Another schema for the header, with its id.
-    pub(crate) schema: Option<(Vec<u8>, i32)>,
+    pub(crate) content: Content,
+    pub(crate) spec_id: i32,
+    /// What the header says of schema and spec.
+    pub(crate) schema: HeaderSchema,
+    pub(crate) partition_spec: Vec<u8>,
+    /// The type of the spec's partitions.
+    pub(crate) partition_type: &'a StructType,
     pub(crate) entries: Vec<NewEntry<'a>>,
 }
 
@@ -129,10 +140,14 @@ pub(crate) fn write_manifests(
     settings: &ManifestSettings,
     mut sync: impl FnMut() -> [u8; 16],
 ) -> Result<Vec<WrittenManifest>> {
-    let header = part.header;
-    let json = schema::manifest(settings.version, header.content, &header.partition_json);
-    let shape = Shape::parse(&json)?;
-    let Some(file_shape) = shape.field(2)?.map(|field| &field.shape) else {
+    let json = schema::manifest(
+        settings.version,
+        part.content,
+        &avro_type(part.partition_type),
+    );
+    let layout = AvroType::parse_json(&json)?;
+    let file_fields = field(&layout, 2).and_then(|field| field.layout.fields());
+    let Some(file_fields) = file_fields else {
         return broken("the manifest schema has no file");
     };
     let meta = header_entries(part, settings);
@@ -144,7 +159,7 @@ pub(crate) fn write_manifests(
             Some(manifest) => manifest,
             none => none.insert(OpenManifest {
                 writer: ContainerWriter::new(&json, &meta, settings.compression, sync()),
-                summaries: Summaries::new(&header.partition_shape)?,
+                summaries: Summaries::new(part.partition_type),
                 counts: [Count {
                     files: Some(0),
                     rows: Some(0),
@@ -153,25 +168,27 @@ pub(crate) fn write_manifests(
             }),
         };
         record.clear();
-        let (kind, rows, live_at, partition) =
-            put_entry(entry, header, &shape, file_shape, settings, &mut record)?;
+        let put = put_entry(entry, part, file_fields, settings, &mut record)?;
         manifest.writer.append(&record)?;
-        manifest
-            .summaries
-            .add(&header.partition_shape, &partition)?;
-        let count = &mut manifest.counts[kind];
+        manifest.summaries.add(put.partition);
+        let count = &mut manifest.counts[put.kind];
         count.files = count.files.map(|files| files + 1);
-        count.rows = count.rows.map(|sum| sum.saturating_add(rows));
-        if let Some(number) = live_at {
+        count.rows = count.rows.map(|sum| sum.saturating_add(put.rows));
+        if let Some(number) = put.live_at {
             let least = manifest.min_sequence_number.get_or_insert(number);
             *least = number.min(*least);
         }
         if manifest.writer.written() >= settings.target_bytes {
-            manifests.extend(open.take().map(|m| m.finish(header, settings)));
+            manifests.extend(open.take().map(|m| m.finish(part, settings)));
         }
     }
-    manifests.extend(open.map(|m| m.finish(header, settings)));
+    manifests.extend(open.map(|m| m.finish(part, settings)));
     manifests.into_iter().collect()
+}
+
+fn field(record: &AvroType, id: i32) -> Option<&Field> {
+    let fields = record.fields()?;
+    fields.iter().find(|field| field.id == Some(id))
 }
 
 #[derive(Debug)]
@@ -186,7 +203,7 @@ struct OpenManifest {
 impl OpenManifest {
     fn finish(
         self,
-        header: &ManifestHeader,
+        part: &ManifestPart<'_>,
         settings: &ManifestSettings,
     ) -> Result<WrittenManifest> {
         let bytes = self.writer.finish()?;
@@ -195,8 +212,8 @@ impl OpenManifest {
             file: ManifestFile {
                 path: String::new(),
                 length: bytes.len() as i64,
-                spec_id: header.spec_id,
-                content: header.content,
+                spec_id: part.spec_id,
+                content: part.content,
                 sequence_number: settings.sequence_number,
                 min_sequence_number: self.min_sequence_number.unwrap_or(settings.sequence_number),
                 added_snapshot_id: settings.snapshot_id,
@@ -213,20 +230,16 @@ impl OpenManifest {
 }
 
 fn header_entries(part: &ManifestPart<'_>, settings: &ManifestSettings) -> Vec<(String, Vec<u8>)> {
-    let header = part.header;
-    let (schema, schema_id) = match &part.schema {
-        Some((schema, id)) => (schema.clone(), Some(id.to_string().into_bytes())),
-        None => (header.schema.clone(), header.schema_id.clone()),
-    };
-    let mut entries = vec![("schema".to_owned(), schema)];
+    let mut entries = vec![("schema".to_owned(), part.schema.json.clone())];
+    let schema_id = part.schema.id.clone();
     entries.extend(schema_id.map(|id| ("schema-id".to_owned(), id)));
-    entries.push(("partition-spec".to_owned(), header.partition_spec.clone()));
-    let spec_id = header.spec_id.to_string().into_bytes();
+    entries.push(("partition-spec".to_owned(), part.partition_spec.clone()));
+    let spec_id = part.spec_id.to_string().into_bytes();
     entries.push(("partition-spec-id".to_owned(), spec_id));
     let version = settings.version.text().as_bytes().to_vec();
     entries.push(("format-version".to_owned(), version));
     if settings.version > Version::V1 {
-        let content: &[u8] = match header.content {
+        let content: &[u8] = match part.content {
             Content::Data => b"data",
             Content::Deletes => b"deletes",
         };
@@ -235,26 +248,34 @@ fn header_entries(part: &ManifestPart<'_>, settings: &ManifestSettings) -> Vec<(
     entries
 }
 
-/// Encodes one entry. Returns the place of its status in added, existing, deleted; its rows; its data sequence number
-/// where it is live; and its partition tuple.
-fn put_entry(
-    entry: &NewEntry<'_>,
-    header: &ManifestHeader,
-    shape: &Shape,
-    file_shape: &Shape,
+/// What a manifest must know of an entry that was put into it.
+struct Put<'a> {
+    /// The place of its status in added, existing, deleted.
+    kind: usize,
+    rows: i64,
+    /// Its data sequence number, where it is live.
+    live_at: Option<i64>,
+    partition: &'a Struct,
+}
+
+/// Encodes one entry.
+fn put_entry<'a>(
+    entry: &NewEntry<'a>,
+    part: &ManifestPart<'_>,
+    file_fields: &[Field],
     settings: &ManifestSettings,
     out: &mut Vec<u8>,
-) -> Result<(usize, i64, Option<i64>, Vec<u8>)> {
+) -> Result<Put<'a>> {
     let (kind, status, snapshot_id, sequence_number, file_sequence_number) = match entry {
         NewEntry::Added {
             sequence_number, ..
         } => (0, 1, settings.snapshot_id, *sequence_number, None),
         NewEntry::Existing { entry, .. } => {
-            let own = Some(entry.file_sequence_number);
+            let own = entry.file_sequence_number;
             (1, 0, entry.snapshot_id, entry.sequence_number, own)
         }
         NewEntry::Deleted { entry, .. } => {
-            let own = Some(entry.file_sequence_number);
+            let own = entry.file_sequence_number;
             (2, 2, settings.snapshot_id, entry.sequence_number, own)
         }
     };
@@ -267,26 +288,27 @@ fn put_entry(
             put_optional(file_sequence_number, out);
         }
     }
-    debug_assert_eq!(
-        shape.fields().map(<[_]>::len),
-        Ok(match settings.version {
-            Version::V1 => 3,
-            Version::V2 | Version::V3 => 5,
-        })
-    );
     let live_at = (kind != 2).then_some(sequence_number);
     match entry {
         NewEntry::Added {
             file, partition, ..
         } => {
-            put_output(file, partition, file_shape, out)?;
-            Ok((kind, file.record_count, live_at, partition.to_vec()))
+            put_output(file, partition, part, file_fields, out)?;
+            Ok(Put {
+                kind,
+                rows: file.record_count,
+                live_at,
+                partition,
+            })
         }
         NewEntry::Existing { entry, from } | NewEntry::Deleted { entry, from } => {
-            put_tracked(&entry.file, from, file_shape, out)?;
-            let partition = partition_of(from, &entry.file.raw)?;
-            debug_assert_eq!(from.partition_shape, header.partition_shape);
-            Ok((kind, entry.file.rows as i64, live_at, partition.to_vec()))
+            put_tracked(&entry.file, from, part, file_fields, out)?;
+            Ok(Put {
+                kind,
+                rows: entry.file.rows as i64,
+                live_at,
+                partition: &entry.file.partition.value,
+            })
         }
     }
 }
@@ -301,56 +323,70 @@ fn put_optional(value: Option<i64>, out: &mut Vec<u8>) {
     }
 }
 
-/// The encoded partition tuple of a file.
-pub(crate) fn partition_of<'a>(header: &ManifestHeader, raw: &'a [u8]) -> Result<&'a [u8]> {
-    let mut found = None;
-    Cursor::new(raw).record(&header.file_shape, |field, bytes| {
-        if field.id == Some(102) {
-            found = Some(bytes);
-        }
-        Ok(())
-    })?;
-    found.ok_or_else(|| AvroError("an entry has no partition".to_owned()))
-}
-
-/// Carries a file over: field by field, by id, each as the bytes that it was. Only the first row id may be more than its
-/// entry had: what was inherited is written down, since the new manifest would hand out another.
+/// Carries a file over: field by field, by id, each as the bytes that it was. What the table itself says is written anew:
+/// the partition, by its spec, and the content. And what was inherited is written down, since the new manifest would hand
+/// out another: the first row id.
 fn put_tracked(
     file: &TrackedFile,
     from: &ManifestHeader,
-    to: &Shape,
+    part: &ManifestPart<'_>,
+    file_fields: &[Field],
     out: &mut Vec<u8>,
 ) -> Result<()> {
-    let mut fields = Vec::with_capacity(24);
-    Cursor::new(&file.raw).record(&from.file_shape, |field, bytes| {
-        if let Some(id) = field.id {
-            fields.push((id, field.shape.clone(), bytes));
-        }
-        Ok(())
-    })?;
-    for field in to.fields()? {
-        let source = fields.iter().find(|(id, ..)| Some(*id) == field.id);
-        match (source, field.id, &field.shape) {
-            (_, Some(142), _) => put_optional(file.first_row_id, out),
-            (Some((_, shape, bytes)), ..) => transcode(bytes, shape, &field.shape, out)?,
-            // Version 1 has no content, and does without the block size since long.
-            (None, Some(134), _) => put_long(file.content as i64, out),
-            (None, Some(105), _) => put_long(BLOCK_SIZE, out),
-            (None, _, Shape::Union(_)) => put_long(0, out),
-            (None, id, _) => return broken(format!("an entry lacks the required field {id:?}")),
+    let fields = from.file_layout.fields_of(&file.raw)?;
+    for field in file_fields {
+        let source = fields.iter().find(|(source, _)| source.id == field.id);
+        match (field.id, source) {
+            (Some(102), _) => put_partition(&file.partition.value, part.partition_type, out)
+                .map_err(|message| carried(file, &message))?,
+            (Some(134), _) => put_long(file.content as i64, out),
+            (Some(142), _) => put_optional(file.first_row_id, out),
+            (_, Some((source, bytes))) => {
+                let is_there =
+                    transcode(&mut Cursor::new(bytes), &source.layout, &field.layout, out)
+                        .map_err(|error| carried(file, &format!("its {}: {error}", field.name)))?;
+                if !is_there {
+                    return Err(carried(file, &format!("its {} is null", field.name)));
+                }
+            }
+            // Obsolete, and required in version 1.
+            (Some(105), None) => put_long(BLOCK_SIZE, out),
+            (_, None)
+                if field
+                    .layout
+                    .optional()
+                    .is_some_and(|(null, _)| null.is_some()) =>
+            {
+                put_long(0, out);
+            }
+            (_, None) => return Err(carried(file, &format!("it has no {}", field.name))),
         }
     }
     Ok(())
 }
 
-/// Writes a new file, whose partition is already encoded.
-fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>) -> Result<()> {
-    for field in to.fields()? {
+fn carried(file: &TrackedFile, message: &str) -> AvroError {
+    AvroError::corrupt(format!(
+        "file {} can't be carried over: {message}",
+        file.path
+    ))
+}
+
+/// Writes a new file.
+fn put_output(
+    file: &OutputFile,
+    partition: &Struct,
+    part: &ManifestPart<'_>,
+    file_fields: &[Field],
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    for field in file_fields {
         match field.id {
             Some(134) => put_long(i64::from(file.content), out),
             Some(100) => put_bytes(file.file_path.as_bytes(), out),
             Some(101) => put_bytes(file.file_format.to_ascii_uppercase().as_bytes(), out),
-            Some(102) => out.extend_from_slice(partition),
+            Some(102) => put_partition(partition, part.partition_type, out)
+                .map_err(|message| AvroError::corrupt(format!("{}: {message}", file.file_path)))?,
             Some(103) => put_long(file.record_count, out),
             Some(104) => put_long(file.file_size_in_bytes, out),
             Some(105) => put_long(BLOCK_SIZE, out),
@@ -368,13 +404,7 @@ fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>
             ),
             Some(125) => put_metrics(&file.lower_bounds, |bound, out| put_bytes(bound, out), out),
             Some(128) => put_metrics(&file.upper_bounds, |bound, out| put_bytes(bound, out), out),
-            Some(131) => match &file.key_metadata {
-                Some(key) => {
-                    put_long(1, out);
-                    put_bytes(key, out);
-                }
-                None => put_long(0, out),
-            },
+            Some(131) => put_optional_bytes(file.key_metadata.as_deref(), out),
             Some(132) => match &file.split_offsets {
                 Some(offsets) if !offsets.is_empty() => {
                     put_long(1, out);
@@ -384,35 +414,14 @@ fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>
                 }
                 _ => put_long(0, out),
             },
-            Some(140) => match file.sort_order_id {
-                Some(id) => {
-                    put_long(1, out);
-                    put_long(i64::from(id), out);
-                }
-                None => put_long(0, out),
-            },
-            Some(143) => match &file.referenced_data_file {
-                Some(path) => {
-                    put_long(1, out);
-                    put_bytes(path.as_bytes(), out);
-                }
-                None => put_long(0, out),
-            },
-            Some(id @ (144 | 145)) => {
-                let value = match id {
-                    144 => file.content_offset,
-                    _ => file.content_size_in_bytes,
-                };
-                match value {
-                    Some(value) => {
-                        put_long(1, out);
-                        put_long(value, out);
-                    }
-                    None => put_long(0, out),
-                }
+            Some(140) => put_optional(file.sort_order_id.map(i64::from), out),
+            Some(143) => {
+                put_optional_bytes(file.referenced_data_file.as_deref().map(str::as_bytes), out);
             }
+            Some(144) => put_optional(file.content_offset, out),
+            Some(145) => put_optional(file.content_size_in_bytes, out),
             // What we never write anew: keys of equality deletes.
-            _ if matches!(field.shape, Shape::Union(_)) => put_long(0, out),
+            _ if matches!(field.layout, AvroType::Union(_)) => put_long(0, out),
             id => {
                 return broken(format!(
                     "a new file has nothing for the required field {id:?}"
@@ -421,6 +430,16 @@ fn put_output(file: &OutputFile, partition: &[u8], to: &Shape, out: &mut Vec<u8>
         }
     }
     Ok(())
+}
+
+fn put_optional_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    match bytes {
+        Some(bytes) => {
+            put_long(1, out);
+            put_bytes(bytes, out);
+        }
+        None => put_long(0, out),
+    }
 }
 
 fn put_metrics<T>(
@@ -466,26 +485,21 @@ pub(crate) fn write_manifest_list(
     let version = settings.version.text().as_bytes().to_vec();
     header.push(("format-version".to_owned(), version));
     let json: Value = schema::manifest_list(settings.version);
-    let shape = Shape::parse(&json)?;
+    let layout = AvroType::parse_json(&json)?;
     let mut writer = ContainerWriter::new(&json, &header, settings.compression, sync);
     let mut record = Vec::new();
     for manifest in manifests {
         record.clear();
-        for field in shape.fields()? {
-            put_list_field(manifest, field.id, &field.shape, &mut record)?;
+        for field in layout.fields().into_iter().flatten() {
+            put_list_field(manifest, field, &mut record)?;
         }
         writer.append(&record)?;
     }
     writer.finish()
 }
 
-fn put_list_field(
-    manifest: &ManifestFile,
-    id: Option<i32>,
-    shape: &Shape,
-    out: &mut Vec<u8>,
-) -> Result<()> {
-    let number = match id {
+fn put_list_field(manifest: &ManifestFile, field: &Field, out: &mut Vec<u8>) -> Result<()> {
+    let number = match field.id {
         Some(500) => {
             put_bytes(manifest.path.as_bytes(), out);
             return Ok(());
@@ -495,13 +509,7 @@ fn put_list_field(
             return Ok(());
         }
         Some(519) => {
-            match &manifest.key_metadata {
-                Some(key) => {
-                    put_long(1, out);
-                    put_bytes(key, out);
-                }
-                None => put_long(0, out),
-            }
+            put_optional_bytes(manifest.key_metadata.as_deref(), out);
             return Ok(());
         }
         Some(501) => Some(manifest.length),
@@ -519,17 +527,13 @@ fn put_list_field(
         Some(520) => manifest.first_row_id,
         _ => None,
     };
-    match (number, shape) {
-        (Some(number), Shape::Union(_)) => {
-            put_long(1, out);
-            put_long(number, out);
-        }
+    match (number, &field.layout) {
+        (number, AvroType::Union(_)) => put_optional(number, out),
         (Some(number), _) => put_long(number, out),
-        (None, Shape::Union(_)) => put_long(0, out),
         (None, _) => {
             return broken(format!(
-                "the manifest list has no value for field {id:?} of {}",
-                manifest.path
+                "the manifest list has no {} of {}",
+                field.name, manifest.path
             ));
         }
     }
@@ -554,13 +558,7 @@ fn put_summaries(manifest: &ManifestFile, out: &mut Vec<u8>) {
                 None => put_long(0, out),
             }
             for bound in [&summary.lower_bound, &summary.upper_bound] {
-                match bound {
-                    Some(bound) => {
-                        put_long(1, out);
-                        put_bytes(bound, out);
-                    }
-                    None => put_long(0, out),
-                }
+                put_optional_bytes(bound.as_deref(), out);
             }
         }
     }

@@ -1,9 +1,6 @@
 //! Row ids: which data file begins with which (specification, *First Row ID Inheritance* and *Assignment*).
 
-use super::{
-    Content, ManifestFile,
-    avro::{AvroError, Result, broken},
-};
+use super::{Content, ManifestFile};
 
 /// Gives out first row ids to the data files of one manifest, in the order of its live entries.
 #[derive(Debug)]
@@ -20,8 +17,8 @@ impl Inheritance {
         }
     }
 
-    /// The first row id of the next live data file, whose entry says `own`.
-    pub(super) fn first_of(&mut self, own: Option<i64>, rows: u64) -> Result<Option<i64>> {
+    /// The first row id of the next live data file, whose entry says `own`. The error says what is wrong with the file.
+    pub(super) fn first_of(&mut self, own: Option<i64>, rows: u64) -> Result<Option<i64>, String> {
         let Some(next) = self.next else {
             return Ok(None);
         };
@@ -30,7 +27,9 @@ impl Inheritance {
             .ok()
             .and_then(|rows| first.checked_add(rows));
         let Some(after) = after.filter(|_| first >= 0) else {
-            return broken(format!("a file has {rows} rows from the id {first} on"));
+            return Err(format!(
+                "has {rows} rows from the id {first} on, which is no row id"
+            ));
         };
         if own.is_none() {
             self.next = Some(after);
@@ -43,20 +42,23 @@ impl Inheritance {
 ///
 /// As much is set aside as the manifest has live rows, also for files that have ids already: so does Iceberg's Java
 /// writer, and a gap costs nothing.
-pub(crate) fn assign_first_row_ids(manifests: &mut [ManifestFile], mut next: i64) -> Result<i64> {
+pub(crate) fn assign_first_row_ids(
+    manifests: &mut [ManifestFile],
+    mut next: i64,
+) -> Result<i64, String> {
     for manifest in manifests {
         if manifest.content == Content::Deletes || manifest.first_row_id.is_some() {
             continue;
         }
         let (Some(added), Some(existing)) = (manifest.added.rows, manifest.existing.rows) else {
-            return broken(format!("{} has no row counts", manifest.path));
+            return Err(format!("{} has no row counts", manifest.path));
         };
         manifest.first_row_id = Some(next);
         next = next
             .checked_add(added)
             .and_then(|next| next.checked_add(existing))
             .filter(|next| *next >= 0)
-            .ok_or_else(|| AvroError("the table has used up its row ids".to_owned()))?;
+            .ok_or_else(|| "the table has used up its row ids".to_owned())?;
     }
     Ok(next)
 }

@@ -23,6 +23,12 @@ mod tests;
 #[error("{0}")]
 pub struct PartitionError(String);
 
+impl PartitionError {
+    pub(crate) fn no_spec(spec_id: i32) -> Self {
+        Self(format!("the table has no partition spec {spec_id}"))
+    }
+}
+
 /// The type of a spec's partitions, fields in the spec's order.
 ///
 /// Source columns are looked up in the current schema, then in older ones, newest first: a spec may outlive a column
@@ -34,7 +40,7 @@ pub fn partition_type(
 ) -> Result<StructType, PartitionError> {
     let spec = metadata
         .partition_spec_by_id(spec_id.get())
-        .ok_or_else(|| PartitionError(format!("the table has no partition spec {spec_id}")))?;
+        .ok_or_else(|| PartitionError::no_spec(spec_id.get()))?;
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| {
         let is_current = schema.schema_id() == metadata.current_schema_id();

@@ -5,21 +5,21 @@
 //! partitions are kept once, and a scan takes about 120 bytes a file.
 
 mod builder;
-mod entry;
-mod list;
-mod open;
-mod partitions;
+pub(crate) mod open;
 mod paths;
 
 use std::sync::Arc;
 
+use iceberg::spec::Struct;
 use icepress_model::{
-    Bytes, DeleteContent, DeleteFile, RowId, Rows, SequenceNumber, SnapshotId, TableId,
+    Bytes, DeleteContent, DeleteFile, RowId, Rows, SequenceNumber, SnapshotId, SpecId, TableId,
 };
 
+pub use crate::manifests::FileFormat;
+
+use crate::delete_index::{DeleteScope, DeleteTraits};
 pub use builder::{NewDataFile, NewDeleteFile, ScanBuilder, ScanDefect};
 pub use open::{open_snapshot, open_snapshot_at};
-pub use partitions::PartitionEntry;
 
 use paths::{PathRef, Paths};
 
@@ -46,36 +46,13 @@ pub struct ScannedSnapshot {
     pub sequence_number: SequenceNumber,
 }
 
-/// What a data file, or a delete file, is written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum FileFormat {
-    /// Apache Parquet.
-    Parquet,
-    /// Apache Avro.
-    Avro,
-    /// Apache ORC.
-    Orc,
-    /// Puffin: deletion vectors.
-    Puffin,
-}
-
-impl FileFormat {
-    /// The name as the specification has it, in lower case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Parquet => "parquet",
-            Self::Avro => "avro",
-            Self::Orc => "orc",
-            Self::Puffin => "puffin",
-        }
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        [Self::Parquet, Self::Avro, Self::Orc, Self::Puffin]
-            .into_iter()
-            .find(|format| format.name().as_bytes().eq_ignore_ascii_case(text))
-    }
+/// A partition of one spec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionEntry {
+    /// The spec.
+    pub spec_id: SpecId,
+    /// The values, in the order of the spec's fields.
+    pub value: Struct,
 }
 
 /// A live data file.
@@ -216,6 +193,22 @@ impl SnapshotScan {
     pub fn path_bounds(&self, file: &DeleteFileEntry) -> Option<(String, String)> {
         let (lower, upper) = file.path_bounds?;
         Some((self.paths.get(lower), self.paths.get(upper)))
+    }
+
+    /// Where a delete file applies.
+    pub fn delete_scope(&self, file: &DeleteFileEntry) -> DeleteScope {
+        let is_equality = matches!(file.kind, DeleteKind::Equality { .. });
+        let referenced = self.referenced_data_file(file);
+        let bounds = self.path_bounds(file);
+        let bounds = bounds.as_ref().map(|(lower, upper)| (&**lower, &**upper));
+        let traits = DeleteTraits {
+            is_equality,
+            is_unpartitioned: matches!(file.kind, DeleteKind::Equality { global: true, .. }),
+            is_vector: matches!(file.kind, DeleteKind::Vector { .. }),
+            referenced: referenced.as_deref(),
+            bounds,
+        };
+        DeleteScope::new(file.partition, traits)
     }
 
     /// A delete file as plans carry it.

@@ -116,7 +116,7 @@ pub(crate) fn run_role(role: &str, folder: &str) -> Outcome<()> {
 
 async fn ours(metadata: &TableMetadata) -> Outcome<(u64, u64)> {
     let table: TableId = "bench.ns.table".parse()?;
-    let scan = open_snapshot(&LocalStorage::new(), &table, metadata).await?;
+    let scan = open_snapshot(&LocalStorage::new(), &table, &metadata.clone().into()).await?;
     let location = MetadataLocation::from("metadata.json");
     let plan = plan_table(&scan, metadata, &location, &PlanOptions::default())?;
     if plan.totals.data_files != u64::from(DATA_FILES) || plan.groups.is_empty() {

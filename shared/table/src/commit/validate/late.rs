@@ -1,15 +1,17 @@
 //! Rows that were deleted after the plan, in a way that a commit would bring back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use iceberg::spec::Operation;
 
-use super::{Accepted, CONCURRENT_CHECKS, Validation, is_global};
+use super::{CONCURRENT_CHECKS, Validation};
 use crate::{
-    commit::{FinishedGroup, live::Place, named_paths::named_paths},
-    manifests::{Entry, FileContent, TrackedFile, Version, bounds},
-    reserved_ids::DELETE_FILE_PATH,
+    TableError,
+    commit::{FinishedGroup, accepted::Accepted, live::EntryRef, named_paths::named_paths},
+    manifests::{
+        Content, Entry, FileContent, RemovedEntry, TrackedFile, Version, manifests_of, removed_from,
+    },
 };
 
 impl Validation<'_> {
@@ -23,12 +25,6 @@ impl Validation<'_> {
         accepted: &[Accepted],
     ) -> HashMap<u32, String> {
         let start = self.base.starting_sequence_number.get();
-        let mut by_path = HashMap::new();
-        for group in accepted {
-            for place in &group.inputs {
-                by_path.insert(self.live.entry(*place).file.path.as_str(), group);
-            }
-        }
         // Where vectors are, there is one a data file, and position deletes beside it mean nothing: whatever came
         // later would be lost under the new vector. Otherwise several position delete files add up.
         let has_vectors = Version::of(&self.loaded.metadata) >= Version::V3;
@@ -37,12 +33,17 @@ impl Validation<'_> {
         };
         let mut hit: HashMap<u32, String> = HashMap::new();
         let mut undecided = Vec::new();
-        for place in &self.live.deletes {
+        let later = self.live.deletes.iter();
+        let later: Vec<EntryRef> = later
+            .copied()
+            .filter(|place| self.came_later(*place, start))
+            .collect();
+        let is_restatement = |place: &EntryRef| self.is_restatement(self.live.entry(*place), start);
+        let can_restate =
+            later.iter().any(is_restatement) && self.removed_only_planned(start).await;
+        for place in &later {
             let delete = self.live.entry(*place);
-            // Data sequence numbers can be set by hand, as a merge of delete files does: the file's own number says
-            // when it came.
-            let came_later = delete.sequence_number.max(delete.file_sequence_number) > start;
-            if !came_later || self.says_what_was_said(delete, start) {
+            if can_restate && is_restatement(place) {
                 continue;
             }
             let file = &delete.file;
@@ -50,22 +51,25 @@ impl Validation<'_> {
                 if delete.sequence_number <= start {
                     // The data files of a light group keep their own numbers, so it applies to them as before.
                     let replacing = accepted.iter().filter(|group| group.light.is_none());
-                    for group in replacing.filter(|g| self.equality_hits(g, delete)) {
+                    for group in replacing.filter(|group| self.hits(group, delete).is_some()) {
                         hit.entry(group.index).or_insert_with(|| backdated(file));
                     }
                 }
-            } else if let Some(path) = &file.referenced_data_file {
-                let group = by_path.get(path.as_str());
-                if let Some(group) = group.filter(|group| conflicts(group, file)) {
-                    hit.entry(group.index).or_insert_with(|| late(file, path));
-                }
-            } else {
-                let candidates: Vec<&Accepted> = accepted
-                    .iter()
-                    .filter(|group| conflicts(group, file) && self.may_name_input(group, *place))
-                    .collect();
+                continue;
+            }
+            let hit_groups = accepted
+                .iter()
+                .filter(|group| conflicts(group, file))
+                .filter_map(|group| Some((group, self.hits(group, delete)?)));
+            if file.is_unsure() {
+                let candidates: Vec<&Accepted> = hit_groups.map(|(group, _)| group).collect();
                 if !candidates.is_empty() {
                     undecided.push((file, candidates));
+                }
+            } else {
+                for (group, input) in hit_groups {
+                    hit.entry(group.index)
+                        .or_insert_with(|| late(file, &input.file.path));
                 }
             }
         }
@@ -100,38 +104,86 @@ impl Validation<'_> {
         hit
     }
 
-    /// Whether a delete file that came after the plan deletes nothing that was not deleted when the plan was made: it
-    /// carries a number from before, and the snapshot that added it is one that changes no row, as a merge of delete
-    /// files is. Java looks at the number alone; a writer that adds real deletes under an old one stays a conflict.
-    fn says_what_was_said(&self, delete: &Entry, start: i64) -> bool {
+    /// Whether a delete file came after the plan. Data sequence numbers can be set by hand, as a merge of delete files does:
+    /// the file's own number says when it came. Where its entry has none (it is not new, and of an old writer) its
+    /// manifest's number or its snapshot's tells; if nothing does, it may have.
+    fn came_later(&self, place: EntryRef, start: i64) -> bool {
+        let delete = self.live.entry(place);
+        let came_at = || {
+            let manifest = self.live.manifests[place.manifest].file.sequence_number;
+            if manifest <= start {
+                return Some(manifest);
+            }
+            let added_by = self.loaded.metadata.snapshot_by_id(delete.snapshot_id)?;
+            Some(added_by.sequence_number())
+        };
+        let came_at = delete.file_sequence_number.or_else(came_at);
+        delete.sequence_number > start || came_at.is_none_or(|number| number > start)
+    }
+
+    /// Whether a delete file that came after the plan may say again what others said before: it carries a number from
+    /// before, and the snapshot that added it is one that changes no row, as a merge of delete files is. Java looks at the
+    /// number alone; a writer that adds real deletes under an old one stays a conflict.
+    fn is_restatement(&self, delete: &Entry, start: i64) -> bool {
         let added_by = self.loaded.metadata.snapshot_by_id(delete.snapshot_id);
         delete.sequence_number <= start
             && added_by.is_some_and(|snapshot| snapshot.summary().operation == Operation::Replace)
     }
 
-    fn equality_hits(&self, group: &Accepted, delete: &Entry) -> bool {
-        let is_older =
-            |place: &Place| self.live.entry(*place).sequence_number < delete.sequence_number;
-        let reaches = delete.file.partition == group.partition
-            || is_global(&self.loaded.metadata, delete.file.partition.spec_id);
-        reaches && group.inputs.iter().any(is_older)
+    /// Whether all delete files that were removed since the plan were there when it was made, so that what says again what
+    /// they said says nothing new.
+    ///
+    /// Else an equality delete that came after the plan, and would apply to the outputs, may have become position deletes
+    /// of the inputs at a number from before, as in a light rewrite of ours: the rows would come back with the outputs. It
+    /// is the removed files that tell. A replacement that removes none says nothing again.
+    async fn removed_only_planned(&self, start: i64) -> bool {
+        match self.removed_since().await {
+            Ok(Some(removed)) => removed.iter().all(|removed| {
+                let came_at = removed.file_sequence_number;
+                came_at.is_some_and(|number| number <= start)
+            }),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(%error, "what was removed since the plan can't be told");
+                false
+            }
+        }
     }
 
-    /// By partition and by the bounds of the paths that it names.
-    fn may_name_input(&self, group: &Accepted, delete: Place) -> bool {
-        let file = &self.live.entry(delete).file;
-        if group.inputs.is_empty() || file.partition != group.partition {
-            return false;
+    /// The delete files that were removed since the base; `None` where history does not reach back to it.
+    async fn removed_since(&self) -> Result<Option<Vec<RemovedEntry>>, TableError> {
+        let metadata = &self.loaded.metadata;
+        let (storage, table) = (self.storage.as_ref(), &self.loaded.table);
+        let mut removed = Vec::new();
+        let mut visited = HashSet::new();
+        let mut next = metadata.current_snapshot_id();
+        while next != Some(self.base.snapshot_id.get()) {
+            let snapshot = next
+                .filter(|id| visited.insert(*id))
+                .and_then(|id| metadata.snapshot_by_id(id));
+            let Some(snapshot) = snapshot else {
+                return Ok(None);
+            };
+            // An append adds data files, and does nothing else (specification, *Snapshots*).
+            if snapshot.summary().operation != Operation::Append {
+                for manifest in manifests_of(storage, table, metadata, snapshot).await? {
+                    if manifest.content == Content::Deletes
+                        && manifest.added_snapshot_id == snapshot.snapshot_id()
+                        && manifest.deleted.files != Some(0)
+                    {
+                        removed.extend(removed_from(storage, table, &manifest).await?);
+                    }
+                }
+            }
+            next = snapshot.parent_snapshot_id();
         }
-        let shape = &self.live.manifest(delete.manifest).header.file_shape;
-        let Ok(Some((lower, upper))) = bounds(shape, file, DELETE_FILE_PATH) else {
-            return true;
-        };
-        group.inputs.iter().any(|place| {
-            let path = self.live.entry(*place).file.path.as_bytes();
-            // An upper bound may be cut short without being rounded up, by writers that know no better.
-            lower.as_slice() <= path && (path <= upper.as_slice() || path.starts_with(&upper))
-        })
+        Ok(Some(removed))
+    }
+
+    /// An input of the group that a delete file may apply to.
+    fn hits(&self, group: &Accepted, delete: &Entry) -> Option<&Entry> {
+        let mut inputs = group.inputs.iter().map(|place| self.live.entry(*place));
+        inputs.find(|input| delete.may_apply_to(input))
     }
 }
 

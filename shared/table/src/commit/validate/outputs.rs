@@ -5,10 +5,15 @@ use std::collections::{HashMap, HashSet};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use icepress_storage::StorageErrorKind;
 
-use super::{Accepted, CONCURRENT_CHECKS, Taken, Validation};
+use super::{CONCURRENT_CHECKS, Validation};
 use crate::{
     TableError,
-    commit::{FinishedGroup, live::Survivors},
+    commit::{
+        FinishedGroup,
+        accepted::{Accepted, Taken},
+        live::Survivors,
+    },
+    delete_index::DataFiles as _,
     manifests::OutputFile,
 };
 

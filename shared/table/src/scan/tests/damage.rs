@@ -1,23 +1,19 @@
 //! What can't be a table is refused with the file's name, and nothing makes a scan crash.
 
 use iceberg::spec::{
-    DataContentType, DataFileFormat, FormatVersion, ManifestContentType, ManifestFile, Struct,
+    DataContentType, DataFileFormat, FormatVersion, ManifestContentType, ManifestFile as Listed,
+    Struct,
 };
 use proptest::prelude::*;
 
 use super::world::{World, build, data_file, delete_file, table};
 use crate::{
     TableError,
-    scan::{
-        ScanBuilder,
-        list::{ListedManifest, read_manifest_list},
-        open::{Assembly, ManifestSource},
-        open_snapshot,
-        partitions::PartitionTable,
-    },
+    manifests::{ManifestFile, PartitionTable, Spec, manifest_list},
+    scan::{ScanBuilder, open::Assembly, open_snapshot},
 };
 
-async fn data_manifest(world: &World, name: &str, paths: &[&str]) -> ManifestFile {
+async fn data_manifest(world: &World, name: &str, paths: &[&str]) -> Listed {
     let mut writer = world.manifest(name, false);
     for path in paths {
         let file = build(&data_file(path, Struct::empty()));
@@ -59,18 +55,22 @@ async fn an_existing_file_may_not_inherit_its_sequence_number() {
     assert_eq!(file, world.path("m.avro"));
     assert_eq!(
         message,
-        "file a has no sequence number and may not inherit one"
+        "file a has no sequence_number and may not inherit one: its entry is not new"
     );
 }
 
+/// The list is the authority: it is the entries that don't fit, and not the header.
 #[tokio::test]
-async fn a_list_and_a_manifest_that_disagree_are_refused() {
+async fn c51_data_files_in_what_the_list_calls_deletes_are_refused() {
     let world = World::new(FormatVersion::V2, false);
     let mut manifest = data_manifest(&world, "m.avro", &["a"]).await;
     manifest.content = ManifestContentType::Deletes;
     let (file, message) = corrupt(world.scan(vec![manifest]).await.unwrap_err());
     assert_eq!(file, world.path("m.avro"));
-    assert!(message.contains("deletes"), "{message}");
+    assert_eq!(
+        message,
+        "file a has content 0 in a manifest that tracks delete files, as its manifest list says"
+    );
 }
 
 #[tokio::test]
@@ -84,14 +84,17 @@ async fn delete_files_that_do_not_say_enough_are_refused() {
         .content_size_in_bytes(Some(40));
     let keyless = delete_file("e", DataContentType::EqualityDeletes);
     for (file, expected) in [
-        (vector, "file v is a deletion vector without offset or size"),
+        (
+            vector,
+            "file v is a deletion vector without content_offset or content_size_in_bytes",
+        ),
         (
             nameless,
-            "file v is a deletion vector that names no data file",
+            "file v is a deletion vector that names no data file (referenced_data_file)",
         ),
         (
             keyless,
-            "file e is an equality delete file without field ids",
+            "file e is an equality delete file without field ids (equality_ids)",
         ),
     ] {
         let world = World::new(FormatVersion::V2, false);
@@ -131,7 +134,7 @@ async fn a_truncated_list_or_manifest_is_corrupt() {
         let whole = std::fs::read(world.path(name)).unwrap();
         std::fs::write(world.path(name), &whole[..whole.len() - 20]).unwrap();
         let storage = icepress_storage::LocalStorage::new();
-        let scan = open_snapshot(&storage, &table(), &metadata).await;
+        let scan = open_snapshot(&storage, &table(), &metadata.into()).await;
         assert_eq!(corrupt(scan.unwrap_err()).0, world.path(name));
     }
 }
@@ -162,28 +165,17 @@ proptest! {
             bytes
         };
         // Errors are fine, and so is a change that makes another sound file.
-        let _ = read_manifest_list(&damage("list.avro"));
-        let partition_type = iceberg::spec::StructType::new(Vec::new());
+        let _ = manifest_list(&damage("list.avro"));
         let mut assembly = Assembly {
             builder: ScanBuilder::new(table(), None),
             partitions: PartitionTable::default(),
         };
-        let listed = ListedManifest {
-            path: "m".to_owned(),
-            length: 0,
-            spec_id: 0,
-            content: ManifestContentType::Data,
-            sequence_number: 1,
-            first_row_id: None,
-            has_live_files: true,
-            encrypted: false,
+        let listed = ManifestFile::named("m", 1);
+        let spec = Spec {
+            partition_type: iceberg::spec::StructType::new(Vec::new()),
+            is_unpartitioned: true,
         };
-        let source = ManifestSource {
-            listed: &listed,
-            partition_type: &partition_type,
-            global: false,
-        };
-        let _ = assembly.add_manifest(&damage("m.avro"), &source);
+        let _ = assembly.add_manifest(&damage("m.avro"), &listed, &spec);
         let _ = assembly.finish();
     }
 }

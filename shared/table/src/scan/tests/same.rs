@@ -119,7 +119,7 @@ proptest! {
                 world.recompress(&manifest.manifest_path, codec(codec_number));
             let metadata = world.metadata(vec![manifest]).await;
             world.recompress(&world.path("list.avro"), codec(codec_number));
-            open_snapshot(&icepress_storage::LocalStorage::new(), &table(), &metadata).await
+            open_snapshot(&icepress_storage::LocalStorage::new(), &table(), &metadata.into()).await
         })
         .unwrap();
 
@@ -153,7 +153,9 @@ async fn a_table_without_a_snapshot_is_empty() {
     let world = World::new(FormatVersion::V2, true);
     let metadata = world.table().build().unwrap().metadata;
     let storage = icepress_storage::LocalStorage::new();
-    let scan = open_snapshot(&storage, &table(), &metadata).await.unwrap();
+    let scan = open_snapshot(&storage, &table(), &metadata.into())
+        .await
+        .unwrap();
     assert_eq!(scan.snapshot(), None);
     assert!(scan.data_files().is_empty() && scan.partitions().is_empty());
 }

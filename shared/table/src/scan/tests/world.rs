@@ -142,7 +142,7 @@ impl World {
         manifests: Vec<ManifestFile>,
     ) -> Result<SnapshotScan, TableError> {
         let metadata = self.metadata(manifests).await;
-        open_snapshot(&LocalStorage::new(), &table(), &metadata).await
+        open_snapshot(&LocalStorage::new(), &table(), &metadata.into()).await
     }
 
     /// Writes a file again with another codec. Returns its new length.

@@ -1,89 +1,14 @@
-//! The Avro file around manifest entries: header, blocks, compression.
-
-use std::collections::BTreeMap;
+//! Avro files put together: header, blocks, compression.
 
 use apache_avro::{Codec, DeflateSettings, ZstandardSettings};
 use serde_json::Value;
 
-use crate::avro::{self, decompress};
-
-use super::avro::{AvroError, Cursor, Result, broken, put_bytes, put_long};
+use crate::avro::{AvroError, put_bytes, put_long};
 
 const MAGIC: &[u8] = b"Obj\x01";
 const SYNC_LENGTH: usize = 16;
 /// Uncompressed bytes after which a block is closed: Avro's own default.
 const BLOCK_BYTES: usize = 64_000;
-/// How large all blocks of a file may be when unpacked, whatever its size. Tests reach the limit with less.
-const MOST_UNPACKED: usize = if cfg!(test) { 1 << 20 } else { 256 << 20 };
-/// How often its own size a file may be above that: manifests repeat themselves, and shrink to a twentieth or so.
-const MOST_TIMES: usize = 100;
-
-/// A taken-apart Avro file.
-#[derive(Debug)]
-pub(crate) struct Container {
-    /// The header's entries.
-    pub(crate) header: BTreeMap<String, Vec<u8>>,
-    /// The schema as it was written.
-    pub(crate) schema: Value,
-    /// The blocks, unpacked: how many records, and their bytes.
-    pub(crate) blocks: Vec<(u64, Vec<u8>)>,
-}
-
-impl Container {
-    pub(crate) fn read(file: &[u8]) -> Result<Self> {
-        let Some(content) = file.strip_prefix(MAGIC) else {
-            return broken("it is no Avro file");
-        };
-        let mut cursor = Cursor::new(content);
-        let mut header = BTreeMap::new();
-        while let Some(count) = cursor.block()? {
-            for _ in 0..count {
-                let key = String::from_utf8_lossy(cursor.bytes()?).into_owned();
-                header.insert(key, cursor.bytes()?.to_vec());
-            }
-        }
-        let Some(schema) = header.get("avro.schema") else {
-            return broken("its Avro header has no schema");
-        };
-        let schema: Value = serde_json::from_slice(schema)
-            .map_err(|error| AvroError(format!("its Avro schema is no JSON ({error})")))?;
-        let codec = header.get("avro.codec").map(Vec::as_slice);
-        let codec = avro::Codec::parse(codec).map_err(|error| AvroError(error.to_string()))?;
-        let sync = cursor.take(SYNC_LENGTH)?;
-        let mut blocks = Vec::new();
-        let mut room = MOST_UNPACKED.saturating_add(file.len().saturating_mul(MOST_TIMES));
-        while !cursor.is_at_end() {
-            let count = cursor.long()?;
-            let Ok(count) = u64::try_from(count) else {
-                return broken("it has a block of a negative number of records");
-            };
-            let packed = cursor.bytes()?;
-            if cursor.take(SYNC_LENGTH)? != sync {
-                return broken("a block does not end where it should");
-            }
-            let mut bytes = Vec::new();
-            decompress(codec, packed, room, &mut bytes)
-                .map_err(|error| AvroError(error.to_string()))?;
-            room -= bytes.len();
-            if count > bytes.len() as u64 {
-                return broken("it counts more records than it has bytes");
-            }
-            blocks.push((count, bytes));
-        }
-        Ok(Self {
-            header,
-            schema,
-            blocks,
-        })
-    }
-
-    /// A header entry as text.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        self.header
-            .get(key)
-            .and_then(|value| std::str::from_utf8(value).ok())
-    }
-}
 
 /// How the blocks of a written file are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -166,7 +91,7 @@ impl ContainerWriter {
     }
 
     /// Adds one encoded record.
-    pub(crate) fn append(&mut self, record: &[u8]) -> Result<()> {
+    pub(crate) fn append(&mut self, record: &[u8]) -> Result<(), AvroError> {
         self.pending.extend_from_slice(record);
         self.pending_records += 1;
         if self.pending.len() >= BLOCK_BYTES {
@@ -180,7 +105,7 @@ impl ContainerWriter {
         self.out.len()
     }
 
-    fn close_block(&mut self) -> Result<()> {
+    fn close_block(&mut self) -> Result<(), AvroError> {
         if self.pending_records == 0 {
             return Ok(());
         }
@@ -188,7 +113,9 @@ impl ContainerWriter {
         self.compression
             .codec()
             .compress(&mut block)
-            .map_err(|error| AvroError(format!("a block can't be compressed ({error})")))?;
+            .map_err(|error| {
+                AvroError::corrupt(format!("a block can't be compressed ({error})"))
+            })?;
         put_long(self.pending_records, &mut self.out);
         put_bytes(&block, &mut self.out);
         self.out.extend_from_slice(&self.sync);
@@ -197,7 +124,7 @@ impl ContainerWriter {
     }
 
     /// The whole file.
-    pub(crate) fn finish(mut self) -> Result<Vec<u8>> {
+    pub(crate) fn finish(mut self) -> Result<Vec<u8>, AvroError> {
         self.close_block()?;
         Ok(self.out)
     }
