@@ -18,7 +18,7 @@ use iceberg::{
         Struct, Type,
     },
 };
-use icepress_catalog::metadata::stage_new_table;
+use icepress_catalog::{config::CatalogProperties, metadata::stage_new_table};
 use icepress_coordination::{DynamoStore, create_state_table};
 use icepress_model::{
     BucketCount, CatalogName, Namespace, SpecId, TableId, WorkerId, ambient::Ambient,
@@ -88,8 +88,11 @@ impl World {
             queue_url_template: format!("{}/123456789012/tasks-{{bucket}}", emulator.endpoint()),
             payload_location: format!("s3://{LAKE}/icepress"),
             catalogs: BTreeMap::from([(
-                "glue".to_owned(),
-                BTreeMap::from([("type".to_owned(), "glue".to_owned())]),
+                CatalogName::from("glue"),
+                CatalogProperties::of(
+                    CatalogName::from("glue"),
+                    [("type".to_owned(), "glue".to_owned())],
+                ),
             )]),
             memory_mebibytes: None,
             times: Default::default(),

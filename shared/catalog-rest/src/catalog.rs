@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use crate::{
     base::{Core, location},
     commit::Commit,
+    endpoints::Endpoints,
     errors::{Failure, FailureKind},
     http::HttpClient,
     options::RestOptions,
@@ -47,11 +48,13 @@ impl RestCatalog {
         reach: Reach,
         ambient: Ambient,
     ) -> Result<Self, ConfigurationError> {
+        let options = RestOptions::new(properties)?;
         Ok(Self {
             core: Arc::new(Core {
                 name: properties.name().clone(),
                 opening: Opening {
-                    options: RestOptions::new(properties)?,
+                    endpoints: Endpoints::new(properties, &options.uri)?,
+                    options,
                     properties: properties.clone(),
                     http: http.clone(),
                     aws: aws.clone(),

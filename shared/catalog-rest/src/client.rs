@@ -33,8 +33,28 @@ pub(crate) struct RestClient {
 impl RestClient {
     /// A read, tried again where that may help. `Ok` for statuses of 2xx and 304.
     pub(crate) async fn get(&self, url: &str, more: &HeaderMap) -> Result<Answer, Failure> {
+        self.read(&Method::GET, url, more, None).await
+    }
+
+    /// The same by a POST, which is how some services are asked.
+    pub(crate) async fn ask(
+        &self,
+        url: &str,
+        more: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Answer, Failure> {
+        self.read(&Method::POST, url, more, Some(body)).await
+    }
+
+    async fn read(
+        &self,
+        method: &Method,
+        url: &str,
+        more: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<Answer, Failure> {
         let whole = self.http.limits().whole;
-        let answer = TimeLimits::within(whole, self.get_again_and_again(url, more)).await;
+        let answer = TimeLimits::within(whole, self.again_and_again(method, url, more, body)).await;
         answer.unwrap_or_else(|| {
             let url = without_login(url);
             let message = format!("{url}: no answer within {} s", whole.as_secs());
@@ -42,11 +62,17 @@ impl RestClient {
         })
     }
 
-    async fn get_again_and_again(&self, url: &str, more: &HeaderMap) -> Result<Answer, Failure> {
+    async fn again_and_again(
+        &self,
+        method: &Method,
+        url: &str,
+        more: &HeaderMap,
+        body: Option<&[u8]>,
+    ) -> Result<Answer, Failure> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let failure = match self.once(&Method::GET, url, more, None).await {
+            let failure = match self.once(method, url, more, body).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };

@@ -8,7 +8,8 @@
 //!   does both, again where that may help;
 //! * `base` is what all requests of a catalog share; `catalog` lists, loads and locates; `commit` commits, and finds out what
 //!   became of a commit;
-//! * `vended` opens a table's files with the credentials that the server hands out for it.
+//! * `vended` opens a table's files with the credentials that the server hands out for it;
+//! * `endpoints` says to which addresses a server may send us; `secrets` asks AWS for secrets that a configuration only names, by the same signed requests.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod auth;
@@ -16,10 +17,12 @@ mod base;
 mod catalog;
 mod client;
 mod commit;
+mod endpoints;
 mod errors;
 mod http;
 mod names;
 mod options;
+mod secrets;
 mod seen;
 mod session;
 #[cfg(test)]
@@ -29,3 +32,4 @@ mod vended;
 
 pub use catalog::RestCatalog;
 pub use http::HttpClient;
+pub use secrets::Secrets;

@@ -4,6 +4,7 @@
 //! laid around them, for everything after.
 
 use icepress_catalog::config::{CatalogProperties, ConfigurationError};
+use icepress_model::without_login;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
@@ -168,12 +169,7 @@ fn uri(
     let uri = match (properties.first(&["uri", "s3tables.endpoint"]), aws, region) {
         (Some(uri), _, _) => uri,
         (None, Some(service), Some(region)) => {
-            let domain = if region.starts_with("cn-") {
-                "amazonaws.com.cn"
-            } else {
-                "amazonaws.com"
-            };
-            format!("https://{service}.{region}.{domain}/iceberg")
+            format!("https://{service}.{region}.{}/iceberg", aws_domain(region))
         }
         (None, Some(service), None) => {
             let key = "rest.signing-region";
@@ -198,8 +194,20 @@ fn uri(
         }
         _ => Err(properties.wrong(
             "uri",
-            format!("is '{uri}': it should look like https://catalog.example.com/iceberg"),
+            format!(
+                "is '{}': it should look like https://catalog.example.com/iceberg",
+                without_login(&uri)
+            ),
         )),
+    }
+}
+
+/// Where AWS's services of a region are.
+pub(crate) fn aws_domain(region: &str) -> &'static str {
+    if region.starts_with("cn-") {
+        "amazonaws.com.cn"
+    } else {
+        "amazonaws.com"
     }
 }
 
@@ -280,7 +288,8 @@ fn auth(
             .unwrap_or_else(|| format!("{uri}/v1/oauth/tokens"));
         if Url::parse(&token_uri).is_err() {
             let message = format!(
-                "is '{token_uri}': it should look like https://login.example.com/oauth2/token"
+                "is '{}': it should look like https://login.example.com/oauth2/token",
+                without_login(&token_uri)
             );
             return Err(properties.wrong("oauth2-server-uri", message));
         }

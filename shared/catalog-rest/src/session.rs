@@ -15,10 +15,11 @@ use url::form_urlencoded::Serializer;
 use crate::{
     auth::Auth,
     client::RestClient,
+    endpoints::Endpoints,
     errors::{Failure, FailureKind},
     http::HttpClient,
     names::segment,
-    options::RestOptions,
+    options::{AuthOptions, RestOptions},
     types::{Config, ServerConfig},
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Session {
 pub(crate) struct Opening {
     pub(crate) properties: CatalogProperties,
     pub(crate) options: RestOptions,
+    /// Where the server may send us.
+    pub(crate) endpoints: Endpoints,
     pub(crate) http: HttpClient,
     pub(crate) aws: AwsEnvironment,
     pub(crate) ambient: Ambient,
@@ -81,6 +84,7 @@ impl Opening {
         said.extend(overrides.clone());
         let properties = self.properties.merged(defaults, overrides);
         let options = RestOptions::new(&properties).map_err(misconfigured)?;
+        self.check_moves(&options)?;
         Ok(Session {
             // The first client's token holds on, unless the server sends us elsewhere.
             client: if options.auth == self.options.auth {
@@ -98,6 +102,26 @@ impl Opening {
                 .endpoints
                 .map(|endpoints| endpoints.into_iter().collect()),
         })
+    }
+
+    /// Whether the server moves itself, or its tokens, only where it may.
+    fn check_moves(&self, options: &RestOptions) -> Result<(), CatalogError> {
+        let catalog_moves = Some(("uri", options.uri.as_str()));
+        let tokens_move = match &options.auth {
+            AuthOptions::ClientCredentials(client) => {
+                Some(("oauth2-server-uri", client.token_uri.as_str()))
+            }
+            _ => None,
+        };
+        for (what, address) in catalog_moves.into_iter().chain(tokens_move) {
+            self.endpoints
+                .check(what, address)
+                .map_err(|message| CatalogError::Configuration {
+                    catalog: self.properties.name().to_string(),
+                    message,
+                })?;
+        }
+        Ok(())
     }
 
     fn client(&self, options: &RestOptions) -> Result<RestClient, Failure> {

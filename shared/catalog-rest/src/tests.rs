@@ -2,4 +2,6 @@
 
 mod aws;
 mod java;
+mod moves;
+mod secrets;
 mod servers;

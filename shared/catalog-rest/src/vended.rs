@@ -127,6 +127,9 @@ async fn open(
                 catalog: core.name.to_string(),
                 message: format!("table {table}: the server's settings for its files: {error}"),
             })?;
+        if let Some(endpoint) = &options.endpoint {
+            may_go_to(core, table, endpoint).await?;
+        }
         let aws = match access.keys(prefix) {
             None => core.aws.clone(),
             Some(keys) => {
@@ -140,6 +143,22 @@ async fn open(
         by_prefix.push((prefix.to_owned(), Arc::new(router)));
     }
     Ok(Some(Arc::new(PrefixedStorage::new(by_prefix))))
+}
+
+/// Whether the table's files may be reached there: where the user says, or where the server may say.
+async fn may_go_to(core: &Core, table: &TableId, endpoint: &str) -> Result<(), CatalogError> {
+    let own = core.aws.endpoint_of("S3").await;
+    if own.as_deref() == Some(endpoint) {
+        return Ok(());
+    }
+    let what = format!("the files of table {table}");
+    core.opening
+        .endpoints
+        .check(&what, endpoint)
+        .map_err(|message| CatalogError::Configuration {
+            catalog: core.name.to_string(),
+            message,
+        })
 }
 
 /// The server's settings for S3 in a map of properties.

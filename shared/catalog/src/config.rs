@@ -12,15 +12,18 @@ use std::{
 use icepress_model::CatalogName;
 use thiserror::Error;
 
+mod known;
 mod nearest;
 mod places;
 mod properties;
 mod pyiceberg;
+mod references;
 mod s3;
 mod values;
 
 pub use nearest::{nearest, unknown, unknown_field};
 pub use properties::{CatalogKind, CatalogProperties};
+pub use references::SecretReference;
 
 /// The file that configures Icepress itself.
 const ICEPRESS_FILE: &str = "icepress.toml";
@@ -240,6 +243,7 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
     for (name, (origin, values)) in found.catalogs {
         let name = CatalogName(name);
         let properties = CatalogProperties::new(name.clone(), origin, values);
+        properties.check()?;
         configuration.warnings.extend(properties.warnings());
         configuration.catalogs.insert(name, properties);
     }

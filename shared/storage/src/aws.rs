@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, sts::AssumeRoleProvider,
 };
+use aws_types::service_config::ServiceConfigKey;
 pub use ledger::{RequestLedger, RequestTotals};
 use tokio::sync::OnceCell;
 
@@ -83,6 +84,12 @@ impl AwsEnvironment {
         &self.ledger
     }
 
+    /// Another server than AWS that is configured for a service (`AWS_ENDPOINT_URL_…`, a profile's `services`) or for all.
+    /// `service_id` is the service's name in the SDK, like `Secrets Manager`.
+    pub async fn endpoint_of(&self, service_id: &str) -> Option<String> {
+        endpoint_of(self.config().await, service_id)
+    }
+
     /// The configuration.
     pub async fn config(&self) -> &SdkConfig {
         self.found
@@ -99,6 +106,20 @@ impl AwsEnvironment {
             })
             .await
     }
+}
+
+/// Of a configuration that was found. The chain asks for all services, so theirs goes last.
+pub(crate) fn endpoint_of(shared: &SdkConfig, service_id: &str) -> Option<String> {
+    let key = ServiceConfigKey::builder()
+        .service_id(service_id)
+        .env("AWS_ENDPOINT_URL")
+        .profile("endpoint_url")
+        .build();
+    let own = shared
+        .service_config()
+        .zip(key.ok())
+        .and_then(|(services, key)| services.load_config(key));
+    own.or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
 async fn as_role(caller: &SdkConfig, role: &AssumedRole) -> SdkConfig {

@@ -7,7 +7,6 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use aws_config::SdkConfig;
 use aws_sdk_s3::{
     Client,
     config::{Builder, Region, retry::RetryConfig},
@@ -15,7 +14,6 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::StorageClass,
 };
-use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes as Buffer;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use icepress_model::{Bytes, TimestampMs, ambient::Ambient, with_causes};
@@ -23,6 +21,7 @@ use icepress_model::{Bytes, TimestampMs, ambient::Ambient, with_causes};
 use crate::{
     AwsEnvironment, DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode,
     Storage, StorageError, StorageErrorKind, TimeLimits, WriteOptions,
+    aws::endpoint_of,
     location::Location,
     ranges::{cut, joined},
 };
@@ -70,7 +69,7 @@ impl S3Storage {
     /// A client with the credentials of `aws`.
     pub async fn connect(aws: &AwsEnvironment, options: S3Options, ambient: Ambient) -> Self {
         let shared = aws.config().await;
-        let has_endpoint = options.endpoint.is_some() || has_endpoint(shared);
+        let has_endpoint = options.endpoint.is_some() || endpoint_of(shared, "S3").is_some();
         let region = options
             .region
             .clone()
@@ -253,20 +252,6 @@ impl Inner {
         let head = self.head(bucket, key).send().await.ok()?;
         head.metadata()?.get(WRITE_TOKEN).cloned()
     }
-}
-
-/// Whether another server than AWS is configured, for S3 (`AWS_ENDPOINT_URL_S3`, a profile's `services`) or for all.
-fn has_endpoint(shared: &SdkConfig) -> bool {
-    let key = ServiceConfigKey::builder()
-        .service_id("S3")
-        .env("AWS_ENDPOINT_URL")
-        .profile("endpoint_url")
-        .build();
-    let of_s3 = shared
-        .service_config()
-        .zip(key.ok())
-        .and_then(|(services, key)| services.load_config(key));
-    of_s3.is_some() || shared.endpoint_url().is_some()
 }
 
 fn code_of(error: &PutObjectError) -> Option<&str> {

@@ -1,8 +1,12 @@
 //! One catalog's properties, under Iceberg's own names.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
-use icepress_model::CatalogName;
+use icepress_model::{CatalogName, without_login};
 use icepress_storage::AssumedRole;
 
 use super::{ConfigurationError, values::Values};
@@ -22,6 +26,9 @@ const SECRETS: [&str; 8] = [
     "authorization",
     "api-key",
 ];
+
+/// What is shown instead of a secret.
+const HIDDEN: &str = "***";
 
 /// The types that there is an adapter for, for people.
 const SUPPORTED: &str = "sql, glue, rest, s3tables, dynamodb and hadoop";
@@ -50,7 +57,9 @@ pub enum CatalogKind {
 pub struct CatalogProperties {
     name: CatalogName,
     origin: String,
-    values: Values,
+    pub(super) values: Values,
+    /// Whose values came out of a store of secrets.
+    pub(super) hidden: BTreeSet<String>,
 }
 
 impl CatalogProperties {
@@ -59,6 +68,7 @@ impl CatalogProperties {
             name,
             origin,
             values,
+            hidden: BTreeSet::new(),
         }
     }
 
@@ -68,6 +78,15 @@ impl CatalogProperties {
             name,
             origin: "the program".to_owned(),
             values: values.into_iter().collect(),
+            hidden: BTreeSet::new(),
+        }
+    }
+
+    /// The same, as configured there: a variable, say.
+    pub fn from(self, origin: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            ..self
         }
     }
 
@@ -84,6 +103,7 @@ impl CatalogProperties {
             name: self.name.clone(),
             origin: self.origin.clone(),
             values,
+            hidden: self.hidden.clone(),
         }
     }
 
@@ -284,15 +304,18 @@ impl CatalogProperties {
     }
 
     /// What is ignored, a line each.
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let ends_with = |key: &str, ends: &[&str]| {
-            key.rsplit_once('.')
-                .is_some_and(|(_, end)| ends.contains(&end))
-        };
-        self.values
+    pub fn warnings(&self) -> Vec<String> {
+        let slips = self.slips().map(|(key, right)| {
+            format!(
+                "{}: catalog {}: nothing reads {key}: did you mean {right}?",
+                self.origin, self.name
+            )
+        });
+        let ignored = self
+            .values
             .keys()
             .filter_map(|key| {
-                let said = if ends_with(key, &CREDENTIALS) {
+                let said = if is_ignored(key) {
                     "is ignored: credentials are found by the AWS chain only (environment, profile, SSO, role)"
                 } else if ends_with(key, &IDENTITIES) && key != "client.role-arn" {
                     "is ignored: set AWS_PROFILE, or client.assume-role.arn for all of the catalog, instead"
@@ -300,8 +323,8 @@ impl CatalogProperties {
                     return None;
                 };
                 Some(format!("{}: catalog {}: {key} {said}", self.origin, self.name))
-            })
-            .collect()
+            });
+        ignored.chain(slips).collect()
     }
 }
 
@@ -311,7 +334,15 @@ impl fmt::Debug for CatalogProperties {
         let shown: BTreeMap<&str, String> = self
             .values
             .iter()
-            .map(|(key, value)| (key.as_str(), shown(key, value)))
+            .map(|(key, value)| {
+                let is_hidden = self.hidden.contains(key);
+                let value = if is_hidden {
+                    HIDDEN.to_owned()
+                } else {
+                    shown(key, value)
+                };
+                (key.as_str(), value)
+            })
             .collect();
         f.debug_struct("CatalogProperties")
             .field("name", &self.name.as_str())
@@ -324,12 +355,21 @@ impl fmt::Debug for CatalogProperties {
 /// A property's value as it may be printed.
 fn shown(key: &str, value: &str) -> String {
     let lower = key.to_lowercase();
-    if SECRETS.iter().any(|secret| lower.contains(secret)) {
-        return "***".to_owned();
+    let is_secret =
+        lower.starts_with("header.") || SECRETS.iter().any(|secret| lower.contains(secret));
+    if is_secret {
+        HIDDEN.to_owned()
+    } else {
+        without_login(value)
     }
-    // user:password@host
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        _ => value.to_owned(),
-    }
+}
+
+/// Whether a property is one whose value is never used.
+pub(super) fn is_ignored(key: &str) -> bool {
+    ends_with(key, &CREDENTIALS)
+}
+
+fn ends_with(key: &str, ends: &[&str]) -> bool {
+    key.rsplit_once('.')
+        .is_some_and(|(_, end)| ends.contains(&end))
 }

@@ -1,12 +1,13 @@
 //! Where a SQL catalog's database is, from the addresses that PyIceberg (SQLAlchemy) and Java (JDBC) write.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
+use icepress_model::without_login;
 use sqlx::{ConnectOptions as _, postgres::PgConnectOptions};
 use url::Url;
 
 /// A database.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Address {
     /// A file of this machine; relative ones are relative to the working directory.
     Sqlite(PathBuf),
@@ -19,6 +20,19 @@ pub(super) enum Address {
 pub(super) struct Login<'a> {
     pub(super) user: Option<&'a str>,
     pub(super) password: Option<&'a str>,
+}
+
+impl fmt::Debug for Address {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(file) => f.debug_tuple("Sqlite").field(file).finish(),
+            Self::Postgres(options) => f
+                .debug_tuple("Postgres")
+                .field(&options.get_host())
+                .finish(),
+        }
+    }
 }
 
 const EXPECTED: &str = "it should look like sqlite:////folder/catalog.db, jdbc:sqlite:/folder/catalog.db, \
@@ -40,9 +54,16 @@ impl Address {
         if is_java || matches!(dialect, "postgresql" | "postgres") {
             return postgres(rest, is_java, login).map(|options| Self::Postgres(Box::new(options)));
         }
-        let scheme = uri.split("//").next().unwrap_or_default();
+        // No more of it: what follows may name a password.
+        let java = if uri.starts_with("jdbc:") {
+            "jdbc:"
+        } else {
+            ""
+        };
+        let rest = uri.strip_prefix(java).unwrap_or(uri);
+        let scheme = rest.split(':').next().unwrap_or_default();
         Err(format!(
-            "a SQL catalog at '{scheme}…' is not supported, only SQLite and PostgreSQL are: {EXPECTED}"
+            "a SQL catalog at '{java}{scheme}:…' is not supported, only SQLite and PostgreSQL are: {EXPECTED}"
         ))
     }
 }
@@ -68,6 +89,7 @@ fn sqlite_of_python(uri: &str) -> Result<PathBuf, String> {
 
 fn a_file(file: String, uri: &str) -> Result<PathBuf, String> {
     if file.is_empty() || file.starts_with(":memory:") {
+        let uri = without_login(uri);
         return Err(format!("uri '{uri}' names no file: {EXPECTED}"));
     }
     Ok(PathBuf::from(file))

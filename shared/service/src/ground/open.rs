@@ -9,7 +9,7 @@ use icepress_catalog::{
     config::{CatalogKind, CatalogProperties, ConfigurationError},
 };
 use icepress_catalog_glue::GlueCatalog;
-use icepress_catalog_rest::{HttpClient, RestCatalog};
+use icepress_catalog_rest::{HttpClient, RestCatalog, Secrets};
 use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
 use icepress_model::{Bytes, WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
@@ -81,6 +81,7 @@ pub async fn cloud(
         settings.billed_memory = Bytes::mebibytes(memory);
     }
     environment.times.apply(&mut settings);
+    let aws = &aws.clone().with_limits(settings.requests);
     let payloads = StorageRouter::new(
         aws.clone(),
         S3Options::default(),
@@ -132,7 +133,7 @@ pub async fn embedded<'a>(
     observer: Arc<dyn Observer>,
 ) -> Result<Context, OpenError> {
     let file = SqliteFile::open(state_file, SqliteOptions::default(), ambient.clone()).await?;
-    let aws = AwsEnvironment::new();
+    let aws = AwsEnvironment::new().with_limits(settings.requests);
     let payloads = StorageRouter::new(
         aws.clone(),
         S3Options::default(),
@@ -169,8 +170,14 @@ async fn open_all<'a>(
 ) -> Result<Catalogs, OpenError> {
     let mut open = Vec::new();
     let http = HttpClient::new(*aws.limits());
+    let secrets = Secrets {
+        http: &http,
+        aws,
+        ambient,
+    };
     for properties in configured {
-        open.push(open_catalog(properties, aws, &http, disk, ambient).await?);
+        let properties = secrets.resolve(properties).await?;
+        open.push(open_catalog(&properties, aws, &http, disk, ambient).await?);
     }
     Ok(Catalogs::new(open))
 }

@@ -7,6 +7,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use icepress_coordination::limits::Limits;
 use icepress_model::{BucketCount, Bytes, WorkerId};
 use icepress_planner::{PlanOptions, Prices};
+use icepress_storage::TimeLimits;
 use icepress_table::CommitPolicy;
 pub use times::Times;
 
@@ -78,6 +79,8 @@ pub struct Settings {
     pub plan: PlanOptions,
     /// How hard commits try.
     pub commit: CommitPolicy,
+    /// How long requests to AWS, REST servers and databases may take.
+    pub requests: TimeLimits,
 }
 
 impl Settings {
@@ -115,6 +118,7 @@ impl Settings {
             may_delete: true,
             plan: PlanOptions::default(),
             commit: CommitPolicy::default(),
+            requests: TimeLimits::default(),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
-use icepress_catalog::config::{CatalogProperties, Configuration};
+use icepress_catalog::config::{
+    CatalogProperties, Configuration, ConfigurationError, unknown_field,
+};
 use icepress_coordination::limits::Limits;
 use icepress_model::{BucketCount, CatalogName};
 use thiserror::Error;
@@ -21,7 +23,7 @@ pub struct CloudEnvironment {
     /// `ICEPRESS_PAYLOAD_LOCATION`: where large plans and results go, as `s3://bucket/prefix`.
     pub payload_location: String,
     /// `ICEPRESS_CATALOGS`: for each catalog its Iceberg properties.
-    pub catalogs: BTreeMap<String, BTreeMap<String, String>>,
+    pub catalogs: BTreeMap<CatalogName, CatalogProperties>,
     /// `ICEPRESS_MEMORY_MB` or else `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, where one is there: the function's memory.
     pub memory_mebibytes: Option<u64>,
     /// `ICEPRESS_TIMES`, where it is there: how long leases, claims and rests last, as `{"lease": 120}`.
@@ -41,16 +43,19 @@ pub enum EnvironmentError {
         /// What it should look like.
         shape: &'static str,
     },
-    /// It makes no sense.
-    #[error("environment variable {name} is '{value}': it should be {shape}")]
+    /// It makes no sense. What it is is not said: there may be a secret in it, put there by mistake even.
+    #[error("environment variable {name} is wrong{problem}: it should be {shape}")]
     Wrong {
         /// The variable.
         name: &'static str,
-        /// What it is.
-        value: String,
+        /// Where, and what no one knows there; may be empty.
+        problem: String,
         /// What it should look like.
         shape: &'static str,
     },
+    /// A catalog in it is not right.
+    #[error(transparent)]
+    Catalog(#[from] ConfigurationError),
 }
 
 const STATE_TABLE: (&str, &str) = (
@@ -77,22 +82,14 @@ const LIMITS: (&str, &str) = (
 const MEMORY: (&str, &str) = ("ICEPRESS_MEMORY_MB", "the function's memory in MiB");
 const TIMES: (&str, &str) = (
     "ICEPRESS_TIMES",
-    "a JSON object of whole seconds, 1 or more, for some of lease, lease_guard, claim, commit, check, first_backoff and \
-     longest_backoff",
+    "a JSON object of whole seconds, 1 or more, for some of lease, lease_guard, claim, commit, check, first_backoff, \
+     longest_backoff, connect, answer and request",
 );
 
 impl CloudEnvironment {
     /// Its catalogs, as a command reads them: the only one, or the one called `default`, is meant where none is named.
     pub fn configuration(&self) -> Configuration {
-        let catalogs: BTreeMap<CatalogName, CatalogProperties> = self
-            .catalogs
-            .iter()
-            .map(|(name, properties)| {
-                let name = CatalogName(name.clone());
-                let properties = CatalogProperties::of(name.clone(), properties.clone());
-                (name, properties)
-            })
-            .collect();
+        let catalogs = self.catalogs.clone();
         let mut names = catalogs.keys();
         let default_catalog = match (names.next(), names.next()) {
             (Some(only), None) => only.clone(),
@@ -103,7 +100,11 @@ impl CloudEnvironment {
             default_catalog,
             settings: toml::Table::new(),
             settings_origin: String::new(),
-            warnings: Vec::new(),
+            warnings: self
+                .catalogs
+                .values()
+                .flat_map(CatalogProperties::warnings)
+                .collect(),
         }
     }
 
@@ -111,14 +112,14 @@ impl CloudEnvironment {
     pub fn read(variables: &BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
         let queue_url_template = required(variables, QUEUE_URL_TEMPLATE)?;
         if !queue_url_template.contains("{bucket}") {
-            return Err(wrong(QUEUE_URL_TEMPLATE, &queue_url_template));
+            return Err(wrong(QUEUE_URL_TEMPLATE));
         }
         let payload_location = required(variables, PAYLOAD_LOCATION)?;
         if !payload_location.starts_with("s3://") {
-            return Err(wrong(PAYLOAD_LOCATION, &payload_location));
+            return Err(wrong(PAYLOAD_LOCATION));
         }
         let buckets = required(variables, BUCKETS)?;
-        let bucket_count: NonZeroU32 = buckets.parse().map_err(|_| wrong(BUCKETS, &buckets))?;
+        let bucket_count: NonZeroU32 = buckets.parse().map_err(|_| wrong(BUCKETS))?;
         let catalogs = required(variables, CATALOGS)?;
         let memory = variables
             .get(MEMORY.0)
@@ -128,16 +129,18 @@ impl CloudEnvironment {
             .filter(|limits| !limits.trim().is_empty());
         Ok(Self {
             limits: limits
-                .map(|limits| serde_json::from_str(limits).map_err(|_| wrong(LIMITS, limits)))
+                .map(|limits| {
+                    serde_json::from_str(limits).map_err(|error| wrong_json(LIMITS, &error))
+                })
                 .transpose()?
                 .unwrap_or_default(),
             state_table: required(variables, STATE_TABLE)?,
             buckets: BucketCount(bucket_count),
             queue_url_template,
             payload_location,
-            catalogs: serde_json::from_str(&catalogs).map_err(|_| wrong(CATALOGS, &catalogs))?,
+            catalogs: read_catalogs(&catalogs)?,
             memory_mebibytes: memory
-                .map(|memory| memory.parse().map_err(|_| wrong(MEMORY, memory)))
+                .map(|memory| memory.parse().map_err(|_| wrong(MEMORY)))
                 .transpose()?,
             times: Times::read(variables)?,
         })
@@ -149,7 +152,7 @@ impl Times {
     pub fn read(variables: &BTreeMap<String, String>) -> Result<Self, EnvironmentError> {
         variables
             .get(TIMES.0)
-            .map(|times| serde_json::from_str(times).map_err(|_| wrong(TIMES, times)))
+            .map(|times| serde_json::from_str(times).map_err(|error| wrong_json(TIMES, &error)))
             .transpose()
             .map(Option::unwrap_or_default)
     }
@@ -165,10 +168,40 @@ fn required(
     }
 }
 
-fn wrong((name, shape): (&'static str, &'static str), value: &str) -> EnvironmentError {
+fn read_catalogs(json: &str) -> Result<BTreeMap<CatalogName, CatalogProperties>, EnvironmentError> {
+    let written: BTreeMap<String, BTreeMap<String, String>> =
+        serde_json::from_str(json).map_err(|error| wrong_json(CATALOGS, &error))?;
+    let catalogs = written.into_iter().map(|(name, values)| {
+        let name = CatalogName(name);
+        let properties = CatalogProperties::of(name.clone(), values).from(CATALOGS.0);
+        properties.check()?;
+        Ok((name, properties))
+    });
+    catalogs.collect()
+}
+
+fn wrong((name, shape): (&'static str, &'static str)) -> EnvironmentError {
     EnvironmentError::Wrong {
         name,
-        value: value.to_owned(),
+        problem: String::new(),
+        shape,
+    }
+}
+
+/// The words of the error itself would have the value in them where it is of another type than it should be.
+fn wrong_json(
+    (name, shape): (&'static str, &'static str),
+    error: &serde_json::Error,
+) -> EnvironmentError {
+    let field = unknown_field(&error.to_string()).map(|field| format!(" ({field})"));
+    EnvironmentError::Wrong {
+        name,
+        problem: format!(
+            " at line {}, column {}{}",
+            error.line(),
+            error.column(),
+            field.unwrap_or_default()
+        ),
         shape,
     }
 }

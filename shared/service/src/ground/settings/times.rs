@@ -27,6 +27,12 @@ pub struct Times {
     pub first_backoff: Option<NonZeroU32>,
     /// See [`Settings::longest_backoff`].
     pub longest_backoff: Option<NonZeroU32>,
+    /// How long a connection to a service may take to stand ([`Settings::requests`]).
+    pub connect: Option<NonZeroU32>,
+    /// How long the answer to one try may take to begin.
+    pub answer: Option<NonZeroU32>,
+    /// How long a request may take with all its tries.
+    pub request: Option<NonZeroU32>,
 }
 
 impl Times {
@@ -40,6 +46,9 @@ impl Times {
             (self.check, &mut settings.check_interval),
             (self.first_backoff, &mut settings.first_backoff),
             (self.longest_backoff, &mut settings.longest_backoff),
+            (self.connect, &mut settings.requests.connect),
+            (self.answer, &mut settings.requests.answer),
+            (self.request, &mut settings.requests.whole),
         ];
         for (seconds, time) in chosen {
             if let Some(seconds) = seconds {

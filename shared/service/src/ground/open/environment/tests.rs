@@ -31,7 +31,10 @@ fn a_whole_environment_is_read() {
     )]))
     .unwrap();
     assert_eq!(read.buckets.0.get(), 4);
-    assert_eq!(read.catalogs["glue"]["type"], "glue");
+    assert_eq!(
+        read.catalogs[&CatalogName::from("glue")].get("type"),
+        Some("glue")
+    );
     assert_eq!(read.memory_mebibytes, Some(3538));
     assert_eq!(read.limits, Limits::default());
     let limits = r#"{"catalog":{"glue":{"max-concurrent-tasks":7}}}"#;
@@ -83,4 +86,62 @@ fn times_that_are_set_replace_the_defaults_and_leave_the_others() {
     assert_eq!(after.lease_ttl.as_secs(), 9);
     assert_eq!(after.longest_backoff.as_secs(), 30);
     assert_eq!(after.claim_ttl, before.claim_ttl);
+}
+
+/// A function's log is read by more people than may know what its catalogs are opened with.
+#[test]
+fn no_error_and_no_print_of_an_environment_shows_a_secret() {
+    for catalogs in [
+        r#"{"lake":{"type":"rest","credential":"hidden""#,
+        r#"{"lake":{"type":"rest","credential":["hidden"]}}"#,
+        r#"{"lake":"hidden"}"#,
+        "hidden",
+        r#""hidden""#,
+    ] {
+        let variables = variables(&[("ICEPRESS_CATALOGS", Some(catalogs))]);
+        let error = CloudEnvironment::read(&variables).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(!said.contains("hidden"), "{said}");
+        assert!(
+            said.contains("ICEPRESS_CATALOGS") && said.contains("line 1, column"),
+            "{said}"
+        );
+    }
+    for name in [
+        "ICEPRESS_LIMITS",
+        "ICEPRESS_TIMES",
+        "ICEPRESS_BUCKETS",
+        "ICEPRESS_MEMORY_MB",
+    ] {
+        let variables = variables(&[(name, Some(r#"{"lease":"hidden"}"#))]);
+        let error = CloudEnvironment::read(&variables).unwrap_err().to_string();
+        assert!(!error.contains("hidden") && error.contains(name), "{error}");
+    }
+    let catalogs = r#"{"lake":{"type":"rest","uri":"https://me:hidden@host","header.x":"hidden","token":"hidden"}}"#;
+    let read =
+        CloudEnvironment::read(&variables(&[("ICEPRESS_CATALOGS", Some(catalogs))])).unwrap();
+    assert!(!format!("{read:?} {:?}", read.configuration()).contains("hidden"));
+}
+
+#[test]
+fn names_that_nothing_reads_are_told() {
+    let with = |catalogs: &str| {
+        CloudEnvironment::read(&variables(&[("ICEPRESS_CATALOGS", Some(catalogs))]))
+    };
+    let error = with(r#"{"lake":{"type":"glue","icepress.comit-lock":"true"}}"#).unwrap_err();
+    assert!(
+        error.to_string().contains("'icepress.commit-lock'"),
+        "{error}"
+    );
+    let warnings = with(r#"{"lake":{"type":"glue","client.regoin":"x"}}"#)
+        .unwrap()
+        .configuration()
+        .warnings;
+    assert!(
+        warnings[0].contains("ICEPRESS_CATALOGS") && warnings[0].contains("client.region"),
+        "{warnings:?}"
+    );
+    let wrong = variables(&[("ICEPRESS_TIMES", Some(r#"{"leese":9}"#))]);
+    let error = CloudEnvironment::read(&wrong).unwrap_err().to_string();
+    assert!(error.contains("did you mean 'lease'"), "{error}");
 }

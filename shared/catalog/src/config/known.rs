@@ -1,0 +1,175 @@
+//! Which names of properties mean something here.
+//!
+//! Iceberg's properties are open-ended: engines and their file systems have hundreds, and a file that several clients share
+//! has those of all. So a name that is not known is let be, unless it is a slip of one that is; and our own names are ours
+//! to refuse.
+
+use super::{CatalogProperties, ConfigurationError, nearest, nearest::unknown};
+
+/// What is read, of a catalog of some kind or other.
+const KNOWN: [&str; 65] = [
+    "allowed-endpoints",
+    "allowed-locations",
+    "audience",
+    "auth.basic.password",
+    "auth.basic.username",
+    "auth.oauth2.client-id",
+    "auth.oauth2.client-secret",
+    "auth.oauth2.scope",
+    "auth.oauth2.token-url",
+    "auth.type",
+    "catalog-impl",
+    "catalog-name",
+    "client.assume-role.arn",
+    "client.assume-role.external-id",
+    "client.assume-role.region",
+    "client.assume-role.session-name",
+    "client.assume-role.timeout-sec",
+    "client.region",
+    "client.role-arn",
+    "client.role-session-name",
+    "credential",
+    "dynamodb.endpoint",
+    "dynamodb.region",
+    "dynamodb.table-name",
+    "glue.catalog-id",
+    "glue.endpoint",
+    "glue.id",
+    "glue.region",
+    "icepress.commit-lock",
+    "jdbc.password",
+    "jdbc.user",
+    "lock-impl",
+    "lock.acquire-interval-ms",
+    "lock.acquire-timeout-ms",
+    "lock.heartbeat-interval-ms",
+    "lock.heartbeat-threads",
+    "lock.heartbeat-timeout-ms",
+    "lock.table",
+    "namespace-separator",
+    "oauth2-server-uri",
+    "prefix",
+    "resource",
+    "rest-page-size",
+    "rest.auth.basic.password",
+    "rest.auth.basic.username",
+    "rest.auth.type",
+    "rest.signing-name",
+    "rest.signing-region",
+    "rest.sigv4-enabled",
+    "s3.acl",
+    "s3.endpoint",
+    "s3.force-virtual-addressing",
+    "s3.path-style-access",
+    "s3.region",
+    "s3.sse.key",
+    "s3.sse.md5",
+    "s3.sse.type",
+    "s3.write.storage-class",
+    "s3tables.endpoint",
+    "scope",
+    "table-name",
+    "token",
+    "type",
+    "uri",
+    "warehouse",
+];
+/// Names of others that are near to one of ours, and right.
+const OF_OTHERS: [&str; 6] = [
+    "name",
+    "init-catalog-tables",
+    "jdbc.schema-version",
+    "gcs.region",
+    "s3.signer",
+    "s3.signer.uri",
+];
+/// What all of ours begin with.
+const OURS: &str = "icepress.";
+
+impl CatalogProperties {
+    /// Refuses what only Icepress could read, and does not.
+    pub fn check(&self) -> Result<(), ConfigurationError> {
+        let is_known = |key: &str| KNOWN.contains(&key) || key.starts_with("icepress.commit-lock.");
+        let known: Vec<&str> = KNOWN
+            .into_iter()
+            .filter(|known| known.starts_with(OURS))
+            .collect();
+        match self
+            .keys()
+            .find(|key| key.starts_with(OURS) && !is_known(key))
+        {
+            None => Ok(()),
+            Some(key) => Err(self.wrong(key, unknown(key, &known))),
+        }
+    }
+
+    /// The names that are nearly one that is read, with the one.
+    pub(super) fn slips(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.keys().filter_map(|key| {
+            // Python's way to write them is known as well.
+            let is_known = KNOWN.contains(&key) || KNOWN.contains(&key.replace('_', "-").as_str());
+            if is_known || OF_OTHERS.contains(&key) {
+                return None;
+            }
+            let near = nearest(key, KNOWN)?;
+            // Two names of one length in different families are seldom one another's slips.
+            (strsim::damerau_levenshtein(key, near) <= 2 && key.len() > 2).then_some((key, near))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use icepress_model::CatalogName;
+
+    use super::*;
+
+    fn of(key: &str) -> CatalogProperties {
+        CatalogProperties::of(CatalogName::from("c"), [(key.to_owned(), "x".to_owned())])
+    }
+
+    #[test]
+    fn what_is_read_is_no_slip_and_neither_are_others_names() {
+        for key in KNOWN.into_iter().chain(OF_OTHERS).chain([
+            "io-impl",
+            "py-io-impl",
+            "cache-enabled",
+            "s3.access-points.lake",
+            "s3.write.tags.team",
+            "s3.proxy-uri",
+            "s3.connect-timeout",
+            "s3.delete-enabled",
+            "s3.checksum-enabled",
+            "s3.acceleration-enabled",
+            "adls.account-name",
+            "header.X-Iceberg-Access-Delegation",
+            "hive.hive2-compatible",
+            "auth.oauth2.client_id",
+            "clients",
+            "ssl",
+        ]) {
+            assert_eq!(of(key).slips().count(), 0, "{key}");
+        }
+    }
+
+    #[test]
+    fn slips_are_told_with_the_right_name() {
+        for (key, right) in [
+            ("wharehouse", "warehouse"),
+            ("url", "uri"),
+            ("credentials", "credential"),
+            ("client.regoin", "client.region"),
+            ("allowed-location", "allowed-locations"),
+            ("s3.sse.typ", "s3.sse.type"),
+        ] {
+            assert_eq!(of(key).slips().collect::<Vec<_>>(), [(key, right)]);
+            assert!(of(key).check().is_ok());
+        }
+        let error = of("icepress.commit-lok").check().unwrap_err().to_string();
+        assert!(
+            error.contains("did you mean 'icepress.commit-lock'"),
+            "{error}"
+        );
+        assert!(of("icepress.commit-lock.db.table").check().is_ok());
+    }
+}
