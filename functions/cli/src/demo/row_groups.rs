@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use iceberg::spec::{Manifest, ManifestContentType, ManifestList, TableMetadata};
 use icepress_storage::Storage;
-use parquet::file::metadata::ParquetMetaDataReader;
+use icepress_table::footer::{FOOTER_MEMORY, read_footer};
 
 /// Live data files, and the row groups in them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) struct Counted {
     pub(super) row_groups: u64,
 }
 
-/// Counts in the current snapshot. Each file is read whole: the demo's are small.
+/// Counts in the current snapshot.
 pub(super) async fn count(metadata: &TableMetadata, storage: &dyn Storage) -> Result<Counted> {
     let mut counted = Counted::default();
     let Some(snapshot) = metadata.current_snapshot() else {
@@ -27,10 +27,10 @@ pub(super) async fn count(metadata: &TableMetadata, storage: &dyn Storage) -> Re
         let content = storage.read(&manifest_file.manifest_path).await?;
         let manifest = Manifest::parse_avro(&content)?;
         for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-            let content = storage.read(entry.file_path()).await?;
-            let footer = ParquetMetaDataReader::new()
-                .parse_and_finish(&content)
-                .with_context(|| format!("footer of {}", entry.file_path()))?;
+            let (path, size) = (entry.file_path(), entry.file_size_in_bytes());
+            let footer = read_footer(storage, path, size, FOOTER_MEMORY)
+                .await
+                .with_context(|| format!("footer of {path}"))?;
             counted.data_files += 1;
             counted.row_groups += footer.num_row_groups() as u64;
         }

@@ -94,6 +94,23 @@ fn c53_empty_row_groups_beside_full_ones_are_passed_over() {
     assert_eq!(table.rewrite().unwrap().rows_out, Rows::ZERO);
 }
 
+/// An early writer in Rust left a 0 where the footer counts all rows: each row group has its own count.
+#[test]
+fn a_footer_that_counts_no_rows_does_not_hide_those_of_its_row_groups() {
+    use parquet::file::metadata::{FileMetaData, ParquetMetaDataBuilder};
+    let mut table = TestTable::new(people_fields());
+    let path = table.data(1, &people(&[(1, None), (2, Some("b"))]));
+    with_footer(&path, |footer| {
+        let schema = footer.file_metadata().schema_descr_ptr();
+        let file = FileMetaData::new(1, 0, None, None, schema, None);
+        let whole = ParquetMetaDataBuilder::new(file);
+        whole.set_row_groups(footer.row_groups().to_vec()).build()
+    });
+    table.group.inputs.clear();
+    table.adopt(1, &path, 2);
+    assert_eq!(longs(&table.rewritten(), "id"), [Some(1), Some(2)]);
+}
+
 /// Fields that repeat without an annotation are lists whose elements are required (parquet-format, *Lists*).
 #[test]
 fn repeated_fields_without_an_annotation_are_lists() {

@@ -2,30 +2,41 @@
 
 use parquet::{
     errors::ParquetError,
-    file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData},
+    file::metadata::{
+        ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder,
+        RowGroupMetaData,
+    },
 };
 
-use super::{FooterError, undecodable};
+use super::{FooterError, row_count, undecodable};
 
-/// Offsets of nothing taken away, and what would panic later refused.
+/// Offsets of nothing taken away, the count of rows made that of the row groups, and what would panic later refused.
 pub(super) fn mended(footer: ParquetMetaData) -> Result<ParquetMetaData, FooterError> {
     for group in footer.row_groups() {
         check(group)?;
     }
-    if !footer
-        .row_groups()
-        .iter()
-        .any(|group| group.columns().iter().any(is_odd))
-    {
+    let groups = || footer.row_groups().iter();
+    let rows = i64::try_from(row_count(&footer)).unwrap_or(i64::MAX);
+    let says_so = footer.file_metadata().num_rows() == rows;
+    if says_so && !groups().any(|group| group.columns().iter().any(is_odd)) {
         return Ok(footer);
     }
-    let groups = footer
-        .row_groups()
-        .iter()
-        .map(mended_group)
-        .collect::<Result<_, _>>()
-        .map_err(undecodable)?;
-    Ok(footer.into_builder().set_row_groups(groups).build())
+    let groups = groups().map(mended_group).collect::<Result<_, _>>();
+    let whole = ParquetMetaDataBuilder::new(with_rows(footer.file_metadata(), rows));
+    Ok(whole.set_row_groups(groups.map_err(undecodable)?).build())
+}
+
+/// The rows of a file are those of its row groups, as Parquet's own Java reader has it: some writers left a 0 in the
+/// other place.
+fn with_rows(file: &FileMetaData, rows: i64) -> FileMetaData {
+    FileMetaData::new(
+        file.version(),
+        rows,
+        file.created_by().map(str::to_owned),
+        file.key_value_metadata().cloned(),
+        file.schema_descr_ptr(),
+        file.column_orders().cloned(),
+    )
 }
 
 /// A row group has no rows below zero, and its columns begin and end somewhere. Where one of no rows begins means
