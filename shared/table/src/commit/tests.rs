@@ -13,6 +13,7 @@ mod light;
 mod lineage;
 mod manifests;
 mod memory;
+mod places;
 mod validation;
 mod world;
 

@@ -226,7 +226,10 @@ fn refuse_repeated<K: PartialEq>(
             for (_, right) in &same_hash[at + 1..] {
                 let key = key_of(*left);
                 if key == key_of(*right) {
-                    return Err(ScanDefect(format!("{what} {} is listed twice", key.0)));
+                    return Err(ScanDefect(format!(
+                        "{what} {} is listed twice: `icepress repair` writes manifests that list it once",
+                        key.0
+                    )));
                 }
             }
         }
