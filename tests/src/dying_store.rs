@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
     Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
-    Digest, DigestStore, Examine, Finding, Home, Layout, LayoutStore, Lease, LeaseStore,
-    LimitStore, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessStore, ReportOutcome,
-    RunningVersion, StartOutcome, StateStore, TableRow, TableStore, TablesPage, TaskRow, TaskStore,
-    VersionStore,
+    Digest, DigestStore, Examine, Finding, Home, KeyRange, Layout, LayoutStore, Lease, LeaseStore,
+    LimitStore, MarkOutcome, NewProcess, NewTask, PartPage, Payload, ProcessRow, ProcessStore,
+    ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TableStore, TablesPage,
+    TaskRow, TaskStore, VersionStore,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
@@ -226,6 +226,15 @@ impl TableStore for DyingStore {
 
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
         self.read(self.inner.tables_page(from)).await
+    }
+
+    fn parts_of_tables(&self) -> u32 {
+        self.inner.parts_of_tables()
+    }
+
+    async fn tables_of_part(&self, part: u32, range: &KeyRange, limit: usize) -> Result<PartPage> {
+        self.read(self.inner.tables_of_part(part, range, limit))
+            .await
     }
 
     async fn conclude(

@@ -2,10 +2,12 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use icepress_model::{Bytes, SnapshotId};
 use icepress_service::VerifyRows;
+
+use crate::render::known::State;
 
 mod amounts;
 mod shapes;
@@ -94,7 +96,7 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// List the catalog's tables with what is known of them
     #[command(after_long_help = shapes::TABLES)]
-    Tables,
+    Tables(TablesArguments),
     /// Show what a run would do to a table, and change nothing
     #[command(after_long_help = shapes::PLAN)]
     Plan(TableArgument),
@@ -140,6 +142,40 @@ pub(crate) struct TableArgument {
     /// The table: namespace.table or catalog.namespace.table
     #[arg(value_name = "TABLE")]
     pub(crate) table: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TablesArguments {
+    /// Only tables in or below this namespace of the chosen catalog
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) database: Option<String>,
+
+    /// Only tables in these states, with commas between
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    pub(crate) state: Vec<State>,
+
+    /// Which come first: by name, or the least healthy, those with most files, bytes, delete files or failures
+    #[arg(long, value_name = "BY", default_value = "name")]
+    pub(crate) sort: SortBy,
+
+    /// So many tables at most, 0 for all [default: all; 100 on a terminal, and where they are not sorted by name]
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+
+    /// Go on behind this table: what the page before named at its end
+    #[arg(long, value_name = "KEY")]
+    pub(crate) after: Option<String>,
+}
+
+/// An order of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortBy {
+    Name,
+    Health,
+    Files,
+    Bytes,
+    DeleteFiles,
+    Failures,
 }
 
 #[derive(Debug, Args)]

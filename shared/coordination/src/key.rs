@@ -80,11 +80,11 @@ pub(crate) fn to_scope(key: &str) -> Result<Scope, String> {
 
 /// Rows of tables are kept in so many shares, whatever the number of buckets: few enough that all can be listed in
 /// few requests, many enough that a store spreads them.
-pub(crate) const SHARES: u64 = 16;
+pub(crate) const SHARES: u32 = 16;
 
 /// The share in which a table's row is kept. It never changes.
-pub(crate) fn share_of(table: &TableId) -> u64 {
-    xxh3_64(of_table(table).as_bytes()) % SHARES
+pub(crate) fn share_of(table: &TableId) -> u32 {
+    (xxh3_64(of_table(table).as_bytes()) % u64::from(SHARES)) as u32
 }
 
 fn escaped(part: &str) -> String {

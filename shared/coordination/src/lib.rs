@@ -12,6 +12,7 @@ mod finding;
 #[cfg(test)]
 mod interleavings;
 mod key;
+mod listing;
 mod queue;
 mod sqlite;
 mod sqs;
@@ -28,6 +29,7 @@ pub use icepress_protocol::{
     Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
     ReportOutcome, StartOutcome, TableRow, TaskRow, TaskState, invariants, layout, limits,
 };
+pub use listing::{KeyRange, ListedRow, Listing, PartPage, TableKey};
 pub use queue::{QueueDepth, Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;

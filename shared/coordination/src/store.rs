@@ -14,8 +14,8 @@ use icepress_model::{
 
 use crate::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
-    Digest, Finding, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
-    ReportOutcome, RunningVersion, StartOutcome, TableRow, TaskRow,
+    Digest, Finding, Home, KeyRange, Layout, Lease, MarkOutcome, NewProcess, NewTask, PartPage,
+    Payload, ProcessRow, ReportOutcome, RunningVersion, StartOutcome, TableRow, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 
@@ -170,7 +170,14 @@ pub trait TableStore: Send + Sync + Debug {
     /// empty and not the last.
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage>;
 
-    /// Every table with a row, in no order.
+    /// In how many parts the tables' rows are kept, each of which can be listed by itself.
+    fn parts_of_tables(&self) -> u32;
+
+    /// At most `limit` rows of one part, in the order of their keys, with all that was written before this was asked. See [`crate::Listing`], which puts
+    /// the parts together.
+    async fn tables_of_part(&self, part: u32, range: &KeyRange, limit: usize) -> Result<PartPage>;
+
+    /// Every table with a row, in no order. For few tables: [`crate::Listing`] holds a page at a time.
     async fn tables(&self) -> Result<Vec<Result<TableRow>>> {
         let mut rows = Vec::new();
         let mut from = None;

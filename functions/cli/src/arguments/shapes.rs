@@ -19,12 +19,17 @@ JSON (with --json): {\"tables\": [TABLE…], \"warehouse\": FOLDER or null}, whe
 beside that. With --no-run, TABLE has \"table\", \"story\" and \"rows\".";
 
 pub(super) const TABLES: &str = "\
-JSON (with --json): {\"tables\": [TABLE…]}, where TABLE is
-  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"waiting\" | \"refused\" | \"settled\", \"metadata_location\", \"health\", \"files\",
-   \"bytes\", \"delete_files\", \"failures\", \"failure\": TEXT or null, \"refused\": TEXT or null,
+What is shown stands in the state: nothing is loaded or planned for it. The catalog is asked, for a few seconds, for databases that no
+run has listed yet; their tables are `new`.
+
+JSON (with --json, printed as tables are read): {\"tables\": [TABLE…], \"next\": KEY or null, \"left_out\": TEXT or null}, where TABLE is
+  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"waiting\" | \"refused\" | \"settled\" | \"unreadable\",
+   \"metadata_location\", \"health\", \"files\", \"bytes\", \"delete_files\", \"rewritten_since\": true or false, \"failures\",
+   \"failure\": TEXT or null, \"refused\": TEXT or null,
    \"waits\": {\"for\": \"blocker\" | \"window\" | \"quota\" | \"tasks\", \"reason\", \"until\", \"since\" (milliseconds since 1970; until is null
    where it is not known), \"quota\" (\"catalog NAME\", \"database …\" or \"table …\"; of a quota alone)} or null}
-with sizes and health as they were when Icepress last looked or wrote, and null before that.";
+with location, sizes and health as they were when Icepress last looked, and null before that; `rewritten_since` where Icepress has
+rewritten the table after that. `next`, where --limit left tables out, is for --after. `left_out` says why tables that are new may be missing.";
 
 pub(super) const PLAN: &str = "\
 JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\"}, where

@@ -54,7 +54,7 @@ pub(crate) async fn dispatch(
     let session = Session::open(&arguments.global, &environment, screen, &names).await?;
     match command {
         Command::Run(wanted) => run::run(&session, &wanted, output).await,
-        Command::Tables => tables::tables(&session, output).await,
+        Command::Tables(wanted) => tables::tables(&session, &wanted, output).await,
         Command::Plan(_) => plan::plan(&session, session.table()?, output).await,
         Command::Compact(wanted) => {
             compact::compact(&session, session.table()?, wanted.all_files, output).await

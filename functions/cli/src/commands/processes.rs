@@ -27,9 +27,9 @@ pub(super) async fn processes(session: &Session, output: Output) -> Result<Endin
 
 fn object(work: &Work) -> Value {
     json!({
-        "process": work.process.process.as_str(),
-        "table": work.process.table.to_string(),
-        "started_at": work.process.created_at.get(),
+        "process": work.process.as_str(),
+        "table": work.table.to_string(),
+        "started_at": work.started_at.get(),
         "tasks": work.tasks,
         "waits_for": work.waits_for,
     })
@@ -37,10 +37,10 @@ fn object(work: &Work) -> Value {
 
 fn cells(work: &Work) -> Vec<String> {
     vec![
-        work.process.process.to_string(),
-        work.process.table.to_string(),
+        work.process.to_string(),
+        work.table.to_string(),
         ago(work.age),
-        format!("{} of {}", work.process.open_tasks, work.process.tasks),
+        format!("{} of {}", work.open_tasks, work.all_tasks),
         work.waits_for.clone(),
     ]
 }

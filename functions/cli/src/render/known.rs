@@ -1,7 +1,8 @@
 //! What is known of a table and of its past.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
+use clap::ValueEnum;
 use icepress_coordination::{ProcessRow, ProcessState, TableRow};
 use icepress_model::{Bytes, MetadataLocation, ProcessOutcome, TableId, TablePlan, TimestampMs};
 use icepress_service::Waiting;
@@ -9,9 +10,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{count, counted, report::health};
+use crate::arguments::SortBy;
 
 /// Where a table stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// Never looked at.
@@ -28,6 +30,8 @@ pub(crate) enum State {
     Refused,
     /// Looked at, and nothing is due.
     Settled,
+    /// What is known of it can't be read.
+    Unreadable,
 }
 
 /// What is known of a table.
@@ -40,6 +44,8 @@ pub(crate) struct Known {
     files: Option<u64>,
     bytes: Option<Bytes>,
     delete_files: Option<u64>,
+    /// Whether Icepress has rewritten it after the look that the sizes are of.
+    rewritten_since: bool,
     failures: u32,
     failure: Option<String>,
     refused: Option<String>,
@@ -47,10 +53,10 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// From a catalog's listing and the table's row. Sizes and health are those of the last look at it.
+    /// From the table's row, and where the table is now if that was looked at. Sizes and health are those of the last look at it.
     pub(crate) fn new(
         table: &TableId,
-        listed: Option<&MetadataLocation>,
+        now_at: Option<&MetadataLocation>,
         row: Option<&TableRow>,
         now: TimestampMs,
     ) -> Self {
@@ -60,29 +66,84 @@ impl Known {
         let number = |path: &str| concluded.as_ref()?.pointer(path)?.as_u64();
         let text = |path: &str| Some(concluded.as_ref()?.pointer(path)?.as_str()?.to_owned());
         let refused = text("/refused");
-        let is_waiting = row.is_some_and(|row| {
-            Waiting::of(row).is_some() && row.due_at.is_some_and(|due_at| due_at > now)
-        });
-        let state = match state(listed, row, now) {
+        let waits = row.and_then(Waiting::of);
+        let is_waiting = waits.is_some()
+            && row
+                .and_then(|row| row.due_at)
+                .is_some_and(|due_at| due_at > now);
+        let state = match state(now_at, row, now) {
             State::Settled | State::Due if is_waiting => State::Waiting,
             State::Settled if refused.is_some() => State::Refused,
             state => state,
         };
+        let has_planned_work = number("/groups").is_some_and(|groups| groups > 0);
+        let rewritten_since = has_planned_work && row.is_some_and(was_rewritten);
         Self {
             table: table.to_string(),
             state,
-            metadata_location: listed.cloned(),
+            metadata_location: match (now_at, row) {
+                (Some(location), _) => Some(location.clone()),
+                (None, Some(row)) => last_seen(row, rewritten_since).cloned(),
+                (None, None) => None,
+            },
             health: concluded
                 .as_ref()
                 .and_then(|value| value.pointer("/health/score")?.as_f64()),
             files: number("/totals/data_files"),
             bytes: number("/totals/data_bytes").map(Bytes),
             delete_files: number("/totals/delete_files"),
+            rewritten_since,
             failures: row.map_or(0, |row| row.failures),
             failure: text("/failure"),
             refused,
-            waits: row.and_then(Waiting::of),
+            waits,
         }
+    }
+
+    /// Of a table whose row can't be read.
+    pub(crate) fn unreadable(table: &TableId, error: &str) -> Self {
+        Self {
+            state: State::Unreadable,
+            failure: Some(error.to_owned()),
+            ..Self::new(table, None, None, TimestampMs(0))
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn known_bytes(&self) -> Option<u64> {
+        self.bytes.map(Bytes::get)
+    }
+
+    /// Where it stands.
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether Icepress has rewritten it since the look that sizes and health are of.
+    pub(crate) fn was_rewritten_since(&self) -> bool {
+        self.rewritten_since
+    }
+
+    /// What comes first in an order; what is not known comes last, and what is the same goes by name.
+    pub(crate) fn compare(&self, other: &Self, by: SortBy) -> Ordering {
+        fn least_first<T: PartialOrd>(a: Option<T>, b: Option<T>) -> Ordering {
+            match (a, b) {
+                (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            }
+        }
+        let most_first = |a: Option<u64>, b: Option<u64>| {
+            least_first(a.map(std::cmp::Reverse), b.map(std::cmp::Reverse))
+        };
+        let order = match by {
+            SortBy::Name => Ordering::Equal,
+            SortBy::Health => least_first(self.health, other.health),
+            SortBy::Files => most_first(self.files, other.files),
+            SortBy::Bytes => most_first(self.bytes.map(Bytes::get), other.bytes.map(Bytes::get)),
+            SortBy::DeleteFiles => most_first(self.delete_files, other.delete_files),
+            SortBy::Failures => other.failures.cmp(&self.failures),
+        };
+        order.then_with(|| self.table.cmp(&other.table))
     }
 
     /// Takes sizes and health from a plan that was made just now.
@@ -91,20 +152,20 @@ impl Known {
         self.files = Some(plan.totals.data_files);
         self.bytes = Some(plan.totals.data_bytes);
         self.delete_files = Some(plan.totals.delete_files);
+        self.rewritten_since = false;
     }
 
     /// One row of the list of tables.
     pub(crate) fn cells(&self) -> Vec<String> {
-        let show = |number: Option<u64>| number.map(count).unwrap_or_default();
+        let mark = if self.rewritten_since { "*" } else { "" };
+        let show = |known: Option<String>| known.map(|known| known + mark).unwrap_or_default();
         vec![
             self.table.clone(),
             word(self.state).to_owned(),
-            self.health.map(health).unwrap_or_default(),
-            show(self.files),
-            self.bytes
-                .map(|bytes| bytes.to_string())
-                .unwrap_or_default(),
-            show(self.delete_files),
+            show(self.health.map(health)),
+            show(self.files.map(count)),
+            show(self.bytes.map(|bytes| bytes.to_string())),
+            show(self.delete_files.map(count)),
         ]
     }
 
@@ -114,6 +175,10 @@ impl Known {
             return Some(format!("{} waits: {}", self.table, waits.reason));
         }
         match (&self.failure, &self.refused) {
+            (Some(failure), _) if self.state == State::Unreadable => Some(format!(
+                "{}: {failure}; `icepress doctor` says what to do",
+                self.table
+            )),
             (Some(failure), _) => Some(format!("{} failed: {failure}", self.table)),
             (None, Some(reason)) => Some(format!("{} is left alone: {reason}", self.table)),
             (None, None) => None,
@@ -141,6 +206,25 @@ impl Known {
         }
         text
     }
+}
+
+/// Whether a process of ours ended well after the last look.
+fn was_rewritten(row: &TableRow) -> bool {
+    row.active_process.is_none()
+        && row.failures == 0
+        && row.committed_location.is_some()
+        && row.committed_location != row.evaluated_location
+}
+
+/// The newest state of the table that its row knows of.
+fn last_seen(row: &TableRow, rewritten_since: bool) -> Option<&MetadataLocation> {
+    let (evaluated, committed) = (&row.evaluated_location, &row.committed_location);
+    let (first, second) = match rewritten_since {
+        true => (committed, evaluated),
+        false => (evaluated, committed),
+    };
+    let newest = row.due_location.as_ref().or(first.as_ref());
+    newest.or(second.as_ref())
 }
 
 fn state(listed: Option<&MetadataLocation>, row: Option<&TableRow>, now: TimestampMs) -> State {
@@ -172,6 +256,7 @@ fn word(state: State) -> &'static str {
         State::Waiting => "waiting",
         State::Refused => "refused",
         State::Settled => "settled",
+        State::Unreadable => "unreadable",
     }
 }
 
@@ -184,6 +269,7 @@ fn sentence(state: State) -> &'static str {
         State::Waiting => "due, and waiting",
         State::Refused => "refused: it is left alone until it changes",
         State::Settled => "settled: nothing is done until it changes",
+        State::Unreadable => "what is known of it can't be read",
     }
 }
 

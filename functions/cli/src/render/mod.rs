@@ -1,6 +1,6 @@
 //! How results look: numbers, tables, and where JSON goes. Rendering knows nothing of how a result came about.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use serde::Serialize;
@@ -26,6 +26,16 @@ impl Output {
         Self { json }
     }
 
+    /// Whether JSON was asked for.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Whether a person looks at it as it is printed.
+    pub(crate) fn is_for_a_terminal(self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
     /// Prints a result: `document` as JSON, or what `text` makes of it.
     pub(crate) fn print(
         self,
@@ -37,12 +47,37 @@ impl Output {
         } else {
             text()
         };
-        let text = text.trim_end();
-        match writeln!(io::stdout().lock(), "{text}") {
+        let mut sink = Sink::standard_output();
+        sink.put(text.trim_end())?;
+        sink.put("\n")?;
+        sink.end()
+    }
+}
+
+/// The standard output, for what is printed bit by bit.
+#[derive(Debug)]
+pub(crate) struct Sink(BufWriter<io::Stdout>);
+
+impl Sink {
+    pub(crate) fn standard_output() -> Self {
+        Self(BufWriter::new(io::stdout()))
+    }
+
+    /// Prints a bit of it.
+    pub(crate) fn put(&mut self, text: &str) -> Result<(), Failure> {
+        Self::unless_closed(self.0.write_all(text.as_bytes()))
+    }
+
+    /// Prints what is left.
+    pub(crate) fn end(mut self) -> Result<(), Failure> {
+        Self::unless_closed(self.0.flush())
+    }
+
+    fn unless_closed(written: io::Result<()>) -> Result<(), Failure> {
+        match written {
             // Whoever reads has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Failure::Work(format!("standard output: {error}"))),
-            Ok(()) => Ok(()),
+            written => written.map_err(|error| Failure::Work(format!("standard output: {error}"))),
         }
     }
 }

@@ -11,6 +11,7 @@
 mod layout;
 mod leases;
 mod limits;
+mod listing;
 mod processes;
 mod queue;
 mod tables;
@@ -90,6 +91,9 @@ macro_rules! store_rules {
             layout::a_digest_of_an_old_layout_is_refused,
             layout::of_eight_movers_exactly_one_moves,
             layout::every_table_is_listed_once,
+            listing::tables_are_listed_by_name_from_any_of_them_on,
+            listing::a_catalog_or_database_is_listed_alone,
+            listing::b11_an_unreadable_row_stands_in_its_place,
             tables::a_table_is_marked_once_for_a_state,
             tables::our_own_commit_marks_nothing,
             tables::a_mark_does_not_shorten_the_pause_of_a_table_that_failed,

@@ -130,7 +130,7 @@ pub(super) fn buckets_together(number: u32) -> String {
     format!("buckets#{number}")
 }
 
-pub(super) fn tables_of(share: u64) -> String {
+pub(super) fn tables_of(share: u32) -> String {
     format!("{TABLES}#{share}")
 }
 

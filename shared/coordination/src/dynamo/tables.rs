@@ -11,7 +11,8 @@ use super::{
     requests::{Stored, unreadable},
 };
 use crate::{
-    Conclusion, CoordinationError, Home, Lease, MarkOutcome, TableRow, TableStore, TablesPage,
+    Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage,
+    TableKey, TableRow, TableStore, TablesPage,
     encoding::{self, Fields as _},
     key::SHARES,
     transition,
@@ -203,7 +204,7 @@ impl TableStore for DynamoStore {
             None => (0, ""),
             Some(from) => {
                 let (share, after) = from.split_once('#').ok_or_else(|| wrong(from))?;
-                (share.parse::<u64>().map_err(|_| wrong(from))?, after)
+                (share.parse::<u32>().map_err(|_| wrong(from))?, after)
             }
         };
         let pk = tables_of(share);
@@ -232,6 +233,41 @@ impl TableStore for DynamoStore {
         Ok(TablesPage {
             rows: items.iter().map(decode).collect(),
             next,
+        })
+    }
+
+    fn parts_of_tables(&self) -> u32 {
+        SHARES
+    }
+
+    async fn tables_of_part(&self, share: u32, range: &KeyRange, limit: usize) -> Result<PartPage> {
+        let page = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :before")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_names("#sk", "sk")
+            .expression_attribute_values(":pk", text(tables_of(share)))
+            .expression_attribute_values(":from", text(&range.from))
+            .expression_attribute_values(":before", text(&range.before))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| self.failed("tables could not be listed", error))?;
+        let listed = page.items.iter().flatten().filter_map(|item| {
+            let Key { sk, .. } = Key::of(item)?;
+            // BETWEEN has both ends in it.
+            (sk < range.before).then(|| ListedRow {
+                key: TableKey::stored(sk),
+                row: decode(item),
+            })
+        });
+        let last = page.last_evaluated_key.as_ref().and_then(Key::of);
+        Ok(PartPage {
+            rest: last.map(|last| range.behind(&last.sk)),
+            rows: listed.collect(),
         })
     }
 

@@ -7,7 +7,8 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{Result, SqliteStore};
 use crate::{
-    Conclusion, CoordinationError, Home, Lease, MarkOutcome, TableRow, TableStore, TablesPage,
+    Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage,
+    TableKey, TableRow, TableStore, TablesPage,
     encoding::{self, Fields as _},
     key, transition,
 };
@@ -133,6 +134,36 @@ impl TableStore for SqliteStore {
         Ok(TablesPage {
             next: last.and_then(|row| row.text("table_id").ok().flatten()),
             rows: rows.iter().map(Self::decode_tables).collect(),
+        })
+    }
+
+    fn parts_of_tables(&self) -> u32 {
+        1
+    }
+
+    async fn tables_of_part(&self, _: u32, range: &KeyRange, limit: usize) -> Result<PartPage> {
+        let rows: Vec<SqliteRow> = sqlx::query(
+            "SELECT * FROM table_state WHERE table_id >= ? AND table_id < ? ORDER BY table_id LIMIT ?",
+        )
+        .bind(&range.from)
+        .bind(&range.before)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&self.file.readers)
+        .await
+        .map_err(|error| self.file.failed("tables could not be read", error))?;
+        let listed = rows.iter().filter_map(|row| {
+            let key = row.text("table_id").ok().flatten()?;
+            Some(ListedRow {
+                key: TableKey::stored(key),
+                row: Self::decode_tables(row),
+            })
+        });
+        let listed: Vec<ListedRow> = listed.collect();
+        // Behind a full page there may be more.
+        let last = listed.last().filter(|_| rows.len() == limit);
+        Ok(PartPage {
+            rest: last.map(|last| range.behind(last.key.as_str())),
+            rows: listed,
         })
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use icepress_coordination::{CoordinationError, ProcessState, TableRow, limits::Blocker};
+use icepress_coordination::{
+    CoordinationError, KeyRange, Listing, ProcessState, TableRow, limits::Blocker,
+};
 use icepress_model::{ProcessId, Scope, TableId, TimestampMs, WorkerId};
 
 use crate::{Context, Waiting, WaitsFor};
@@ -59,7 +61,8 @@ pub async fn commits_under_way(
 ) -> Result<Vec<CommitUnderWay>, CoordinationError> {
     let guard = context.settings.lease_guard;
     let mut under_way = Vec::new();
-    for row in rows_in(context, scope).await? {
+    let mut rows = RowsIn::new(context, scope);
+    while let Some(row) = rows.next().await? {
         let Some(process) = &row.active_process else {
             continue;
         };
@@ -92,7 +95,8 @@ pub async fn unblock(
     if was_there {
         let now = context.ambient.now();
         let layout = context.layout().await?;
-        for row in rows_in(context, scope).await? {
+        let mut rows = RowsIn::new(context, scope);
+        while let Some(row) = rows.next().await? {
             let waits = Waiting::of(&row);
             if waits.is_some_and(|waits| waits.waits_for == WaitsFor::Blocker) {
                 let home = layout.home_of(&row.table);
@@ -119,18 +123,16 @@ pub async fn blockers(context: &Context) -> Result<Vec<Blocker>, CoordinationErr
     Ok(all)
 }
 
-/// The rows of a scope's tables. One that can't be read is an error: nothing can be said of its table.
-async fn rows_in(context: &Context, scope: &Scope) -> Result<Vec<TableRow>, CoordinationError> {
-    if let Scope::Table(table) = scope {
-        let row = context.store.table(table).await?;
-        return Ok(row.into_iter().collect());
+/// The rows of a scope's tables, one after another. One that can't be read is an error: nothing can be said of its table.
+struct RowsIn(Listing);
+
+impl RowsIn {
+    fn new(context: &Context, scope: &Scope) -> Self {
+        let range = KeyRange::new(Some(scope), None);
+        Self(Listing::new(&context.store, &range, None))
     }
-    let mut rows = Vec::new();
-    for row in context.store.tables().await? {
-        let row = row?;
-        if scope.covers(&row.table) {
-            rows.push(row);
-        }
+
+    async fn next(&mut self) -> Result<Option<TableRow>, CoordinationError> {
+        self.0.next().await?.map(|listed| listed.row).transpose()
     }
-    Ok(rows)
 }

@@ -7,11 +7,18 @@ mod versions;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use icepress_coordination::{CoordinationError, Finding, TableRow};
+use icepress_coordination::{CoordinationError, Finding, Listing, TableRow};
 use icepress_model::{DatabaseId, TableId, TimestampMs};
 use icepress_storage::{PutMode, WriteOptions};
 
-use crate::{Context, OpenCatalog, VERSION, people::processes, scheduler::evaluate};
+use crate::{
+    Context, OpenCatalog, VERSION,
+    people::{
+        block,
+        processes::{self, AtWork},
+    },
+    scheduler::evaluate,
+};
 
 /// Findings about single tables that are listed; more are counted.
 const LISTED: usize = 20;
@@ -28,16 +35,7 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
         running(context).await,
         schedulers(context).await.map(|finding| vec![finding]),
     ];
-    match known_tables(context).await {
-        Ok((rows, unreadable)) => {
-            parts.push(buckets(context, &rows).await.map(|finding| vec![finding]));
-            parts.push(holds::blockers(context, &rows).await);
-            parts.push(holds::quotas(context, &rows).await);
-            parts.push(Ok(tables(context, &rows, unreadable)));
-        }
-        Err(error) => parts.push(Err(error)),
-    }
-    parts.push(stuck(context).await);
+    parts.extend(tables(context).await);
     // What can't be told hides nothing of the rest; one cause of many is told once.
     let mut failures = BTreeSet::new();
     for part in parts {
@@ -50,11 +48,6 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
     let failed = failures.into_iter();
     findings.extend(failed.map(|failure| Finding::wrong("state", failure, advice)));
     findings
-}
-
-async fn buckets(context: &Context, tables: &[TableRow]) -> Result<Finding, CoordinationError> {
-    let layout = context.layout_seen().await?;
-    Ok(moving::finding(&layout, tables, context.ambient.now()))
 }
 
 /// One line for all queues that are well: there may be hundreds.
@@ -174,24 +167,6 @@ async fn running(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
     Ok(versions::findings(&rows, VERSION, is_deployed, now))
 }
 
-/// Every table's row that can be read, and what is wrong with the others.
-async fn known_tables(
-    context: &Context,
-) -> Result<(Vec<TableRow>, Vec<Finding>), CoordinationError> {
-    let (mut rows, mut unreadable) = (Vec::new(), Vec::new());
-    for row in context.store.tables().await? {
-        match row {
-            Ok(row) => rows.push(row),
-            Err(error) => unreadable.push(Finding::wrong(
-                "state of a table",
-                error.to_string(),
-                "remove that row: the table is looked at anew",
-            )),
-        }
-    }
-    Ok((rows, unreadable))
-}
-
 /// Whether anybody sweeps the buckets.
 async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
     let settings = &context.settings;
@@ -220,28 +195,103 @@ async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
     })
 }
 
-/// Tables that fail, that can't be read, or that are due and not looked at.
-fn tables(context: &Context, rows: &[TableRow], unreadable: Vec<Finding>) -> Vec<Finding> {
+/// What the rows of all tables tell, each looked at once: there may be more of them than fit into memory.
+async fn tables(context: &Context) -> Vec<Result<Vec<Finding>, CoordinationError>> {
     let now = context.ambient.now();
-    let number = rows.len() + unreadable.len();
-    let mut findings = unreadable;
-    findings.extend(rows.iter().filter_map(|row| of_row(context, row, now)));
-    let more = findings.len().saturating_sub(LISTED);
-    findings.truncate(LISTED);
-    if more > 0 {
-        findings.push(Finding::doubt(
-            "tables",
-            format!("{more} more fail or wait"),
-            "see `icepress tables`",
-        ));
+    let layout = context.layout_seen().await;
+    let (blockers, failure) = match block::blockers(context).await {
+        Ok(blockers) => (blockers, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let mut places = moving::Places::default();
+    let mut held = holds::Held::new(blockers);
+    let mut ailing = Ailing::default();
+    let mut at_work = Vec::new();
+    let mut rows = Listing::of_all(&context.store);
+    loop {
+        let row = match rows.next().await {
+            Ok(Some(listed)) => listed.row,
+            Ok(None) => break,
+            Err(error) => {
+                return [failure, Some(error)]
+                    .into_iter()
+                    .flatten()
+                    .map(Err)
+                    .collect();
+            }
+        };
+        if let (Ok(row), Ok(layout)) = (&row, &layout) {
+            places.add(layout, row, now);
+        }
+        if let Ok(row) = &row {
+            held.add(row);
+            at_work.extend(AtWork::of(row));
+        }
+        ailing.add(context, row, now);
     }
-    if findings.is_empty() {
-        findings.push(Finding::well(
-            "tables",
-            format!("none of {number} known ones fails or waits too long"),
-        ));
+    let buckets = layout.map(|layout| vec![moving::finding(&layout, &places, now)]);
+    let blockers = match failure {
+        None => Ok(held.blockers(now)),
+        Some(error) => Err(error),
+    };
+    vec![
+        buckets,
+        blockers,
+        held.quotas(context).await,
+        Ok(ailing.findings()),
+        stuck(context, at_work).await,
+    ]
+}
+
+/// Tables that fail, that can't be read, or that are due and not looked at.
+#[derive(Debug, Default)]
+struct Ailing {
+    /// All tables.
+    number: usize,
+    /// What is wrong with the first of them.
+    findings: Vec<Finding>,
+    /// How many more there are.
+    more: usize,
+}
+
+impl Ailing {
+    fn add(
+        &mut self,
+        context: &Context,
+        row: Result<TableRow, CoordinationError>,
+        now: TimestampMs,
+    ) {
+        self.number += 1;
+        let finding = match row {
+            Ok(row) => of_row(context, &row, now),
+            Err(error) => Some(Finding::wrong(
+                "state of a table",
+                error.to_string(),
+                "remove that row: the table is looked at anew",
+            )),
+        };
+        match finding {
+            Some(_) if self.findings.len() >= LISTED => self.more += 1,
+            finding => self.findings.extend(finding),
+        }
     }
-    findings
+
+    fn findings(mut self) -> Vec<Finding> {
+        if self.more > 0 {
+            self.findings.push(Finding::doubt(
+                "tables",
+                format!("{} more fail or wait", self.more),
+                "see `icepress tables --state failing,due,unreadable`",
+            ));
+        }
+        if self.findings.is_empty() {
+            self.findings.push(Finding::well(
+                "tables",
+                format!("none of {} known ones fails or waits too long", self.number),
+            ));
+        }
+        self.findings
+    }
 }
 
 fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding> {
@@ -270,25 +320,23 @@ fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding
 }
 
 /// Processes that are older than work of their kind should be.
-async fn stuck(context: &Context) -> Result<Vec<Finding>, CoordinationError> {
+async fn stuck(context: &Context, at_work: Vec<AtWork>) -> Result<Vec<Finding>, CoordinationError> {
     let patience = context.settings.check_interval * 6;
-    let old = processes::under_way(context, None)
-        .await?
-        .into_iter()
-        .filter(|work| work.age > patience);
+    let old = processes::older_than(context, patience, at_work).await?;
     Ok(old
+        .into_iter()
         .map(|work| {
             Finding::doubt(
-                format!("process {}", work.process.process),
+                format!("process {}", work.process),
                 format!(
                     "of table {} is {} old and waits for {}",
-                    work.process.table,
+                    work.table,
                     lasting(work.age),
                     work.waits_for
                 ),
                 format!(
                     "see the optimizers' log, or `icepress cancel {}`",
-                    work.process.process
+                    work.process
                 ),
             )
         })

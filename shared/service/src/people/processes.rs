@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use icepress_coordination::{CoordinationError, ProcessRow, ProcessState, TaskRow, TaskState};
-use icepress_model::{TableId, TimestampMs};
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use icepress_coordination::{
+    CoordinationError, Listing, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
+};
+use icepress_model::{ProcessId, TableId, TimestampMs};
 use serde::Serialize;
 
 use crate::{Context, Waiting};
@@ -47,59 +50,105 @@ impl TaskCounts {
 #[derive(Debug, Clone)]
 pub struct Work {
     /// The process.
-    pub process: ProcessRow,
-    /// Its tasks.
-    pub tasks: TaskCounts,
-    /// How long ago it was planned.
+    pub process: ProcessId,
+    /// Its table.
+    pub table: TableId,
+    /// When it was planned.
+    pub started_at: TimestampMs,
+    /// How long ago that was.
     pub age: Duration,
+    /// Tasks in all.
+    pub all_tasks: u32,
+    /// Tasks that are neither done nor failed.
+    pub open_tasks: u32,
+    /// Its tasks by where they stand.
+    pub tasks: TaskCounts,
     /// What it waits for, one line.
     pub waits_for: String,
 }
+
+/// What a table's row says of a process under way.
+#[derive(Debug)]
+pub(crate) struct AtWork {
+    process: ProcessId,
+    /// What the table waits for.
+    waits: Option<String>,
+}
+
+impl AtWork {
+    pub(crate) fn of(row: &TableRow) -> Option<Self> {
+        let process = row.active_process.clone()?;
+        let waits = Waiting::of(row).map(|waiting| waiting.reason);
+        Some(Self { process, waits })
+    }
+}
+
+/// Processes that are looked at at the same time: each may have a thousand tasks.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// All processes under way, of one table or of all, the oldest first. Rows that can't be read are left out.
 pub async fn under_way(
     context: &Context,
     table: Option<&TableId>,
 ) -> Result<Vec<Work>, CoordinationError> {
-    let now = context.ambient.now();
-    let rows = match table {
+    let mut at_work = Vec::new();
+    match table {
         Some(table) => match context.store.table(table).await {
-            Ok(row) => row.into_iter().collect(),
-            Err(CoordinationError::UnreadableRow { .. }) => Vec::new(),
+            Ok(row) => at_work.extend(row.as_ref().and_then(AtWork::of)),
+            Err(CoordinationError::UnreadableRow { .. }) => {}
             Err(error) => return Err(error),
         },
-        None => context
-            .store
-            .tables()
-            .await?
-            .into_iter()
-            .flatten()
-            .collect(),
-    };
-    let mut all = Vec::new();
-    for row in rows {
-        let Some(id) = &row.active_process else {
-            continue;
-        };
-        let process = match context.store.process(id).await {
-            Ok(Some(process)) => process,
-            Ok(None) | Err(CoordinationError::UnreadableRow { .. }) => continue,
-            Err(error) => return Err(error),
-        };
-        let tasks = TaskCounts::of(&context.store.tasks(id).await?, now);
-        all.push(Work {
-            // What the row says of it is of the last look, and may be over.
-            waits_for: match Waiting::of(&row).filter(|_| process.open_tasks == 0) {
-                Some(waiting) => waiting.reason,
-                None => waits_for(&process, tasks, now),
-            },
-            age: now.since(process.created_at),
-            process,
-            tasks,
-        });
+        None => {
+            let mut rows = Listing::of_all(&context.store);
+            while let Some(listed) = rows.next().await? {
+                at_work.extend(listed.row.ok().as_ref().and_then(AtWork::of));
+            }
+        }
     }
-    all.sort_by_key(|work| work.process.created_at);
+    older_than(context, Duration::ZERO, at_work).await
+}
+
+/// Those of the processes that were planned so long ago, the oldest first.
+pub(crate) async fn older_than(
+    context: &Context,
+    age: Duration,
+    at_work: Vec<AtWork>,
+) -> Result<Vec<Work>, CoordinationError> {
+    let looks = at_work
+        .into_iter()
+        .map(|at_work| look(context, age, at_work));
+    let looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+    let mut all: Vec<Work> = looks.try_filter_map(future::ok).try_collect().await?;
+    all.sort_by(|a, b| (a.started_at, &a.process).cmp(&(b.started_at, &b.process)));
     Ok(all)
+}
+
+async fn look(
+    context: &Context,
+    least_age: Duration,
+    at_work: AtWork,
+) -> Result<Option<Work>, CoordinationError> {
+    let now = context.ambient.now();
+    let process = match context.store.process(&at_work.process).await {
+        Ok(Some(process)) if now.since(process.created_at) >= least_age => process,
+        Ok(_) | Err(CoordinationError::UnreadableRow { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let tasks = TaskCounts::of(&context.store.tasks(&at_work.process).await?, now);
+    Ok(Some(Work {
+        // What the table's row says of it is of the last look, and may be over.
+        waits_for: match at_work.waits.filter(|_| process.open_tasks == 0) {
+            Some(reason) => reason,
+            None => waits_for(&process, tasks, now),
+        },
+        age: now.since(process.created_at),
+        started_at: process.created_at,
+        all_tasks: process.tasks,
+        open_tasks: process.open_tasks,
+        process: process.process,
+        table: process.table,
+        tasks,
+    }))
 }
 
 fn waits_for(process: &ProcessRow, tasks: TaskCounts, now: TimestampMs) -> String {

@@ -1,12 +1,11 @@
 //! What people ask about one table, or have done to it: list, plan, compact, explain, verify.
 
+mod list;
 mod verify;
 
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
-use icepress_model::{
-    BucketId, CatalogName, DatabaseId, MetadataLocation, ProcessId, TableId, TablePlan,
-};
+use icepress_model::{BucketId, ProcessId, TableId, TablePlan};
 use icepress_planner::PlanOptions;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -16,6 +15,7 @@ use crate::{
     embedded::{Collector, Stop, TableReport, optimize_all},
     scheduler::{evaluate, limits::Blockers, sweep, under_way::Depth},
 };
+pub use list::{KnownTable, KnownTables, Wanted};
 pub use verify::{Verification, VerifyError, verify};
 
 /// What failed.
@@ -36,47 +36,6 @@ impl From<CatalogError> for TableError {
     fn from(error: CatalogError) -> Self {
         Self::Evaluate(EvaluateError::Catalog(error))
     }
-}
-
-/// A table with what is known of it.
-#[derive(Debug, Clone)]
-pub struct KnownTable {
-    /// The table.
-    pub table: TableId,
-    /// Its state, where the catalog's listing says.
-    pub metadata_location: Option<MetadataLocation>,
-    /// What Icepress knows; `None` before it first looked.
-    pub row: Option<TableRow>,
-}
-
-/// All tables of a catalog.
-pub async fn list(context: &Context, catalog: &CatalogName) -> Result<Vec<KnownTable>, TableError> {
-    let catalog = &context.catalogs.get(catalog)?.catalog;
-    let mut known = Vec::new();
-    for namespace in catalog.list_namespaces().await? {
-        let database = DatabaseId {
-            catalog: catalog.name().clone(),
-            namespace,
-        };
-        let mut next: Option<String> = None;
-        loop {
-            let page = catalog.list_tables(&database, next.as_deref()).await?;
-            for listed in page.tables {
-                let row = context.store.table(&listed.table).await?;
-                known.push(KnownTable {
-                    table: listed.table,
-                    metadata_location: listed.metadata_location,
-                    row,
-                });
-            }
-            match page.next {
-                Some(token) => next = Some(token),
-                None => break,
-            }
-        }
-    }
-    known.sort_by(|a, b| a.table.cmp(&b.table));
-    Ok(known)
 }
 
 /// The plan that a run would make now. Nothing is written.

@@ -9,39 +9,75 @@ use icepress_coordination::{
 use icepress_model::{Scope, TimestampMs};
 
 use super::{LISTED, lasting, several};
-use crate::{Context, Waiting, WaitsFor, people::block};
+use crate::{Context, Waiting, WaitsFor};
 
-/// A line for each blocker in force.
-pub(super) async fn blockers(
-    context: &Context,
-    tables: &[TableRow],
-) -> Result<Vec<Finding>, CoordinationError> {
-    let now = context.ambient.now();
-    let waiting = waiting(tables);
-    let mut findings: Vec<Finding> = block::blockers(context)
-        .await?
-        .iter()
-        .map(|blocker| of_blocker(blocker, tables, &waiting, now))
-        .collect();
-    shorten(&mut findings, "blockers", "see `icepress blockers`");
-    Ok(findings)
+/// What keeps tables back, counted over all of them.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    blockers: Vec<Blocking>,
+    /// Tables that wait for each scope's quota, with what one of them was told.
+    quotas: BTreeMap<String, (usize, Waiting)>,
 }
 
-/// A line for each quota that is configured or keeps a table waiting.
-pub(super) async fn quotas(
-    context: &Context,
-    tables: &[TableRow],
-) -> Result<Vec<Finding>, CoordinationError> {
-    let mut findings = of_quotas(context, &waiting(tables)).await?;
-    shorten(&mut findings, "quotas", "see `icepress tables`");
-    Ok(findings)
+/// A blocker in force.
+#[derive(Debug)]
+struct Blocking {
+    blocker: Blocker,
+    /// Tables in its scope.
+    covered: usize,
+    /// Those of them that wait for its end.
+    kept: usize,
 }
 
-fn waiting(tables: &[TableRow]) -> Vec<(&TableRow, Waiting)> {
-    let waiting = tables.iter();
-    waiting
-        .filter_map(|row| Some((row, Waiting::of(row)?)))
-        .collect()
+/// Scopes whose quotas keep tables waiting that are told apart. Each table may have one of its own.
+const SCOPES: usize = 1_000;
+
+impl Held {
+    pub(super) fn new(blockers: Vec<Blocker>) -> Self {
+        let blockers = blockers.into_iter().map(|blocker| Blocking {
+            blocker,
+            covered: 0,
+            kept: 0,
+        });
+        Self {
+            blockers: blockers.collect(),
+            quotas: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, row: &TableRow) {
+        let waits = Waiting::of(row);
+        let waits_for = waits.as_ref().map(|waits| waits.waits_for);
+        for blocking in &mut self.blockers {
+            if blocking.blocker.scope.covers(&row.table) {
+                blocking.covered += 1;
+                blocking.kept += usize::from(waits_for == Some(WaitsFor::Blocker));
+            }
+        }
+        if let Some(waits) = waits
+            && let (WaitsFor::Quota | WaitsFor::Tasks, Some(scope)) =
+                (waits.waits_for, &waits.quota_of)
+            && (self.quotas.len() < SCOPES || self.quotas.contains_key(scope))
+        {
+            let scope = scope.clone();
+            self.quotas.entry(scope).or_insert((0, waits)).0 += 1;
+        }
+    }
+
+    /// A line for each blocker in force.
+    pub(super) fn blockers(&self, now: TimestampMs) -> Vec<Finding> {
+        let blockers = self.blockers.iter();
+        let mut findings = blockers.map(|blocking| of_blocker(blocking, now)).collect();
+        shorten(&mut findings, "blockers", "see `icepress blockers`");
+        findings
+    }
+
+    /// A line for each quota that is configured or keeps a table waiting.
+    pub(super) async fn quotas(self, context: &Context) -> Result<Vec<Finding>, CoordinationError> {
+        let mut findings = of_quotas(context, self.quotas).await?;
+        shorten(&mut findings, "quotas", "see `icepress tables`");
+        Ok(findings)
+    }
 }
 
 /// Those that matter most, and how many more there are.
@@ -54,23 +90,19 @@ fn shorten(findings: &mut Vec<Finding>, subject: &str, advice: &str) {
     }
 }
 
-fn of_blocker(
-    blocker: &Blocker,
-    tables: &[TableRow],
-    waiting: &[(&TableRow, Waiting)],
-    now: TimestampMs,
-) -> Finding {
+fn of_blocker(blocking: &Blocking, now: TimestampMs) -> Finding {
+    let Blocking {
+        blocker,
+        covered,
+        kept,
+    } = blocking;
+    let (covered, kept) = (*covered, *kept);
     let Blocker {
         scope,
         owner,
         reason,
         ..
     } = blocker;
-    let covered = tables.iter().filter(|row| scope.covers(&row.table)).count();
-    let kept = waiting
-        .iter()
-        .filter(|(row, waits)| waits.waits_for == WaitsFor::Blocker && scope.covers(&row.table));
-    let kept = kept.count();
     let subject = format!("blocker of {scope}");
     // Of one whose row can't be read nobody knows the end.
     let ends = blocker.expires_at != TimestampMs(i64::MAX);
@@ -99,17 +131,9 @@ fn of_blocker(
 
 async fn of_quotas(
     context: &Context,
-    waiting: &[(&TableRow, Waiting)],
+    mut kept: BTreeMap<String, (usize, Waiting)>,
 ) -> Result<Vec<Finding>, CoordinationError> {
     let now = context.ambient.now();
-    // Tables that wait for each scope's quota, with what one of them was told.
-    let mut kept: BTreeMap<String, (usize, &Waiting)> = BTreeMap::new();
-    for (_, waits) in waiting {
-        if let (WaitsFor::Quota | WaitsFor::Tasks, Some(scope)) = (waits.waits_for, &waits.quota_of)
-        {
-            kept.entry(scope.clone()).or_insert((0, waits)).0 += 1;
-        }
-    }
     let (scopes, quotas): (Vec<Scope>, Vec<Quota>) = context.settings.limits.quotas().unzip();
     let rows = context.store.quotas(&scopes).await?;
     let mut findings = Vec::new();
@@ -118,13 +142,19 @@ async fn of_quotas(
         let taken = taken(row, quota, now);
         findings.push(match kept.remove(&row.scope.to_string()) {
             None => Finding::well(subject, taken),
-            Some((number, waits)) => held_back(subject, taken, number, waits, now),
+            Some((number, waits)) => held_back(subject, taken, number, &waits, now),
         });
     }
     // Those that tables have in their own properties: what is limited, and what is taken, stands in the reason.
     for (scope, (number, waits)) in kept {
         let subject = format!("quota of {scope}");
-        findings.push(held_back(subject, waits.reason.clone(), number, waits, now));
+        findings.push(held_back(
+            subject,
+            waits.reason.clone(),
+            number,
+            &waits,
+            now,
+        ));
     }
     Ok(findings)
 }

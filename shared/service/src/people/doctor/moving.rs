@@ -7,24 +7,38 @@ use super::{lasting, several};
 
 const SUBJECT: &str = "buckets";
 
+/// Where tables are, counted.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    all: usize,
+    /// Those that an older layout put where they are.
+    old: usize,
+    /// Those that are due in a bucket of no layout.
+    astray: usize,
+}
+
+impl Places {
+    pub(super) fn add(&mut self, layout: &Layout, row: &TableRow, now: TimestampMs) {
+        let is_due = row.due_at.is_some_and(|due_at| due_at <= now);
+        self.all += 1;
+        self.old += usize::from(row.layout < layout.generation);
+        self.astray += usize::from(is_due && !layout.buckets.contains(row.bucket));
+    }
+}
+
 /// A change of the number of buckets that has not come to its end, and tables that an older layout keeps where nobody
 /// looks.
-pub(super) fn finding(layout: &Layout, tables: &[TableRow], now: TimestampMs) -> Finding {
-    let behind = |row: &&TableRow| row.layout < layout.generation;
-    let old = tables.iter().filter(behind).count();
+pub(super) fn finding(layout: &Layout, tables: &Places, now: TimestampMs) -> Finding {
     let number = layout.buckets;
     if layout.is_moving() {
-        return moving(layout, old, tables.len(), now);
+        return moving(layout, tables.old, tables.all, now);
     }
-    let astray = tables.iter().filter(|row| {
-        !layout.buckets.contains(row.bucket) && row.due_at.is_some_and(|due_at| due_at <= now)
-    });
-    match astray.count() {
+    match tables.astray {
         0 => Finding::well(
             SUBJECT,
             format!(
                 "{} are shared out into {number}",
-                several(tables.len(), "table")
+                several(tables.all, "table")
             ),
         ),
         astray => Finding::doubt(

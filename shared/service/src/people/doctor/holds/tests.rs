@@ -15,6 +15,15 @@ fn row(name: &str) -> TableRow {
     TableRow::unknown(home, table)
 }
 
+/// The line about a blocker, beside these tables.
+fn of(blocker: &Blocker, tables: &[TableRow]) -> Finding {
+    let mut held = Held::new(vec![blocker.clone()]);
+    tables.iter().for_each(|row| held.add(row));
+    let mut said = held.blockers(NOW);
+    assert_eq!(said.len(), 1);
+    said.remove(0)
+}
+
 fn waits(waits_for: WaitsFor) -> Waiting {
     Waiting {
         waits_for,
@@ -35,24 +44,27 @@ fn a_blocker_is_told_with_owner_end_and_tables_and_is_a_doubt_where_some_wait_fo
         created_at: NOW,
         expires_at: NOW + 2 * HOUR,
     };
-    let said = of_blocker(&blocker, &tables, &[], NOW);
+    let said = of(&blocker, &tables);
     assert_eq!(said.severity, Severity::Well);
     assert_eq!(said.subject, "blocker of database lake.sales");
     let seen = "nightly blocks 2 tables for 2 h more, of which 0 wait for that: a merge";
     assert_eq!(said.seen, seen);
 
-    let waiting = [
-        (&tables[0], waits(WaitsFor::Blocker)),
-        (&tables[1], waits(WaitsFor::Window)),
-        (&tables[2], waits(WaitsFor::Blocker)),
-    ];
-    let said = of_blocker(&blocker, &tables, &waiting, NOW);
+    let [mut a, mut b, mut c] = tables.clone();
+    for (row, waits_for) in [
+        (&mut a, WaitsFor::Blocker),
+        (&mut b, WaitsFor::Window),
+        (&mut c, WaitsFor::Blocker),
+    ] {
+        row.conclusion = Some(serde_json::json!({ "waits": waits(waits_for) }).to_string());
+    }
+    let said = of(&blocker, &[a, b, c]);
     assert_eq!(said.severity, Severity::Doubt);
     assert!(said.seen.contains("of which 1 wait"), "{}", said.seen);
     assert!(said.advice.unwrap().contains("--owner nightly"));
 
     blocker.expires_at = TimestampMs(i64::MAX);
-    let said = of_blocker(&blocker, &tables, &[], NOW);
+    let said = of(&blocker, &tables);
     assert_eq!(said.severity, Severity::Doubt);
     assert!(said.seen.contains("without an end"), "{}", said.seen);
 }

@@ -24,6 +24,14 @@ fn rows(layout: &Layout, numbers: std::ops::Range<u32>) -> Vec<TableRow> {
     numbers.map(row).collect()
 }
 
+fn finding(layout: &Layout, tables: &[TableRow], now: TimestampMs) -> Finding {
+    let mut places = Places::default();
+    for row in tables {
+        places.add(layout, row, now);
+    }
+    super::finding(layout, &places, now)
+}
+
 #[test]
 fn a_resize_that_is_not_finished_is_told_with_its_age_and_what_is_left() {
     let eight = Layout::first(count(8));
