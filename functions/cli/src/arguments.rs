@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// Compare the rows of two snapshots by count and an order-free hash
     #[command(after_long_help = shapes::VERIFY)]
     Verify(VerifyArguments),
+    /// Say what a table's manifests have wrong of sound files, and commit what can be mended
+    #[command(after_long_help = shapes::REPAIR)]
+    Repair(RepairArguments),
     /// List the processes under way, and what each waits for
     #[command(after_long_help = shapes::PROCESSES)]
     Processes(ProcessesArguments),
@@ -234,6 +237,20 @@ pub(crate) struct VerifyArguments {
     /// The snapshot to compare it with [default: the other's parent]
     #[arg(long, value_name = "ID", value_parser = amounts::snapshot)]
     pub(crate) against: Option<SnapshotId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArguments {
+    #[command(flatten)]
+    pub(crate) table: TableArgument,
+
+    /// Commit what can be repaired; without this nothing is changed
+    #[arg(long, visible_alias = "yes")]
+    pub(crate) apply: bool,
+
+    /// List files once that are listed more than once. Readers read their rows as often now, so this changes what they see
+    #[arg(long)]
+    pub(crate) drop_duplicates: bool,
 }
 
 #[derive(Debug, Args)]

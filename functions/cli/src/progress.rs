@@ -42,12 +42,46 @@ impl Screen {
         self.print(text.as_bytes());
     }
 
+    /// A bar for work of many equal parts; nothing where there are no bars.
+    pub(crate) fn bar(&self, what: String) -> PartsBar {
+        PartsBar(self.bars.as_ref().map(|bars| {
+            let style =
+                ProgressStyle::with_template("{prefix:40!} [{bar:30}] {pos} of {len} {elapsed}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::new(0).with_style(style.progress_chars("=> "));
+            let bar = bars.add(bar);
+            bar.set_prefix(what);
+            bar
+        }))
+    }
+
     fn print(&self, text: &[u8]) {
         // A standard error that is closed must not end the work.
         let write = || io::stderr().lock().write_all(text).unwrap_or_default();
         match &self.bars {
             Some(bars) => bars.suspend(write),
             None => write(),
+        }
+    }
+}
+
+/// How far work of many equal parts has come.
+#[derive(Debug)]
+pub(crate) struct PartsBar(Option<ProgressBar>);
+
+impl PartsBar {
+    /// Shows that `done` of `all` parts are done.
+    pub(crate) fn show(&self, done: u64, all: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(all);
+            bar.set_position(done);
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(self) {
+        if let Some(bar) = self.0 {
+            bar.finish_and_clear();
         }
     }
 }

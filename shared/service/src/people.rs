@@ -4,4 +4,5 @@ pub mod block;
 pub mod buckets;
 pub mod doctor;
 pub mod processes;
+pub mod repair;
 pub mod tables;

@@ -19,8 +19,10 @@ pub mod scan;
 pub mod vectors;
 
 pub use commit::{
-    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, DropCause, DroppedGroup,
-    FinishedGroup, Gatekeeper, NoObjection, PROCESS_ID, commit_groups, commit_groups_unless,
+    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, Correction, DropCause, DroppedGroup,
+    Duplicate, Examination, FileRepair, FinishedGroup, Gatekeeper, IS_REPAIR, ManifestRepair,
+    NoObjection, PROCESS_ID, Repairs, Unrepairable, commit_groups, commit_groups_unless,
+    examine_manifests, repair_manifests,
 };
 pub use error::TableError;
 pub use granularity::DeleteGranularity;

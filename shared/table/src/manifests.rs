@@ -7,6 +7,7 @@
 mod encode;
 mod entry;
 mod header;
+mod labels;
 mod list;
 mod names;
 mod partition;
@@ -28,7 +29,7 @@ use icepress_model::TableId;
 use icepress_storage::Storage;
 
 pub(crate) use encode::{
-    ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, write_manifest_list,
+    Amendment, ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, write_manifest_list,
     write_manifests,
 };
 pub(crate) use header::{HeaderSchema, ManifestHeader};
@@ -335,6 +336,23 @@ pub(crate) async fn removed_from(
     check_readable(table, file)?;
     let content = fetch(storage, table, &file.path).await?;
     read_removed(&content, file).map_err(|error| defect(table, &file.path, error))
+}
+
+/// Reads one manifest, with what its header and its Avro schema lack or say wrongly, a line each: tolerated here, and not by every
+/// reader.
+pub(crate) async fn examine_manifest(
+    storage: &dyn Storage,
+    table: &TableId,
+    file: &ManifestFile,
+    specs: &Specs,
+) -> Result<(Manifest, Vec<String>), TableError> {
+    check_readable(table, file)?;
+    let spec = spec_of(table, specs, file)?;
+    let content = fetch(storage, table, &file.path).await?;
+    let defect = |error| defect(table, &file.path, error);
+    let manifest = manifest(&content, file, spec).map_err(defect)?;
+    let labels = labels::faults(&content, file, &manifest.header).map_err(defect)?;
+    Ok((manifest, labels))
 }
 
 /// A manifest's live entries, from its bytes.

@@ -50,6 +50,18 @@ JSON (with --json): {\"table\", \"same\": true or false, \"same_values\": true o
 Rows are the same when they have the same values and, in tables of format version 3, the same row ids and last updates.
 The exit code is 1 where the rows differ.";
 
+pub(super) const REPAIR: &str = "\
+Every live file is asked for, by its footer. What manifests say of it wrongly (record_count, file_size_in_bytes, split_offsets), what
+their headers lack, what their list counts wrongly, and files that are listed more than once are told; with --apply new manifests
+are committed that say it rightly. The files stay the same, with their sequence numbers, row ids and deletes. What only a person can
+mend (a file that is gone or cut short) is told with what would help.
+
+JSON (with --json): {\"table\", \"applied\": true or false, \"snapshot_id\": N or null, \"checked_files\": N, \"files\": [FILE…],
+  \"manifests\": [{\"path\", \"faults\": [TEXT…]}…], \"duplicates\": [DUPLICATE…], \"left\": [{\"file\", \"what\", \"advice\"}…], \"sound\": true or false},
+where FILE is {\"path\", \"kind\": \"data\" | \"position-deletes\" | \"equality-deletes\" | \"vector\", \"corrections\": [{\"what\", \"before\", \"after\"}…]} and
+DUPLICATE is {\"path\", \"kind\", \"kept_sequence_number\", \"dropped_sequence_numbers\": [N…], \"rows\"}.
+The exit code is 1 where something stays wrong: always without --apply, unless all is sound.";
+
 pub(super) const PROCESSES: &str = "\
 JSON (with --json): {\"processes\": [PROCESS…]}, the oldest first, where PROCESS is
   {\"process\", \"table\", \"started_at\" (milliseconds since 1970), \"tasks\": {\"unsent\", \"waiting\", \"running\", \"forsaken\",

@@ -10,6 +10,7 @@ mod explain;
 mod plan;
 mod processes;
 mod redrive;
+mod repair;
 mod run;
 mod tables;
 mod verify;
@@ -46,6 +47,7 @@ pub(crate) async fn dispatch(
         Command::Plan(wanted) | Command::Explain(wanted) => vec![&wanted.table],
         Command::Compact(wanted) => vec![&wanted.table.table],
         Command::Verify(wanted) => vec![&wanted.table.table],
+        Command::Repair(wanted) => vec![&wanted.table.table],
         Command::Block(wanted) => wanted.scope.table.iter().map(String::as_str).collect(),
         Command::Unblock(wanted) => wanted.scope.table.iter().map(String::as_str).collect(),
         Command::Processes(wanted) => wanted.table.iter().map(String::as_str).collect(),
@@ -62,6 +64,9 @@ pub(crate) async fn dispatch(
         Command::Explain(_) => explain::explain(&session, session.table()?, output).await,
         Command::Verify(wanted) => {
             verify::verify(&session, session.table()?, &wanted, output).await
+        }
+        Command::Repair(wanted) => {
+            repair::repair(&session, session.table()?, &wanted, output).await
         }
         Command::Block(wanted) => block::block(&session, &wanted, output).await,
         Command::Unblock(wanted) => block::unblock(&session, &wanted, output).await,

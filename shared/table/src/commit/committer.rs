@@ -1,25 +1,15 @@
 //! The loop around a commit: load, look, validate, write, swap; and what to do when the swap does not go through.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
+use async_trait::async_trait;
 use icepress_catalog::{CatalogError, CommitError, LoadedTable};
-use icepress_model::{BaseState, ProcessId, TableId, Tier};
+use icepress_model::TableId;
 
 use super::{
-    CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
-    Gatekeeper,
-    accepted::Accepted,
-    cleanup::unneeded_deletes,
-    find::committed_before,
+    CommitContext, CommitFailure, CommitOutcome, DroppedGroup, Gatekeeper,
     gatekeeper::until,
-    live::{EntryRef, LiveTable, Reader},
-    produce::{Ingredients, Prepared, discard},
-    unused::unused_outputs,
-    validate::Validation,
+    snapshot::{Prepared, discard},
 };
 
 /// The longest wait between two tries where the table does not say. Iceberg's own default is a minute; but against a writer
@@ -74,37 +64,54 @@ enum Tried {
     },
 }
 
-/// What a try does not commit.
-struct LeftOut {
-    dropped: Vec<DroppedGroup>,
-    unused_files: Vec<String>,
+/// What is to be committed, made anew for each state of the table that is met.
+#[async_trait]
+pub(super) trait Proposal: Send + Sync {
+    /// What an earlier call has committed already, if anything.
+    fn found_in(&self, loaded: &LoadedTable) -> Option<CommitOutcome>;
+
+    /// Looks at what is live now, validates, and writes what the swap would make current.
+    async fn prepare(
+        &mut self,
+        loaded: &LoadedTable,
+        attempt: u32,
+    ) -> Result<Proposed, CommitFailure>;
 }
 
-/// One call of [`super::commit_groups`].
+/// A try that is ready to be swapped in.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    pub(super) prepared: Prepared,
+    /// Groups that are in.
+    pub(super) committed: Vec<u32>,
+    /// Groups that are not.
+    pub(super) dropped: Vec<DroppedGroup>,
+    /// New files of those, which nothing refers to.
+    pub(super) unused_files: Vec<String>,
+    /// Whether others committed after what was planned or looked at.
+    pub(super) rebased: bool,
+}
+
+/// Commits what a proposal makes.
 #[derive(Debug)]
 pub(super) struct Committer<'a> {
     pub(super) context: &'a CommitContext,
     pub(super) gatekeeper: &'a dyn Gatekeeper,
     pub(super) table: &'a TableId,
-    pub(super) process: &'a ProcessId,
-    pub(super) base: &'a BaseState,
-    pub(super) groups: &'a [FinishedGroup],
 }
 
 impl Committer<'_> {
-    pub(super) async fn run(&self) -> Result<CommitOutcome, CommitFailure> {
+    pub(super) async fn run(
+        &self,
+        proposal: &mut dyn Proposal,
+    ) -> Result<CommitOutcome, CommitFailure> {
         let ambient = &self.context.ambient;
-        let inputs = self.groups.iter().flat_map(|group| &group.group.inputs);
-        let inputs: HashSet<String> = inputs.map(|input| input.path.clone()).collect();
-        let storage = Arc::clone(&self.context.storage);
-        let mut reader = Reader::new(storage, inputs);
-        let mut checked = HashSet::new();
         let began = ambient.clock.monotonic();
         let mut attempt = 0;
         let mut garbage = Vec::new();
         loop {
             let loaded = self.load().await?;
-            if let Some(outcome) = committed_before(&loaded, self.process, self.groups) {
+            if let Some(outcome) = proposal.found_in(&loaded) {
                 return Ok(outcome);
             }
             // Only now: a catalog that sent the swap twice could have lost the race against itself.
@@ -117,8 +124,8 @@ impl Committer<'_> {
                     attempts: attempt,
                 });
             }
-            let tried = self.attempt(&loaded, attempt, &mut reader, &mut checked);
-            match tried.await? {
+            let proposed = proposal.prepare(&loaded, attempt).await?;
+            match self.swap(&loaded, proposal, proposed).await? {
                 Tried::Committed(outcome) => return Ok(outcome),
                 Tried::Lost { garbage: more } => garbage = more,
             }
@@ -140,140 +147,19 @@ impl Committer<'_> {
             })
     }
 
-    async fn attempt(
-        &self,
-        loaded: &LoadedTable,
-        attempt: u32,
-        reader: &mut Reader,
-        checked: &mut HashSet<String>,
-    ) -> Result<Tried, CommitFailure> {
-        let storage = &self.context.storage;
-        let live = reader.read(loaded).await?;
-        let validation = Validation {
-            storage,
-            loaded,
-            base: self.base,
-            live: &live,
-        };
-        let (mut accepted, mut dropped) = validation.sort(self.groups, checked).await?;
-        let unneeded = self
-            .unneeded(loaded, &live, &mut accepted, &mut dropped)
-            .await;
-        let kept: HashSet<&str> = accepted
-            .iter()
-            .flat_map(Accepted::new_files)
-            .map(|output| output.file_path.as_str())
-            .collect();
-        // What the last gate refused is evidence, and stays.
-        let lost: HashSet<u32> = dropped
-            .iter()
-            .filter(|group| group.cause == DropCause::Conflict)
-            .map(|group| group.index)
-            .collect();
-        let others = self
-            .groups
-            .iter()
-            .filter(|group| lost.contains(&group.index));
-        let unused_files = unused_outputs(loaded, self.base, &live, others, &kept);
-        if accepted.is_empty() {
-            return Err(CommitFailure::NothingLeft {
-                table: self.table.clone(),
-                dropped,
-                unused_files,
-            });
-        }
-        let prepared = Ingredients {
-            storage,
-            ambient: &self.context.ambient,
-            loaded,
-            base: self.base,
-            process: self.process,
-            attempt,
-            live: &live,
-            accepted: &accepted,
-            unneeded: &unneeded,
-        }
-        .prepare()
-        .await?;
-        let committed = accepted.iter().map(|group| group.index).collect();
-        let left_out = LeftOut {
-            dropped,
-            unused_files,
-        };
-        self.swap(loaded, prepared, committed, left_out).await
-    }
-
-    /// The delete entries that nothing needs once `accepted` is committed.
-    ///
-    /// A light group for which no delete file can go, or one of dangling delete files of which none can, is taken out and named in `dropped`: it would only add files, and the
-    /// next plan would find the same work again.
-    async fn unneeded(
-        &self,
-        loaded: &LoadedTable,
-        live: &LiveTable,
-        accepted: &mut Vec<Accepted>,
-        dropped: &mut Vec<DroppedGroup>,
-    ) -> HashSet<EntryRef> {
-        loop {
-            // The inputs of light groups stay, but the deletes that were rewritten for them they need no more: they are looked at
-            // apart.
-            let gone: HashSet<EntryRef> = accepted
-                .iter()
-                .flat_map(|group| group.inputs.iter().copied())
-                .collect();
-            let mut survivors = live.survivors(&gone);
-            for group in accepted.iter() {
-                for output in &group.outputs {
-                    let number = self.base.starting_sequence_number.get();
-                    survivors.add(&output.file_path, &group.partition, number);
-                }
-            }
-            let storage = &self.context.storage;
-            let unneeded = unneeded_deletes(storage, live, accepted, &survivors).await;
-            let is_idle = |group: &Accepted| {
-                let rewritten = group.light.iter().flat_map(|light| &light.rewritten);
-                group.light.is_some() && !rewritten.flatten().any(|place| unneeded.contains(place))
-            };
-            let idle: HashSet<u32> = accepted
-                .iter()
-                .filter(|group| is_idle(group))
-                .map(|group| group.index)
-                .collect();
-            if idle.is_empty() {
-                return unneeded;
-            }
-            let groups = self.groups.iter();
-            dropped.extend(
-                groups
-                    .filter(|group| idle.contains(&group.index))
-                    .map(|group| {
-                        let reason = "other data files need each of its delete files still";
-                        // On the table that was planned on the same plan would come to the same end.
-                        let has_moved = loaded.metadata_location != self.base.metadata_location;
-                        let is_wrong = group.group.tier == Tier::Dangling && !has_moved;
-                        DroppedGroup {
-                            index: group.index,
-                            cause: if is_wrong {
-                                DropCause::Gate
-                            } else {
-                                DropCause::Conflict
-                            },
-                            reason: format!("{}: {reason}", group.name()),
-                        }
-                    }),
-            );
-            dropped.sort_by_key(|group| group.index);
-            accepted.retain(|group| !idle.contains(&group.index));
-        }
-    }
-
     async fn swap(
         &self,
         loaded: &LoadedTable,
-        prepared: Prepared,
-        committed: Vec<u32>,
-        left_out: LeftOut,
+        proposal: &dyn Proposal,
+        proposed: Proposed,
     ) -> Result<Tried, CommitFailure> {
+        let Proposed {
+            prepared,
+            committed,
+            dropped,
+            unused_files,
+            rebased,
+        } = proposed;
         let storage = self.context.storage.as_ref();
         if let Some(reason) = self.gatekeeper.objection().await {
             discard(storage, &prepared.written).await;
@@ -297,10 +183,10 @@ impl Committer<'_> {
                 location: now.metadata_location,
                 snapshot_id: prepared.snapshot_id,
                 committed,
-                dropped: left_out.dropped,
-                unused_files: left_out.unused_files,
+                dropped,
+                unused_files,
                 removed_delete_files: prepared.removed_delete_files,
-                rebased: loaded.metadata_location != self.base.metadata_location,
+                rebased,
             })),
             Err(CommitError::Conflict(_)) => Ok(Tried::Lost {
                 garbage: prepared.written,
@@ -314,11 +200,11 @@ impl Committer<'_> {
                 Err(CommitFailure::Catalog(error))
             }
             Err(CommitError::OutcomeUnknown { message, .. }) => {
-                let found = self.find_outcome(loaded, message).await?;
+                let found = self.find_outcome(loaded, proposal, message).await?;
                 let exact = |outcome: CommitOutcome| CommitOutcome {
-                    dropped: left_out.dropped,
-                    unused_files: left_out.unused_files,
-                    rebased: loaded.metadata_location != self.base.metadata_location,
+                    dropped,
+                    unused_files,
+                    rebased,
                     ..outcome
                 };
                 Ok(match found {
@@ -339,6 +225,7 @@ impl Committer<'_> {
     async fn find_outcome(
         &self,
         tried_on: &LoadedTable,
+        proposal: &dyn Proposal,
         message: String,
     ) -> Result<Option<CommitOutcome>, CommitFailure> {
         let ambient = &self.context.ambient;
@@ -352,7 +239,7 @@ impl Committer<'_> {
             }
             match self.context.catalog.load(self.table).await {
                 Ok(now) => {
-                    if let Some(outcome) = committed_before(&now, self.process, self.groups) {
+                    if let Some(outcome) = proposal.found_in(&now) {
                         return Ok(Some(outcome));
                     }
                     if self.context.catalog.is_overtaken(tried_on, &now) {

@@ -8,10 +8,13 @@ mod converted;
 mod find;
 mod gate;
 mod gatekeeper;
+mod groups;
 mod light;
 mod live;
 mod named_paths;
 mod produce;
+mod repair;
+mod snapshot;
 mod summary;
 mod unused;
 mod validate;
@@ -26,9 +29,13 @@ use icepress_model::{
 use icepress_storage::Storage;
 use thiserror::Error;
 
-use self::committer::Committer;
 pub use self::gatekeeper::{Gatekeeper, NoObjection};
-pub use self::summary::PROCESS_ID;
+pub use self::repair::{
+    Correction, Duplicate, Examination, FileRepair, ManifestRepair, Repairs, Unrepairable,
+    examine_manifests, repair_manifests,
+};
+pub use self::summary::{IS_REPAIR, PROCESS_ID};
+use self::{committer::Committer, groups::Groups};
 use crate::TableError;
 
 /// What a commit works with.
@@ -208,16 +215,13 @@ pub fn commit_groups_unless<'a>(
     groups: Vec<FinishedGroup>,
 ) -> impl Future<Output = Result<CommitOutcome, CommitFailure>> + Send + 'a {
     async move {
-        Committer {
+        let committer = Committer {
             context,
             gatekeeper,
             table,
-            process,
-            base,
-            groups: &groups,
-        }
-        .run()
-        .await
+        };
+        let mut proposal = Groups::new(context, table, process, base, &groups);
+        committer.run(&mut proposal).await
     }
 }
 

@@ -4,56 +4,25 @@
 //! together; all others are carried over as they are.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
 };
 
-use bytes::Bytes as Buffer;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use iceberg::{
-    TableRequirement, TableUpdate,
-    spec::{
-        MAIN_BRANCH, Operation, Schema, Snapshot, SnapshotReference, SnapshotRetention, Summary,
-        TableMetadata,
-    },
-};
-use icepress_catalog::{
-    LoadedTable, TableChange,
-    metadata::{metadata_folder, schema_to_json},
-};
-use icepress_model::{BaseState, ProcessId, SnapshotId, ambient::Ambient};
-use icepress_storage::{PutMode, Storage, WriteOptions};
-
-use serde::Deserialize as _;
+use iceberg::spec::{Operation, Summary};
+use icepress_catalog::LoadedTable;
+use icepress_model::{BaseState, ProcessId, ambient::Ambient};
+use icepress_storage::Storage;
 
 use super::{
     accepted::Accepted,
     live::{EntryRef, LiveTable},
+    snapshot::{Draft, Parts, Prepared},
     summary::Changes,
 };
 use crate::{
     TableError,
-    manifests::{
-        Compression, Content, FileContent, HeaderSchema, ManifestFile, ManifestHeader,
-        ManifestPart, ManifestSettings, NewEntry, Spec, Specs, Version, assign_first_row_ids,
-        write_manifest_list, write_manifests,
-    },
+    manifests::{Content, FileContent, HeaderSchema, ManifestFile, ManifestPart, NewEntry, Specs},
 };
-
-/// `commit.manifest.target-size-bytes` where the table does not say.
-const MANIFEST_BYTES: usize = 8 << 20;
-/// How many manifests are written at a time.
-const CONCURRENT_WRITES: usize = 16;
-
-/// What a try has written, and what to swap in.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) change: TableChange,
-    pub(super) snapshot_id: SnapshotId,
-    pub(super) removed_delete_files: u64,
-    /// Manifests and manifest list: garbage, should the swap certainly fail.
-    pub(super) written: Vec<String>,
-}
 
 /// What a try is made of.
 #[derive(Debug)]
@@ -73,89 +42,29 @@ pub(super) struct Ingredients<'a> {
 impl Ingredients<'_> {
     /// Writes manifests and manifest list. On failure what was written is deleted again, as far as that is allowed.
     pub(super) async fn prepare(&self) -> Result<Prepared, TableError> {
-        let mut written = Vec::new();
-        let prepared = self.write(&mut written).await;
-        if prepared.is_err() {
-            discard(self.storage.as_ref(), &written).await;
-        }
-        prepared
-    }
-
-    async fn write(&self, written: &mut Vec<String>) -> Result<Prepared, TableError> {
-        let metadata = &self.loaded.metadata;
-        let properties = metadata.properties();
-        let mut snapshot_id = self.ambient.snapshot_id();
-        while snapshot_id == 0 || metadata.snapshot_by_id(snapshot_id).is_some() {
-            snapshot_id = self.ambient.snapshot_id();
-        }
-        let version = Version::of(metadata);
-        let target = properties.get("commit.manifest.target-size-bytes");
-        let settings = ManifestSettings {
-            version,
-            compression: Compression::from_property(properties.get("write.avro.compression-codec")),
-            target_bytes: target
-                .and_then(|bytes| bytes.parse().ok())
-                .unwrap_or(MANIFEST_BYTES),
-            snapshot_id,
-            sequence_number: match version {
-                Version::V1 => 0,
-                Version::V2 | Version::V3 => metadata.next_sequence_number(),
-            },
+        let draft = Draft {
+            storage: self.storage,
+            ambient: self.ambient,
+            loaded: self.loaded,
+            attempt: self.attempt,
         };
-        let folder = metadata_folder(metadata);
-        let id = self.ambient.uuid();
+        let metadata = &self.loaded.metadata;
         let specs = Specs::of(metadata, self.live.manifests.iter().map(|live| &live.file))
-            .map_err(|error| self.unwritable(error))?;
-        let (parts, untouched) = self.parts(&specs)?;
-        let mut manifests = Vec::new();
-        let mut contents = Vec::new();
-        for part in &parts {
-            let encoded = write_manifests(part, &settings, || self.ambient.uuid().into_bytes())
-                .map_err(|error| self.unwritable(error))?;
-            for manifest in encoded {
-                let location = format!("{folder}/{id}-m{}.avro", contents.len());
-                manifests.push(ManifestFile {
-                    path: location.clone(),
-                    ..manifest.file
-                });
-                contents.push((location, manifest.bytes));
-            }
-        }
-        manifests.extend(untouched.into_iter().cloned());
-        let row_range = self.assign_row_ids(version, &mut manifests)?;
-        let list = format!("{folder}/snap-{snapshot_id}-{}-{id}.avro", self.attempt);
-        let parent = metadata.current_snapshot();
-        let parent_id = parent.map(|parent| parent.snapshot_id());
-        let sync = self.ambient.uuid().into_bytes();
-        let encoded = write_manifest_list(&manifests, parent_id, &settings, sync)
-            .map_err(|error| self.unwritable(error))?;
-        contents.push((list.clone(), encoded));
-        self.store(contents, written).await?;
+            .map_err(|error| draft.unwritable(error))?;
+        let (parts, untouched) = self.parts(&draft, &specs)?;
         let changes = self.changes();
         let committed: Vec<u32> = self.accepted.iter().map(|group| group.index).collect();
+        let parent = metadata.current_snapshot();
         let before = parent.map(|parent| &parent.summary().additional_properties);
         let totals = self.live.totals();
         let summary = Summary {
             operation: self.operation(),
             additional_properties: changes.properties(totals, before, self.process, &committed),
         };
-        let builder = Snapshot::builder()
-            .with_snapshot_id(snapshot_id)
-            .with_parent_snapshot_id(parent_id)
-            .with_sequence_number(settings.sequence_number)
-            .with_timestamp_ms(self.timestamp())
-            .with_manifest_list(list)
-            .with_summary(summary)
-            .with_schema_id(metadata.current_schema_id());
-        let snapshot = match row_range {
-            Some((first, added)) => builder.with_row_range(first, added).build(),
-            None => builder.build(),
-        };
+        let untouched = untouched.into_iter().cloned().collect();
         Ok(Prepared {
-            change: self.change(snapshot)?,
-            snapshot_id: SnapshotId(snapshot_id),
             removed_delete_files: changes.removed_delete_files(),
-            written: std::mem::take(written),
+            ..draft.prepare(&parts, untouched, summary).await?
         })
     }
 
@@ -184,67 +93,6 @@ impl Ingredients<'_> {
         }
     }
 
-    /// Gives first row ids to data manifests without (format version 3). Returns the snapshot's range: the table's next
-    /// row id, and how many were given out.
-    fn assign_row_ids(
-        &self,
-        version: Version,
-        manifests: &mut [ManifestFile],
-    ) -> Result<Option<(u64, u64)>, TableError> {
-        if version < Version::V3 {
-            return Ok(None);
-        }
-        let first = self.loaded.metadata.next_row_id();
-        let used_up = |_| self.unwritable("its next row id is too large");
-        let next = i64::try_from(first).map_err(used_up)?;
-        let after =
-            assign_first_row_ids(manifests, next).map_err(|error| self.unwritable(error))?;
-        Ok(Some((first, (after - next).unsigned_abs())))
-    }
-
-    /// Now, but after all that the table has seen: clocks differ between writers, and a time of its own lets the
-    /// metadata file of this commit be found in the log later.
-    fn timestamp(&self) -> i64 {
-        let metadata = &self.loaded.metadata;
-        let snapshots = metadata.snapshots().map(|snapshot| snapshot.timestamp_ms());
-        let log = metadata.history().iter().map(|entry| entry.timestamp_ms);
-        snapshots
-            .chain(log)
-            .chain([metadata.last_updated_ms()])
-            .max()
-            .map_or(0, |last| last.saturating_add(1))
-            .max(self.ambient.now().get())
-    }
-
-    fn change(&self, snapshot: Snapshot) -> Result<TableChange, TableError> {
-        let metadata = &self.loaded.metadata;
-        let requirements = vec![
-            TableRequirement::UuidMatch {
-                uuid: metadata.uuid(),
-            },
-            TableRequirement::RefSnapshotIdMatch {
-                r#ref: MAIN_BRANCH.to_owned(),
-                snapshot_id: metadata.current_snapshot_id(),
-            },
-        ];
-        let retention = main_retention(metadata).map_err(|error| TableError::Corrupt {
-            table: self.loaded.table.clone(),
-            file: self.loaded.metadata_location.to_string(),
-            message: format!("its main branch can't be read ({error})"),
-        })?;
-        let reference = SnapshotReference::new(snapshot.snapshot_id(), retention);
-        Ok(TableChange {
-            requirements,
-            updates: vec![
-                TableUpdate::AddSnapshot { snapshot },
-                TableUpdate::SetSnapshotRef {
-                    ref_name: MAIN_BRANCH.to_owned(),
-                    reference,
-                },
-            ],
-        })
-    }
-
     fn changes(&self) -> Changes {
         let mut changes = Changes::default();
         for group in self.accepted {
@@ -267,15 +115,11 @@ impl Ingredients<'_> {
     /// What to write, and what to carry over.
     fn parts<'b>(
         &'b self,
+        draft: &'b Draft<'b>,
         specs: &'b Specs,
     ) -> Result<(Vec<ManifestPart<'b>>, Vec<&'b ManifestFile>), TableError> {
-        let mut parts = Parts {
-            ingredients: self,
-            specs,
-            parts: Vec::new(),
-            by_kind: HashMap::new(),
-        };
-        let own_schema = self.output_schema()?;
+        let mut parts = Parts::new(draft, specs);
+        let own_schema = self.output_schema(draft)?;
         for group in self.accepted {
             let Some(first) = group.inputs.first() else {
                 continue;
@@ -292,7 +136,7 @@ impl Ingredients<'_> {
             if group.light.is_none() {
                 let schema = own_schema
                     .clone()
-                    .filter(|_| self.binds(self.base.schema_id.get(), header.spec_id));
+                    .filter(|_| draft.binds(self.base.schema_id.get(), header.spec_id));
                 let part = parts.of(header, Content::Data, schema, true)?;
                 part.extend(group.outputs.iter().map(|file| NewEntry::Added {
                     file,
@@ -321,184 +165,14 @@ impl Ingredients<'_> {
         let manifests = self.live.manifests.iter().enumerate();
         let untouched = manifests.filter(|(place, _)| !gone.contains_key(place));
         Ok((
-            parts.parts,
+            parts.into_parts(),
             untouched.map(|(_, manifest)| &manifest.file).collect(),
         ))
     }
 
     /// The schema that the outputs were written in, as a manifest's header has it.
-    fn output_schema(&self) -> Result<Option<HeaderSchema>, TableError> {
+    fn output_schema(&self, draft: &Draft<'_>) -> Result<Option<HeaderSchema>, TableError> {
         let schema = self.loaded.metadata.schema_by_id(self.base.schema_id.get());
-        schema.map(|schema| self.header_schema(schema)).transpose()
-    }
-
-    /// The schema for a manifest of a spec, where the one that its entries come from has none: the current one, or an
-    /// older one that has all columns which the spec partitions by.
-    fn schema_for(&self, spec_id: i32) -> Result<HeaderSchema, TableError> {
-        let metadata = &self.loaded.metadata;
-        let older = metadata.schemas_iter().map(|schema| schema.schema_id());
-        let mut older: Vec<i32> = older.collect();
-        older.sort_unstable();
-        let current = metadata.current_schema_id();
-        let mut ids = std::iter::once(current).chain(older.into_iter().rev());
-        let bound = ids.find(|id| self.binds(*id, spec_id)).unwrap_or(current);
-        let schema = metadata.schema_by_id(bound);
-        self.header_schema(schema.unwrap_or_else(|| metadata.current_schema()))
-    }
-
-    fn header_schema(&self, schema: &Schema) -> Result<HeaderSchema, TableError> {
-        let json = schema_to_json(schema)
-            .and_then(|json| serde_json::to_vec(&json))
-            .map_err(|error| self.unwritable(error))?;
-        Ok(HeaderSchema {
-            json,
-            id: Some(schema.schema_id().to_string().into_bytes()),
-        })
-    }
-
-    /// The fields of a spec, as a manifest's header has them.
-    fn spec_json(&self, spec_id: i32) -> Result<Vec<u8>, TableError> {
-        let spec = self.loaded.metadata.partition_spec_by_id(spec_id);
-        let fields = spec.map(|spec| spec.fields()).unwrap_or_default();
-        serde_json::to_vec(fields).map_err(|error| self.unwritable(error))
-    }
-
-    /// Whether a schema has every column that a spec partitions by. It lacks one where a column was dropped after the
-    /// spec was left behind; then the header says what the inputs' manifest said.
-    fn binds(&self, schema_id: i32, spec_id: i32) -> bool {
-        let metadata = &self.loaded.metadata;
-        let schema = metadata.schema_by_id(schema_id);
-        let spec = metadata.partition_spec_by_id(spec_id);
-        schema.zip(spec).is_some_and(|(schema, spec)| {
-            let mut fields = spec.fields().iter();
-            fields.all(|field| schema.field_by_id(field.source_id).is_some())
-        })
-    }
-
-    async fn store(
-        &self,
-        contents: Vec<(String, Vec<u8>)>,
-        written: &mut Vec<String>,
-    ) -> Result<(), TableError> {
-        // Also what fails may be there: a write whose answer is lost.
-        written.extend(contents.iter().map(|(location, _)| location.clone()));
-        let options = WriteOptions {
-            storage_class: self
-                .loaded
-                .metadata
-                .properties()
-                .get("s3.write.storage-class")
-                .cloned(),
-        };
-        let options = &options;
-        stream::iter(contents.into_iter().map(|(location, bytes)| async move {
-            self.storage
-                .put(&location, Buffer::from(bytes), PutMode::Overwrite, options)
-                .await
-        }))
-        .buffer_unordered(CONCURRENT_WRITES)
-        .try_collect::<()>()
-        .await
-        .map_err(|source| TableError::of_storage(&self.loaded.table, source))
-    }
-
-    fn unwritable(&self, error: impl std::fmt::Display) -> TableError {
-        TableError::Unsupported {
-            table: self.loaded.table.clone(),
-            message: format!("its manifests can't be written anew: {error}"),
-        }
-    }
-}
-
-/// How long the main branch keeps its snapshots, which is the owner's wish and stays. The crate hands references out in
-/// JSON only. (Its builder would keep them too, but binds the default spec anew, which not every real spec stands.)
-fn main_retention(metadata: &TableMetadata) -> serde_json::Result<SnapshotRetention> {
-    let json = serde_json::to_value(metadata)?;
-    match json.get("refs").and_then(|refs| refs.get(MAIN_BRANCH)) {
-        Some(main) => SnapshotReference::deserialize(main).map(|main| main.retention),
-        None => Ok(SnapshotRetention::branch(None, None, None)),
-    }
-}
-
-/// Manifests to be written, one kind each.
-#[derive(Debug)]
-struct Parts<'a> {
-    ingredients: &'a Ingredients<'a>,
-    specs: &'a Specs,
-    parts: Vec<ManifestPart<'a>>,
-    by_kind: HashMap<Kind, usize>,
-}
-
-/// What entries must share to stand in one manifest.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Kind {
-    /// New files stand apart from tombstones, so that the manifest lives longer.
-    is_new: bool,
-    content: Content,
-    spec_id: i32,
-    schema: HeaderSchema,
-    partition_spec: Vec<u8>,
-}
-
-impl<'a> Parts<'a> {
-    /// The entries of the manifests for files of `content`, which go with those of the manifest that has the header `like`:
-    /// under its spec and its schema, unless `schema` is given. What that header lacks the table's metadata has.
-    fn of(
-        &mut self,
-        like: &ManifestHeader,
-        content: Content,
-        schema: Option<HeaderSchema>,
-        is_new: bool,
-    ) -> Result<&mut Vec<NewEntry<'a>>, TableError> {
-        let spec_id = like.spec_id;
-        let schema = match schema.or_else(|| like.schema.clone()) {
-            Some(schema) => schema,
-            None => self.ingredients.schema_for(spec_id)?,
-        };
-        let partition_spec = match &like.partition_spec {
-            Some(spec) => spec.clone(),
-            None => self.ingredients.spec_json(spec_id)?,
-        };
-        let kind = Kind {
-            is_new,
-            content,
-            spec_id,
-            schema: schema.clone(),
-            partition_spec: partition_spec.clone(),
-        };
-        let known = self.by_kind.get(&kind).copied();
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let spec: &Spec = self
-                    .specs
-                    .get(spec_id)
-                    .map_err(|error| self.ingredients.unwritable(error))?;
-                self.parts.push(ManifestPart {
-                    content,
-                    spec_id,
-                    schema,
-                    partition_spec,
-                    partition_type: &spec.partition_type,
-                    entries: Vec::new(),
-                });
-                self.by_kind.insert(kind, self.parts.len() - 1);
-                self.parts.len() - 1
-            }
-        };
-        Ok(&mut self.parts[place].entries)
-    }
-}
-
-/// Deletes manifests that certainly nothing refers to. Not being allowed to is no failure: they are found later, as
-/// orphans.
-pub(super) async fn discard(storage: &dyn Storage, written: &[String]) {
-    if written.is_empty() {
-        return;
-    }
-    for outcome in storage.delete(written).await {
-        if let Err(error) = outcome.result {
-            tracing::warn!(location = %outcome.location, %error, "an unused manifest is left behind");
-        }
+        schema.map(|schema| draft.header_schema(schema)).transpose()
     }
 }

@@ -17,6 +17,42 @@ const VERSION: &str = "icepress.version";
 /// Delete files that the snapshot removed.
 pub(super) const REMOVED_DELETE_FILES: &str = "removed-delete-files";
 
+/// Says (`true`) that a snapshot mends what manifests said, and rewrites no file.
+pub const IS_REPAIR: &str = "icepress.repair";
+
+/// The summary of a snapshot that lists the files of its parent rightly: nothing is added or removed, and totals are as
+/// counted. `manifests` are those created, kept and replaced, under the names that Iceberg's `rewriteManifests` has for them.
+pub(super) fn of_repair(
+    [data, position, equality]: [Totals; 3],
+    process: &ProcessId,
+    [created, kept, replaced]: [usize; 3],
+    entries: usize,
+) -> HashMap<String, String> {
+    let totals = [
+        ("total-data-files", data.files),
+        ("total-records", data.rows),
+        (
+            "total-files-size",
+            data.bytes + position.bytes + equality.bytes,
+        ),
+        ("total-delete-files", position.files + equality.files),
+        ("total-position-deletes", position.rows),
+        ("total-equality-deletes", equality.rows),
+        ("manifests-created", created as u64),
+        ("manifests-kept", kept as u64),
+        ("manifests-replaced", replaced as u64),
+        ("entries-processed", entries as u64),
+    ];
+    let totals = totals.map(|(key, value)| (key.to_owned(), value.to_string()));
+    let ours = [
+        (PROCESS_ID, process.as_str()),
+        (IS_REPAIR, "true"),
+        (VERSION, env!("CARGO_PKG_VERSION")),
+    ];
+    let ours = ours.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    totals.into_iter().chain(ours).collect()
+}
+
 /// Gathers what a commit changes.
 #[derive(Debug, Default)]
 pub(super) struct Changes {

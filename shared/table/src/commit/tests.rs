@@ -14,6 +14,7 @@ mod lineage;
 mod manifests;
 mod memory;
 mod places;
+mod repair;
 mod validation;
 mod world;
 

@@ -97,11 +97,44 @@ pub(crate) enum NewEntry<'a> {
         entry: &'a Entry,
         from: &'a ManifestHeader,
     },
+    /// A file that stays, of which its manifest said something wrong.
+    Amended {
+        entry: &'a Entry,
+        from: &'a ManifestHeader,
+        amendment: &'a Amendment,
+    },
     /// A file that goes: a tombstone of this snapshot.
     Deleted {
         entry: &'a Entry,
         from: &'a ManifestHeader,
     },
+}
+
+/// What an entry is to say of its file instead of what it says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Amendment {
+    pub(crate) rows: Option<u64>,
+    pub(crate) size: Option<u64>,
+    pub(crate) split_offsets: Option<Vec<i64>>,
+    pub(crate) file_sequence_number: Option<i64>,
+}
+
+impl Amendment {
+    /// Writes the field with this id where it is to be another; whether it did.
+    fn put(&self, id: Option<i32>, out: &mut Vec<u8>) -> bool {
+        match id {
+            Some(103) => self.rows.map(|rows| put_long(rows as i64, out)),
+            Some(104) => self.size.map(|size| put_long(size as i64, out)),
+            Some(132) => self
+                .split_offsets
+                .as_ref()
+                .map(|offsets| put_offsets(offsets, out)),
+            // Counts and bounds of other rows than there are would have files skipped that have what is asked for.
+            Some(109 | 110 | 125 | 128 | 137) => self.rows.map(|_| put_long(0, out)),
+            _ => None,
+        }
+        .is_some()
+    }
 }
 
 /// Entries that go into manifests of one kind: the same content, schema, spec and partition type.
@@ -274,6 +307,13 @@ fn put_entry<'a>(
             let own = entry.file_sequence_number;
             (1, 0, entry.snapshot_id, entry.sequence_number, own)
         }
+        NewEntry::Amended {
+            entry, amendment, ..
+        } => {
+            let own = amendment.file_sequence_number;
+            let own = own.or(entry.file_sequence_number);
+            (1, 0, entry.snapshot_id, entry.sequence_number, own)
+        }
         NewEntry::Deleted { entry, .. } => {
             let own = entry.file_sequence_number;
             (2, 2, settings.snapshot_id, entry.sequence_number, own)
@@ -302,10 +342,23 @@ fn put_entry<'a>(
             })
         }
         NewEntry::Existing { entry, from } | NewEntry::Deleted { entry, from } => {
-            put_tracked(&entry.file, from, part, file_fields, out)?;
+            put_tracked(&entry.file, from, None, part, file_fields, out)?;
             Ok(Put {
                 kind,
                 rows: entry.file.rows as i64,
+                live_at,
+                partition: &entry.file.partition.value,
+            })
+        }
+        NewEntry::Amended {
+            entry,
+            from,
+            amendment,
+        } => {
+            put_tracked(&entry.file, from, Some(amendment), part, file_fields, out)?;
+            Ok(Put {
+                kind,
+                rows: amendment.rows.unwrap_or(entry.file.rows) as i64,
                 live_at,
                 partition: &entry.file.partition.value,
             })
@@ -325,16 +378,20 @@ fn put_optional(value: Option<i64>, out: &mut Vec<u8>) {
 
 /// Carries a file over: field by field, by id, each as the bytes that it was. What the table itself says is written anew:
 /// the partition, by its spec, and the content. And what was inherited is written down, since the new manifest would hand
-/// out another: the first row id.
+/// out another: the first row id. An amendment goes before what the entry says.
 fn put_tracked(
     file: &TrackedFile,
     from: &ManifestHeader,
+    amendment: Option<&Amendment>,
     part: &ManifestPart<'_>,
     file_fields: &[Field],
     out: &mut Vec<u8>,
 ) -> Result<()> {
     let fields = from.file_layout.fields_of(&file.raw)?;
     for field in file_fields {
+        if amendment.is_some_and(|amendment| amendment.put(field.id, out)) {
+            continue;
+        }
         let source = fields.iter().find(|(source, _)| source.id == field.id);
         match (field.id, source) {
             (Some(102), _) => put_partition(&file.partition.value, part.partition_type, out)
@@ -405,15 +462,7 @@ fn put_output(
             Some(125) => put_metrics(&file.lower_bounds, |bound, out| put_bytes(bound, out), out),
             Some(128) => put_metrics(&file.upper_bounds, |bound, out| put_bytes(bound, out), out),
             Some(131) => put_optional_bytes(file.key_metadata.as_deref(), out),
-            Some(132) => match &file.split_offsets {
-                Some(offsets) if !offsets.is_empty() => {
-                    put_long(1, out);
-                    put_long(offsets.len() as i64, out);
-                    offsets.iter().for_each(|offset| put_long(*offset, out));
-                    put_long(0, out);
-                }
-                _ => put_long(0, out),
-            },
+            Some(132) => put_offsets(file.split_offsets.as_deref().unwrap_or_default(), out),
             Some(140) => put_optional(file.sort_order_id.map(i64::from), out),
             Some(143) => {
                 put_optional_bytes(file.referenced_data_file.as_deref().map(str::as_bytes), out);
@@ -430,6 +479,16 @@ fn put_output(
         }
     }
     Ok(())
+}
+
+fn put_offsets(offsets: &[i64], out: &mut Vec<u8>) {
+    if offsets.is_empty() {
+        return put_long(0, out);
+    }
+    put_long(1, out);
+    put_long(offsets.len() as i64, out);
+    offsets.iter().for_each(|offset| put_long(*offset, out));
+    put_long(0, out);
 }
 
 fn put_optional_bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {

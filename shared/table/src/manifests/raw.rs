@@ -49,6 +49,23 @@ impl FileLayout {
         Ok(fields)
     }
 
+    /// The integers of the list with this field id, where the file has it.
+    pub(crate) fn integers(&self, raw: &[u8], id: i32) -> Result<Option<Vec<i64>>, AvroError> {
+        let projection = Projection::new(&self.layout, "data_file", &|field| {
+            if field.id == Some(id) {
+                Want::Take(id, Layout::Integers)
+            } else {
+                Want::Nothing
+            }
+        })?;
+        let mut found = None;
+        projection.read(&mut Cursor::new(raw), |_, slot, cursor| {
+            let integers = found.insert(Vec::new());
+            slot.integers(cursor, |integer| integers.push(integer))
+        })?;
+        Ok(found)
+    }
+
     /// Null counts by column, where the file has them.
     pub(crate) fn null_value_counts(
         &self,

@@ -4,7 +4,7 @@ use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::LoadedTable;
 use icepress_model::{Rows, SchemaId, SnapshotId, TableId};
 use icepress_rewrite::{RewriteContext, RowsHash, hash_rows};
-use icepress_table::PROCESS_ID;
+use icepress_table::{IS_REPAIR, PROCESS_ID};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -125,12 +125,14 @@ fn find(
         })
 }
 
-/// The newest snapshot in the current one's history that a process of ours made.
+/// The newest snapshot in the current one's history that a rewrite of ours made. What a repair makes reads other rows on
+/// purpose, or the same where its parent can't be read.
 fn last_rewrite(metadata: &TableMetadata) -> Option<SnapshotRef> {
     let mut next = metadata.current_snapshot().cloned();
     while let Some(snapshot) = next {
         let summary = snapshot.summary();
-        if summary.additional_properties.contains_key(PROCESS_ID) {
+        let has = |key| summary.additional_properties.contains_key(key);
+        if has(PROCESS_ID) && !has(IS_REPAIR) {
             return Some(snapshot);
         }
         next = snapshot
