@@ -7,8 +7,8 @@ use icepress_catalog::CatalogError;
 use icepress_coordination::CoordinationError;
 use icepress_model::{ProcessId, SnapshotId, TableId};
 use icepress_table::{
-    CommitContext, CommitFailure, CommitPolicy, Examination, Gatekeeper, Repairs,
-    examine_manifests, repair_manifests,
+    CommitContext, CommitFailure, Examination, Gatekeeper, Repairs, examine_manifests,
+    repair_manifests,
 };
 use thiserror::Error;
 
@@ -62,6 +62,8 @@ pub async fn repair(
     let commit = commit_context(context, table).await?;
     let process = ProcessId::from_uuid(context.ambient.uuid());
     let unless_blocked = UnlessBlocked { context, table };
+    // A signal waits for a commit that is in the middle.
+    let _inside = context.commits.enter().await;
     let repaired = repair_manifests(
         &unless_blocked,
         &commit,
@@ -94,7 +96,7 @@ async fn commit_context(context: &Context, table: &TableId) -> Result<CommitCont
         catalog: Arc::clone(&open.catalog),
         storage: open.storage_of(table).await?,
         ambient: context.ambient.clone(),
-        policy: CommitPolicy::default(),
+        policy: context.settings.commit,
     })
 }
 
