@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use futures::{FutureExt as _, StreamExt as _, stream};
 use icepress_storage::{Storage, StorageError, StorageErrorKind};
-use parquet::file::metadata::ParquetMetaData;
 
 use super::{Unrepairable, WholeManifest};
 use crate::{
-    footer::{FOOTER_MEMORY, FooterError, read_footer},
+    footer::{FOOTER_MEMORY, FooterError, read_footer, row_count, split_offsets},
     manifests::{FileFormat, TrackedFile},
     vectors::decode_vector,
 };
@@ -85,7 +84,11 @@ async fn ask_for(storage: &dyn Storage, file: &TrackedFile) -> Found {
     };
     match file.format {
         FileFormat::Parquet => match read_footer(storage, &file.path, size, FOOTER_MEMORY).await {
-            Ok(footer) => of_footer(&footer, size).unwrap_or_else(|what| unclear(what, DAMAGED)),
+            Ok(footer) => Found::Sound(FileFacts {
+                size,
+                rows: row_count(&footer),
+                row_groups: Some(split_offsets(&footer)),
+            }),
             Err(error) => {
                 let (what, advice) = of_footer_error(&error, file.size, size);
                 unclear(what, advice)
@@ -149,31 +152,6 @@ fn of_footer_error(error: &FooterError, said: u64, size: u64) -> (String, &'stat
             (error.to_string(), DAMAGED)
         }
     }
-}
-
-fn of_footer(footer: &ParquetMetaData, size: u64) -> Result<Found, String> {
-    let rows = footer.file_metadata().num_rows();
-    let groups = footer.row_groups();
-    let in_groups: i64 = groups.iter().map(|group| group.num_rows()).sum();
-    if rows != in_groups {
-        return Err(format!(
-            "its footer counts {rows} rows, and its row groups {in_groups}"
-        ));
-    }
-    // Where a row group of no rows begins means nothing.
-    let begins = groups.iter().filter(|group| group.num_rows() > 0);
-    let begins = begins.filter_map(|group| {
-        let first = group.columns().first()?;
-        Some(match first.dictionary_page_offset() {
-            Some(dictionary) => dictionary.min(first.data_page_offset()),
-            None => first.data_page_offset(),
-        })
-    });
-    Ok(Found::Sound(FileFacts {
-        size,
-        rows: u64::try_from(rows).map_err(|_| format!("its footer counts {rows} rows"))?,
-        row_groups: Some(begins.collect()),
-    }))
 }
 
 async fn rows_of_vector(storage: &dyn Storage, file: &TrackedFile) -> Result<u64, String> {
