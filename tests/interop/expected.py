@@ -75,6 +75,7 @@ TABLES = sorted(
         "props.metrics_columns",
         "props.metrics_counts",
         "props.metrics_full",
+        "props.metrics_full_parts",
         "props.metrics_none",
         "props.metrics_truncate4",
         "props.no_dictionary",

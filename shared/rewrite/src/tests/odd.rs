@@ -29,16 +29,13 @@ fn with_footer(path: &str, change: impl FnOnce(ParquetMetaData) -> ParquetMetaDa
     std::fs::write(path, changed).unwrap();
 }
 
-/// A row group of no rows as parquet-cpp leaves it: its columns begin at 0.
+/// A row group of no rows as parquet-cpp leaves it: a dictionary of nothing, and data pages that begin at 0.
 fn empty_like(group: &RowGroupMetaData) -> RowGroupMetaData {
     let columns = group.columns().iter().map(|column| {
-        let builder = column.clone().into_builder();
+        let builder = column.clone().into_builder().set_data_page_offset(0);
         let builder = builder
-            .set_data_page_offset(0)
-            .set_dictionary_page_offset(None);
-        let builder = builder
-            .set_total_compressed_size(0)
-            .set_total_uncompressed_size(0);
+            .set_total_compressed_size(20)
+            .set_total_uncompressed_size(20);
         builder
             .set_num_values(0)
             .clear_statistics()

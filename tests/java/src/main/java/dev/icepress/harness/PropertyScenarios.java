@@ -49,6 +49,13 @@ final class PropertyScenarios {
       String name = mode.replaceAll("[()]", "");
       all.put("props.metrics_" + name, c -> c.table(Schemas.primitives(), none, "write.metadata.metrics.default", mode).append(6, 60));
     }
+    // Partitions of texts that begin alike: the smallest and greatest of some are longer than a statistic of Parquet's.
+    all.put(
+        "props.metrics_full_parts",
+        c -> {
+          Schema schema = Schemas.primitives();
+          c.table(schema, PartitionSpec.builderFor(schema).truncate("text", 6).build(), "write.metadata.metrics.default", "full").append(6, 120);
+        });
     all.put(
         "props.metrics_columns",
         c ->

@@ -11,10 +11,13 @@ import java.util.TreeSet;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.iceberg.ContentFile;
+import org.apache.iceberg.DataFile;
 import org.apache.iceberg.MetricsConfig;
 import org.apache.iceberg.MetricsModes;
 import org.apache.iceberg.Schema;
 import org.apache.iceberg.Table;
+import org.apache.iceberg.expressions.AggregateEvaluator;
+import org.apache.iceberg.expressions.Expressions;
 import org.apache.iceberg.types.Type;
 import org.apache.iceberg.types.TypeUtil;
 import org.apache.iceberg.types.Types;
@@ -49,6 +52,7 @@ record RewrittenFileCheck(
   void run(List<Map<String, Object>> out) throws IOException {
     columns();
     metricsModes();
+    answers();
     pageIndexes();
     filters();
     Set<String> codecs = new TreeSet<>();
@@ -101,6 +105,38 @@ record RewrittenFileCheck(
             findings.note("%s field %d (%s) is required in the table, optional in the file", name, id, field.name());
           }
         });
+  }
+
+  /** MIN and MAX as Iceberg answers them from the manifest alone, against the rows. Spark asks only under {@code full}. */
+  private void answers() {
+    MetricsConfig config = MetricsConfig.forTable(table);
+    for (ColumnFacts.Leaf leaf : facts.leaves.values()) {
+      String column = table.schema().findColumnName(leaf.field.fieldId());
+      if (column == null || leaf.repeated || leaf.min == null || !(config.columnMode(column) instanceof MetricsModes.Full)) {
+        continue;
+      }
+      AggregateEvaluator evaluator =
+          AggregateEvaluator.create(table.schema(), List.of(Expressions.min(column), Expressions.max(column)));
+      evaluator.update((DataFile) entry);
+      if (!evaluator.allAggregatorsValid()) {
+        // Without a bound, rows are read.
+        continue;
+      }
+      answer(column, leaf, "min", evaluator.result().get(0, Object.class), leaf.min);
+      answer(column, leaf, "max", evaluator.result().get(1, Object.class), leaf.max);
+    }
+  }
+
+  private void answer(String column, ColumnFacts.Leaf leaf, String what, Object stated, Object real) {
+    Type type = table.schema().findType(leaf.field.fieldId());
+    Object promoted = ColumnFacts.promote(real, type);
+    // A zero of either sign is the same number to whoever asks.
+    boolean same =
+        stated instanceof Number a && promoted instanceof Number b && a.doubleValue() == b.doubleValue()
+            || stated != null && ColumnFacts.order(type).compare(stated, promoted) == 0;
+    if (!same) {
+      findings.problem("%s column %s: %s is answered %s from the manifest, is %s", name, column, what, stated, promoted);
+    }
   }
 
   private void metricsModes() {
