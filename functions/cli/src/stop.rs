@@ -11,7 +11,7 @@ use icepress_service::{CommitGate, embedded::Stop};
 use crate::{failure::Failure, progress::Screen};
 
 /// How long a command has to end by itself, with its report, once no commit is in the middle.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Makes the signals ask `stop`, and end the process a moment after the last commit that is in the middle. A second one
 /// ends it at once: the table's catalog commit is atomic, so even that costs work and no rows.

@@ -248,3 +248,79 @@ fn limits_are_read_from_the_configuration_and_wrong_ones_are_refused() {
         compacted.stderr
     );
 }
+
+#[test]
+fn a_table_that_cannot_be_read_is_no_doubt_about_its_catalog() {
+    let (_folder, warehouse) = warehouse();
+    let metadata = warehouse.join("warehouse/shop/customers/metadata");
+    for entry in fs::read_dir(&metadata).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "avro")
+        {
+            fs::write(path, b"not a manifest").unwrap();
+        }
+    }
+    let document = run(&warehouse, &["doctor", "--json"]).json();
+    let of_table = seen(&document, "table default.shop.customers");
+    assert_eq!(of_table[0].0, "doubt", "{document}");
+    let of_catalog: Vec<_> = seen(&document, "catalog default");
+    assert!(
+        of_catalog.iter().all(|(severity, _)| severity == "well"),
+        "{of_catalog:?}"
+    );
+    assert!(
+        of_catalog
+            .iter()
+            .any(|(_, seen)| seen.contains("can be read")),
+        "{of_catalog:?}"
+    );
+}
+
+#[test]
+fn a_catalog_that_shows_no_namespace_is_doubted() {
+    let (_folder, warehouse) = warehouse();
+    let uri = format!("sqlite:///{}/catalog.db", warehouse.display());
+    let toml =
+        format!("[catalog.default]\ntype = 'sql'\nuri = '{uri}'\ncatalog-name = 'another'\n");
+    fs::write(warehouse.join("icepress.toml"), toml).unwrap();
+    let document = run(&warehouse, &["doctor", "--json"]).json();
+    let of_catalog = seen(&document, "catalog default");
+    let doubt = (
+        "doubt".to_owned(),
+        "it shows no namespace at all".to_owned(),
+    );
+    assert!(of_catalog.contains(&doubt), "{of_catalog:?}");
+}
+
+/// What a rewrite does not do is said, not left to be found out.
+#[test]
+fn a_sorted_table_is_told_to_be_kept_in_no_order() {
+    let (_folder, warehouse) = warehouse();
+    let unsorted = run(&warehouse, &["explain", "shop.orders", "--json"]).json();
+    assert_eq!(unsorted["sort_order"], Value::Null);
+    // As Spark's `WRITE ORDERED BY` leaves it, in the file that the catalog points to.
+    let metadata = warehouse.join("warehouse/shop/orders/metadata");
+    for entry in fs::read_dir(&metadata).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with(".metadata.json") {
+            let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let id = json["schemas"][0]["fields"][0]["id"].clone();
+            json["sort-orders"] = serde_json::json!([
+                { "order-id": 0, "fields": [] },
+                { "order-id": 1, "fields": [{ "transform": "identity", "source-id": id, "direction": "asc", "null-order": "nulls-first" }] }
+            ]);
+            json["default-sort-order-id"] = 1.into();
+            fs::write(&path, json.to_string()).unwrap();
+        }
+    }
+    let sorted = run(&warehouse, &["explain", "shop.orders", "--json"]).json();
+    let order = sorted["sort_order"].as_str().unwrap();
+    assert_eq!(sorted["sort_order_is_kept"], false);
+    let told = run(&warehouse, &["explain", "shop.orders"]).stdout;
+    assert!(
+        told.contains(&format!("sorted by {order}: not kept")),
+        "{told}"
+    );
+}

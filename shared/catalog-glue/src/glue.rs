@@ -6,21 +6,23 @@ use async_trait::async_trait;
 use aws_sdk_glue::{
     Client,
     config::{Builder, Region, retry::RetryConfig},
-    types::Table,
 };
 use icepress_catalog::{
     Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
+    aws::AwsFailureKind,
     config::{CatalogProperties, ConfigurationError},
-    lock::TableLocks,
+    lock::{HeldLock, TableLocks},
     metadata::{load_at, stage_metadata},
+    swap::swap,
 };
 use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Storage};
 
 use crate::{
+    entries::{Entries, database_name},
     entry,
-    errors::{Failure, FailureKind},
-    swap::Swap,
+    errors::{into_catalog_error, sorted},
+    swap::EntryPointer,
 };
 
 /// Tables in a page of a listing: the most that Glue gives.
@@ -33,13 +35,10 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// A Glue Data Catalog.
 #[derive(Debug)]
 pub struct GlueCatalog {
-    name: CatalogName,
-    pub(crate) client: Client,
-    /// The account whose catalog it is; `None` for the caller's own.
-    pub(crate) catalog_id: Option<String>,
+    entries: Entries,
     locks: TableLocks,
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) ambient: Ambient,
+    storage: Arc<dyn Storage>,
+    ambient: Ambient,
 }
 
 impl GlueCatalog {
@@ -66,52 +65,22 @@ impl GlueCatalog {
             builder = builder.region(Region::new(region));
         }
         Ok(Self {
-            name: properties.name().clone(),
-            client: Client::from_conf(builder.build()),
-            catalog_id: properties.first(&["glue.id", "glue.catalog-id"]),
+            entries: Entries {
+                name: properties.name().clone(),
+                client: Client::from_conf(builder.build()),
+                catalog_id: properties.first(&["glue.id", "glue.catalog-id"]),
+            },
             locks,
             storage,
             ambient,
         })
-    }
-
-    /// The entry of a table as Glue has it.
-    pub(crate) async fn entry(&self, table: &TableId) -> Result<Table, CatalogError> {
-        let database = database_name(&table.namespace)
-            .ok_or_else(|| CatalogError::NoSuchTable(table.clone()))?;
-        let answer = self
-            .client
-            .get_table()
-            .set_catalog_id(self.catalog_id.clone())
-            .database_name(database)
-            .name(&table.name)
-            .send()
-            .await
-            .map_err(|error| match Failure::of(&error) {
-                Failure {
-                    kind: FailureKind::NotFound,
-                    ..
-                } => CatalogError::NoSuchTable(table.clone()),
-                failure => failure.into_catalog_error(&self.name),
-            })?;
-        answer
-            .table
-            .ok_or_else(|| CatalogError::NoSuchTable(table.clone()))
-    }
-}
-
-/// Glue's databases have one level.
-pub(crate) fn database_name(namespace: &Namespace) -> Option<&str> {
-    match namespace.0.as_slice() {
-        [name] => Some(name),
-        _ => None,
     }
 }
 
 #[async_trait]
 impl Catalog for GlueCatalog {
     fn name(&self) -> &CatalogName {
-        &self.name
+        &self.entries.name
     }
 
     async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
@@ -119,13 +88,14 @@ impl Catalog for GlueCatalog {
         let mut next = None;
         loop {
             let page = self
+                .entries
                 .client
                 .get_databases()
-                .set_catalog_id(self.catalog_id.clone())
+                .set_catalog_id(self.entries.catalog_id.clone())
                 .set_next_token(next)
                 .send()
                 .await
-                .map_err(|error| Failure::of(&error).into_catalog_error(&self.name))?;
+                .map_err(|error| into_catalog_error(sorted(&error), self.name(), None))?;
             namespaces.extend(
                 page.database_list
                     .into_iter()
@@ -147,9 +117,10 @@ impl Catalog for GlueCatalog {
             return Ok(TablePage::default());
         };
         let page = self
+            .entries
             .client
             .get_tables()
-            .set_catalog_id(self.catalog_id.clone())
+            .set_catalog_id(self.entries.catalog_id.clone())
             .database_name(name)
             .max_results(PAGE)
             .set_next_token(next.map(str::to_owned))
@@ -158,13 +129,11 @@ impl Catalog for GlueCatalog {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                return match Failure::of(&error) {
+                let failure = sorted(&error);
+                return match failure.kind {
                     // The database was dropped.
-                    Failure {
-                        kind: FailureKind::NotFound,
-                        ..
-                    } => Ok(TablePage::default()),
-                    failure => Err(failure.into_catalog_error(&self.name)),
+                    AwsFailureKind::NotFound => Ok(TablePage::default()),
+                    _ => Err(into_catalog_error(failure, self.name(), None)),
                 };
             }
         };
@@ -177,7 +146,7 @@ impl Catalog for GlueCatalog {
                     let metadata_location = entry::metadata_location(&table)?;
                     Some(ListedTable {
                         table: TableId {
-                            catalog: self.name.clone(),
+                            catalog: self.entries.name.clone(),
                             namespace: database.namespace.clone(),
                             name: table.name,
                         },
@@ -189,7 +158,7 @@ impl Catalog for GlueCatalog {
     }
 
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
-        let entry = self.entry(table).await?;
+        let entry = self.entries.get(table).await?;
         let metadata_location = entry::metadata_location(&entry)
             .ok_or_else(|| CatalogError::NotIceberg(table.clone()))?;
         // The commit asks for the entry once more, to take what others changed in it meanwhile along.
@@ -204,24 +173,28 @@ impl Catalog for GlueCatalog {
         let lock = self.locks.of(base)?;
         // Everything that takes time comes before the lock.
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
-        let swap = Swap {
-            catalog: self,
-            base,
-            staged: &staged,
+        let pointed = async |lock: Option<&HeldLock<'_>>| {
+            let pointer = EntryPointer {
+                entries: &self.entries,
+                base,
+                staged: &staged,
+                lock,
+            };
+            swap(&pointer, base, &staged, &*self.storage, &self.ambient).await
         };
         let swapped = match lock {
-            None => swap.run(None).await,
+            None => pointed(None).await,
             Some(lock) => {
                 match lock
                     .acquire(&base.table.name_in_catalog(), staged.location.as_str())
                     .await
                 {
                     Ok(held) => {
-                        let swapped = swap.run(Some(&held)).await;
+                        let swapped = pointed(Some(&held)).await;
                         held.release().await;
                         swapped
                     }
-                    Err(error) => Err(CommitError::Refused(error.into_catalog_error(&self.name))),
+                    Err(error) => Err(CommitError::Refused(error.into_catalog_error(self.name()))),
                 }
             }
         };

@@ -8,6 +8,7 @@
 //! for each commit until it refuses more.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod entries;
 mod entry;
 mod errors;
 mod glue;

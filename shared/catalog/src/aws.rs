@@ -3,7 +3,9 @@
 use std::{error::Error, fmt::Debug};
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use icepress_model::with_causes;
+use icepress_model::{CatalogName, with_causes};
+
+use crate::CatalogError;
 
 /// A request to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,10 @@ pub enum AwsFailureKind {
     Busy,
     /// It could not be made, or the service did not understand it: not carried out.
     Invalid,
+    /// What it was compared with is no longer so: not carried out.
+    Stale,
+    /// What it was about is not there: not carried out.
+    NotFound,
     /// A time-out, a 5xx, a lost answer, or a code that the service's own part has to judge: nobody knows.
     Unknown,
 }
@@ -53,6 +59,37 @@ impl AwsFailure {
                 kind: AwsFailureKind::Unknown,
                 code: String::new(),
                 message: with_causes(error),
+            },
+        }
+    }
+
+    /// The same, where the service's own part knows better what a code means.
+    pub fn sorted(self, kind_of: impl FnOnce(&str) -> Option<AwsFailureKind>) -> Self {
+        Self {
+            kind: kind_of(&self.code).unwrap_or(self.kind),
+            ..self
+        }
+    }
+
+    /// A request that is not sent, for a reason of ours.
+    pub fn not_sent(message: &str) -> Self {
+        Self {
+            kind: AwsFailureKind::Invalid,
+            code: String::new(),
+            message: message.to_owned(),
+        }
+    }
+
+    /// The same for whoever asked a catalog; `what` is what was asked.
+    pub fn into_catalog_error(self, catalog: &CatalogName, what: &str) -> CatalogError {
+        let catalog = catalog.to_string();
+        let message = format!("{what}: {}", self.message);
+        match self.kind {
+            AwsFailureKind::Denied => CatalogError::PermissionDenied { catalog, message },
+            _ => CatalogError::Unavailable {
+                catalog,
+                message,
+                source: None,
             },
         }
     }

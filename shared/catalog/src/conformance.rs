@@ -487,8 +487,8 @@ async fn bad_metadata_names_its_file(bench: &dyn Bench) {
             &b"{\"format-version\": 2, \"table"[..],
             "not valid JSON",
         ),
-        ("future", b"{\"format-version\": 9}", "format version is 9"),
-        ("other", b"{}", "no format-version"),
+        ("future", b"{\"format-version\": 9}", "format-version: 9"),
+        ("other", b"{}", "format-version: missing"),
         ("half", b"\x1f\x8b\x08\x00", "gzip"),
     ] {
         let location = MetadataLocation(format!("{}/bad/metadata/{name}.json", bench.warehouse()));

@@ -19,24 +19,27 @@ use icepress_storage::{AwsEnvironment, Storage};
 
 use crate::{
     Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
+    aws::AwsFailure,
     config::CatalogProperties,
     metadata::{load_at, stage_metadata},
+    swap::swap,
 };
 
 mod errors;
+mod rows;
 mod swap;
 
-use errors::Failure;
-use swap::Swap;
+use errors::sorted;
+use rows::{
+    IDENTIFIER, METADATA_LOCATION, NAMESPACE, Row, Rows, TABLE_TYPE, key_of, metadata_location,
+    text,
+};
+use swap::RowPointer;
 
-const IDENTIFIER: &str = "identifier";
-const NAMESPACE: &str = "namespace";
 /// The identifier of the rows that are namespaces.
 const NAMESPACE_ROWS: &str = "NAMESPACE";
 /// The index by namespace.
 const INDEX: &str = "namespace-identifier";
-const TABLE_TYPE: &str = "p.table_type";
-const METADATA_LOCATION: &str = "p.metadata_location";
 
 /// The table's name, unless `dynamodb.table-name` (Java) or `table-name` (PyIceberg) says another.
 const TABLE: &str = "iceberg";
@@ -47,16 +50,10 @@ const ATTEMPTS: u32 = 6;
 /// The longest wait before the second try; doubles from try to try.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 
-/// A row, or a key.
-type Row = HashMap<String, AttributeValue>;
-
 /// A catalog in a DynamoDB table.
 #[derive(Debug)]
 pub struct DynamoDbCatalog {
-    name: CatalogName,
-    client: Client,
-    /// The DynamoDB table.
-    rows: String,
+    rows: Rows,
     storage: Arc<dyn Storage>,
     ambient: Ambient,
 }
@@ -84,30 +81,16 @@ impl DynamoDbCatalog {
             builder = builder.region(Region::new(region));
         }
         Self {
-            name: properties.name().clone(),
-            client: Client::from_conf(builder.build()),
-            rows: properties
-                .first(&["dynamodb.table-name", "table-name"])
-                .unwrap_or_else(|| TABLE.to_owned()),
+            rows: Rows {
+                name: properties.name().clone(),
+                client: Client::from_conf(builder.build()),
+                table: properties
+                    .first(&["dynamodb.table-name", "table-name"])
+                    .unwrap_or_else(|| TABLE.to_owned()),
+            },
             storage,
             ambient,
         }
-    }
-
-    /// A table's row, read consistently.
-    async fn row(&self, table: &TableId) -> Result<Row, CatalogError> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.rows)
-            .set_key(Some(key(table)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed(Failure::of(&error)))?;
-        answer
-            .item
-            .ok_or_else(|| CatalogError::NoSuchTable(table.clone()))
     }
 
     /// Where the tables of these rows lie; those that are gone or no Iceberg tables are left out.
@@ -126,15 +109,19 @@ impl DynamoDbCatalog {
                 .expression_attribute_names("#type", TABLE_TYPE)
                 .expression_attribute_names("#location", METADATA_LOCATION)
                 .build();
-            let wanted = wanted.map_err(|error| self.failed(Failure::invalid(&error)))?;
+            let wanted = wanted.map_err(|error| self.rows.failed(AwsFailure::invalid(&error)))?;
             let answer = self
+                .rows
                 .client
                 .batch_get_item()
-                .request_items(&self.rows, wanted)
+                .request_items(&self.rows.table, wanted)
                 .send()
                 .await
-                .map_err(|error| self.failed(Failure::of(&error)))?;
-            let rows = answer.responses.unwrap_or_default().remove(&self.rows);
+                .map_err(|error| self.rows.failed(sorted(&error)))?;
+            let rows = answer
+                .responses
+                .unwrap_or_default()
+                .remove(&self.rows.table);
             for row in rows.unwrap_or_default() {
                 if let (Some(identifier), Some(location)) =
                     (text(&row, IDENTIFIER), metadata_location(&row))
@@ -146,7 +133,7 @@ impl DynamoDbCatalog {
             let left = answer
                 .unprocessed_keys
                 .unwrap_or_default()
-                .remove(&self.rows);
+                .remove(&self.rows.table);
             keys = left.map(|left| left.keys).unwrap_or_default();
             if !keys.is_empty() {
                 attempt += 1;
@@ -156,45 +143,12 @@ impl DynamoDbCatalog {
         }
         Ok(found)
     }
-
-    fn failed(&self, failure: Failure) -> CatalogError {
-        failure.into_catalog_error(&self.name, &self.rows)
-    }
-}
-
-fn key(table: &TableId) -> Row {
-    key_of(&table.name_in_catalog(), &table.namespace.to_string())
-}
-
-fn key_of(identifier: &str, namespace: &str) -> Row {
-    HashMap::from([
-        (
-            IDENTIFIER.to_owned(),
-            AttributeValue::S(identifier.to_owned()),
-        ),
-        (
-            NAMESPACE.to_owned(),
-            AttributeValue::S(namespace.to_owned()),
-        ),
-    ])
-}
-
-fn text<'a>(row: &'a Row, name: &str) -> Option<&'a str> {
-    row.get(name)
-        .and_then(|value| value.as_s().ok())
-        .map(String::as_str)
-}
-
-/// Where an Iceberg table's metadata lies; `None` where the row is no Iceberg table.
-fn metadata_location(row: &Row) -> Option<MetadataLocation> {
-    text(row, TABLE_TYPE).filter(|kind| kind.eq_ignore_ascii_case("iceberg"))?;
-    text(row, METADATA_LOCATION).map(MetadataLocation::from)
 }
 
 #[async_trait]
 impl Catalog for DynamoDbCatalog {
     fn name(&self) -> &CatalogName {
-        &self.name
+        &self.rows.name
     }
 
     async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
@@ -202,9 +156,10 @@ impl Catalog for DynamoDbCatalog {
         let mut last = None;
         loop {
             let page = self
+                .rows
                 .client
                 .query()
-                .table_name(&self.rows)
+                .table_name(&self.rows.table)
                 .consistent_read(true)
                 .key_condition_expression("#identifier = :namespaces")
                 .projection_expression("#namespace")
@@ -217,7 +172,7 @@ impl Catalog for DynamoDbCatalog {
                 .set_exclusive_start_key(last)
                 .send()
                 .await
-                .map_err(|error| self.failed(Failure::of(&error)))?;
+                .map_err(|error| self.rows.failed(sorted(&error)))?;
             let rows = page.items.unwrap_or_default();
             namespaces.extend(
                 rows.iter()
@@ -237,9 +192,10 @@ impl Catalog for DynamoDbCatalog {
     ) -> Result<TablePage, CatalogError> {
         let namespace = database.namespace.to_string();
         let page = self
+            .rows
             .client
             .query()
-            .table_name(&self.rows)
+            .table_name(&self.rows.table)
             .index_name(INDEX)
             .key_condition_expression("#namespace = :namespace")
             .expression_attribute_names("#namespace", NAMESPACE)
@@ -248,7 +204,7 @@ impl Catalog for DynamoDbCatalog {
             .limit(PAGE)
             .send()
             .await
-            .map_err(|error| self.failed(Failure::of(&error)))?;
+            .map_err(|error| self.rows.failed(sorted(&error)))?;
         let identifiers: Vec<String> = page
             .items
             .unwrap_or_default()
@@ -269,7 +225,7 @@ impl Catalog for DynamoDbCatalog {
                 let location = locations.remove(&identifier)?;
                 Some(ListedTable {
                     table: TableId {
-                        catalog: self.name.clone(),
+                        catalog: self.rows.name.clone(),
                         namespace: database.namespace.clone(),
                         name: identifier.strip_prefix(&prefix)?.to_owned(),
                     },
@@ -288,7 +244,7 @@ impl Catalog for DynamoDbCatalog {
     }
 
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
-        let row = self.row(table).await?;
+        let row = self.rows.get(table).await?;
         let metadata_location =
             metadata_location(&row).ok_or_else(|| CatalogError::NotIceberg(table.clone()))?;
         load_at(&*self.storage, table, metadata_location).await
@@ -300,12 +256,14 @@ impl Catalog for DynamoDbCatalog {
         change: TableChange,
     ) -> Result<LoadedTable, CommitError> {
         let staged = stage_metadata(&*self.storage, &self.ambient, base, change).await?;
-        let swap = Swap {
-            catalog: self,
+        let pointer = RowPointer {
+            rows: &self.rows,
             base,
             staged: &staged,
+            new_version: self.ambient.uuid().to_string(),
+            at: self.ambient.now(),
         };
-        let swapped = swap.run().await;
+        let swapped = swap(&pointer, base, &staged, &*self.storage, &self.ambient).await;
         staged.settle(&*self.storage, base, swapped).await
     }
 }

@@ -15,6 +15,7 @@ mod hadoop;
 pub mod lock;
 pub mod metadata;
 mod sql;
+pub mod swap;
 
 pub use catalog::{Catalog, CommitToken, ListedTable, LoadedTable, TableChange, TablePage};
 pub use dynamodb::DynamoDbCatalog;

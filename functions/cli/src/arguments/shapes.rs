@@ -41,8 +41,9 @@ and PARTITION is
   {\"spec_id\", \"partition_name\", \"files\", \"bytes\", \"reason\"}.";
 
 pub(super) const EXPLAIN: &str = "\
-JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…]},
-where PROCESS is {\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first.";
+JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…],
+\"sort_order\": the table's own as TEXT or null, \"sort_order_is_kept\": true or false}, where PROCESS is
+{\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first.";
 
 pub(super) const VERIFY: &str = "\
 JSON (with --json): {\"table\", \"same\": true or false, \"same_values\": true or false, \"snapshot\": ROWS, \"against\": ROWS}, where ROWS is

@@ -32,9 +32,20 @@ pub(super) async fn explain(
     let mut known = Known::new(table, location, explained.row.as_ref(), now);
     known.refresh(&explained.plan);
     let past: Vec<Past> = explained.processes.iter().map(Past::new).collect();
-    let document = json!({ "table": known, "plan": explained.plan, "processes": past });
+    let document = json!({
+        "table": known,
+        "plan": explained.plan,
+        "processes": past,
+        "sort_order": explained.sort_order,
+        "sort_order_is_kept": explained.sort_order.is_none(),
+    });
     output.print(&document, || {
         let mut text = show::of_plan(table, &explained.plan);
+        if let Some(order) = &explained.sort_order {
+            text.push_str(&format!(
+                "sorted by {order}: not kept, a rewrite leaves rows in the order of its inputs\n"
+            ));
+        }
         text.push_str(&known.story(now));
         for process in &past {
             text.push_str(&process.line(now));

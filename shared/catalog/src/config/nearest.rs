@@ -21,11 +21,15 @@ pub fn unknown(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// The same out of the words of serde, which lists the fields that it knows; `None` where it says something else.
+/// The words of serde about a field that it does not know, which list those that it knows, with the one that was meant;
+/// `None` where it says something else.
 pub fn unknown_field(message: &str) -> Option<String> {
     let (name, rest) = message.strip_prefix("unknown field `")?.split_once('`')?;
-    let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-    Some(unknown(name, &known))
+    let known = rest.split('`').skip(1).step_by(2);
+    Some(match nearest(name, known) {
+        Some(near) => format!("{message}: did you mean '{near}'?"),
+        None => message.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -66,11 +70,11 @@ mod tests {
         };
         assert_eq!(
             said(r#"{"frist": 1}"#).unwrap(),
-            "nothing reads 'frist': did you mean 'first'?"
+            "unknown field `frist`, expected `first` or `second` at line 1 column 8: did you mean 'first'?"
         );
         assert_eq!(
             said(r#"{"other": 1}"#).unwrap(),
-            "nothing reads 'other': known are first, second"
+            "unknown field `other`, expected `first` or `second` at line 1 column 8"
         );
         assert_eq!(said(r#"{"first": "x"}"#), None);
     }

@@ -22,7 +22,10 @@ use icepress_storage::{
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
-use super::{DynamoDbCatalog, IDENTIFIER, INDEX, NAMESPACE, key_of, text};
+use super::{
+    DynamoDbCatalog, INDEX,
+    rows::{IDENTIFIER, NAMESPACE, key, key_of, text},
+};
 use crate::{
     Catalog, CatalogError, CommitError, LoadedTable, TableChange,
     config::CatalogProperties,
@@ -206,7 +209,7 @@ impl conformance::Bench for DynamoBench {
         self.client
             .update_item()
             .table_name("lake")
-            .set_key(Some(super::key(table)))
+            .set_key(Some(key(table)))
             .update_expression("SET #l = :l")
             .expression_attribute_names("#l", "p.metadata_location")
             .expression_attribute_values(":l", AttributeValue::S(location.to_string()))
@@ -219,7 +222,7 @@ impl conformance::Bench for DynamoBench {
         self.client
             .delete_item()
             .table_name("lake")
-            .set_key(Some(super::key(table)))
+            .set_key(Some(key(table)))
             .send()
             .await
             .unwrap();
@@ -233,7 +236,7 @@ impl conformance::Bench for DynamoBench {
     }
 
     async fn entry(&self, table: &TableId) -> (String, Option<String>) {
-        let row = self.catalog.row(table).await.unwrap();
+        let row = self.catalog.rows.get(table).await.unwrap();
         let previous = text(&row, "p.previous_metadata_location").map(str::to_owned);
         let foreign: BTreeMap<_, _> = row
             .iter()
@@ -402,7 +405,7 @@ async fn the_swap_asks_for_the_location_and_the_version_that_were_seen() {
             .client
             .update_item()
             .table_name("lake")
-            .set_key(Some(super::key(table)))
+            .set_key(Some(key(table)))
             .update_expression(expression);
         let update = match expression.starts_with("SET") {
             true => update.expression_attribute_values(":v", AttributeValue::S("theirs".into())),
@@ -433,11 +436,11 @@ async fn the_swap_asks_for_the_location_and_the_version_that_were_seen() {
             // There and back again, as a rollback to the same metadata file is.
             _ => set_version(&table, "SET v = :v").await,
         }
-        let theirs = bench.catalog.row(&table).await.unwrap();
+        let theirs = bench.catalog.rows.get(&table).await.unwrap();
         gate.notify_one();
         let error = ours.await.unwrap().unwrap_err();
         assert!(matches!(error, CommitError::Conflict(_)), "{name}: {error}");
-        let now = bench.catalog.row(&table).await.unwrap();
+        let now = bench.catalog.rows.get(&table).await.unwrap();
         assert_eq!(now, theirs, "{name}");
         assert_eq!(bench.metadata_files(name), 1, "{name}");
     }

@@ -59,26 +59,26 @@ mod tests {
         for (toml, expected) in [
             (
                 "[limit.catalog.default]\npriority = 3",
-                &["icepress.toml", "'limit'", "'limits'"][..],
+                &["icepress.toml", "`limit`", "'limits'"][..],
             ),
             (
                 "[catalogs.lake]\ntype = 'glue'",
-                &["'catalogs'", "'catalog'"],
+                &["`catalogs`", "'catalog'"],
             ),
-            ("[catalgo.lake]\ntype = 'glue'", &["'catalgo'", "'catalog'"]),
-            ("[runs]\nthreads = 2", &["'runs'", "limits", "catalog"]),
-            ("max-dollars-a-month = 3", &["'max-dollars-a-month'"]),
+            ("[catalgo.lake]\ntype = 'glue'", &["`catalgo`", "'catalog'"]),
+            ("[runs]\nthreads = 2", &["`runs`", "limits", "catalog"]),
+            ("max-dollars-a-month = 3", &["`max-dollars-a-month`"]),
             (
                 "[limits.catalog.default]\nmax-dollar-a-month = 3",
                 &[
                     "limits.catalog.default",
-                    "'max-dollar-a-month'",
+                    "`max-dollar-a-month`",
                     "'max-dollars-a-month'",
                 ],
             ),
             (
                 "[limits.databse.\"default.f\"]\npriority = 3",
-                &["limits", "'databse'", "'database'"],
+                &["limits", "`databse`", "'database'"],
             ),
             (
                 "[limits.catalog.default]\npriority = 'high'",

@@ -20,6 +20,8 @@ use crate::{
     scheduler::evaluate,
 };
 
+/// Tables of a catalog that are tried until one can be read.
+const TRIED: usize = 3;
 /// Findings about single tables that are listed; more are counted.
 const LISTED: usize = 20;
 
@@ -108,7 +110,7 @@ async fn payloads(context: &Context) -> Option<Finding> {
     })
 }
 
-/// Lists a catalog and loads one table of it.
+/// Lists a catalog and reads one table of it. A table that can't be read is a doubt about that table, and the next is tried.
 async fn catalog(context: &Context, open: &OpenCatalog) -> Vec<Finding> {
     let catalog = &open.catalog;
     let subject = format!("catalog {}", catalog.name());
@@ -119,10 +121,20 @@ async fn catalog(context: &Context, open: &OpenCatalog) -> Vec<Finding> {
             return vec![Finding::wrong(subject, error.to_string(), advice)];
         }
     };
+    if databases.is_empty() {
+        // Many a catalog answers so to whoever may see nothing, or asks for another warehouse.
+        let advice = "if there should be some, check its warehouse, its catalog-name, and what the role may list";
+        return vec![Finding::doubt(
+            subject,
+            "it shows no namespace at all",
+            advice,
+        )];
+    }
     let mut findings = vec![Finding::well(
         &subject,
         format!("{} namespaces can be listed", databases.len()),
     )];
+    let mut tried = 0;
     for namespace in databases {
         let database = DatabaseId {
             catalog: catalog.name().clone(),
@@ -130,11 +142,14 @@ async fn catalog(context: &Context, open: &OpenCatalog) -> Vec<Finding> {
         };
         match catalog.list_tables(&database, None).await {
             Ok(page) => {
-                let Some(first) = page.tables.into_iter().next() else {
-                    continue;
-                };
-                findings.push(one_table(context, &subject, &first.table).await);
-                return findings;
+                for listed in page.tables {
+                    let (can_be_read, finding) = one_table(context, &subject, &listed.table).await;
+                    findings.push(finding);
+                    tried += 1;
+                    if can_be_read || tried == TRIED {
+                        return findings;
+                    }
+                }
             }
             Err(error) => findings.push(Finding::wrong(
                 &subject,
@@ -147,14 +162,18 @@ async fn catalog(context: &Context, open: &OpenCatalog) -> Vec<Finding> {
 }
 
 /// Whether a table's metadata and manifests can be read, by planning it.
-async fn one_table(context: &Context, subject: &str, table: &TableId) -> Finding {
+async fn one_table(context: &Context, subject: &str, table: &TableId) -> (bool, Finding) {
     match evaluate::evaluate(context, table).await {
-        Ok(_) => Finding::well(subject, format!("table {table} can be read")),
-        Err(error) => Finding::doubt(
-            subject,
-            error.to_string(),
-            "check that the role may read the tables' files, and that this table is sound",
+        Ok(_) => (
+            true,
+            Finding::well(subject, format!("table {table} can be read")),
         ),
+        Err(error) => {
+            let advice =
+                "check that the role may read this table's files, and that the table is sound";
+            let finding = Finding::doubt(format!("table {table}"), error.to_string(), advice);
+            (false, finding)
+        }
     }
 }
 

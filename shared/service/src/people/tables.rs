@@ -3,6 +3,7 @@
 mod list;
 mod verify;
 
+use iceberg::spec::{TableMetadata, Transform};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
 use icepress_model::{BucketId, ProcessId, TableId, TablePlan};
@@ -53,6 +54,8 @@ pub struct Explanation {
     pub row: Option<TableRow>,
     /// Its last processes, newest first.
     pub processes: Vec<ProcessRow>,
+    /// The order that the table wants its rows in, which a rewrite does not make; `None` where it wants none.
+    pub sort_order: Option<String>,
 }
 
 /// Processes that an explanation shows.
@@ -60,15 +63,35 @@ const EXPLAINED_PROCESSES: usize = 10;
 
 /// Plan, state and history of a table. Nothing is written.
 pub async fn explain(context: &Context, table: &TableId) -> Result<Explanation, TableError> {
-    let plan = plan(context, table).await?;
+    let (loaded, plan) = evaluate::evaluate(context, table).await?;
     Ok(Explanation {
         plan,
+        sort_order: sort_order(&loaded.metadata),
         row: context.store.table(table).await?,
         processes: context
             .store
             .processes_of(table, EXPLAINED_PROCESSES)
             .await?,
     })
+}
+
+/// The table's own sort order, in the words of its fields.
+fn sort_order(metadata: &TableMetadata) -> Option<String> {
+    let order = metadata.default_sort_order();
+    let schema = metadata.current_schema();
+    let fields: Vec<String> = order
+        .fields
+        .iter()
+        .map(|field| {
+            let name = schema.name_by_field_id(field.source_id);
+            let name = name.map_or_else(|| format!("field {}", field.source_id), str::to_owned);
+            match field.transform {
+                Transform::Identity => format!("{name} {}", field.direction),
+                transform => format!("{transform}({name}) {}", field.direction),
+            }
+        })
+        .collect();
+    (!fields.is_empty()).then(|| fields.join(", "))
 }
 
 /// Compacts one table now, whether it is due or not. With `all_files`, files of a good size are rewritten too.
