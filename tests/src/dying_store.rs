@@ -237,6 +237,10 @@ impl TableStore for DyingStore {
             .await
     }
 
+    async fn note_begun(&self, lease: &Lease, seen: &TableRow) -> Result<()> {
+        self.write(self.inner.note_begun(lease, seen)).await
+    }
+
     async fn conclude(
         &self,
         lease: &Lease,

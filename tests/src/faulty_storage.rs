@@ -31,6 +31,7 @@ struct Orders {
     read_fault: Option<usize>,
     deleted: Vec<String>,
     edit: Option<Edit>,
+    deadly: Option<String>,
 }
 
 /// Bytes that are changed on their way, and into what.
@@ -82,6 +83,12 @@ impl FaultyStorage {
         self.orders.lock().unwrap().read_fault = Some(nth);
     }
 
+    /// From now on, whoever reads metadata in a folder of this name dies of it, at once and without a word, as one does
+    /// that runs out of memory.
+    pub fn die_at_reads_in(&self, folder: &str) {
+        self.orders.lock().unwrap().deadly = Some(format!("/{folder}/"));
+    }
+
     /// From now on, puts `into` where a data file has `from` the first time, which must be as long.
     pub fn edit_data(&self, from: &[u8], into: &[u8]) {
         assert_eq!(from.len(), into.len());
@@ -112,6 +119,13 @@ impl FaultyStorage {
             return Ok(());
         }
         let mut orders = self.orders.lock().unwrap();
+        if orders
+            .deadly
+            .as_deref()
+            .is_some_and(|folder| location.contains(folder))
+        {
+            std::process::abort();
+        }
         let number = orders.reads;
         orders.reads += 1;
         match orders.read_fault {

@@ -30,6 +30,8 @@ async fn main() -> Result<(), Error> {
                 "held_by_others": report.held_by_others,
                 "unfinished": report.unfinished,
                 "not_begun": report.not_begun,
+                "failed": report.failed,
+                "unwritten": report.unwritten,
                 "requests": ledger.since(&before),
             }))
         }

@@ -2,16 +2,17 @@
 //!
 //! A store hands in a [`Fields`] to read one of its own rows, and takes the columns of [`Columns`] to write one.
 
+use icepress_model::text::shortened;
 use icepress_model::{
     Attempt, BucketCount, BucketId, Bytes, CatalogName, Epoch, Generation, MetadataLocation,
     NanoDollars, ProcessId, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::num::NonZeroU32;
+use std::{borrow::Cow, num::NonZeroU32};
 
 use crate::{
-    BucketRow, Component, Layout, ProcessRow, ProcessState, RunningVersion, TableRow, TaskRow,
-    TaskState, key,
+    BucketRow, Component, CoordinationError, Layout, ProcessRow, ProcessState, RunningVersion,
+    TableRow, TaskRow, TaskState, key,
     limits::{Blocker, QuotaRow},
 };
 
@@ -72,6 +73,66 @@ impl Columns {
     }
 }
 
+/// Bytes that a row may have, names of columns included. DynamoDB keeps 409,600, with the key and what is written beside
+/// a row; the state file is held to the same, so that what works on a laptop works in an account.
+pub(crate) const LARGEST_ROW: usize = 390_000;
+/// Bytes that a row's key may have: DynamoDB's limit for a sort key.
+pub(crate) const LARGEST_KEY: usize = 1_024;
+/// Bytes of a conclusion that are kept. Whoever writes one keeps it far smaller.
+const LARGEST_CONCLUSION: usize = 64 << 10;
+
+/// That a row may be written under `key`, but for `uncounted` columns. Nothing that would be refused for its size is
+/// sent anywhere.
+pub(crate) fn check_size(
+    key: &str,
+    columns: &Columns,
+    uncounted: &[&str],
+) -> Result<(), CoordinationError> {
+    check_key(key)?;
+    let counted = columns
+        .0
+        .iter()
+        .filter(|(name, _)| !uncounted.contains(name));
+    let bytes = counted
+        .map(|(name, value)| {
+            name.len()
+                + match value {
+                    Column::Text(text) => text.len(),
+                    // As DynamoDB counts the longest.
+                    Column::Number(_) => 21,
+                }
+        })
+        .sum();
+    within(key, bytes, LARGEST_ROW)
+}
+
+/// That a key is one that a row can have.
+pub(crate) fn check_key(key: &str) -> Result<(), CoordinationError> {
+    within(key, key.len(), LARGEST_KEY)
+}
+
+fn within(row: &str, bytes: usize, most: usize) -> Result<(), CoordinationError> {
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(CoordinationError::RowTooLarge {
+        row: shortened(row.to_owned(), 200),
+        bytes,
+        most,
+    })
+}
+
+/// A conclusion as it is kept: people's reading matter must not keep a table from being written.
+fn kept_conclusion(conclusion: &str) -> Cow<'_, str> {
+    if conclusion.len() <= LARGEST_CONCLUSION {
+        return Cow::Borrowed(conclusion);
+    }
+    let bytes = conclusion.len();
+    Cow::Owned(format!(
+        r#"{{"cut":"what was concluded had {bytes} bytes, more than a row keeps"}}"#
+    ))
+}
+
 type Decoded<T> = Result<T, String>;
 
 fn required<T>(name: &str, value: Option<T>) -> Decoded<T> {
@@ -85,6 +146,14 @@ fn text(fields: &impl Fields, name: &'static str) -> Decoded<String> {
 fn number<T: TryFrom<i64>>(fields: &impl Fields, name: &'static str) -> Decoded<T> {
     let value = required(name, fields.number(name)?)?;
     T::try_from(value).map_err(|_| format!("'{name}' is {value}, which is out of range"))
+}
+
+/// A count that rows of older versions lack: nothing was counted then.
+fn since_then<T: TryFrom<i64> + Default>(fields: &impl Fields, name: &'static str) -> Decoded<T> {
+    match fields.number(name)? {
+        None => Ok(T::default()),
+        Some(_) => number(fields, name),
+    }
 }
 
 fn time(fields: &impl Fields, name: &'static str) -> Decoded<Option<TimestampMs>> {
@@ -117,6 +186,7 @@ pub(crate) fn decode_bucket(bucket: BucketId, fields: &impl Fields) -> Decoded<B
         epoch: Epoch(number(fields, "epoch")?),
         expires_at: time(fields, "expires_at")?.unwrap_or_default(),
         last_swept_at: time(fields, "last_swept_at")?.unwrap_or_default(),
+        last_begun_at: time(fields, "last_begun_at")?.unwrap_or_default(),
     })
 }
 
@@ -177,8 +247,9 @@ pub(crate) fn encode_table(row: &TableRow) -> Columns {
                 .as_ref()
                 .map(MetadataLocation::as_str),
         )
-        .text_if("conclusion", row.conclusion.as_deref())
+        .text_if("conclusion", row.conclusion.as_deref().map(kept_conclusion))
         .number("failures", row.failures)
+        .number("begun", row.begun)
         .text_if(
             "active_process",
             row.active_process.as_ref().map(ProcessId::as_str),
@@ -200,6 +271,7 @@ pub(crate) fn decode_table(fields: &impl Fields) -> Decoded<TableRow> {
         committed_location: fields.text("committed_location")?.map(MetadataLocation),
         conclusion: fields.text("conclusion")?,
         failures: number(fields, "failures")?,
+        begun: since_then(fields, "begun")?,
         active_process: fields.text("active_process")?.map(ProcessId),
     })
 }

@@ -191,6 +191,12 @@ pub trait TableStore: Send + Sync + Debug {
         }
     }
 
+    /// Notes, before it begins, that one more evaluation of a table is begun than `seen` says: what is concluded clears
+    /// it, so that one who dies at it leaves a trace. One write of the row. Noting it again (an answer was lost) is
+    /// harmless, as is a row that is gone; `Fenced` and `Moved` as below, but for the lease, which DynamoDB does not
+    /// look at here.
+    async fn note_begun(&self, lease: &Lease, seen: &TableRow) -> Result<()>;
+
     /// Writes what was concluded about a table. The due mark is cleared, or moved to `next_due_at`, only if no mark
     /// came since `seen` was read (`marks`); else it stands, and the table is looked at again. A mark whose state could
     /// not be loaded (`evaluated_location` is `None`) keeps its location when it is moved. While a process is under

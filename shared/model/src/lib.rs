@@ -11,6 +11,7 @@ mod ids;
 mod outcome;
 mod plan;
 mod scope;
+pub mod text;
 mod units;
 
 pub use bucket::{BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::text::shortened;
 use crate::{Bytes, MetadataLocation, Rows, SnapshotId, TimestampMs};
 
 /// What rewriting one group produced. The files exist, but count for nothing until a commit adds them.
@@ -125,4 +126,93 @@ pub enum ProcessOutcome {
         /// Why.
         reason: String,
     },
+}
+
+/// Reasons that an outcome names; what more there are it counts.
+const NAMED_REASONS: usize = 10;
+/// Bytes of a reason in an outcome.
+const LONGEST_REASON: usize = 1_000;
+/// Bytes of a failure's message in its own row.
+const LONGEST_FAILURE: usize = 16_000;
+
+impl ProcessOutcome {
+    /// The same with so much text as a row holds: the first reasons, shortened, and how many more there are. What each
+    /// group failed of stands in its task's row.
+    pub fn bounded(self) -> Self {
+        match self {
+            Self::Committed { .. } => self,
+            Self::PartlyCommitted {
+                location,
+                snapshot_id,
+                failures,
+                lost_files,
+            } => Self::PartlyCommitted {
+                location,
+                snapshot_id,
+                failures: bounded_reasons(failures),
+                lost_files,
+            },
+            Self::Failed {
+                failures,
+                lost_files,
+            } => Self::Failed {
+                failures: bounded_reasons(failures),
+                lost_files,
+            },
+            Self::Abandoned { reason } => Self::Abandoned {
+                reason: shortened(reason, LONGEST_REASON),
+            },
+        }
+    }
+}
+
+/// The first reasons, and a line that says how many more there were. A list that ends in such a line already has one
+/// more than are named, and stays as it is.
+fn bounded_reasons(reasons: Vec<String>) -> Vec<String> {
+    let more = reasons.len().saturating_sub(NAMED_REASONS);
+    let first = reasons.iter().take(NAMED_REASONS + usize::from(more == 1));
+    let mut kept: Vec<String> = first
+        .map(|reason| shortened(reason.clone(), LONGEST_REASON))
+        .collect();
+    if more > 1 {
+        kept.push(format!("and {more} more: see the tasks of the process"));
+    }
+    kept
+}
+
+impl RewriteFailure {
+    /// The same with so much text as a task's row holds.
+    pub fn bounded(self) -> Self {
+        Self {
+            message: shortened(self.message, LONGEST_FAILURE),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c56_an_outcome_of_a_thousand_reasons_fits_a_row() {
+        let reason = |number: u64| format!("group {number}: {}", "x".repeat(5_000));
+        let failed = ProcessOutcome::Failed {
+            failures: (0..1_000).map(reason).collect(),
+            lost_files: 7,
+        };
+        let bounded = failed.bounded();
+        let text = serde_json::to_string(&bounded).unwrap();
+        assert!(text.len() < 16_000, "{}", text.len());
+        let ProcessOutcome::Failed {
+            failures,
+            lost_files: 7,
+        } = &bounded
+        else {
+            panic!("{bounded:?}")
+        };
+        assert!(failures[0].starts_with("group 0: "), "{}", failures[0]);
+        assert_eq!(failures[10], "and 990 more: see the tasks of the process");
+        assert_eq!(bounded.clone().bounded(), bounded, "once is enough");
+    }
 }

@@ -24,6 +24,25 @@ pub enum CoordinationError {
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// The store asked for fewer requests, for longer than was waited. Nobody's fault: nothing was written, and it is
+    /// asked again.
+    #[error("{store} asks for fewer requests: {message}")]
+    Throttled {
+        /// `DynamoDB` or `SQS`.
+        store: String,
+        /// What was wanted.
+        message: String,
+    },
+    /// A row, or its key, would be larger than the stores keep: it was not sent.
+    #[error("row {row} would have {bytes} bytes, and {most} is the most: it was not written")]
+    RowTooLarge {
+        /// The row's key.
+        row: String,
+        /// How large it would be.
+        bytes: usize,
+        /// How large it may be.
+        most: usize,
+    },
     /// The store itself is not as it should be: no such table, no permission, a file that is no database.
     #[error("{store}: {message}")]
     Configuration {

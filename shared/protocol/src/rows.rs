@@ -21,6 +21,8 @@ pub struct BucketRow {
     pub expires_at: TimestampMs,
     /// When a sweep of it was completed last; 0 for never.
     pub last_swept_at: TimestampMs,
+    /// When it was leased last, whatever came of it; 0 for never. One at which its owner dies has had its turn.
+    pub last_begun_at: TimestampMs,
 }
 
 impl BucketRow {
@@ -32,6 +34,7 @@ impl BucketRow {
             epoch: Epoch(0),
             expires_at: TimestampMs(0),
             last_swept_at: TimestampMs(0),
+            last_begun_at: TimestampMs(0),
         }
     }
 }
@@ -95,6 +98,8 @@ pub struct TableRow {
     pub conclusion: Option<String>,
     /// Failures in a row.
     pub failures: u32,
+    /// Evaluations that were begun and never ended, in a row: whoever was at them died, or had no time left.
+    pub begun: u32,
     /// The process under way. One whose row is gone (its retention ran out) counts as ended.
     pub active_process: Option<ProcessId>,
 }
@@ -116,6 +121,7 @@ impl TableRow {
             committed_location: None,
             conclusion: None,
             failures: 0,
+            begun: 0,
             active_process: None,
         }
     }

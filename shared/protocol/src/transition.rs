@@ -49,6 +49,7 @@ pub fn take_lease(
         owner: Some(owner.clone()),
         epoch: Epoch(before.epoch.get() + 1),
         expires_at: now + ttl,
+        last_begun_at: now.max(before.last_begun_at),
         ..before.clone()
     };
     invariants::assert_bucket_step(before, &after);
@@ -221,6 +222,20 @@ fn check_row(row: &TableRow, lease: &Lease) -> Result<()> {
     Ok(())
 }
 
+/// The table with one more evaluation begun than `seen` knew of: noted before it begins, so that one who dies at it leaves
+/// a trace. What is concluded clears it. `None` for a row that is gone. Noting it again (an answer was lost) is harmless.
+pub fn begin(row: Option<&TableRow>, lease: &Lease, seen: &TableRow) -> Result<Option<TableRow>> {
+    let Some(before) = row else { return Ok(None) };
+    check_row(before, lease)?;
+    let after = TableRow {
+        epoch: lease.epoch,
+        begun: seen.begun.saturating_add(1),
+        ..before.clone()
+    };
+    invariants::assert_table_step(Some(before), &after);
+    Ok(Some(after))
+}
+
 /// What the owner of the bucket concluded from `seen`.
 pub fn conclude(
     row: Option<&TableRow>,
@@ -236,6 +251,7 @@ pub fn conclude(
     after.epoch = lease.epoch;
     after.conclusion = Some(conclusion.text.clone());
     after.failures = conclusion.failures;
+    after.begun = 0;
     if before.active_process.is_some() {
         after.due_at = conclusion.next_due_at.or(before.due_at);
     } else {
@@ -283,6 +299,7 @@ pub fn start(
     after.epoch = lease.epoch;
     after.conclusion = Some(process.conclusion.text.clone());
     after.failures = process.conclusion.failures;
+    after.begun = 0;
     note_evaluated(&mut after, seen, &process.conclusion);
     if before.marks == seen.marks {
         after.due_location = None;

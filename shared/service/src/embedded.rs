@@ -36,6 +36,9 @@ impl Stop {
 /// The wait while others, or claims that must run out first, hold what is left to do.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Ticks of a run in which the store refuses something, before the rest is left to the next run.
+const MOST_REFUSED: u32 = 3;
+
 /// Works until nothing is due any more, with so many optimizers at once.
 pub async fn run_once(
     context: &Context,
@@ -43,6 +46,7 @@ pub async fn run_once(
     stop: &Stop,
 ) -> Result<RunReport, CoordinationError> {
     let (context, collector) = Collector::beside(context);
+    let mut refused = 0;
     loop {
         let ticked = tick(&context, Deadline::NONE).await?;
         optimize_all(&context, optimizers, stop).await?;
@@ -51,6 +55,14 @@ pub async fn run_once(
         }
         match outstanding(&context, ticked.held_by_others > 0).await? {
             Outstanding::Nothing => break,
+            // What the store refuses is due for ever: it was told, and is the next run's.
+            Outstanding::Now if ticked.failed + ticked.unwritten > 0 => {
+                refused += 1;
+                if refused > MOST_REFUSED {
+                    break;
+                }
+                context.ambient.clock.sleep(PATIENCE).await;
+            }
             Outstanding::Now => {}
             Outstanding::Later => context.ambient.clock.sleep(PATIENCE).await,
         }
@@ -106,13 +118,18 @@ pub(crate) async fn optimize_all(
         let stop = stop.clone();
         working.spawn(async move { optimize_until_empty(&context, queues, first, &stop).await });
     }
+    let mut failure = None;
     while let Some(joined) = working.join_next().await {
         match joined {
-            Ok(result) => result?,
+            Ok(Ok(())) => {}
+            // The others are not stopped in the midst of their work.
+            Ok(Err(error)) => {
+                failure.get_or_insert(error);
+            }
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// One optimizer: goes round the queues, from one of its own, until a whole round brings nothing.
@@ -124,6 +141,7 @@ async fn optimize_until_empty(
 ) -> Result<(), CoordinationError> {
     let buckets: Vec<BucketId> = queues.all().collect();
     let mut empty_in_a_row = 0;
+    let mut failure = None;
     let mut next = first % buckets.len();
     while empty_in_a_row < buckets.len() && !stop.requested() {
         let visibility = context.settings.claim_ttl;
@@ -134,7 +152,10 @@ async fn optimize_until_empty(
         match received.into_iter().next() {
             Some(received) => {
                 empty_in_a_row = 0;
-                handle_received(context, &received).await?;
+                // What fails of one table's work keeps nobody from the others': it is told once they are served.
+                if let Err(error) = handle_received(context, &received).await {
+                    failure.get_or_insert(error);
+                }
             }
             None => {
                 empty_in_a_row += 1;
@@ -142,7 +163,7 @@ async fn optimize_until_empty(
             }
         }
     }
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }
 
 /// Handles a message while keeping it out of others' sight.

@@ -2,6 +2,7 @@
 //! when the last task is done.
 
 pub(crate) mod finish;
+pub(crate) mod forsaken;
 pub(crate) mod inspect;
 pub(crate) mod optimize;
 pub(crate) mod payload;

@@ -122,6 +122,34 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
     settings
 }
 
+/// A table that nobody can see to for as long as the world lasts: that must be no other table's trouble.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcast {
+    /// Its row is never written any more (case C56).
+    Refused(String),
+    /// Schedulers hear nothing any more when they read its files (case C57).
+    Silent(String),
+}
+
+impl Outcast {
+    /// The table's name.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Refused(name) | Self::Silent(name) => name,
+        }
+    }
+}
+
+/// The outcast of a world, if it has one. By the seed alone: the other worlds are as they were without.
+pub(crate) fn outcast(seed: u64, tables: u64) -> Option<Outcast> {
+    let name = "t1".to_owned();
+    match seed % 16 {
+        5 if tables > 1 => Some(Outcast::Refused(name)),
+        11 if tables > 1 => Some(Outcast::Silent(name)),
+        _ => None,
+    }
+}
+
 /// How often functions are started, and how long they may take.
 pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
     let mut rhythm = Rhythm {

@@ -12,7 +12,7 @@ use std::{
 
 use futures::channel::oneshot;
 
-use crate::engine::Engine;
+use crate::{draw::Outcast, engine::Engine};
 
 /// A service of the simulated world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,7 +119,11 @@ impl Held {
                 "DeleteItem",
                 "swap",
             ]),
-            Self::UnderLease => any(&["TransactWriteItems ConditionCheck buckets#"]),
+            // The lease is renewed beside the work: whoever stands still does not renew either.
+            Self::UnderLease => any(&[
+                "TransactWriteItems ConditionCheck buckets#",
+                "PutItem buckets#",
+            ]),
             Self::Reports => {
                 let is_report =
                     any(&["TransactWriteItems Put process#"]) && what.contains(" task#");
@@ -145,6 +149,7 @@ pub struct Network {
     engine: Option<Arc<Engine>>,
     weather: Mutex<Weather>,
     outages: Mutex<BTreeMap<Service, Duration>>,
+    outcast: Mutex<Option<Outcast>>,
 }
 
 impl fmt::Debug for Network {
@@ -160,6 +165,7 @@ impl Network {
             engine: None,
             weather: Mutex::default(),
             outages: Mutex::default(),
+            outcast: Mutex::default(),
         })
     }
 
@@ -169,6 +175,7 @@ impl Network {
             engine: Some(engine),
             weather: Mutex::default(),
             outages: Mutex::default(),
+            outcast: Mutex::default(),
         })
     }
 
@@ -176,6 +183,32 @@ impl Network {
     pub fn set_weather(&self, weather: Weather) {
         *lock(&self.weather) = weather;
         lock(&self.outages).clear();
+    }
+
+    /// From now on, for ever, one table is nobody's.
+    pub(crate) fn set_outcast(&self, outcast: Outcast) {
+        *lock(&self.outcast) = Some(outcast);
+    }
+
+    /// Whether a request is one of those that an outcast's state table refuses for ever.
+    fn is_refused(&self, service: Service, what: &str) -> bool {
+        let outcast = lock(&self.outcast);
+        let Some(Outcast::Refused(name)) = &*outcast else {
+            return false;
+        };
+        let is_write = ["PutItem", "UpdateItem", "TransactWriteItems"]
+            .iter()
+            .any(|start| what.starts_with(start));
+        service == Service::DynamoDb && is_write && what.contains(&format!("/tests/{name}"))
+    }
+
+    /// Whether whoever reads a file hears nothing, for ever.
+    pub(crate) fn is_silent(&self, machine: &str, location: &str) -> bool {
+        let outcast = lock(&self.outcast);
+        let Some(Outcast::Silent(name)) = &*outcast else {
+            return false;
+        };
+        machine.starts_with("scheduler") && location.contains(&format!("/{name}/"))
     }
 
     /// Whether something happens at a service whose chance is so many in a million; never without an engine.
@@ -202,6 +235,10 @@ impl Network {
         let Some(engine) = &self.engine else {
             return Ok(effect());
         };
+        if self.is_refused(service, &what.to_string()) {
+            engine.sleep(USUAL).await;
+            return Err(Cut::ServerError);
+        }
         let hold = match delivery {
             Delivery::Usual => self.hold(engine, sender, &what.to_string()),
             Delivery::Prompt => None,

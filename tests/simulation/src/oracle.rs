@@ -358,6 +358,14 @@ impl storage::Watch for Oracle {
 }
 
 /// Why the state table is not at rest, if it is not.
-pub fn unrest(dynamo: &Dynamo, table: &str, pointers: &catalog::Pointers) -> Option<String> {
-    protocol::unrest(&dynamo.items(table), &pointers.all())
+/// The table `outcast` is left out.
+pub fn unrest(
+    dynamo: &Dynamo,
+    table: &str,
+    pointers: &catalog::Pointers,
+    outcast: Option<&str>,
+) -> Option<String> {
+    let mut tables = pointers.all();
+    tables.retain(|table, _| Some(table.name.as_str()) != outcast);
+    protocol::unrest(&dynamo.items(table), &tables, outcast)
 }

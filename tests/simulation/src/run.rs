@@ -19,7 +19,7 @@ use crate::{
     ambient::machine,
     catalog::{CatalogWhims, MachineCatalog, Pointers},
     connector::Aws,
-    draw::{self, Theme},
+    draw::{self, Outcast, Theme},
     dynamo::{Dynamo, LOCK_KEY, Whims},
     engine::{Driver, Engine, Perils, Step, TaskId},
     fleet::{Account, Fleet, LOCKS, MOST_BUCKETS, QUEUES, STATE, true_clock},
@@ -73,7 +73,7 @@ pub fn run(seed: u64, keep_lines: bool) -> Outcome {
         lived: Duration::ZERO,
     };
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        let mut world = World::new(&engine);
+        let mut world = World::new(&engine, seed);
         world.live();
         let commits = world.oracle.commits();
         world.end();
@@ -135,6 +135,7 @@ struct World {
     fleet: Arc<Fleet>,
     writers: Vec<TaskId>,
     theme: Theme,
+    outcast: Option<Outcast>,
     tables: u64,
     /// How much less happens than in a long world, in as much less time.
     brevity: u64,
@@ -143,7 +144,7 @@ struct World {
 }
 
 impl World {
-    fn new(engine: &Arc<Engine>) -> Self {
+    fn new(engine: &Arc<Engine>, seed: u64) -> Self {
         let clock = true_clock(engine);
         let network = Network::new(Arc::clone(engine));
         let dynamo = Dynamo::new(Arc::clone(&clock), Arc::clone(&network));
@@ -207,6 +208,7 @@ impl World {
             fleet,
             writers: Vec::new(),
             theme,
+            outcast: draw::outcast(seed, tables),
             tables,
             brevity,
             trouble: Duration::from_secs((300 + engine.below(900)) / brevity),
@@ -289,6 +291,15 @@ impl World {
                 Arc::clone(&self.oracle),
             );
             self.engine.start("blocker", false, blocks);
+        }
+        if let Some(outcast) = self.outcast.clone() {
+            // It is known by then, and may have a process under way.
+            let network = Arc::clone(&self.network);
+            self.engine
+                .note(format_args!("there will be an {outcast:?}"));
+            let later = self.trouble / 3;
+            self.engine
+                .after(later, move || network.set_outcast(outcast));
         }
         while self.engine.now() < self.trouble {
             if !self.step() {
@@ -555,7 +566,7 @@ impl World {
                 continue;
             }
             look = self.engine.now() + Duration::from_secs(30);
-            let Some(why) = unrest(&self.dynamo, STATE, &self.pointers) else {
+            let Some(why) = unrest(&self.dynamo, STATE, &self.pointers, self.outcast()) else {
                 break;
             };
             if self.engine.now() > until {
@@ -572,11 +583,18 @@ impl World {
         for wrong in self.oracle.judge_rest(&self.pointers, &self.objects) {
             self.engine.violated(format!("at rest: {wrong}"));
         }
-        if let Err(wrong) = oracle::nothing_held(&self.dynamo, STATE) {
+        // What an outcast's process holds it holds until somebody can end it.
+        if self.outcast.is_none()
+            && let Err(wrong) = oracle::nothing_held(&self.dynamo, STATE)
+        {
             self.engine.violated(format!("at rest: {wrong}"));
         }
         let inspector = self.account.machine("inspector");
-        for table in self.pointers.all().into_keys() {
+        let all = self.pointers.all();
+        let others = all
+            .into_keys()
+            .filter(|table| Some(table.name.as_str()) != self.outcast());
+        for table in others.collect::<Vec<_>>() {
             let context = inspector.context().clone();
             let engine = Arc::clone(&self.engine);
             self.finish("inspector", async move {
@@ -596,6 +614,11 @@ impl World {
                 }
             });
         }
+    }
+
+    /// The name of the table that nobody can see to, if there is one.
+    fn outcast(&self) -> Option<&str> {
+        self.outcast.as_ref().map(Outcast::name)
     }
 
     fn end(self) {

@@ -69,8 +69,8 @@ JSON (with --json): {\"processes\": [PROCESS…]}, the oldest first, where PROCE
    \"done\", \"failed\"}, \"waits_for\": TEXT}.";
 
 pub(super) const CANCEL: &str = "\
-JSON (with --json): {\"process\", \"cancelled\": true}. A process that has ended, or that is being committed, is not
-cancelled: that is an error, with exit code 1.";
+JSON (with --json): {\"process\", \"cancelled\": true}. A process that has ended, or that somebody is committing,
+is not cancelled: that is an error, with exit code 1. One whose committer's claim is over is.";
 
 pub(super) const BLOCK: &str = "\
 From the moment it returns no commit of Icepress comes to these tables before the blocker's end, but for those that it

@@ -2,6 +2,7 @@
 
 use icepress_coordination::CancelOutcome;
 use icepress_model::ProcessId;
+use icepress_service::processes;
 use serde_json::json;
 
 use crate::{
@@ -18,10 +19,7 @@ pub(super) async fn cancel(
     output: Output,
 ) -> Result<Ending, Failure> {
     let process = ProcessId(wanted.process.clone());
-    let outcome = session
-        .context
-        .store
-        .cancel_process(&process, &wanted.reason)
+    let outcome = processes::cancel(&session.context, &process, &wanted.reason)
         .await
         .map_err(Failure::work)?;
     match outcome {

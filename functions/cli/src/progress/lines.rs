@@ -21,6 +21,9 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
         }),
         Event::TableUnchanged { table } => (verbosity > 1).then(|| format!("{table}: unchanged")),
         Event::ListingFailed { database, message } => Some(format!("error: {database}: {message}")),
+        Event::BucketFailed { bucket, message } => {
+            Some(format!("error: bucket {bucket}: {message}"))
+        }
         Event::Planned { table, plan, .. } => (verbosity > 0 || !plan.groups.is_empty())
             .then(|| format!("{table}: {}", of_plan(plan))),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),

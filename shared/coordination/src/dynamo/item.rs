@@ -8,8 +8,8 @@ use icepress_model::{
 };
 
 use crate::{
-    Component,
-    encoding::{Column, Columns, Fields},
+    Component, CoordinationError,
+    encoding::{self, Column, Columns, Fields},
     key,
 };
 
@@ -158,8 +158,9 @@ pub(super) fn number(value: impl Into<i64>) -> AttributeValue {
     AttributeValue::N(value.into().to_string())
 }
 
-/// The item of a row, key included.
-pub(super) fn item_of(key: &Key, columns: &Columns) -> Item {
+/// The item of a row, key included; an error where DynamoDB would not keep it.
+pub(super) fn item_of(key: &Key, columns: &Columns) -> Result<Item, CoordinationError> {
+    encoding::check_size(&key.sk, columns, &[])?;
     let mut item = key.item();
     for (name, value) in &columns.0 {
         let value = match value {
@@ -168,7 +169,7 @@ pub(super) fn item_of(key: &Key, columns: &Columns) -> Item {
         };
         item.insert((*name).to_owned(), value);
     }
-    item
+    Ok(item)
 }
 
 impl Fields for Item {

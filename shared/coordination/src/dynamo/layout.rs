@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{Home, Layout, LayoutStore, encoding, layout, transition};
 
-fn encode(layout: &Layout) -> Item {
+fn encode(layout: &Layout) -> Result<Item> {
     item_of(&Key::layout(), &encoding::encode_layout(layout))
 }
 
@@ -55,7 +55,7 @@ impl LayoutStore for DynamoStore {
                 return Ok(stands);
             }
             let first = Layout::first(buckets);
-            if self.put(encode(&first), 0).await? {
+            if self.put(encode(&first)?, 0).await? {
                 return Ok(first);
             }
             race.lost().await?;
@@ -73,7 +73,7 @@ impl LayoutStore for DynamoStore {
                 return Ok(stands);
             };
             let after = after.noted(now);
-            if self.put(encode(&after), before.rev).await? {
+            if self.put(encode(&after)?, before.rev).await? {
                 return Ok(after);
             }
             race.lost().await?;
@@ -88,7 +88,7 @@ impl LayoutStore for DynamoStore {
             let Some(settled) = settled else {
                 return Ok(false);
             };
-            if self.put(encode(&settled), before.rev).await? {
+            if self.put(encode(&settled)?, before.rev).await? {
                 return Ok(true);
             }
             race.lost().await?;
@@ -106,7 +106,7 @@ impl LayoutStore for DynamoStore {
             let Some(moved) = moved else {
                 return Ok(false);
             };
-            if self.put(tables::encode(&moved), before.rev).await? {
+            if self.put(tables::encode(&moved)?, before.rev).await? {
                 return Ok(true);
             }
             race.lost().await?;

@@ -17,13 +17,14 @@ use crate::{
     transition,
 };
 
-fn encode(row: &BucketRow) -> Item {
+fn encode(row: &BucketRow) -> Result<Item> {
     let columns = Columns::default()
         .number("bucket", row.bucket.0)
         .text_if("owner", row.owner.as_ref().map(WorkerId::as_str))
         .number("epoch", encoding::signed(row.epoch.get()))
         .number("expires_at", row.expires_at.get())
-        .number("last_swept_at", row.last_swept_at.get());
+        .number("last_swept_at", row.last_swept_at.get())
+        .number("last_begun_at", row.last_begun_at.get());
     item_of(&Key::bucket(row.bucket), &columns)
 }
 
@@ -99,7 +100,7 @@ impl LeaseStore for DynamoStore {
             let Some(after) = transition::take_lease(&before.row, owner, now, ttl, guard) else {
                 return Ok(None);
             };
-            if self.put(encode(&after), before.rev).await? {
+            if self.put(encode(&after)?, before.rev).await? {
                 return Ok(Some(Lease {
                     bucket,
                     owner: owner.clone(),
@@ -116,7 +117,7 @@ impl LeaseStore for DynamoStore {
         loop {
             let before = self.read_bucket(lease.bucket).await?;
             let after = transition::renew_lease(&before.row, lease, now, ttl)?;
-            if self.put(encode(&after), before.rev).await? {
+            if self.put(encode(&after)?, before.rev).await? {
                 return Ok(Lease {
                     expires_at: after.expires_at,
                     ..lease.clone()
@@ -133,7 +134,7 @@ impl LeaseStore for DynamoStore {
             let Some(after) = transition::release_lease(&before.row, lease, swept_at)? else {
                 return Ok(());
             };
-            if self.put(encode(&after), before.rev).await? {
+            if self.put(encode(&after)?, before.rev).await? {
                 return Ok(());
             }
             race.lost().await?;

@@ -15,7 +15,7 @@ use crate::{
     limits::{Blocker, QuotaRow, Shortage, Usage},
 };
 
-fn encode(row: &QuotaRow) -> Item {
+fn encode(row: &QuotaRow) -> Result<Item> {
     item_of(&Key::quota(&row.scope), &encoding::encode_quota(row))
 }
 
@@ -55,7 +55,7 @@ impl DynamoStore {
                 .row
                 .reserve(quota, id, reservation.usage, process.created_at);
             match reserved {
-                Ok(reserved) => actions.push(self.put_action(encode(&reserved), before.rev)),
+                Ok(reserved) => actions.push(self.put_action(encode(&reserved)?, before.rev)),
                 Err(shortage) => return Ok(Err(shortage)),
             }
         }
@@ -72,7 +72,7 @@ impl DynamoStore {
             match self.read_quota(scope).await {
                 Ok(before) => {
                     if let Some(released) = before.row.release(&process.process) {
-                        actions.push(self.put_action(encode(&released), before.rev));
+                        actions.push(self.put_action(encode(&released)?, before.rev));
                     }
                 }
                 // A process must be able to end.
@@ -90,7 +90,7 @@ impl DynamoStore {
 impl LimitStore for DynamoStore {
     async fn block(&self, blocker: &Blocker) -> Result<()> {
         let key = Key::blocker(&blocker.scope, &blocker.owner);
-        let mut item = item_of(&key, &encoding::encode_blocker(blocker));
+        let mut item = item_of(&key, &encoding::encode_blocker(blocker))?;
         let ttl = blocker.expires_at + self.retention;
         item.insert("ttl".to_owned(), number(ttl.get() / 1_000));
         let mut race = self.race(format!("{} could not be blocked", blocker.scope));
@@ -146,7 +146,7 @@ impl LimitStore for DynamoStore {
                 let Some(corrected) = before.row.correct(process, usage) else {
                     break;
                 };
-                if self.put(encode(&corrected), before.rev).await? {
+                if self.put(encode(&corrected)?, before.rev).await? {
                     break;
                 }
                 race.lost().await?;
@@ -167,7 +167,7 @@ impl LimitStore for DynamoStore {
             if row.is_some_and(|row| !row.has_ended()) {
                 return Ok(false);
             }
-            if self.put(encode(&freed), before.rev).await? {
+            if self.put(encode(&freed)?, before.rev).await? {
                 return Ok(true);
             }
             race.lost().await?;

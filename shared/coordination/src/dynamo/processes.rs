@@ -21,12 +21,12 @@ use crate::{
 /// Tasks of a new process written at once.
 const TASKS_AT_ONCE: usize = 16;
 
-fn encode(row: &ProcessRow, ttl: Option<i64>) -> Item {
-    let mut item = item_of(&Key::process(&row.process), &encoding::encode_process(row));
+fn encode(row: &ProcessRow, ttl: Option<i64>) -> Result<Item> {
+    let mut item = item_of(&Key::process(&row.process), &encoding::encode_process(row))?;
     if let Some(ttl) = ttl {
         item.insert("ttl".to_owned(), number(ttl));
     }
-    item
+    Ok(item)
 }
 
 impl DynamoStore {
@@ -49,8 +49,8 @@ impl DynamoStore {
         // Boxed one by one: else the compiler can't tell that the whole may move between threads.
         let puts = transition::new_tasks(row, tasks)
             .into_iter()
-            .map(|task| self.put(tasks::encode(&task, Some(ttl)), 0).boxed());
-        let puts: Vec<_> = puts.collect();
+            .map(|task| Ok(self.put(tasks::encode(&task, Some(ttl))?, 0).boxed()));
+        let puts = puts.collect::<Result<Vec<_>>>()?;
         stream::iter(puts)
             .buffer_unordered(TASKS_AT_ONCE)
             // One that is there already was written by an earlier try at the same start.
@@ -112,8 +112,8 @@ impl ProcessStore for DynamoStore {
             }
             let mut actions = vec![
                 self.check_lease(lease),
-                self.put_action(tables::encode(&started), table.rev),
-                self.put_action(encode(&row, Some(ttl)), 0),
+                self.put_action(tables::encode(&started)?, table.rev),
+                self.put_action(encode(&row, Some(ttl))?, 0),
                 self.history_action(process, ttl),
             ];
             actions.extend(reserved);
@@ -190,7 +190,7 @@ impl ProcessStore for DynamoStore {
             let Some(claimed) = claimed else {
                 return Ok(None);
             };
-            if self.put(encode(&claimed, before.ttl), before.rev).await? {
+            if self.put(encode(&claimed, before.ttl)?, before.rev).await? {
                 return Ok(Some(CommitClaim {
                     claim: claimed.commit_claims,
                     process: claimed,
@@ -209,7 +209,7 @@ impl ProcessStore for DynamoStore {
                 return Err(transition::lost_commit(id, claim.claim));
             };
             let extended = transition::extend_commit(row, claim.claim, deadline)?;
-            if self.put(encode(&extended, before.ttl), before.rev).await? {
+            if self.put(encode(&extended, before.ttl)?, before.rev).await? {
                 return Ok(());
             }
             race.lost().await?;
@@ -228,14 +228,14 @@ impl ProcessStore for DynamoStore {
             let Some(given_back) = transition::give_back_commit(row, claim.claim)? else {
                 return Ok(());
             };
-            let mut actions = vec![self.put_action(encode(&given_back, before.ttl), before.rev)];
+            let mut actions = vec![self.put_action(encode(&given_back, before.ttl)?, before.rev)];
             let table = self.read_table(&row.table).await?;
             let sooner = table
                 .row
                 .as_ref()
                 .and_then(|row| transition::look_sooner(row, id, look_at));
             if let Some(sooner) = sooner {
-                actions.push(self.put_action(tables::encode(&sooner), table.rev));
+                actions.push(self.put_action(tables::encode(&sooner)?, table.rev));
             }
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(()),
@@ -262,14 +262,14 @@ impl ProcessStore for DynamoStore {
                 return Ok(());
             };
             let ttl = self.ttl_after(self.ambient.now());
-            let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
+            let mut actions = vec![self.put_action(encode(&ended, Some(ttl))?, before.rev)];
             actions.extend(self.release_actions(&ended).await?);
             let table = self.read_table(&ended.table).await?;
             let freed = table.row.as_ref().and_then(|row| {
                 transition::free(row, id, committed_location, next_due_at, failures)
             });
             if let Some(freed) = freed {
-                actions.push(self.put_action(tables::encode(&freed), table.rev));
+                actions.push(self.put_action(tables::encode(&freed)?, table.rev));
             }
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(()),
@@ -291,7 +291,7 @@ impl ProcessStore for DynamoStore {
                 transition::Cancel::Ended(ended) => ended,
             };
             let ttl = self.ttl_after(self.ambient.now());
-            let mut actions = vec![self.put_action(encode(&ended, Some(ttl)), before.rev)];
+            let mut actions = vec![self.put_action(encode(&ended, Some(ttl))?, before.rev)];
             actions.extend(self.release_actions(&ended).await?);
             let table = self.read_table(&ended.table).await?;
             let freed = table
@@ -299,7 +299,7 @@ impl ProcessStore for DynamoStore {
                 .as_ref()
                 .and_then(|row| transition::free(row, process, None, None, row.failures));
             if let Some(freed) = freed {
-                actions.push(self.put_action(tables::encode(&freed), table.rev));
+                actions.push(self.put_action(tables::encode(&freed)?, table.rev));
             }
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(CancelOutcome::Cancelled),

@@ -115,6 +115,12 @@ impl DynamoStore {
                     "{what}: table '{table}' does not fit this program ({said}): apply infra/ of this version"
                 ))
             }
+            "ThrottlingException"
+            | "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded" => CoordinationError::Throttled {
+                store,
+                message: format!("{what} ({said})"),
+            },
             _ => CoordinationError::Unavailable {
                 store,
                 message: format!("{what}: {}", DisplayErrorContext(&error)),
@@ -124,6 +130,7 @@ impl DynamoStore {
     }
 
     pub(super) async fn get(&self, key: &Key) -> Result<Option<Item>> {
+        encoding::check_key(&key.sk)?;
         let output = self
             .client
             .get_item()

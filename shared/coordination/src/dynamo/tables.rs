@@ -21,16 +21,19 @@ use crate::{
 /// The index of tables that fall due.
 pub(super) const DUE_INDEX: &str = "due";
 
+/// Rows of a page that can't be had, before the store is in trouble, not they.
+const MOST_REFUSED: u32 = 3;
+
 /// The most rows that `BatchGetItem` takes.
 const BATCH: i32 = 100;
 
-pub(super) fn encode(row: &TableRow) -> Item {
+pub(super) fn encode(row: &TableRow) -> Result<Item> {
     let key = Key::table(&row.table);
-    let mut item = item_of(&key, &encoding::encode_table(row));
+    let mut item = item_of(&key, &encoding::encode_table(row))?;
     if row.due_at.is_some() {
         item.insert("due_bucket".to_owned(), text(row.bucket.to_string()));
     }
-    item
+    Ok(item)
 }
 
 fn decode(item: &Item) -> Result<TableRow> {
@@ -78,11 +81,43 @@ impl DynamoStore {
             let Some(marked) = marked else {
                 return Ok(MarkOutcome::AlreadyKnown);
             };
-            if self.put(encode(&marked), before.rev).await? {
+            if self.put(encode(&marked)?, before.rev).await? {
                 return Ok(MarkOutcome::Marked);
             }
             race.lost().await?;
         }
+    }
+
+    /// Rows by key, or why one can't be had: where they are refused together, each is asked for by itself.
+    async fn rows_of(&self, keys: &[Key]) -> Result<HashMap<Key, Result<Item>>> {
+        let together = match self.batch_get(keys).await {
+            Ok(rows) => rows,
+            Err(error @ CoordinationError::Throttled { .. }) => return Err(error),
+            Err(_) => return self.rows_one_by_one(keys).await,
+        };
+        let rows = together.into_iter();
+        Ok(rows
+            .filter_map(|row| Some((Key::of(&row)?, Ok(row))))
+            .collect())
+    }
+
+    async fn rows_one_by_one(&self, keys: &[Key]) -> Result<HashMap<Key, Result<Item>>> {
+        let mut rows = HashMap::new();
+        let mut refused = 0;
+        for key in keys {
+            match self.get(key).await {
+                Ok(Some(row)) => {
+                    rows.insert(key.clone(), Ok(row));
+                }
+                Ok(None) => {}
+                Err(error) if refused < MOST_REFUSED => {
+                    refused += 1;
+                    rows.insert(key.clone(), Err(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(rows)
     }
 
     async fn due_page(
@@ -148,15 +183,16 @@ impl TableStore for DynamoStore {
         while readable < limit {
             let page = self.due_page(bucket, Some(now), BATCH, from).await?;
             let keys: Vec<Key> = page.items.iter().filter_map(Key::of).collect();
-            let rows = self.batch_get(&keys).await?;
-            let mut rows: HashMap<Key, Item> = rows
-                .into_iter()
-                .filter_map(|row| Some((Key::of(&row)?, row)))
-                .collect();
+            let mut rows = self.rows_of(&keys).await?;
             for key in keys {
-                // The index lags: what is not due any more is left out.
-                let Some(row) = rows.remove(&key) else {
-                    continue;
+                let row = match rows.remove(&key) {
+                    Some(Ok(row)) => row,
+                    Some(Err(error)) => {
+                        due.push((now.get(), Err(error)));
+                        continue;
+                    }
+                    // The index lags: what is not due any more is left out.
+                    None => continue,
                 };
                 let due_at = row.number("due_at").ok().flatten();
                 let Some(due_at) = due_at.filter(|due_at| *due_at <= now.get()) else {
@@ -271,6 +307,23 @@ impl TableStore for DynamoStore {
         })
     }
 
+    async fn note_begun(&self, lease: &Lease, seen: &TableRow) -> Result<()> {
+        let mut race = self.race(format!(
+            "that {} is looked at could not be noted",
+            seen.table
+        ));
+        loop {
+            let before = self.read_table(&seen.table).await?;
+            let Some(begun) = transition::begin(before.row.as_ref(), lease, seen)? else {
+                return Ok(());
+            };
+            if self.put(encode(&begun)?, before.rev).await? {
+                return Ok(());
+            }
+            race.lost().await?;
+        }
+    }
+
     async fn conclude(
         &self,
         lease: &Lease,
@@ -284,7 +337,7 @@ impl TableStore for DynamoStore {
             let after = transition::conclude(before.row.as_ref(), lease, seen, conclusion)?;
             let actions = vec![
                 self.check_lease(lease),
-                self.put_action(encode(&after), before.rev),
+                self.put_action(encode(&after)?, before.rev),
             ];
             match self.transact(&what, actions).await? {
                 Ok(()) => return Ok(()),

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{ClaimOutcome, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition};
 
-pub(super) fn encode(row: &TaskRow, ttl: Option<i64>) -> Item {
-    let mut item = item_of(&Key::task(&row.task), &encoding::encode_task(row));
+pub(super) fn encode(row: &TaskRow, ttl: Option<i64>) -> Result<Item> {
+    let mut item = item_of(&Key::task(&row.task), &encoding::encode_task(row))?;
     if let Some(ttl) = ttl {
         item.insert("ttl".to_owned(), number(ttl));
     }
-    item
+    Ok(item)
 }
 
 impl DynamoStore {
@@ -95,7 +95,7 @@ impl TaskStore for DynamoStore {
                 transition::Claim::Free(claimed) => claimed,
                 transition::Claim::Not(outcome) => return Ok(outcome),
             };
-            if self.put(encode(&claimed, before.ttl), before.rev).await? {
+            if self.put(encode(&claimed, before.ttl)?, before.rev).await? {
                 return Ok(ClaimOutcome::Claimed(claimed));
             }
             race.lost().await?;
@@ -115,7 +115,7 @@ impl TaskStore for DynamoStore {
                 return Err(transition::lost_task(task, attempt));
             };
             let extended = transition::extend_claim(row, attempt, deadline)?;
-            if self.put(encode(&extended, before.ttl), before.rev).await? {
+            if self.put(encode(&extended, before.ttl)?, before.rev).await? {
                 return Ok(());
             }
             race.lost().await?;
@@ -147,7 +147,7 @@ impl TaskStore for DynamoStore {
             // need not wait for each other's turn.
             let last = process.open_tasks <= 1;
             let actions = vec![
-                self.put_action(encode(&reported, before.ttl), before.rev),
+                self.put_action(encode(&reported, before.ttl)?, before.rev),
                 self.count_down_action(&Key::process(&task.process), last),
             ];
             if self.transact(&what, actions).await?.is_ok() {
@@ -175,7 +175,7 @@ impl TaskStore for DynamoStore {
                 transition::Return::Stale => return Ok(ReportOutcome::Stale),
                 transition::Return::Already => return Ok(accepted),
                 transition::Return::Queued(returned) => {
-                    if self.put(encode(&returned, before.ttl), before.rev).await? {
+                    if self.put(encode(&returned, before.ttl)?, before.rev).await? {
                         return Ok(accepted);
                     }
                 }

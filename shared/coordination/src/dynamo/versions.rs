@@ -29,7 +29,7 @@ impl VersionStore for DynamoStore {
         let Some(noted) = versions::noted(row.as_ref(), component, version, now) else {
             return Ok(());
         };
-        let mut item = item_of(&key, &encoding::encode_version(&noted));
+        let mut item = item_of(&key, &encoding::encode_version(&noted))?;
         let ttl = noted.last_at + self.retention;
         item.insert("ttl".to_owned(), number(ttl.get() / 1_000));
         // Where somebody else's write came first, that one says it.

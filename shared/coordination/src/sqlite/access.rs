@@ -12,8 +12,8 @@ use crate::{
 
 const PUT_TABLE: &str = "
     INSERT OR REPLACE INTO table_state (table_id, bucket, layout, epoch, due_location, due_at, marked_at, marks,
-        seen_marks, evaluated_location, committed_location, conclusion, failures, active_process)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        seen_marks, evaluated_location, committed_location, conclusion, failures, begun, active_process)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 const PUT_PROCESS: &str = "
     INSERT INTO process (process, table_id, bucket, epoch, created_at, state, worker, deadline, outcome,
@@ -78,14 +78,15 @@ impl SqliteStore {
         row: &BucketRow,
     ) -> Result<()> {
         sqlx::query(
-            "INSERT OR REPLACE INTO bucket (bucket, owner, epoch, expires_at, last_swept_at)
-             VALUES (?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO bucket (bucket, owner, epoch, expires_at, last_swept_at, last_begun_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(row.bucket.0)
         .bind(row.owner.as_ref().map(WorkerId::as_str))
         .bind(encoding::signed(row.epoch.get()))
         .bind(row.expires_at.get())
         .bind(row.last_swept_at.get())
+        .bind(row.last_begun_at.get())
         .execute(on)
         .await
         .map_err(|error| self.file.failed("a lease could not be written", error))?;
@@ -125,6 +126,7 @@ impl SqliteStore {
         row: &TableRow,
     ) -> Result<()> {
         let columns = encoding::encode_table(row);
+        encoding::check_size(&key::of_table(&row.table), &columns, &[])?;
         Bind::new(PUT_TABLE, &columns)
             .text("table_id")
             .number("bucket")
@@ -139,6 +141,7 @@ impl SqliteStore {
             .text("committed_location")
             .text("conclusion")
             .number("failures")
+            .number("begun")
             .text("active_process")
             .query
             .execute(on)
@@ -171,6 +174,7 @@ impl SqliteStore {
         row: &ProcessRow,
     ) -> Result<()> {
         let columns = encoding::encode_process(row);
+        encoding::check_size(row.process.as_str(), &columns, &[])?;
         Bind::new(PUT_PROCESS, &columns)
             .text("process")
             .text("table_id")
@@ -211,6 +215,8 @@ impl SqliteStore {
 
     pub(super) async fn write_task(&self, on: &mut SqliteConnection, row: &TaskRow) -> Result<()> {
         let columns = encoding::encode_task(row);
+        // Plans and results have nowhere else to lie on a laptop: the file keeps them whole.
+        encoding::check_size(&row.task.to_string(), &columns, &["payload", "result"])?;
         Bind::new(PUT_TASK, &columns)
             .text("process")
             .number("task_index")

@@ -34,6 +34,7 @@ impl SqliteStore {
 
     async fn write_quota(&self, on: &mut SqliteConnection, row: &QuotaRow) -> Result<()> {
         let columns = encoding::encode_quota(row);
+        encoding::check_size(&key::of_scope(&row.scope), &columns, &[])?;
         sqlx::query(
             "INSERT OR REPLACE INTO quota (scope, day, month, booked_bytes, booked_cost, held)
              VALUES (?, ?, ?, ?, ?, ?)",
@@ -94,6 +95,9 @@ impl SqliteStore {
 #[async_trait]
 impl LimitStore for SqliteStore {
     async fn block(&self, blocker: &Blocker) -> Result<()> {
+        let columns = encoding::encode_blocker(blocker);
+        let key = format!("{}#{}", key::of_scope(&blocker.scope), blocker.owner);
+        encoding::check_size(&key, &columns, &[])?;
         sqlx::query(
             "INSERT OR REPLACE INTO blocker (catalog, scope, owner, reason, created_at, expires_at)
              VALUES (?, ?, ?, ?, ?, ?)",

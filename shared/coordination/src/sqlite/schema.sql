@@ -1,4 +1,4 @@
--- The state file of the embedded mode, version 3 (PRAGMA user_version). Times are milliseconds since 1970.
+-- The state file of the embedded mode, version 4 (PRAGMA user_version). Times are milliseconds since 1970.
 
 CREATE TABLE layout (
     id           INTEGER PRIMARY KEY CHECK (id = 1),
@@ -13,7 +13,8 @@ CREATE TABLE bucket (
     owner         TEXT,
     epoch         INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL,
-    last_swept_at INTEGER NOT NULL
+    last_swept_at INTEGER NOT NULL,
+    last_begun_at INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE digest (
@@ -37,6 +38,7 @@ CREATE TABLE table_state (
     committed_location TEXT,
     conclusion         TEXT,
     failures           INTEGER NOT NULL,
+    begun              INTEGER NOT NULL DEFAULT 0,
     active_process     TEXT
 ) STRICT;
 CREATE INDEX table_due ON table_state (bucket, due_at) WHERE due_at IS NOT NULL;

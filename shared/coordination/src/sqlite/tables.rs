@@ -167,6 +167,17 @@ impl TableStore for SqliteStore {
         })
     }
 
+    async fn note_begun(&self, lease: &Lease, seen: &TableRow) -> Result<()> {
+        let mut transaction = self.file.begin().await?;
+        self.leased(&mut transaction, lease).await?;
+        let row = self.read_table(&mut transaction, &seen.table).await?;
+        if let Some(begun) = transition::begin(row.as_ref(), lease, seen)? {
+            self.write_table(&mut transaction, &begun).await?;
+            self.file.commit(transaction).await?;
+        }
+        Ok(())
+    }
+
     async fn conclude(
         &self,
         lease: &Lease,

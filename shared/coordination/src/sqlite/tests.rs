@@ -203,12 +203,12 @@ async fn what_is_no_state_file_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_newer_version_is_refused_with_what_to_do() {
     let world = World::new().await;
-    sqlx::raw_sql("PRAGMA user_version = 4")
+    sqlx::raw_sql("PRAGMA user_version = 5")
         .execute(&world.queue.writer)
         .await
         .unwrap();
     let message = refusal(&world.path()).await;
-    assert!(message.contains("version 4"), "{message}");
+    assert!(message.contains("version 5"), "{message}");
     assert!(message.contains("newer icepress"), "{message}");
 }
 

@@ -233,6 +233,7 @@ impl World {
             epoch: Epoch(epoch),
             expires_at: NOW,
             last_swept_at: NOW,
+            last_begun_at: NOW,
         }
     }
 

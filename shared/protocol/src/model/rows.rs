@@ -75,6 +75,7 @@ impl World {
             epoch: Epoch(u64::from(row.epoch)),
             expires_at: NOW,
             last_swept_at: NOW,
+            last_begun_at: NOW,
         }
     }
 
@@ -105,6 +106,7 @@ impl World {
             committed_location: row.committed.map(location),
             conclusion: None,
             failures: u32::from(row.failing),
+            begun: u32::from(row.begun),
             active_process: row.active.map(process_id),
         }
     }
@@ -125,6 +127,7 @@ impl World {
             evaluated: place(&row.evaluated_location),
             committed: place(&row.committed_location),
             failing: row.failures > 0,
+            begun: row.begun > 0,
             active: row.active_process.as_ref().map(|id| number_of(id.as_str())),
         });
     }

@@ -307,6 +307,9 @@ impl Step<'_> {
             return Err("only what was looked at is tended".to_owned());
         };
         let Some(id) = seen.active else {
+            if !self.begin(who, table, &seen)? {
+                return Ok(());
+            }
             let entry = &self.world.catalog[usize::from(table)];
             let loaded = entry.exists.then_some(entry.location);
             let groups = if entry.exists {
@@ -354,6 +357,23 @@ impl Step<'_> {
         };
         self.go(who, next);
         Ok(())
+    }
+
+    /// Notes that an evaluation begins; whether it may. Who holds the lease no more may still note it, where nobody has
+    /// written the row under a newer epoch.
+    fn begin(&mut self, who: u8, table: u8, seen: &Row) -> Result<bool, String> {
+        let lease = self.lease_of(who);
+        let before = self.world.table_row(table);
+        let seen = self.world.as_table_row(table, seen);
+        let Some(begun) = unless_fenced(transition::begin(before.as_ref(), &lease, &seen))? else {
+            self.after_write(who, Written::Fenced, SchedulerAt::Idle);
+            return Ok(false);
+        };
+        if let Some(after) = begun {
+            invariants::table_step(before.as_ref(), &after)?;
+            self.world.put_table(table, &after);
+        }
+        Ok(true)
     }
 
     pub(super) fn conclude_or_start(&mut self, who: u8) -> Verdict {

@@ -131,6 +131,7 @@ pub(super) struct Row {
     pub(super) evaluated: Option<u8>,
     pub(super) committed: Option<u8>,
     pub(super) failing: bool,
+    pub(super) begun: bool,
     pub(super) active: Option<u8>,
 }
 

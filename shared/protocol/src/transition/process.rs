@@ -131,12 +131,13 @@ pub fn end(
     let Some(row) = row else {
         return fenced("is gone");
     };
+    let outcome = outcome.clone().bounded();
     match &row.state {
-        ProcessState::Ended(ended) if row.commit_claims == claim && ended == outcome => Ok(None),
+        ProcessState::Ended(ended) if row.commit_claims == claim && *ended == outcome => Ok(None),
         ProcessState::Ended(_) => fenced("has ended"),
         ProcessState::Committing { .. } if row.commit_claims == claim => {
             let after = ProcessRow {
-                state: ProcessState::Ended(outcome.clone()),
+                state: ProcessState::Ended(outcome),
                 ..row.clone()
             };
             invariants::assert_process_step(row, &after);
@@ -165,9 +166,12 @@ pub fn cancel(row: &ProcessRow, reason: &str) -> Cancel {
         }),
         ProcessState::Running => {
             let after = ProcessRow {
-                state: ProcessState::Ended(ProcessOutcome::Abandoned {
-                    reason: reason.to_owned(),
-                }),
+                state: ProcessState::Ended(
+                    ProcessOutcome::Abandoned {
+                        reason: reason.to_owned(),
+                    }
+                    .bounded(),
+                ),
                 ..row.clone()
             };
             invariants::assert_process_step(row, &after);

@@ -54,7 +54,7 @@ pub fn report(
     let after = TaskRow {
         state: match result {
             Ok(payload) => TaskState::Done(payload.clone()),
-            Err(failure) => TaskState::Failed(failure.clone()),
+            Err(failure) => TaskState::Failed(failure.clone().bounded()),
         },
         ..row.clone()
     };

@@ -259,6 +259,11 @@ impl Observer for Collector {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(format!("{database}: {message}")),
+            Event::BucketFailed { bucket, message } => self
+                .errors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(format!("bucket {bucket}: {message}")),
             Event::GroupFinished { result: Err(_), .. }
             | Event::DatabaseListed { .. }
             | Event::GroupStarted { .. }

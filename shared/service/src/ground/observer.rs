@@ -3,7 +3,8 @@
 use std::{fmt::Debug, sync::Arc};
 
 use icepress_model::{
-    Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan, TaskId, TimestampMs,
+    BucketId, Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan, TaskId,
+    TimestampMs,
 };
 use icepress_rewrite::Progress;
 
@@ -28,6 +29,13 @@ pub enum Event {
     ListingFailed {
         /// What was listed.
         database: String,
+        /// One line.
+        message: String,
+    },
+    /// A bucket was given up in the midst of its turn; the others go on.
+    BucketFailed {
+        /// The bucket.
+        bucket: BucketId,
         /// One line.
         message: String,
     },
@@ -139,6 +147,9 @@ impl Observer for LogObserver {
             Event::TableUnchanged { table } => tracing::debug!(%table, "unchanged"),
             Event::ListingFailed { database, message } => {
                 tracing::error!(%database, %message, "listing failed");
+            }
+            Event::BucketFailed { bucket, message } => {
+                tracing::error!(%bucket, %message, "bucket failed");
             }
             Event::Planned {
                 table,

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use icepress_coordination::{
-    CoordinationError, Listing, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
+    CancelOutcome, CoordinationError, Listing, ProcessRow, ProcessState, TableRow, TaskRow,
+    TaskState,
 };
-use icepress_model::{ProcessId, TableId, TimestampMs};
+use icepress_model::{ProcessId, ProcessOutcome, TableId, TimestampMs};
 use serde::Serialize;
 
-use crate::{Context, Waiting};
+use crate::{Context, Waiting, worker::forsaken::end_forsaken};
 
 /// Tasks of a process by where they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -85,6 +86,40 @@ impl AtWork {
 
 /// Processes that are looked at at the same time: each may have a thousand tasks.
 const LOOKS_AT_ONCE: usize = 8;
+
+/// Gives up a process because a person says so. One that is being committed is not, for whether its snapshot is in the
+/// table is for the committer to find out; once the committer's claim is over, nobody is at it, and this does.
+pub async fn cancel(
+    context: &Context,
+    process: &ProcessId,
+    reason: &str,
+) -> Result<CancelOutcome, CoordinationError> {
+    let outcome = context.store.cancel_process(process, reason).await?;
+    let now = context.ambient.now();
+    match &outcome {
+        CancelOutcome::Committing { until, .. } if *until < now => {}
+        _ => return Ok(outcome),
+    }
+    let settings = &context.settings;
+    let until = now + settings.commit_ttl;
+    let claimed = context
+        .store
+        .claim_commit(process, &settings.worker, now, until)
+        .await?;
+    let Some(claim) = claimed else {
+        // Somebody else was faster.
+        return context.store.cancel_process(process, reason).await;
+    };
+    let abandoned = |unknown| ProcessOutcome::Abandoned {
+        reason: format!("{reason}{unknown}"),
+    };
+    let row = context.store.table(&claim.process.table).await?;
+    let failures = row.map_or(0, |row| row.failures);
+    match end_forsaken(context, &claim, abandoned, None, failures).await? {
+        ProcessOutcome::Abandoned { .. } => Ok(CancelOutcome::Cancelled),
+        ended => Ok(CancelOutcome::EndedBefore(ended)),
+    }
+}
 
 /// All processes under way, of one table or of all, the oldest first. Rows that can't be read are left out.
 pub async fn under_way(

@@ -14,7 +14,12 @@ use thiserror::Error;
 use crate::{
     Context, Deadline, EvaluateError, Settings, Waiting,
     embedded::{Collector, Stop, TableReport, optimize_all},
-    scheduler::{evaluate, limits::Blockers, sweep, under_way::Depth},
+    scheduler::{
+        evaluate,
+        limits::Blockers,
+        sweep::{self, Visit},
+        under_way::Depth,
+    },
 };
 pub use list::{KnownTable, KnownTables, Wanted};
 pub use verify::{Verification, VerifyError, verify};
@@ -172,8 +177,14 @@ async fn look(
     if let Some(row) = context.store.table(table).await? {
         let catalogs = BTreeSet::from([table.catalog.clone()]);
         let blockers = Blockers::of(context, catalogs).await?;
-        let depth = Depth::default();
-        sweep::look_at(context, lease, &row, &blockers, &depth, Deadline::NONE).await?;
+        let visit = Visit {
+            lease,
+            blockers: &blockers,
+            depth: &Depth::default(),
+            deadline: Deadline::NONE,
+            alone: true,
+        };
+        sweep::look_at(context, &visit, &row).await?;
     }
     let row = context.store.table(table).await?;
     Ok(row.map_or_else(Begun::default, |row| Begun {

@@ -19,6 +19,9 @@ use digest::{Seen, SeenTables};
 /// Marks written at once.
 const MARKS_AT_ONCE: usize = 16;
 
+/// Tables of a database that can't be marked, before the store is in trouble, not they.
+const MOST_UNMARKED: u32 = 20;
+
 /// Tables that are asked for at once where the listing does not carry their state.
 const LOCATED_AT_ONCE: usize = 16;
 
@@ -133,6 +136,7 @@ pub(crate) async fn record(
     };
     let now = context.ambient.now();
     let mut marked = BTreeSet::new();
+    let mut unmarked = 0;
     for some in changed.chunks(MARKS_AT_ONCE) {
         let marks = some
             .iter()
@@ -143,13 +147,14 @@ pub(crate) async fn record(
                 Ok(MarkOutcome::Marked) => {
                     marked.insert(layout.home_of(table).bucket);
                 }
-                // One unreadable row does not stop the rest (case B11). It stays out of the digest, so that its table
+                // One row that can't be read or written does not stop the rest (cases B11, C56). It stays out of the digest, so that its table
                 // is marked again until somebody has mended it.
-                Err(CoordinationError::UnreadableRow { row, message }) => {
+                Err(error) if unmarked < MOST_UNMARKED => {
+                    unmarked += 1;
                     seen.remove(&Seen::new(table, location));
                     context.tell(Event::TableFailed {
                         table: table.clone(),
-                        message: format!("table {table}: row {row} can't be read: {message}"),
+                        message: format!("table {table}: {error}"),
                     });
                 }
                 Err(error) => return Err(error.into()),

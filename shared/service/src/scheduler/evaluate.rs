@@ -5,8 +5,8 @@ use icepress_catalog::{
     CatalogError, LoadedTable,
     metadata::{Metadata, metadata_folder},
 };
-use icepress_coordination::limits::InvalidLimit;
-use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan};
+use icepress_coordination::{TableRow, limits::InvalidLimit};
+use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan, text::shortened};
 use icepress_planner::{PlanError, PlanOptions, group_all, plan_table};
 use icepress_rewrite::data_folder;
 use icepress_storage::Storage;
@@ -136,12 +136,25 @@ pub(crate) fn refusal(plan: &TablePlan) -> Option<String> {
     refused.map(|left| left.reason.to_string())
 }
 
+/// Bytes of a message that are kept in a table's row.
+const LONGEST_TEXT: usize = 4_000;
+
 /// Partitions named in a table's row; the rest are counted. The whole list is what `explain` shows.
 const NAMED_PARTITIONS: usize = 20;
+/// Bytes of a partition's name there: its values may be of any length.
+const LONGEST_NAME: usize = 500;
 
 /// What the planner concluded, as the JSON that stands in the table's row.
 pub(crate) fn conclusion_of_plan(plan: &TablePlan) -> String {
-    let named: &[LeftAlone] = &plan.left_alone[..plan.left_alone.len().min(NAMED_PARTITIONS)];
+    let named: Vec<LeftAlone> = plan
+        .left_alone
+        .iter()
+        .take(NAMED_PARTITIONS)
+        .map(|left| LeftAlone {
+            partition_name: shortened(left.partition_name.clone(), LONGEST_NAME),
+            ..left.clone()
+        })
+        .collect();
     json!({
         "groups": plan.groups.len(),
         "health": plan.health,
@@ -156,12 +169,25 @@ pub(crate) fn conclusion_of_plan(plan: &TablePlan) -> String {
 
 /// A failure, as the JSON that stands in the table's row.
 pub(crate) fn conclusion_of_failure(message: &str) -> String {
-    json!({ "failure": message }).to_string()
+    json!({ "failure": shortened(message.to_owned(), LONGEST_TEXT) }).to_string()
+}
+
+/// A failure of which nothing is known but that whoever looked at the table never got to the end, as the JSON that stands
+/// in the table's row.
+pub(crate) fn conclusion_of_never_ended(message: &str) -> String {
+    json!({ "failure": message, "never-ended": true }).to_string()
+}
+
+/// Whether the last that is known of a table is that nobody who looked at it got to the end.
+pub(crate) fn never_ended(row: &TableRow) -> bool {
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    let conclusion = row.conclusion.as_deref().and_then(read);
+    conclusion.is_some_and(|conclusion| conclusion["never-ended"] == true)
 }
 
 /// A table that is left alone until a person changes something, as the JSON that stands in the table's row.
 pub(crate) fn conclusion_of_refusal(reason: &str) -> String {
-    json!({ "refused": reason }).to_string()
+    json!({ "refused": shortened(reason.to_owned(), LONGEST_TEXT) }).to_string()
 }
 
 /// The failure that a row's conclusion tells of, if it is one.

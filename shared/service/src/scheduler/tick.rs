@@ -1,4 +1,4 @@
-//! What a scheduler does when it is woken: it takes the buckets that were swept longest ago, one after another, as
+//! What a scheduler does when it is woken: it takes the buckets that were begun longest ago, one after another, as
 //! long as its time allows.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,10 @@ use icepress_model::{BucketId, DatabaseId};
 use crate::{
     Context, Deadline, Event,
     people::buckets,
-    scheduler::{census, sweep},
+    scheduler::{
+        census,
+        sweep::{self, Swept},
+    },
 };
 
 /// What came of a tick.
@@ -23,6 +26,10 @@ pub struct TickReport {
     pub unfinished: u32,
     /// Buckets that there was no time to begin.
     pub not_begun: u32,
+    /// Buckets that were given up because the store failed them; each is told of.
+    pub failed: u32,
+    /// Tables left as they are because the store refused to write even that they failed.
+    pub unwritten: u32,
 }
 
 /// What one bucket's turn came to.
@@ -32,12 +39,16 @@ struct Turn {
     completed: bool,
     /// Buckets in which its census made tables due.
     marked: BTreeSet<BucketId>,
+    /// Tables that could not even be put back.
+    unwritten: u32,
 }
 
 /// Works through the buckets. Any number of schedulers may do this at once.
 ///
 /// A census marks tables of any bucket. Those that were swept before it had its say are swept once more, so that what
 /// one tick sees it also plans.
+///
+/// What the store does to one bucket is that bucket's alone. It is an error only where it did so to all.
 pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, CoordinationError> {
     let found = context.store.buckets(context.settings.buckets).await?;
     let layout = match found.layout {
@@ -45,23 +56,42 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
         None => context.layout().await?,
     };
     if layout.is_moving() {
-        buckets::go_on(context, &layout, deadline).await?;
+        // What moves can wait; what is due can't.
+        if let Err(error) = buckets::go_on(context, &layout, deadline).await {
+            context.tell(Event::Notice {
+                message: format!("tables could not be moved to their buckets now: {error}"),
+            });
+        }
     }
     let mut rows: Vec<BucketRow> = found.rows;
-    rows.sort_by_key(|row| (row.last_swept_at, row.bucket));
+    rows.sort_by_key(|row| (row.last_begun_at, row.last_swept_at, row.bucket));
     let databases = census::databases(context, &layout).await;
     let mut report = TickReport::default();
     let mut swept: BTreeSet<BucketId> = BTreeSet::new();
     let mut missed: BTreeSet<BucketId> = BTreeSet::new();
+    let mut failure = None;
     for row in &rows {
         if !has_time(context, deadline) {
             report.not_begun += 1;
             continue;
         }
-        match work_bucket(context, &layout, row, &databases, deadline).await? {
+        let turn = match work_bucket(context, &layout, row, &databases, deadline).await {
+            Ok(turn) => turn,
+            Err(error) => {
+                report.failed += 1;
+                context.tell(Event::BucketFailed {
+                    bucket: row.bucket,
+                    message: error.to_string(),
+                });
+                failure.get_or_insert(error);
+                continue;
+            }
+        };
+        match turn {
             None => report.held_by_others += 1,
             Some(turn) => {
                 missed.extend(turn.marked.intersection(&swept));
+                report.unwritten += turn.unwritten;
                 if turn.completed {
                     report.swept += 1;
                     swept.insert(row.bucket);
@@ -73,11 +103,19 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
     }
     for row in rows.iter().filter(|row| missed.contains(&row.bucket)) {
         // What there is no time for stays due: the next tick has it.
-        if has_time(context, deadline) {
-            work_bucket(context, &layout, row, &[], deadline).await?;
+        if has_time(context, deadline)
+            && let Err(error) = work_bucket(context, &layout, row, &[], deadline).await
+        {
+            context.tell(Event::BucketFailed {
+                bucket: row.bucket,
+                message: error.to_string(),
+            });
         }
     }
-    Ok(report)
+    match failure {
+        Some(error) if report.swept + report.unfinished + report.held_by_others == 0 => Err(error),
+        _ => Ok(report),
+    }
 }
 
 fn has_time(context: &Context, deadline: Deadline) -> bool {
@@ -182,19 +220,27 @@ async fn work_under_lease(
 ) -> Result<Turn, CoordinationError> {
     let mut marked = BTreeSet::new();
     let worked = record_and_sweep(context, layout, &mut lease, looks, &mut marked, deadline).await;
-    let swept_at = matches!(worked, Ok(true)).then(|| context.ambient.now());
+    let completed = matches!(worked, Ok(swept) if swept.completed);
+    let swept_at = completed.then(|| context.ambient.now());
     let released = context.store.release_lease(&lease, swept_at).await;
-    let completed = match worked.and_then(|completed| released.map(|()| completed)) {
-        Ok(completed) => completed,
+    let swept = match worked.and_then(|swept| released.map(|()| swept)) {
+        Ok(swept) => swept,
         Err(CoordinationError::Fenced(reason)) => {
             context.tell(Event::Notice {
                 message: format!("bucket {} is another's by now: {reason}", lease.bucket),
             });
-            false
+            Swept {
+                completed: false,
+                unwritten: 0,
+            }
         }
         Err(error) => return Err(error),
     };
-    Ok(Turn { completed, marked })
+    Ok(Turn {
+        completed: swept.completed,
+        marked,
+        unwritten: swept.unwritten,
+    })
 }
 
 async fn record_and_sweep(
@@ -204,7 +250,7 @@ async fn record_and_sweep(
     looks: Vec<census::Look>,
     marked: &mut BTreeSet<BucketId>,
     deadline: Deadline,
-) -> Result<bool, CoordinationError> {
+) -> Result<Swept, CoordinationError> {
     for look in looks {
         *lease = sweep::keep_lease(context, lease).await?;
         let database = look.database.clone();

@@ -10,21 +10,20 @@ use tokio::sync::OnceCell;
 
 use super::{
     start::send,
-    sweep::{look_again_at, look_again_later},
+    sweep::{Visit, Visited, look_again_at, look_again_later},
     waiting::Obstacle,
 };
-use crate::{Context, Deadline, Event, worker::finish};
+use crate::{Context, Event, worker::finish};
 
 pub(super) async fn look_after_or_tell(
     context: &Context,
-    lease: &Lease,
+    visit: &Visit<'_>,
     row: &TableRow,
     process: &ProcessId,
     obstacle: Option<Obstacle>,
-    depth: &Depth,
-    deadline: Deadline,
-) -> Result<(), CoordinationError> {
-    match look_after(context, lease, row, process, obstacle, depth, deadline).await {
+) -> Result<Visited, CoordinationError> {
+    let lease = visit.lease;
+    match look_after(context, visit, row, process, obstacle).await {
         // One unreadable row does not stop the rest (case B11): it is told, and asked for again.
         Err(CoordinationError::UnreadableRow { row: key, message }) => {
             context.tell(Event::TableFailed {
@@ -34,8 +33,11 @@ pub(super) async fn look_after_or_tell(
                     row.table
                 ),
             });
-            look_again_later(context, lease, row).await
+            look_again_later(context, lease, row).await?;
+            Ok(Visited::Done)
         }
+        // The number of buckets was changed: the table is left to the owner of its new bucket.
+        Err(CoordinationError::Moved(_)) => Ok(Visited::Done),
         other => other,
     }
 }
@@ -43,20 +45,34 @@ pub(super) async fn look_after_or_tell(
 /// Sees to a process under way: commits it if nobody did, and sends again what seems lost.
 async fn look_after(
     context: &Context,
-    lease: &Lease,
+    visit: &Visit<'_>,
     row: &TableRow,
     process: &ProcessId,
     obstacle: Option<Obstacle>,
-    depth: &Depth,
-    deadline: Deadline,
-) -> Result<(), CoordinationError> {
+) -> Result<Visited, CoordinationError> {
+    let Visit { lease, depth, .. } = *visit;
     let now = context.ambient.now();
     if let Some(process_row) = context.store.process(process).await? {
         if process_row.open_tasks == 0 {
             if let Some(obstacle) = obstacle {
-                return hold_back(context, lease, row, obstacle).await;
+                hold_back(context, lease, row, obstacle).await?;
+                return Ok(Visited::Done);
             }
-            let next_try = finish::commit_process(context, &row.table, process, deadline).await?;
+            // Somebody was at this commit before and may have died of it.
+            if process_row.commit_claims > 0 && !visit.alone {
+                return Ok(Visited::Doubtful);
+            }
+            let next_try =
+                match finish::commit_process(context, &row.table, process, visit.deadline).await {
+                    // Another has the claim on the commit by now: that says nothing of our lease.
+                    Err(CoordinationError::Fenced(reason)) => {
+                        context.tell(Event::Notice {
+                            message: format!("table {}: {reason}", row.table),
+                        });
+                        None
+                    }
+                    other => other?,
+                };
             // Ended, it has freed its table; else another's claim is running and the next check decides.
             let freed = context
                 .store
@@ -64,16 +80,18 @@ async fn look_after(
                 .await?
                 .is_none_or(|row| row.active_process.is_none());
             if freed {
-                return Ok(());
+                return Ok(Visited::Done);
             }
             if let Some(next_try) = next_try {
-                return look_again_at(context, lease, row, next_try).await;
+                look_again_at(context, lease, row, next_try).await?;
+                return Ok(Visited::Done);
             }
         } else {
             send_again(context, lease, &process_row, depth, now).await?;
         }
     }
-    look_again_later(context, lease, row).await
+    look_again_later(context, lease, row).await?;
+    Ok(Visited::Done)
 }
 
 /// Leaves a process uncommitted that is done with its tasks. It is looked at as often as any process under way: nothing

@@ -19,7 +19,7 @@ use crate::{
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
-    worker::payload,
+    worker::{forsaken, payload},
 };
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
@@ -47,10 +47,53 @@ pub(crate) async fn commit_process(
         .store
         .claim_commit(process, &context.settings.worker, now, until)
         .await?;
-    match claim {
-        Some(claim) => commit_claimed(context, &claim).await,
-        None => Ok(None),
+    let Some(claim) = claim else {
+        return Ok(None);
+    };
+    if is_hopeless(context, &claim) {
+        return give_up(context, &claim).await;
     }
+    let committing = commit_claimed(context, &claim);
+    tokio::pin!(committing);
+    let cut = deadline.earlier_by(context.settings.deadline_margin / 4);
+    let too_late = cut.passed(&context.ambient);
+    tokio::pin!(too_late);
+    tokio::select! {
+        biased;
+        committed = &mut committing => committed,
+        // As a death would: the claim ends by itself, and the next one finds what was done.
+        () = &mut too_late => {
+            context.tell(not_now(&claim, "the time was up in the midst of it"));
+            Ok(None)
+        }
+    }
+}
+
+/// Whether the commit was begun far more often than one that fails is tried, and nobody came back from it to say that it
+/// failed.
+fn is_hopeless(context: &Context, claim: &CommitClaim) -> bool {
+    claim.claim > context.settings.commit_claims.saturating_mul(2) && is_last_try(context, claim)
+}
+
+/// Ends a process whose committers died, one after another.
+async fn give_up(
+    context: &Context,
+    claim: &CommitClaim,
+) -> Result<Option<TimestampMs>, CoordinationError> {
+    let row = context.store.table(&claim.process.table).await?;
+    let failures = row.map_or(0, |row| row.failures).saturating_add(1);
+    let wait = context.settings.backoff(failures);
+    let next = context.ambient.now() + wait + context.ambient.jitter(wait / 4);
+    let failed = |unknown| ProcessOutcome::Failed {
+        failures: vec![format!(
+            "its commit was begun {} times and never ended: whoever was at it seems to run out of memory or time; lower \
+             icepress.max-group-bytes for the table, or give the function more{unknown}",
+            claim.claim - 1
+        )],
+        lost_files: 0,
+    };
+    forsaken::end_forsaken(context, claim, failed, Some(next), failures).await?;
+    Ok(None)
 }
 
 async fn commit_claimed(

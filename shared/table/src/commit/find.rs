@@ -10,6 +10,15 @@ use super::{
     summary::{GROUPS, PROCESS_ID, REMOVED_DELETE_FILES, indices_contain},
 };
 
+/// The state and the snapshot that `process` made of a table, if it has committed: for who wants to know no more.
+pub fn find_commit(
+    loaded: &LoadedTable,
+    process: &ProcessId,
+) -> Option<(MetadataLocation, SnapshotId)> {
+    let outcome = committed_before(loaded, process, &[])?;
+    Some((outcome.location, outcome.snapshot_id))
+}
+
 /// What `process` has committed to the table already, if anything.
 pub(super) fn committed_before(
     loaded: &LoadedTable,

@@ -424,10 +424,13 @@ fn judge_result(row: &TaskRow) -> Verdict {
 pub(super) fn unrest(
     items: &Items,
     tables: &BTreeMap<TableId, MetadataLocation>,
+    outcast: Option<&str>,
 ) -> Option<String> {
-    let rows = table_rows(items);
+    let mut rows = table_rows(items);
+    rows.retain(|row| Some(row.table.name.as_str()) != outcast);
     let layout = layout_row(items);
-    if layout.is_some_and(|layout| layout.is_moving()) {
+    // An outcast can't be moved.
+    if outcast.is_none() && layout.is_some_and(|layout| layout.is_moving()) {
         return Some("tables have yet to move to their new buckets".to_owned());
     }
     for row in &rows {

@@ -1,0 +1,335 @@
+//! What one table, one row or one death does to the rest: nothing (cases C56 and C57).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use icepress_catalog::SqlCatalog;
+use icepress_coordination::{
+    CancelOutcome, Conclusion, NewProcess, NewTask, Payload, ProcessState, SqliteFile,
+    SqliteOptions, StateStore,
+};
+use icepress_model::{
+    Attempt, BucketCount, CatalogName, ProcessId, ProcessOutcome, RewriteFailure,
+    RewriteFailureKind, TableId, TaskId, ambient::Ambient,
+};
+use icepress_service::{
+    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings,
+    embedded::{Stop, run_once},
+    processes, tick,
+};
+use icepress_storage::{LocalStorage, Storage};
+use icepress_tests::{FaultyStorage, Lab, settings_for_tests};
+use sqlx::{Connection as _, SqliteConnection};
+
+/// Tables of six small files each.
+async fn tables(lab: &Lab, names: &[&str]) -> Vec<TableId> {
+    let mut tables = Vec::new();
+    for name in names {
+        let table = lab.create_table(name, &[]).await;
+        lab.append_numbered(&table, &["eu"], 6, 1, 0).await;
+        tables.push(table);
+    }
+    tables
+}
+
+/// Has the state file refuse, for ever, to write rows of one table.
+async fn refuse(lab: &Lab, rows: &str, table: &str) {
+    let file = lab.folder.path().join("state.db");
+    let mut file = SqliteConnection::connect(&format!("sqlite://{}", file.display()))
+        .await
+        .unwrap();
+    for event in ["INSERT", "UPDATE"] {
+        let trigger = format!(
+            "CREATE TRIGGER refuse_{rows}_{event} BEFORE {event} ON {rows} WHEN NEW.table_id LIKE '%/{table}'
+             BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(trigger))
+            .execute(&mut file)
+            .await
+            .unwrap();
+    }
+}
+
+async fn files(lab: &Lab, table: &TableId) -> usize {
+    lab.rows(table).await.1.len()
+}
+
+fn failures_told(lab: &Lab, of: &TableId) -> usize {
+    let events = lab.take_events();
+    let told = events
+        .iter()
+        .filter(|event| matches!(event, Event::TableFailed { table, .. } if table == of));
+    told.count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_table_whose_row_is_never_written_stops_itself_alone() {
+    let lab = Lab::new(31).await;
+    let all = tables(&lab, &["t0", "t1", "t2", "t3", "t4"]).await;
+    refuse(&lab, "table_state", "t2").await;
+
+    let worker = lab.worker(settings_for_tests("a"));
+    run_once(&worker, 2, &Stop::default()).await.unwrap();
+
+    assert!(failures_told(&lab, &all[2]) > 0);
+    for (index, table) in all.iter().enumerate() {
+        let wanted = if index == 2 { 6 } else { 1 };
+        assert_eq!(files(&lab, table).await, wanted, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_table_that_is_due_and_can_t_be_written_any_more_stops_itself_alone() {
+    let lab = Lab::new(32).await;
+    let all = tables(&lab, &["t0", "t1", "t2", "t3", "t4"]).await;
+    let worker = lab.worker(settings_for_tests("a"));
+    run_once(&worker, 2, &Stop::default()).await.unwrap();
+    let now = lab.ambient.now();
+    for table in &all {
+        lab.append_numbered(table, &["eu"], 6, 1, 100).await;
+        let home = worker.store.table(table).await.unwrap().unwrap().home();
+        worker.store.force_due(home, table, now).await.unwrap();
+    }
+    refuse(&lab, "table_state", "t2").await;
+    lab.take_events();
+
+    let report = run_once(&worker, 2, &Stop::default()).await.unwrap();
+
+    assert!(failures_told(&lab, &all[2]) > 0, "{report:?}");
+    for (index, table) in all.iter().enumerate() {
+        let wanted = if index == 2 { 7 } else { 1 };
+        assert_eq!(files(&lab, table).await, wanted, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_process_that_can_t_be_written_any_more_stops_its_table_alone() {
+    let lab = Lab::new(33).await;
+    let all = tables(&lab, &["t0", "t1", "t2", "t3", "t4"]).await;
+    let worker = lab.worker(settings_for_tests("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    refuse(&lab, "process", "t2").await;
+
+    // The run tells of it in the end.
+    assert!(run_once(&worker, 2, &Stop::default()).await.is_err());
+
+    for (index, table) in all.iter().enumerate() {
+        let wanted = if index == 2 { 6 } else { 1 };
+        assert_eq!(files(&lab, table).await, wanted, "{table}");
+    }
+}
+
+/// A process of so many tasks, planned on the table as it is.
+async fn start(lab: &Lab, worker: &Context, table: &TableId, tasks: usize) -> ProcessId {
+    let (store, now) = (&worker.store, lab.ambient.now());
+    let settings = &worker.settings;
+    let home = worker.layout().await.unwrap().home_of(table);
+    let location = lab.load(table).await.metadata_location;
+    store.mark_due(home, table, &location, now).await.unwrap();
+    let lease = store
+        .take_lease(
+            home.bucket,
+            &settings.worker,
+            now,
+            settings.lease_ttl,
+            settings.lease_guard,
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    let seen = store.table(table).await.unwrap().unwrap();
+    let plan = icepress_service::tables::plan(worker, table).await.unwrap();
+    let process = NewProcess {
+        process: ProcessId::from("p"),
+        table: table.clone(),
+        created_at: now,
+        header: serde_json::json!({ "base": plan.base, "follow_up": false, "failures": 0 })
+            .to_string(),
+        check_at: now,
+        reservation: None,
+        conclusion: Conclusion {
+            evaluated_location: Some(location),
+            text: "{}".to_owned(),
+            next_due_at: None,
+            failures: 0,
+        },
+    };
+    let task = NewTask {
+        payload: Payload::Inline("{}".to_owned()),
+    };
+    store
+        .start_process(&lease, &seen, &process, &vec![task; tasks])
+        .await
+        .unwrap();
+    store.release_lease(&lease, None).await.unwrap();
+    process.process
+}
+
+async fn fail_all(worker: &Context, process: &ProcessId, tasks: u32) {
+    let now = worker.ambient.now();
+    for index in 0..tasks {
+        let task = TaskId {
+            process: process.clone(),
+            index,
+        };
+        let failure = RewriteFailure {
+            kind: RewriteFailureKind::OverMemory,
+            message: format!("group {index}: {}", "x".repeat(4_000)),
+        };
+        let until = now + Duration::from_secs(60);
+        let name = &worker.settings.worker;
+        worker
+            .store
+            .claim_task(&task, name, now, until)
+            .await
+            .unwrap();
+        worker
+            .store
+            .report_task(&task, Attempt(1), Err(failure))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_failed_process_of_many_groups_ends_and_lets_the_others_be_served() {
+    const GROUPS: u32 = 150;
+    let lab = Lab::new(34).await;
+    let failing = tables(&lab, &["failing"]).await.remove(0);
+    let worker = lab.worker(settings_for_tests("a"));
+    let process = start(&lab, &worker, &failing, GROUPS as usize).await;
+    fail_all(&worker, &process, GROUPS).await;
+    let others = tables(&lab, &["t0", "t1", "t2"]).await;
+
+    tick(&worker, Deadline::NONE).await.unwrap();
+
+    let row = worker.store.process(&process).await.unwrap().unwrap();
+    let ProcessState::Ended(ProcessOutcome::Failed { failures, .. }) = &row.state else {
+        panic!("{row:?}")
+    };
+    assert_eq!(failures.len(), 11, "{failures:?}");
+    assert!(failures[10].contains("140 more"), "{}", failures[10]);
+    let bytes: usize = failures.iter().map(String::len).sum();
+    assert!(bytes < 16_000, "{bytes}");
+    for table in &others {
+        let row = worker.store.table(table).await.unwrap().unwrap();
+        assert!(row.active_process.is_some(), "{table} was not served");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_process_whose_committer_is_gone_can_be_cancelled() {
+    let lab = Lab::new(35).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(settings_for_tests("a"));
+    let process = start(&lab, &worker, &table, 1).await;
+    fail_all(&worker, &process, 1).await;
+    let (now, ttl) = (lab.ambient.now(), worker.settings.commit_ttl);
+    let claim = worker
+        .store
+        .claim_commit(&process, &"dead".into(), now, now + ttl)
+        .await;
+    assert!(claim.unwrap().is_some());
+
+    let early = processes::cancel(&worker, &process, "enough")
+        .await
+        .unwrap();
+    assert!(
+        matches!(early, CancelOutcome::Committing { .. }),
+        "{early:?}"
+    );
+    lab.clock.advance(ttl + Duration::from_secs(1));
+    let late = processes::cancel(&worker, &process, "enough")
+        .await
+        .unwrap();
+    assert_eq!(late, CancelOutcome::Cancelled);
+    let row = worker.store.table(&table).await.unwrap().unwrap();
+    assert_eq!(row.active_process, None);
+}
+
+// --- deaths ---
+
+const CHILD: &str = "ICEPRESS_TEST_DEADLY_LAB";
+const DEADLY: &str = "monster";
+
+/// What a scheduler that dies at one table works with, in a process of its own.
+async fn child_context(folder: &Path) -> Context {
+    let ambient = Ambient::system();
+    let disk = FaultyStorage::around(Arc::new(LocalStorage::new()));
+    disk.die_at_reads_in(DEADLY);
+    let storage = disk as Arc<dyn Storage>;
+    let uri = format!("sqlite:///{}/catalog.db", folder.display());
+    let name = CatalogName::from("lab");
+    let catalog = SqlCatalog::open(name, &uri, None, Arc::clone(&storage), ambient.clone())
+        .await
+        .unwrap();
+    let options = SqliteOptions::default();
+    let state = SqliteFile::open(&folder.join("state.db"), options, ambient.clone())
+        .await
+        .unwrap();
+    let worker = format!("child-{}", std::process::id());
+    Context {
+        ambient,
+        store: Arc::new(state.store()) as Arc<dyn StateStore>,
+        queue: Arc::new(state.queue()),
+        catalogs: Catalogs::new([OpenCatalog {
+            catalog: Arc::new(catalog),
+            storage: Arc::clone(&storage),
+        }]),
+        payloads: storage,
+        settings: Arc::new(Settings {
+            // One bucket, so that all are in the way of the one; and the leases of the dead are soon over.
+            buckets: BucketCount(1.try_into().unwrap()),
+            lease_ttl: Duration::from_secs(1),
+            lease_guard: Duration::ZERO,
+            ..settings_for_tests(&worker)
+        }),
+        observer: Arc::new(LogObserver),
+        commits: Default::default(),
+    }
+}
+
+/// Not a test by itself: the process that dies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_of_its_own() {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let context = child_context(Path::new(&folder)).await;
+    run_once(&context, 1, &Stop::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c57_a_scheduler_that_dies_at_one_table_serves_the_others_and_puts_that_one_off() {
+    let lab = Lab::new(36).await;
+    let others = tables(&lab, &["a0", "a1", "z0", "z1"]).await;
+    let monster = tables(&lab, &[DEADLY]).await.remove(0);
+    let mut deaths = 0;
+    loop {
+        let run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_scheduler_of_its_own", "--test-threads", "1"])
+            .env(CHILD, lab.folder.path())
+            .output()
+            .unwrap();
+        if run.status.success() {
+            break;
+        }
+        deaths += 1;
+        assert!(deaths < 5, "it dies at every run: {run:?}");
+    }
+    assert_eq!(deaths, 2, "it was tried twice, the second time by itself");
+    for table in &others {
+        assert_eq!(files(&lab, table).await, 1, "{table} was not served");
+    }
+    let row = child_context(lab.folder.path())
+        .await
+        .store
+        .table(&monster)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((row.failures, row.begun), (1, 0), "{row:?}");
+    assert!(row.due_at > Some(lab.ambient.now()), "{row:?}");
+    let said = row.conclusion.unwrap();
+    assert!(said.contains("begun 2 times and never ended"), "{said}");
+}
