@@ -20,7 +20,9 @@ pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
     RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
 };
-pub use outcome::{GroupResult, Inspection, ProcessOutcome, RewriteFailure, RewriteFailureKind};
+pub use outcome::{
+    ColumnValues, GroupResult, Inspection, ProcessOutcome, RewriteFailure, RewriteFailureKind,
+};
 pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
     KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanTotals, TablePlan, Tier,

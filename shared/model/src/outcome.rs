@@ -39,9 +39,26 @@ pub struct Inspection {
     pub modified: Vec<TimestampMs>,
     /// The order-free hash of the rows, in hexadecimal, where inputs and outputs were both read and have it.
     pub rows_hash: Option<String>,
+    /// How many values the columns at the top have in the replaced files and in the new ones, counted from the files
+    /// themselves and not by what rewrote them; empty where nobody counted.
+    #[serde(default)]
+    pub values: Vec<ColumnValues>,
     /// How long the attempt took that wrote them, in milliseconds; 0 where nobody measured.
     #[serde(default)]
     pub took_ms: u64,
+}
+
+/// How many values, NULLs apart, a column has before and after a rewrite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnValues {
+    /// The column's field id.
+    pub column: i32,
+    /// In live rows of the replaced files, at the least: footers don't tell how many of a column's values are deleted.
+    pub least: u64,
+    /// In live rows of the replaced files, at the most.
+    pub most: u64,
+    /// In the new files.
+    pub after: u64,
 }
 
 impl GroupResult {

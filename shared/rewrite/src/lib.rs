@@ -1,7 +1,8 @@
 //! The engine: a file group in, data files out. Knows nothing of commits.
 //!
 //! Reading (`read`, `project`, `convert`, `constants`), deletes (`deletes`) and writing (`write`) are apart; `group` puts
-//! the first two together, `rewrite` and `hash` do something with the rows. Everything streams: what is held at a time
+//! the first two together, `rewrite` and `hash` do something with the rows. `opinion` judges what was written, and
+//! shares nothing of how rows are read and written. Everything streams: what is held at a time
 //! is bounded by [`RewriteContext::memory_cap`], and what can't be done within it is refused with a reason.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -14,6 +15,7 @@ mod hash;
 mod light;
 mod lineage;
 mod memory;
+mod opinion;
 mod project;
 mod read;
 mod rewrite;
@@ -24,6 +26,7 @@ mod tests;
 mod write;
 
 pub use hash::RowsHash;
+pub use opinion::{Look, Opinion};
 pub use write::data_folder;
 
 use std::sync::{
@@ -108,6 +111,21 @@ pub async fn hash_rows(
     groups: &[Group],
 ) -> Result<RowsHash, RewriteFailure> {
     hash::hash(context, metadata, schema_id, groups)
+        .await
+        .map_err(|failure| of_table(table, failure))
+}
+
+/// Compares the live rows of the groups `before` and `after` column by column, from the files themselves and without what a
+/// rewrite reads through. Of each group only spec, partition, inputs and deletes are looked at.
+pub async fn second_opinion(
+    context: &RewriteContext,
+    metadata: &Metadata,
+    table: &TableId,
+    schema_id: SchemaId,
+    (before, after): (&[Group], &[Group]),
+    look: Look,
+) -> Result<Opinion, RewriteFailure> {
+    opinion::second_opinion(context, metadata, schema_id, (before, after), look)
         .await
         .map_err(|failure| of_table(table, failure))
 }

@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use iceberg::spec::FormatVersion;
+use iceberg::spec::{FormatVersion, Schema};
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, Rows};
+use icepress_model::{Attempt, Bytes, Group, GroupResult, GroupTask, Inspection, Rows};
 use icepress_storage::{PutMode, WriteOptions};
 use icepress_table::{DeleteGranularity, vectors::write_vectors};
 use roaring::RoaringTreemap;
@@ -39,7 +39,16 @@ pub(crate) async fn rewrite_deletes(
     attempt: Attempt,
 ) -> Result<GroupResult> {
     let group = &task.group;
-    let mut deleted = deleted_positions(context, metadata, task).await?;
+    let schema = schema_of(metadata, task.base.schema_id)?;
+    let (mut deleted, passes) = deleted_positions(context, metadata, &schema, group).await?;
+    if passes > 1 {
+        tracing::info!(
+            table = %task.table,
+            group = task.index,
+            passes,
+            "equality deletes did not fit the memory cap and were looked up in several passes"
+        );
+    }
     let mut per_file: Vec<(String, RoaringTreemap)> = group
         .inputs
         .iter()
@@ -110,14 +119,13 @@ pub(crate) async fn rewrite_deletes(
     })
 }
 
-/// The rows of each input that any of the group's deletes hides.
-async fn deleted_positions(
+/// The rows of each input that any of the group's deletes hides, and how many passes over key columns that took.
+pub(crate) async fn deleted_positions(
     context: &RewriteContext,
     metadata: &Metadata,
-    task: &GroupTask,
-) -> Result<DeletedPositions> {
-    let group = &task.group;
-    let schema = schema_of(metadata, task.base.schema_id)?;
+    schema: &Schema,
+    group: &Group,
+) -> Result<(DeletedPositions, u64)> {
     let shares = Shares::of(context.memory_cap);
     let tables = Tables {
         metadata,
@@ -128,19 +136,11 @@ async fn deleted_positions(
     let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
     let mut targets = schema.as_struct().fields().to_vec();
     targets.extend(equality.extra.iter().cloned());
-    let reading = reading_of(context, metadata, &schema, group, targets)?;
+    let reading = reading_of(context, metadata, schema, group, targets)?;
     let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
     equality
         .load(&tables, key_files, &reading, &mut positions)
         .await?;
     equality.find(&tables, &reading, &mut positions).await?;
-    if equality.passes > 1 {
-        tracing::info!(
-            table = %task.table,
-            group = task.index,
-            passes = equality.passes,
-            "equality deletes did not fit the memory cap and were looked up in several passes"
-        );
-    }
-    Ok(positions)
+    Ok((positions, equality.passes))
 }

@@ -1,6 +1,7 @@
 //! `icepress verify TABLE`: are the rows of two snapshots the same?
 
 use icepress_model::{Rows, SnapshotId, TableId};
+use icepress_rewrite::Opinion;
 use icepress_service::tables::{self, VerifyError};
 use serde::Serialize;
 use serde_json::json;
@@ -37,6 +38,10 @@ pub(super) async fn verify(
         "same_values": verified.same_values(),
         "snapshot": later,
         "against": earlier,
+        "columns": {
+            "compared": verified.opinion.compared,
+            "faults": verified.opinion.faults,
+        },
     });
     output.print(&document, || {
         let header = ["", "snapshot", "rows", "hash of the rows"];
@@ -46,13 +51,29 @@ pub(super) async fn verify(
             (false, true) => "THE ROWS HAVE OTHER IDS OR SEQUENCE NUMBERS (row lineage)",
             (false, false) => "THE ROWS DIFFER",
         };
-        format!("{}\n{name}: {verdict}", table(&header, &[1, 2], rows))
+        let columns = columns(&verified.opinion);
+        format!(
+            "{}\n{columns}{name}: {verdict}",
+            table(&header, &[1, 2], rows)
+        )
     })?;
     Ok(if verified.same() {
         Ending::Well
     } else {
         Ending::SomeFailed
     })
+}
+
+/// What came of counting each column by what the files themselves say.
+fn columns(opinion: &Opinion) -> String {
+    if opinion.faults.is_empty() {
+        let compared = count(opinion.compared as u64);
+        return format!(
+            "columns counted a second time, apart from rows: {compared}, all the same\n"
+        );
+    }
+    let faults = opinion.faults.iter();
+    faults.map(|fault| format!("{fault}\n")).collect()
 }
 
 /// The rows of one snapshot, as they are shown.

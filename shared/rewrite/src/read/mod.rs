@@ -11,6 +11,7 @@ use std::sync::Arc;
 use icepress_storage::Storage;
 
 pub(crate) use batches::{Batch, Batches};
+pub(crate) use content::FileBytes;
 pub(crate) use open::SourceFile;
 pub(crate) use scan::Scan;
 

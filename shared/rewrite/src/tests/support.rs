@@ -16,7 +16,7 @@ use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult,
     GroupTask, InputFile, MetadataLocation, ProcessId, RewriteFailure, Rows, SchemaId,
-    SequenceNumber, SnapshotId, SpecId, TableId, ambient::Ambient,
+    SequenceNumber, SnapshotId, SpecId, TableId, Tier, ambient::Ambient,
 };
 use icepress_storage::LocalStorage;
 use icepress_table::{partition_type, vectors::encode_vector};
@@ -29,7 +29,9 @@ use parquet::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Progress, RewriteContext, RowsHash, hash_rows, rewrite_group};
+use crate::{
+    Look, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group, second_opinion,
+};
 
 /// A column of a table.
 pub(crate) fn optional(id: i32, name: &str, primitive: PrimitiveType) -> NestedFieldRef {
@@ -334,13 +336,36 @@ impl TestTable {
         }
     }
 
-    /// Rewrites the group.
+    /// Rewrites the group. Whatever comes of it, the second opinion has nothing to say against it.
     pub(crate) fn rewrite(&self) -> Result<GroupResult, RewriteFailure> {
-        block_on(rewrite_group(
+        let result = block_on(rewrite_group(
             &self.context(),
             &self.metadata,
             &self.task(),
             Attempt(2),
+        ))?;
+        if self.group.tier == Tier::Full {
+            let after = self.after(&result);
+            for look in [Look::Footers, Look::Pages] {
+                let opinion = self.opinion(&after, look)?;
+                assert_eq!(opinion.faults, Vec::<String>::new(), "{look:?}");
+            }
+        }
+        Ok(result)
+    }
+
+    /// What is found when the group is compared with what is said to have come of it.
+    pub(crate) fn opinion(&self, after: &Group, look: Look) -> Result<Opinion, RewriteFailure> {
+        block_on(second_opinion(
+            &self.context(),
+            &self.metadata,
+            &Self::table_id(),
+            SchemaId(self.metadata.current_schema_id()),
+            (
+                std::slice::from_ref(&self.group),
+                std::slice::from_ref(after),
+            ),
+            look,
         ))
     }
 

@@ -1,5 +1,6 @@
 //! A look at what a rewrite wrote, before it is reported: when storage has each file from, so that a commit takes none
-//! that was written again; and, on a sample or for every group, whether its rows are those of the inputs.
+//! that was written again; for every group, whether its columns have the values that the inputs' columns have; and, on a
+//! sample or for every group, whether its rows are those of the inputs.
 //!
 //! It is done here and not at the commit because here there is one group, a claim that is kept, and time of its own.
 
@@ -7,11 +8,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{
-    Bytes, DeleteContent, DeleteFile, Group, GroupResult, GroupTask, InputFile, RewriteFailure,
-    RewriteFailureKind, RowId, Rows, TaskId, Tier,
+    Bytes, ColumnValues, DeleteContent, DeleteFile, Group, GroupResult, GroupTask, InputFile,
+    RewriteFailure, RewriteFailureKind, RowId, Rows, TaskId, Tier,
 };
 use icepress_planner::VerifyRows;
-use icepress_rewrite::{Progress, RewriteContext, hash_rows};
+use icepress_rewrite::{Look, Progress, RewriteContext, hash_rows, second_opinion};
 use icepress_storage::StorageErrorKind;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -29,7 +30,8 @@ pub(crate) fn is_picked(mode: VerifyRows, task: &TaskId) -> bool {
     }
 }
 
-/// Looks at the files of `result` and notes what it saw in it; with `verify_rows`, reads inputs and outputs once more.
+/// Looks at the files of `result` and notes what it saw in it; with `verify_rows`, reads inputs and outputs once more, and
+/// else of their columns no more than footers leave in doubt.
 ///
 /// Fails with [`RewriteFailureKind::WrongRows`] where what was written is not what was read.
 pub(crate) async fn inspect(
@@ -65,7 +67,73 @@ pub(crate) async fn inspect(
     if verify_rows && task.group.tier != Tier::Dangling {
         result.seen.rows_hash = Some(compare_rows(engine, metadata, task, result).await?);
     }
+    if task.group.tier == Tier::Full {
+        let look = if verify_rows {
+            Look::Pages
+        } else {
+            Look::Footers
+        };
+        result.seen.values = compare_columns(engine, metadata, task, result, look).await?;
+    }
     Ok(())
+}
+
+/// Counts the values of each column in inputs and outputs, by what the files say and without what rewrote them.
+async fn compare_columns(
+    engine: &RewriteContext,
+    metadata: &Metadata,
+    task: &GroupTask,
+    result: &GroupResult,
+    look: Look,
+) -> Result<Vec<ColumnValues>, RewriteFailure> {
+    let outputs = outputs(task, result).ok_or_else(|| undescribed(task, result))?;
+    let (before, after) = (
+        std::slice::from_ref(&task.group),
+        std::slice::from_ref(&outputs),
+    );
+    let (table, schema) = (&task.table, task.base.schema_id);
+    let opinion = second_opinion(engine, metadata, table, schema, (before, after), look)
+        .await
+        .map_err(|failure| unreadable(task, result, failure))?;
+    match opinion.faults.as_slice() {
+        [] => Ok(opinion.columns),
+        faults => Err(wrong(task, result, &faults.join("; "))),
+    }
+}
+
+/// What was written is not what was read.
+fn wrong(task: &GroupTask, result: &GroupResult, what: &str) -> RewriteFailure {
+    RewriteFailure {
+        kind: RewriteFailureKind::WrongRows,
+        message: format!(
+            "table {}: {}: {what}; none of it is used, and the new files are kept to be looked into: {}",
+            task.table,
+            name(task),
+            result.file_paths().join(", ")
+        ),
+    }
+}
+
+fn undescribed(task: &GroupTask, result: &GroupResult) -> RewriteFailure {
+    wrong(
+        task,
+        result,
+        "the description of a new file lacks its path, size or rows",
+    )
+}
+
+/// A failure to read what is compared: where it is about a new file, this was not written as it should be.
+fn unreadable(task: &GroupTask, result: &GroupResult, failure: RewriteFailure) -> RewriteFailure {
+    let is_of_content = matches!(
+        failure.kind,
+        RewriteFailureKind::CorruptFile | RewriteFailureKind::FileVanished
+    );
+    let is_new = |path: &String| failure.message.contains(path.as_str());
+    if is_of_content && result.file_paths().iter().any(is_new) {
+        let what = format!("what was written can't be read again: {}", failure.message);
+        return wrong(task, result, &what);
+    }
+    failure
 }
 
 async fn compare_rows(
@@ -83,37 +151,24 @@ async fn compare_rows(
         let groups = std::slice::from_ref(group);
         hash_rows(&engine, metadata, &task.table, task.base.schema_id, groups).await
     };
-    let wrong = |what: String| RewriteFailure {
-        kind: RewriteFailureKind::WrongRows,
-        message: format!(
-            "table {}: {}: {what}; none of it is used, and the new files are kept to be looked into: {}",
-            task.table,
-            name(task),
-            result.file_paths().join(", ")
-        ),
-    };
     let read = hash(&task.group).await?;
-    let outputs = outputs(task, result).ok_or_else(|| {
-        wrong("the description of a new file lacks its path, size or rows".to_owned())
-    })?;
-    let written = hash(&outputs).await.map_err(|failure| match failure.kind {
-        RewriteFailureKind::CorruptFile | RewriteFailureKind::FileVanished => wrong(format!(
-            "what was written can't be read again: {}",
-            failure.message
-        )),
-        _ => failure,
-    })?;
+    let outputs = outputs(task, result).ok_or_else(|| undescribed(task, result))?;
+    let written = hash(&outputs)
+        .await
+        .map_err(|failure| unreadable(task, result, failure))?;
     if read != written && (read.rows, read.hash) == (written.rows, written.hash) {
-        return Err(wrong(format!(
+        let what = format!(
             "the {} rows that were written have other row ids or last updates than those that were read",
             written.rows
-        )));
+        );
+        return Err(wrong(task, result, &what));
     }
     if read != written {
-        return Err(wrong(format!(
+        let what = format!(
             "the {} rows that were read have hash {read}, and the {} rows that were written have {written}",
             read.rows, written.rows
-        )));
+        );
+        return Err(wrong(task, result, &what));
     }
     Ok(read.to_string())
 }

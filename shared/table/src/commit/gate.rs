@@ -11,7 +11,7 @@ use iceberg::spec::{
     serialize_data_file_to_json,
 };
 use icepress_catalog::LoadedTable;
-use icepress_model::{BaseState, Rows};
+use icepress_model::{BaseState, ColumnValues, Rows};
 
 use super::{
     FinishedGroup,
@@ -64,6 +64,7 @@ impl<'a> Gate<'a> {
     ) -> Result<(), String> {
         self.check_rows(finished, inputs, outputs)?;
         self.check_nulls(inputs, outputs, finished.result.rows_deleted)?;
+        self.check_values(finished, outputs)?;
         self.check_partition(finished, outputs.iter())?;
         for output in outputs {
             self.check_ids(output)?;
@@ -160,6 +161,45 @@ impl<'a> Gate<'a> {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Each column has as many values as were counted in the old files themselves, by those who counted in the new ones as
+    /// well, and by the new files' own descriptions.
+    fn check_values(&self, finished: &FinishedGroup, outputs: &[OutputFile]) -> Result<(), String> {
+        for counted in &finished.result.seen.values {
+            let ColumnValues {
+                column,
+                least,
+                most,
+                after,
+            } = *counted;
+            if !(least..=most).contains(&after) {
+                let expected = if least == most {
+                    most.to_string()
+                } else {
+                    format!("{least} to {most}")
+                };
+                return Err(format!(
+                    "column {} has {expected} values in the old files and {after} in the new ones: refused",
+                    self.name_of(column)
+                ));
+            }
+            let described: Option<i64> = outputs
+                .iter()
+                .map(|output| {
+                    let values = value_of(&output.value_counts, column)?;
+                    Some(values - value_of(&output.null_value_counts, column)?)
+                })
+                .sum();
+            if described.is_some_and(|described| i64::try_from(after) != Ok(described)) {
+                return Err(format!(
+                    "column {} has {after} values in the new files, and their description says {}: refused",
+                    self.name_of(column),
+                    described.unwrap_or_default()
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The new files are of the group's spec and partition, as their own description has it.

@@ -1,9 +1,10 @@
-//! Are the rows the same? Two snapshots of a table compared by count and an order-free hash.
+//! Are the rows the same? Two snapshots of a table compared by count and an order-free hash, and by a second reader, which
+//! shares nothing with the one that rewrites, by the values of each column.
 
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::LoadedTable;
-use icepress_model::{Rows, SchemaId, SnapshotId, TableId};
-use icepress_rewrite::{RewriteContext, RowsHash, hash_rows};
+use icepress_model::{Group, Rows, SchemaId, SnapshotId, TableId};
+use icepress_rewrite::{Look, Opinion, RewriteContext, RowsHash, hash_rows, second_opinion};
 use icepress_table::{IS_REPAIR, PROCESS_ID};
 use std::sync::Arc;
 use thiserror::Error;
@@ -61,23 +62,27 @@ impl SnapshotRows {
 }
 
 /// Two snapshots side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
     /// The later: by default the last rewrite's.
     pub snapshot: SnapshotRows,
     /// The earlier: by default its parent's.
     pub against: SnapshotRows,
+    /// What their columns come to when they are counted by what the files themselves say, apart from what reads the rows.
+    pub opinion: Opinion,
 }
 
 impl Verification {
     /// Whether the rows are the same, and where the earlier ones had row ids, these too.
     pub fn same(&self) -> bool {
-        self.snapshot.hashed().is_same_as(&self.against.hashed())
+        self.snapshot.hashed().is_same_as(&self.against.hashed()) && self.opinion.faults.is_empty()
     }
 
     /// Whether the rows have the same values, whatever their ids.
     pub fn same_values(&self) -> bool {
-        self.snapshot.rows == self.against.rows && self.snapshot.hash == self.against.hash
+        self.snapshot.rows == self.against.rows
+            && self.snapshot.hash == self.against.hash
+            && self.opinion.faults.is_empty()
     }
 }
 
@@ -105,9 +110,23 @@ pub async fn verify(
         Some(against) => find(table, &loaded.metadata, against)?,
         None => return Err(VerifyError::NoRewrite(table.clone())),
     };
+    let engine = engine(context, &loaded.table).await?;
+    let new = evaluate::all_files(context, table, &loaded.metadata, &later).await?;
+    let old = evaluate::all_files(context, table, &loaded.metadata, &earlier).await?;
+    let schema = SchemaId(loaded.metadata.current_schema_id());
+    let opinion = second_opinion(
+        &engine,
+        &loaded.metadata,
+        table,
+        schema,
+        (&old, &new),
+        Look::Pages,
+    )
+    .await?;
     Ok(Verification {
-        snapshot: rows_of(context, &loaded, &later).await?,
-        against: rows_of(context, &loaded, &earlier).await?,
+        snapshot: rows_of(&engine, &loaded, &later, &new).await?,
+        against: rows_of(&engine, &loaded, &earlier, &old).await?,
+        opinion,
     })
 }
 
@@ -143,28 +162,31 @@ fn last_rewrite(metadata: &TableMetadata) -> Option<SnapshotRef> {
     None
 }
 
-async fn rows_of(
-    context: &Context,
-    loaded: &LoadedTable,
-    snapshot: &SnapshotRef,
-) -> Result<SnapshotRows, VerifyError> {
-    let LoadedTable {
-        table, metadata, ..
-    } = loaded;
+async fn engine(context: &Context, table: &TableId) -> Result<RewriteContext, VerifyError> {
     let open = context.catalog_of(table).map_err(EvaluateError::Catalog)?;
-    let groups = evaluate::all_files(context, table, metadata, snapshot).await?;
     let storage = open
         .storage_of(table)
         .await
         .map_err(EvaluateError::Catalog)?;
-    let engine = RewriteContext {
+    Ok(RewriteContext {
         storage,
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
         progress: Arc::default(),
-    };
+    })
+}
+
+async fn rows_of(
+    engine: &RewriteContext,
+    loaded: &LoadedTable,
+    snapshot: &SnapshotRef,
+    groups: &[Group],
+) -> Result<SnapshotRows, VerifyError> {
+    let LoadedTable {
+        table, metadata, ..
+    } = loaded;
     let schema = SchemaId(metadata.current_schema_id());
-    let total = hash_rows(&engine, metadata, table, schema, &groups).await?;
+    let total = hash_rows(engine, metadata, table, schema, groups).await?;
     Ok(SnapshotRows {
         snapshot: SnapshotId(snapshot.snapshot_id()),
         rows: total.rows,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use iceberg::spec::FormatVersion;
-use icepress_model::{Rows, TimestampMs};
+use icepress_model::{ColumnValues, Rows, TimestampMs};
 use serde_json::{Value, json};
 
 use super::world::{World, data};
@@ -80,6 +80,33 @@ async fn nulls_that_came_from_nowhere_stop_the_group() {
     assert_stopped(
         |_, g| set(g, "null_value_counts", 2, json!(0)),
         "1 nulls fewer in column name",
+    )
+    .await;
+}
+
+/// Case C50: what a reader of its own counted in the old files and the new ones. The manifests of the old files tell of no
+/// column that their writer did not know.
+#[tokio::test]
+async fn c50_values_that_were_counted_apart_and_are_lost_stop_the_group() {
+    let counted = |column, least, most, after| ColumnValues {
+        column,
+        least,
+        most,
+        after,
+    };
+    assert_stopped(
+        |_, g| g.result.seen.values = vec![counted(1, 10, 10, 10), counted(2, 9, 9, 0)],
+        "column name has 9 values in the old files and 0 in the new ones",
+    )
+    .await;
+    assert_stopped(
+        |_, g| g.result.seen.values = vec![counted(1, 7, 9, 10)],
+        "column id has 7 to 9 values in the old files and 10",
+    )
+    .await;
+    assert_stopped(
+        |_, g| g.result.seen.values = vec![counted(1, 8, 10, 8)],
+        "column id has 8 values in the new files, and their description says 10",
     )
     .await;
 }
