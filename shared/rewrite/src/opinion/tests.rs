@@ -359,7 +359,7 @@ fn nothing_of_how_the_engine_reads_is_used() {
             "project",
             "convert::",
             "hash::",
-            "schema::",
+            "parquet_schema",
             "constants",
             "Batches",
             "Scan",
