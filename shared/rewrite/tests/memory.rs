@@ -12,7 +12,9 @@ use arrow_schema::DataType;
 use arrow_select::take::take;
 use iceberg::spec::PrimitiveType;
 use icepress_model::{Bytes, GroupResult, RewriteFailure, RewriteFailureKind, Rows};
-use icepress_rewrite::{Progress, RewriteContext, RowsHash, hash_rows, rewrite_group};
+use icepress_rewrite::{
+    Look, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group, second_opinion,
+};
 use parquet::{
     basic::{Compression, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},

@@ -34,6 +34,8 @@ use crate::{
 
 /// Rows that are decoded of a column at a time.
 const ROWS: usize = 1024;
+/// What a row is counted as that is summed over: its hash, and whether it is deleted, with room to spare.
+const BYTES_OF_ROW: u64 = 16;
 
 /// The values of one column. All sums wrap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -196,37 +198,41 @@ impl Sums {
         let most_held = Shares::of(context.memory_cap).piece;
         let rows_before = self.rows_read;
         self.rows_read += file.input.rows.get();
+        let most_rows = (most_held / BYTES_OF_ROW).max(1);
         let mut first_row = 0;
         for group in 0..file.footer.num_row_groups() {
-            let row_group = file.footer.row_group(group);
-            let rows = row_group.num_rows().unsigned_abs();
-            let mut live = Rows::new(rows_before, first_row, rows, deleted);
-            first_row += rows;
-            if rows == 0 {
-                continue;
-            }
-            for part in parts(file, group, &wanted, most_held)? {
-                let ranges: Vec<Range<u64>> = part.iter().map(|(_, range)| range.clone()).collect();
-                let contents = context
-                    .storage
-                    .read_ranges(path, &ranges)
-                    .await
-                    .map_err(|error| from_read(&error, path))?;
-                let bytes = FileBytes::parts(file.input.size.get(), &ranges, contents);
-                for (joined, _) in part {
-                    let sum = guarded(path, || {
-                        sum_chunk(file, group, &joined, bytes.clone(), &mut live)
-                            .map_err(|error| from_decode(&error, path))
-                    })?;
-                    self.put(joined.id, sum);
-                    tokio::task::yield_now().await;
+            let rows = file.footer.row_group(group).num_rows().unsigned_abs();
+            let mut begin = 0;
+            while begin < rows {
+                let window = begin..rows.min(begin.saturating_add(most_rows));
+                let at = (rows_before, first_row);
+                let mut live = Rows::new(at, window.clone(), deleted);
+                for part in parts(file, group, &wanted, most_held)? {
+                    let ranges: Vec<Range<u64>> =
+                        part.iter().map(|(_, range)| range.clone()).collect();
+                    let contents = context
+                        .storage
+                        .read_ranges(path, &ranges)
+                        .await
+                        .map_err(|error| from_read(&error, path))?;
+                    let bytes = FileBytes::parts(file.input.size.get(), &ranges, contents);
+                    for (joined, _) in part {
+                        let sum = guarded(path, || {
+                            sum_chunk(file, group, &joined, bytes.clone(), &mut live)
+                                .map_err(|error| from_decode(&error, path))
+                        })?;
+                        self.put(joined.id, sum);
+                        tokio::task::yield_now().await;
+                    }
                 }
+                for (id, value) in &stand_ins {
+                    self.put(*id, live.add_to_all(*id, value.hash(0)));
+                }
+                self.rows += live.count();
+                self.row_hash = self.row_hash.wrapping_add(live.hash());
+                begin = window.end;
             }
-            for (id, value) in &stand_ins {
-                self.put(*id, live.add_to_all(*id, value.hash(0)));
-            }
-            self.rows += live.count();
-            self.row_hash = self.row_hash.wrapping_add(live.hash());
+            first_row += rows;
         }
         Ok(())
     }
@@ -272,27 +278,36 @@ fn parts(
     Ok(parts)
 }
 
-/// The rows of a row group: what their values came to so far, and which are deleted.
+/// Rows of a row group: what their values came to so far, and which are deleted.
 struct Rows {
-    /// How many rows came before, in other row groups and files.
+    /// How many rows of the row group come before.
+    skipped: usize,
+    /// How many rows come before in all, in other row groups and files.
     first: u64,
     hashes: Vec<u64>,
     is_deleted: Vec<bool>,
 }
 
 impl Rows {
-    fn new(before: u64, first: u64, rows: u64, deleted: Option<&RoaringTreemap>) -> Self {
-        let count = usize::try_from(rows).unwrap_or(usize::MAX);
+    /// The rows `window` of a row group that begins with the row `first` of its file, behind `before` rows of other files.
+    fn new(
+        (before, first): (u64, u64),
+        window: Range<u64>,
+        deleted: Option<&RoaringTreemap>,
+    ) -> Self {
+        let in_file = first + window.start..first + window.end;
+        let count = (window.end - window.start) as usize;
         let mut is_deleted = vec![false; count];
         if let Some(deleted) = deleted {
             let mut positions = deleted.iter();
-            positions.advance_to(first);
-            for position in positions.take_while(|position| *position < first + rows) {
-                is_deleted[(position - first) as usize] = true;
+            positions.advance_to(in_file.start);
+            for position in positions.take_while(|position| *position < in_file.end) {
+                is_deleted[(position - in_file.start) as usize] = true;
             }
         }
         Self {
-            first: before + first,
+            skipped: window.start as usize,
+            first: before + in_file.start,
             hashes: vec![0; count],
             is_deleted,
         }
@@ -384,19 +399,22 @@ fn sum<T: DataType>(
     let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
     let (mut row, mut slot) = (0usize, 0u64);
     let mut is_first = true;
-    loop {
+    let mut left = rows.hashes.len();
+    reader.skip_records(rows.skipped)?;
+    while left > 0 {
         definitions.clear();
         repetitions.clear();
         values.clear();
         let (records, _, levels) = reader.read_records(
-            ROWS,
+            ROWS.min(left),
             (greatest > 0).then_some(&mut definitions),
             (repeats > 0).then_some(&mut repetitions),
             &mut values,
         )?;
-        if records == 0 && levels == 0 {
+        if records == 0 {
             break;
         }
+        left -= records.min(left);
         let mut next_value = values.iter();
         for level in 0..levels {
             if repetitions.get(level).is_none_or(|level| *level == 0) {

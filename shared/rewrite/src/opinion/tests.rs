@@ -168,6 +168,30 @@ fn footers_decide_where_they_can() {
     );
 }
 
+/// However many rows a row group has, no more of them are summed at a time than memory allows, and none is left out.
+#[test]
+fn large_row_groups_are_summed_piece_by_piece() {
+    let rows = 300_000;
+    let numbers =
+        |factor: i64| int64((0..rows).map(move |row| (row % 7 != 0).then_some(row * factor)));
+    let mut table = TestTable::new(longs(&["a", "b"]));
+    table.memory_cap = Bytes::mebibytes(16);
+    let path = table.data(1, &numbered(vec![numbers(1), numbers(-1)]));
+    table.delete_positions(2, &[(&path, 0), (&path, 299_999)]);
+    let live = |rows: &RecordBatch| rows.slice(1, 299_998);
+    assert_right(&mut table, &live(&numbered(vec![numbers(1), numbers(-1)])));
+    let mut one_off: Vec<Option<i64>> = (0..rows)
+        .map(|row| (row % 7 != 0).then_some(-row))
+        .collect();
+    one_off[299_990] = Some(5);
+    let wrong = live(&numbered(vec![numbers(1), int64(one_off)]));
+    assert_found(
+        &mut table,
+        &wrong,
+        "column 'b' (field id 2) has other values",
+    );
+}
+
 /// Of deleted rows nothing is counted, and what is left must be left.
 #[test]
 fn deleted_rows_count_for_nothing() {

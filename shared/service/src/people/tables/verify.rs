@@ -114,6 +114,8 @@ pub async fn verify(
     let new = evaluate::all_files(context, table, &loaded.metadata, &later).await?;
     let old = evaluate::all_files(context, table, &loaded.metadata, &earlier).await?;
     let schema = SchemaId(loaded.metadata.current_schema_id());
+    let snapshot = rows_of(&engine, &loaded, &later, &new).await?;
+    let against = rows_of(&engine, &loaded, &earlier, &old).await?;
     let opinion = second_opinion(
         &engine,
         &loaded.metadata,
@@ -124,8 +126,8 @@ pub async fn verify(
     )
     .await?;
     Ok(Verification {
-        snapshot: rows_of(&engine, &loaded, &later, &new).await?,
-        against: rows_of(&engine, &loaded, &earlier, &old).await?,
+        snapshot,
+        against,
         opinion,
     })
 }
