@@ -32,8 +32,8 @@ use crate::{
     read::FileBytes,
 };
 
-/// Rows that are decoded of a column at a time.
-const ROWS: usize = 1024;
+/// Rows that are decoded of a column at a time, at the most.
+const MOST_ROWS: u64 = 1024;
 /// What a row is counted as that is summed over: its hash, and whether it is deleted, with room to spare.
 const BYTES_OF_ROW: u64 = 16;
 
@@ -195,7 +195,11 @@ impl Sums {
             .filter(|id| wanted.iter().all(|joined| joined.id != **id))
             .filter_map(|id| Some((*id, columns.stand_in(*id, fixed.get(id))?)))
             .collect();
-        let most_held = Shares::of(context.memory_cap).piece;
+        let Shares {
+            piece: most_held,
+            batch,
+            ..
+        } = Shares::of(context.memory_cap);
         let rows_before = self.rows_read;
         self.rows_read += file.input.rows.get();
         let most_rows = (most_held / BYTES_OF_ROW).max(1);
@@ -218,7 +222,7 @@ impl Sums {
                     let bytes = FileBytes::parts(file.input.size.get(), &ranges, contents);
                     for (joined, _) in part {
                         let sum = guarded(path, || {
-                            sum_chunk(file, group, &joined, bytes.clone(), &mut live)
+                            sum_chunk(file, group, &joined, bytes.clone(), &mut live, batch)
                                 .map_err(|error| from_decode(&error, path))
                         })?;
                         self.put(joined.id, sum);
@@ -343,22 +347,42 @@ impl Rows {
     }
 }
 
+/// How a leaf is read.
+#[derive(Debug, Clone, Copy)]
+struct Levels {
+    /// The definition level of a value that is there.
+    greatest: i16,
+    /// How many lists and maps it lies in.
+    repeats: i16,
+    /// Rows to decode at a time.
+    most_rows: usize,
+}
+
 fn sum_chunk(
     file: &OldFile<'_>,
     row_group: usize,
     joined: &Joined,
     bytes: FileBytes,
     rows: &mut Rows,
+    most_held: u64,
 ) -> std::result::Result<Sum, ParquetError> {
     let metadata = file.footer.row_group(row_group);
     let chunk = metadata.column(joined.leaf);
     let count = usize::try_from(metadata.num_rows())?;
     let pages = SerializedPageReader::new(Arc::new(bytes), chunk, count, None)?;
     let reader = get_column_reader(chunk.column_descr_ptr(), Box::new(pages));
-    let levels = (
-        chunk.column_descr().max_def_level(),
-        chunk.column_descr().max_rep_level(),
-    );
+    let leaf = chunk.column_descr();
+    let levels = Levels {
+        greatest: leaf.max_def_level(),
+        repeats: leaf.max_rep_level(),
+        // Values keep their pages: where they are long, fewer are held.
+        most_rows: {
+            let values = chunk.num_values().unsigned_abs().max(1);
+            let width = chunk.uncompressed_size().unsigned_abs() / values;
+            let width = width.max(leaf.type_length().unsigned_abs().into()).max(1);
+            (most_held / width).clamp(1, MOST_ROWS) as usize
+        },
+    };
     let conversion = joined.conversion;
     match reader {
         ColumnReader::BoolColumnReader(it) => sum(it, levels, joined, rows, |value| {
@@ -390,11 +414,16 @@ fn sum_chunk(
 
 fn sum<T: DataType>(
     mut reader: ColumnReaderImpl<T>,
-    (greatest, repeats): (i16, i16),
+    levels: Levels,
     joined: &Joined,
     rows: &mut Rows,
     value_of: impl Fn(&T::T) -> Value,
 ) -> std::result::Result<Sum, ParquetError> {
+    let Levels {
+        greatest,
+        repeats,
+        most_rows,
+    } = levels;
     let mut sum = Sum::default();
     let (mut definitions, mut repetitions, mut values) = (Vec::new(), Vec::new(), Vec::new());
     let (mut row, mut slot) = (0usize, 0u64);
@@ -405,8 +434,8 @@ fn sum<T: DataType>(
         definitions.clear();
         repetitions.clear();
         values.clear();
-        let (records, _, levels) = reader.read_records(
-            ROWS.min(left),
+        let (records, _, level_count) = reader.read_records(
+            most_rows.min(left),
             (greatest > 0).then_some(&mut definitions),
             (repeats > 0).then_some(&mut repetitions),
             &mut values,
@@ -416,7 +445,7 @@ fn sum<T: DataType>(
         }
         left -= records.min(left);
         let mut next_value = values.iter();
-        for level in 0..levels {
+        for level in 0..level_count {
             if repetitions.get(level).is_none_or(|level| *level == 0) {
                 row += usize::from(!is_first);
                 (slot, is_first) = (0, false);
