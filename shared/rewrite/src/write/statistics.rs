@@ -79,7 +79,7 @@ fn short_texts(low: &str, high: &str) -> (Vec<u8>, Option<Vec<u8>>) {
     let characters = high[..high.floor_char_boundary(MOST - 1)].chars().count();
     let upper = round_up_text(high, characters);
     (
-        low[..low.floor_char_boundary(MOST)].as_bytes().to_vec(),
+        low.as_bytes()[..low.floor_char_boundary(MOST)].to_vec(),
         upper.map(String::into_bytes),
     )
 }
