@@ -226,5 +226,17 @@ pub fn commit_groups_unless<'a>(
     }
 }
 
+/// The manifests that a commit would carry over, as its list would have them.
+#[cfg(test)]
+pub(crate) async fn listed_manifests(
+    storage: &Arc<dyn Storage>,
+    loaded: &icepress_catalog::LoadedTable,
+) -> Result<Vec<crate::manifests::ManifestFile>, TableError> {
+    let inputs = std::collections::HashSet::new();
+    let live = live::Reader::new(Arc::clone(storage), inputs).read(loaded);
+    let manifests = live.await?.manifests.into_iter();
+    Ok(manifests.map(|manifest| manifest.file).collect())
+}
+
 #[cfg(test)]
 mod tests;

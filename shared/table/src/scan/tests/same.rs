@@ -283,3 +283,48 @@ async fn b12_a_scan_takes_little_memory_for_each_file() {
         "{each} bytes a file, {in_manifest} in the manifest"
     );
 }
+
+/// Until 2019 writers named manifests in the metadata file, without a list.
+#[tokio::test]
+async fn c67_manifests_that_the_metadata_file_names_are_scanned() {
+    let world = World::new(FormatVersion::V1, false);
+    let file = |path| build(&data_file(path, Struct::empty()));
+    let mut paths = Vec::new();
+    for name in ["first", "second"] {
+        let mut writer = world.manifest(name, false);
+        writer.add_file(file(name), -1).unwrap();
+        paths.push(writer.write_manifest_file().await.unwrap().manifest_path);
+    }
+    let metadata = world.metadata(Vec::new()).await;
+    let mut json = serde_json::to_value(&metadata).unwrap();
+    let snapshot = json["snapshots"][0].as_object_mut().unwrap();
+    snapshot.remove("manifest-list");
+    snapshot.insert("manifests".to_owned(), paths.clone().into());
+    let json = serde_json::to_vec(&json).unwrap();
+    let location = icepress_model::MetadataLocation::from("m.json");
+    let metadata = icepress_catalog::metadata::parse_metadata(&table(), &location, &json).unwrap();
+    let storage: std::sync::Arc<dyn icepress_storage::Storage> =
+        std::sync::Arc::new(icepress_storage::LocalStorage::new());
+    let scan = open_snapshot(&*storage, &table(), &metadata).await.unwrap();
+    let found: Vec<(String, i64)> = seen(&scan)
+        .into_iter()
+        .map(|file| (file.0, file.3))
+        .collect();
+    assert_eq!(found, [("first".to_owned(), 0), ("second".to_owned(), 0)]);
+    // A commit puts them into a list, with all that a list says of them.
+    let loaded = icepress_catalog::LoadedTable {
+        table: table(),
+        metadata_location: location,
+        metadata: std::sync::Arc::new(metadata),
+        token: icepress_catalog::CommitToken::default(),
+    };
+    let listed = crate::commit::listed_manifests(&storage, &loaded).await;
+    for (manifest, path) in listed.unwrap().iter().zip(&paths) {
+        assert_eq!(manifest.path, *path);
+        let length = std::fs::metadata(path).unwrap().len();
+        assert_eq!(manifest.length, length as i64);
+        assert_eq!(manifest.added_snapshot_id, super::world::SNAPSHOT);
+        let counts = [manifest.added, manifest.existing, manifest.deleted];
+        assert_eq!(counts.map(|count| count.files), [Some(1), Some(0), Some(0)]);
+    }
+}
