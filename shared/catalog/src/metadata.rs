@@ -189,14 +189,22 @@ pub async fn prepare_metadata(
     prepare(&base.table, &json).map_err(CommitError::Refused)
 }
 
-/// The metadata file of `base`, which has more than the parsed metadata knows. One that is gone is not the table's any
-/// more: somebody else committed, and cleaned up.
+/// The metadata file of `base`, which has more than the parsed metadata knows; null where it is gone. Then it is not the
+/// table's any more, and the swap will say why: the table was dropped, or somebody else committed and cleaned up.
 async fn file_of(storage: &dyn Storage, base: &LoadedTable) -> Result<Value, CommitError> {
     let content = match read(storage, &base.table, &base.metadata_location).await {
         Err(CatalogError::MetadataUnreadable { source, .. })
             if source.kind == StorageErrorKind::NotFound =>
         {
-            return Err(CommitError::Conflict(base.table.clone()));
+            return Ok(Value::Null);
+        }
+        Err(CatalogError::MetadataUnreadable { source, .. })
+            if source.kind == StorageErrorKind::PermissionDenied =>
+        {
+            return Err(CommitError::Refused(CatalogError::PermissionDenied {
+                catalog: base.table.catalog.to_string(),
+                message: format!("table {}: {source}", base.table),
+            }));
         }
         content => content.map_err(CommitError::Refused)?,
     };

@@ -58,11 +58,11 @@ pub(super) fn parse(content: &[u8]) -> Result<Metadata, Unreadable> {
             Some(known @ 1..=3) => known,
             _ => {
                 return Err(Unreadable::Invalid(format!(
-                    "format-version: {version}, where only 1, 2 and 3 are known"
+                    "its format version is {version}: only 1, 2 and 3 are known"
                 )));
             }
         },
-        None => return Err(Unreadable::Invalid("format-version: missing".to_owned())),
+        None => return Err(Unreadable::Invalid("it has no format-version".to_owned())),
     };
     let fault = first_fault(&value, version);
     let mut why = error;

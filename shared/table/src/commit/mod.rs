@@ -233,8 +233,8 @@ pub(crate) async fn listed_manifests(
     loaded: &icepress_catalog::LoadedTable,
 ) -> Result<Vec<crate::manifests::ManifestFile>, TableError> {
     let inputs = std::collections::HashSet::new();
-    let live = live::Reader::new(Arc::clone(storage), inputs).read(loaded);
-    let manifests = live.await?.manifests.into_iter();
+    let mut reader = live::Reader::new(Arc::clone(storage), inputs);
+    let manifests = reader.read(loaded).await?.manifests.into_iter();
     Ok(manifests.map(|manifest| manifest.file).collect())
 }
 

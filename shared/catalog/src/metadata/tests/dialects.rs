@@ -219,7 +219,7 @@ fn c67_what_is_refused_names_the_field() {
         ),
         (
             |m| m["format-version"] = json!(4),
-            "format-version: 4, where only 1, 2 and 3 are known",
+            "its format version is 4: only 1, 2 and 3 are known",
         ),
     ];
     for (change, expected) in refused {
