@@ -38,7 +38,11 @@ locals {
     contains(local.catalog_keys, "s3.acl") ? ["s3:PutObjectAcl"] : [],
   )
 
-  environment = merge(local.limits, {
+  environment = merge(local.limits, local.plan, {
+    # Whoever plans makes no larger groups than an optimizer gets through.
+    ICEPRESS_OPTIMIZER_MEMORY_MB = tostring(var.optimizer_memory_mb)
+    ICEPRESS_OPTIMIZER_SECONDS   = tostring(var.optimizer_timeout_seconds)
+
     ICEPRESS_STATE_TABLE        = module.state.state_table_name
     ICEPRESS_BUCKETS            = tostring(var.buckets)
     ICEPRESS_QUEUE_URL_TEMPLATE = module.queues.queue_url_template
@@ -49,6 +53,7 @@ locals {
   })
 
   limits = var.limits == null ? {} : { ICEPRESS_LIMITS = jsonencode(var.limits) }
+  plan   = var.plan == null ? {} : { ICEPRESS_PLAN = jsonencode(var.plan) }
 }
 
 module "state" {

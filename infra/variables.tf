@@ -62,6 +62,21 @@ variable "limits" {
   }
 }
 
+variable "plan" {
+  description = "How tables are planned whose properties do not say: names of the table properties without `icepress.`, for all tables, or for those of a catalog or database, as { min-input-files = 10, catalog = { glue = { target-file-size-bytes = 268435456 } }, database = { \"glue.sales\" = { … } } }."
+  type        = any
+  default     = null
+
+  validation {
+    condition = var.plan == null || try(length(setsubtract(keys(var.plan), [
+      "catalog", "database", "enabled", "target-file-size-bytes", "min-input-files", "delete-ratio-threshold",
+      "delete-file-threshold", "light-rewrites", "max-group-bytes", "max-group-files", "max-plan-bytes",
+      "max-plan-files", "max-plan-groups", "verify-rows",
+    ])) == 0, false)
+    error_message = "plan has settings by the names of the table properties without `icepress.`, and the scopes catalog and database, as in { catalog = { glue = { min-input-files = 10 } } }."
+  }
+}
+
 variable "catalog_table_arns" {
   description = "DynamoDB tables that are Iceberg catalogs (type dynamodb), which the functions may read and whose rows they may move."
   type        = list(string)

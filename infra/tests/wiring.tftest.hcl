@@ -193,6 +193,27 @@ run "limits_reach_the_functions" {
   }
 }
 
+run "plan_and_what_optimizers_have_reach_the_functions" {
+  variables {
+    optimizer_memory_mb       = 3008
+    optimizer_timeout_seconds = 600
+    plan = {
+      min-input-files = 10
+      database        = { "glue.sales" = { light-rewrites = false } }
+    }
+  }
+
+  assert {
+    condition     = jsondecode(output.environment.ICEPRESS_PLAN).min-input-files == 10 && !jsondecode(output.environment.ICEPRESS_PLAN).database["glue.sales"].light-rewrites
+    error_message = "defaults of plans must stand in the functions' environment as they were given"
+  }
+
+  assert {
+    condition     = output.environment.ICEPRESS_OPTIMIZER_MEMORY_MB == "3008" && output.environment.ICEPRESS_OPTIMIZER_SECONDS == "600"
+    error_message = "whoever plans must know what an optimizer has"
+  }
+}
+
 run "no_lock_if_not_wanted" {
   variables {
     commit_lock = false

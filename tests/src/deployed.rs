@@ -96,6 +96,9 @@ impl World {
             )]),
             memory_mebibytes: None,
             times: Default::default(),
+            optimizer_memory_mebibytes: None,
+            optimizer_limit: None,
+            plan: icepress_planner::PlanDefaults::default(),
             limits: Default::default(),
         };
         let observer = Arc::new(LogObserver);

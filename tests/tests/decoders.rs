@@ -186,6 +186,7 @@ impl Patient {
                 index,
                 base: base.clone(),
                 group: group.clone(),
+                pace: None,
             };
             let engine = self.engine();
             let rewritten = rewrite_group(&engine, &loaded.metadata, &task, Attempt(1));

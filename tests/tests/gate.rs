@@ -177,10 +177,10 @@ async fn c05_groups_shrink_after_a_loss() {
     run_once(&other, 1, &Stop::default()).await.unwrap();
     handle(&worker, &lost[0], Deadline::NONE).await.unwrap();
     let outcomes = ended(&lab.take_events());
-    let [.., ProcessOutcome::Failed { lost_files, .. }] = outcomes.as_slice() else {
+    let [.., ProcessOutcome::Failed { lessons, .. }] = outcomes.as_slice() else {
         panic!("{outcomes:?}")
     };
-    assert_eq!(*lost_files, 40);
+    assert_eq!(lessons.lost_files, 40);
     let row = worker.store.table(&table).await;
     let row = row.unwrap().unwrap();
     assert_eq!(row.failures, 0, "losing a race is no failure of the table");

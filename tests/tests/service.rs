@@ -543,7 +543,10 @@ async fn a_group_that_fits_no_invocation_fails_with_that_reason() {
         panic!("{task:?}")
     };
     assert!(
-        failure.message.contains("icepress.max-group-bytes"),
+        failure.message.contains("more than one invocation lasts")
+            && failure
+                .message
+                .contains("the next plan makes smaller groups"),
         "{failure}"
     );
 }

@@ -123,6 +123,7 @@ impl Session {
                     .map_err(|error| Failure::Use(error.to_string()))?
                     .apply(&mut settings);
                 settings.limits = Arc::new(file.limits);
+                settings.plan_defaults = Arc::new(file.plan);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
             Place::Deployed(deployed) => {

@@ -11,8 +11,8 @@ use std::{
 };
 
 use icepress_model::{
-    Attempt, BucketCount, BucketId, Generation, MetadataLocation, ProcessId, ProcessOutcome,
-    SnapshotId, TableId, TaskId, TimestampMs, WorkerId,
+    Attempt, BucketCount, BucketId, Generation, Lessons, MetadataLocation, ProcessId,
+    ProcessOutcome, SnapshotId, TableId, TaskId, TimestampMs, WorkerId,
 };
 use proptest::prelude::*;
 
@@ -506,10 +506,11 @@ impl Run {
             Some(location) => ProcessOutcome::Committed {
                 location: location.clone(),
                 snapshot_id: SnapshotId(1),
+                lessons: Lessons::default(),
             },
             None => ProcessOutcome::Failed {
                 failures: vec![],
-                lost_files: 0,
+                lessons: Lessons::default(),
             },
         };
         let process = &self.processes[&name];

@@ -21,11 +21,12 @@ pub use ids::{
     RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
 };
 pub use outcome::{
-    ColumnValues, GroupResult, Inspection, ProcessOutcome, RewriteFailure, RewriteFailureKind,
+    ColumnValues, GroupResult, GroupSize, Inspection, Lessons, Pace, ProcessOutcome,
+    RewriteFailure, RewriteFailureKind,
 };
 pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
-    KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanTotals, TablePlan, Tier,
+    KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanSetting, PlanTotals, TablePlan, Tier,
 };
 pub use scope::Scope;
 pub use units::{Bytes, NanoDollars, Rows, TimestampMs};

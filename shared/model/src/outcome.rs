@@ -102,8 +102,94 @@ pub enum RewriteFailureKind {
     Unsupported,
     /// It needs more memory than the cap allows.
     OverMemory,
+    /// It needs more time than one invocation has.
+    OverTime,
     /// What was written is not what was read. The files are kept, for whoever looks into it.
     WrongRows,
+}
+
+impl RewriteFailureKind {
+    /// Whether a smaller group might have ended well where this one did not.
+    pub fn is_too_much(self) -> bool {
+        matches!(self, Self::OverMemory | Self::OverTime)
+    }
+}
+
+/// How large a group is, as its worker feels it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GroupSize {
+    /// Data files.
+    pub files: u64,
+    /// Bytes to be read of them ([`crate::Group::packed_bytes`]).
+    pub bytes: Bytes,
+}
+
+/// How fast groups were rewritten: so many bytes of input in so many milliseconds, of several groups together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pace {
+    /// Bytes read.
+    pub bytes: Bytes,
+    /// How long that took the workers, one after another.
+    pub took_ms: u64,
+}
+
+impl Pace {
+    /// Bytes a second; `None` where nothing was measured.
+    pub fn bytes_a_second(self) -> Option<Bytes> {
+        let bytes = self.bytes.get().saturating_mul(1_000);
+        bytes.checked_div(self.took_ms).map(Bytes)
+    }
+
+    /// Both together, of which the older counts half: what is kept stays small, and follows the present.
+    pub fn then(self, newer: Self) -> Self {
+        Self {
+            bytes: Bytes(self.bytes.get() / 2) + newer.bytes,
+            took_ms: self.took_ms / 2 + newer.took_ms,
+        }
+    }
+}
+
+/// What the plan that follows a process should know of it. It stands in the process's row, and is of a bounded size.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lessons {
+    /// Data files in the largest group that lost against another writer, 0 where none did: the next plan makes
+    /// smaller groups.
+    #[serde(default)]
+    pub lost_files: u64,
+    /// The smallest of the groups that were too much for their workers' time or memory, and of more than one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub too_much: Option<GroupSize>,
+    /// Files that were too much each alone, by a hash of their path: nothing smaller can be made of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hopeless: Vec<u64>,
+    /// How fast its groups were rewritten, where they were large enough to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
+}
+
+impl ProcessOutcome {
+    /// Why it came to nothing, or to less than it was to: the first reason in a line, and how many more there are.
+    pub fn reason(&self) -> Option<String> {
+        const LONGEST: usize = 600;
+        let failures = match self {
+            Self::Committed { .. } => return None,
+            Self::PartlyCommitted { failures, .. } | Self::Failed { failures, .. } => {
+                failures.as_slice()
+            }
+            Self::Abandoned { reason } => std::slice::from_ref(reason),
+        };
+        let (first, others) = failures.split_first()?;
+        let mut text: String = first.chars().take(LONGEST).collect();
+        if text.len() < first.len() {
+            text.push('…');
+        }
+        if !others.is_empty() {
+            text = format!("{text} (and {} more)", others.len());
+        }
+        Some(text)
+    }
 }
 
 /// How a process ended: in exactly one of these ways.
@@ -116,6 +202,9 @@ pub enum ProcessOutcome {
         location: MetadataLocation,
         /// The snapshot that it added.
         snapshot_id: SnapshotId,
+        /// As in [`ProcessOutcome::PartlyCommitted`].
+        #[serde(flatten)]
+        lessons: Lessons,
     },
     /// Some groups are in the table; the others failed with a reason each.
     PartlyCommitted {
@@ -125,18 +214,17 @@ pub enum ProcessOutcome {
         snapshot_id: SnapshotId,
         /// One line for each group that is not in.
         failures: Vec<String>,
-        /// Data files in the largest group that lost against another writer, 0 where none did: the next plan makes
-        /// smaller groups.
-        #[serde(default)]
-        lost_files: u64,
+        /// What the next plan should know.
+        #[serde(flatten)]
+        lessons: Lessons,
     },
     /// No group is in the table.
     Failed {
         /// One line for each group, or one for all.
         failures: Vec<String>,
         /// As in [`ProcessOutcome::PartlyCommitted`].
-        #[serde(default)]
-        lost_files: u64,
+        #[serde(flatten)]
+        lessons: Lessons,
     },
     /// Given up without an attempt to commit: the table was dropped, or a person cancelled.
     Abandoned {
@@ -162,19 +250,16 @@ impl ProcessOutcome {
                 location,
                 snapshot_id,
                 failures,
-                lost_files,
+                lessons,
             } => Self::PartlyCommitted {
                 location,
                 snapshot_id,
                 failures: bounded_reasons(failures),
-                lost_files,
+                lessons,
             },
-            Self::Failed {
-                failures,
-                lost_files,
-            } => Self::Failed {
+            Self::Failed { failures, lessons } => Self::Failed {
                 failures: bounded_reasons(failures),
-                lost_files,
+                lessons,
             },
             Self::Abandoned { reason } => Self::Abandoned {
                 reason: shortened(reason, LONGEST_REASON),
@@ -216,14 +301,17 @@ mod tests {
         let reason = |number: u64| format!("group {number}: {}", "x".repeat(5_000));
         let failed = ProcessOutcome::Failed {
             failures: (0..1_000).map(reason).collect(),
-            lost_files: 7,
+            lessons: Lessons {
+                lost_files: 7,
+                ..Lessons::default()
+            },
         };
         let bounded = failed.bounded();
         let text = serde_json::to_string(&bounded).unwrap();
         assert!(text.len() < 16_000, "{}", text.len());
         let ProcessOutcome::Failed {
             failures,
-            lost_files: 7,
+            lessons: Lessons { lost_files: 7, .. },
         } = &bounded
         else {
             panic!("{bounded:?}")

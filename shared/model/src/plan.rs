@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Bytes, MetadataLocation, ProcessId, RowId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
-    TableId,
+    Bytes, GroupSize, MetadataLocation, Pace, ProcessId, RowId, Rows, SchemaId, SequenceNumber,
+    SnapshotId, SpecId, TableId,
 };
 
 /// The state of a table that a plan was made on.
@@ -118,6 +118,17 @@ pub enum Tier {
     Dangling,
 }
 
+impl Tier {
+    /// How many of so many bytes of data files a worker reads: all, the key columns alone, or none.
+    pub fn packed_bytes(self, inputs: Bytes) -> Bytes {
+        match self {
+            Self::Full => inputs,
+            Self::Light => Bytes(inputs.get() / KEY_COLUMNS_DIVISOR),
+            Self::Dangling => Bytes::ZERO,
+        }
+    }
+}
+
 /// Files of one partition and one spec that are rewritten together, and that commit or fail alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
@@ -139,6 +150,10 @@ pub struct Group {
     pub deletes: Vec<DeleteFile>,
     /// How large each output file shall be.
     pub target_file_size: Bytes,
+    /// In the light tier: whether the position deletes of all its data files go into one file. Never so from format
+    /// version 3 on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shares_deletes: bool,
 }
 
 impl Group {
@@ -169,6 +184,19 @@ impl Group {
             Tier::Dangling => return Bytes::ZERO,
         };
         inputs + self.delete_bytes()
+    }
+
+    /// The bytes by which groups are packed: those that are read of the inputs, key columns alone in the light tier.
+    pub fn packed_bytes(&self) -> Bytes {
+        self.tier.packed_bytes(self.input_bytes())
+    }
+
+    /// How large it is for its worker.
+    pub fn size(&self) -> GroupSize {
+        GroupSize {
+            files: self.inputs.len() as u64,
+            bytes: self.packed_bytes(),
+        }
     }
 
     /// Whether any of the deletes is by value.
@@ -205,6 +233,9 @@ pub struct GroupTask {
     pub base: BaseState,
     /// The files.
     pub group: Group,
+    /// How fast groups of the table were rewritten before, where that is known: by it the group's size was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Pace>,
 }
 
 /// Why files of a partition were left alone.
@@ -231,6 +262,10 @@ pub enum LeftAloneReason {
     Encrypted,
     /// The table's property `icepress.enabled` is `false`.
     Disabled,
+    /// Each of the files alone was more than a worker's time or memory.
+    TooMuch,
+    /// The last run did just this to these files, and the next would do it again: an error of Icepress's own.
+    Repeats,
 }
 
 impl fmt::Display for LeftAloneReason {
@@ -251,6 +286,14 @@ impl fmt::Display for LeftAloneReason {
             }
             Self::Encrypted => f.write_str("its files are encrypted"),
             Self::Disabled => f.write_str("the table's property icepress.enabled is false"),
+            Self::TooMuch => f.write_str(
+                "each file alone was too much for a worker's time or memory: give optimizers more of it, or run \
+                 icepress where no time limit holds",
+            ),
+            Self::Repeats => f.write_str(
+                "the last run rewrote these very files in the same way and would do so again: an error of Icepress; please \
+                 report it",
+            ),
         }
     }
 }
@@ -312,4 +355,19 @@ pub struct TablePlan {
     /// Whether another plan should follow right after this one's commit: the cap on a plan was reached, or a
     /// partition was cut into several groups.
     pub follow_up: bool,
+    /// By what it was made, as far as that is not the default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<PlanSetting>,
+}
+
+/// Something that was set about a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanSetting {
+    /// Its name: that of the table property without `icepress.`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Who set it: a table, a section of the configuration, or what optimizers get through.
+    pub set_by: String,
 }

@@ -1,6 +1,6 @@
 //! Packing candidates into groups, in the table's own order, and judging which groups are worth it.
 
-use icepress_model::{GroupReason, KEY_COLUMNS_DIVISOR, Tier};
+use icepress_model::{Bytes, GroupReason, Tier};
 
 use crate::PlanOptions;
 
@@ -30,16 +30,14 @@ pub(crate) struct PackedGroup {
     pub(crate) pairs: u64,
     pub(crate) reason: GroupReason,
     pub(crate) tier: Tier,
+    /// Whether its position deletes go into one file.
+    pub(crate) shares_deletes: bool,
 }
 
 impl PackedGroup {
     /// The bytes of data files that must be read: of a light group the key columns alone.
     pub(crate) fn bytes_to_read(&self) -> u64 {
-        match self.tier {
-            Tier::Full => self.bytes,
-            Tier::Light => self.bytes / KEY_COLUMNS_DIVISOR,
-            Tier::Dangling => 0,
-        }
+        self.tier.packed_bytes(Bytes(self.bytes)).get()
     }
 }
 
@@ -67,11 +65,7 @@ pub(crate) fn pack_light(candidates: &[Candidate], options: &PlanOptions) -> Vec
 /// Neighbours stay together: a writer that works along time or key leaves files that don't overlap, and mixing them
 /// would make every reader of one range open them all.
 fn pack_alike(candidates: &[Candidate], tier: Tier, options: &PlanOptions) -> Vec<PackedGroup> {
-    let to_read = |bytes: u64| match tier {
-        Tier::Full => bytes,
-        Tier::Light => bytes / KEY_COLUMNS_DIVISOR,
-        Tier::Dangling => 0,
-    };
+    let to_read = |bytes: u64| tier.packed_bytes(Bytes(bytes)).get();
     let mut groups = Vec::new();
     let mut start = 0;
     while start < candidates.len() {
@@ -102,6 +96,7 @@ fn pack_alike(candidates: &[Candidate], tier: Tier, options: &PlanOptions) -> Ve
                 pairs,
                 reason,
                 tier,
+                shares_deletes: false,
             });
         }
         start = end;
@@ -117,7 +112,7 @@ fn reason(members: &[Candidate], bytes: u64, options: &PlanOptions) -> Option<Gr
         Some(GroupReason::Forced)
     } else if members.iter().any(|candidate| candidate.for_deletes) {
         Some(GroupReason::Deletes)
-    } else if several && members.len() as u64 >= options.min_input_files {
+    } else if several && members.len() as u64 >= options.enough_files() {
         Some(GroupReason::EnoughFiles)
     } else if members.iter().any(too_large) {
         Some(GroupReason::TooLarge)

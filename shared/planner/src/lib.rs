@@ -49,16 +49,22 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod dangling;
+mod defaults;
 mod deletes;
+mod exchange;
 mod groups;
 mod health;
 mod options;
 mod partition;
 mod plan;
 mod price;
+mod repeats;
 mod slice;
+mod turns;
 
-pub use options::{InvalidProperty, PlanOptions, VerifyRows};
+pub use defaults::PlanDefaults;
+pub use options::{Ceiling, InvalidProperty, PlanOptions, VerifyRows, path_hash};
 pub use plan::{PlanError, group_all, plan_table, refusal};
 pub use price::Prices;
+pub use repeats::{LastRun, Repeated, take_out_repeats};
 pub use slice::{Sliced, slice};

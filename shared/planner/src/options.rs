@@ -1,8 +1,12 @@
 //! What can be set about plans: defaults, and a table's own properties.
 
-use std::{collections::HashMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    str::FromStr,
+    sync::Arc,
+};
 
-use icepress_model::{Bytes, TableId};
+use icepress_model::{Bytes, PlanSetting, TableId};
 use icepress_table::DeleteGranularity;
 use thiserror::Error;
 
@@ -53,9 +57,9 @@ pub struct PlanOptions {
     /// `icepress.light-rewrites`: whether the delete files of large files with few deleted rows may be rewritten instead
     /// of the files. Default `true`.
     pub light_rewrites: bool,
-    /// `write.delete.granularity`: whether position deletes are written for each data file or for a partition's together.
-    /// Default for each.
-    pub delete_granularity: DeleteGranularity,
+    /// `write.delete.granularity`: whether position deletes are written for each data file or for a group's together.
+    /// Default for each, but together where that would be more files than there were.
+    pub delete_granularity: Option<DeleteGranularity>,
     /// `icepress.max-group-bytes`: the most bytes of input in a group, so that a function can end it in its time.
     /// Default 5 GiB. Twice the target is allowed in any case: smaller groups could not make whole files.
     pub max_group_bytes: Bytes,
@@ -72,14 +76,18 @@ pub struct PlanOptions {
     /// `icepress.verify-rows`: `off`, `sample` or `all`: of which groups inputs and outputs are read once more after
     /// the rewrite, to compare their rows by an order-free hash. Default `sample`, one group in sixteen.
     pub verify_rows: VerifyRows,
-    /// The most data files in a group for now, because larger ones lost against another writer. Never fewer than
-    /// `min_input_files`. No table property.
-    pub shrunk_to: Option<u64>,
+    /// What groups are held to for now. No table property.
+    pub ceiling: Ceiling,
+    /// Another number for each plan of a table, where the one before came to nothing: whose turn it is depends on it where
+    /// not all can be done. No table property.
+    pub turn: u64,
     /// Whether groups are wanted of which any may be left out: none of the light tier, which go together. No table
     /// property.
     pub separable: bool,
     /// Whether a person asked for all files to be rewritten, in one plan whatever its size. No table property.
     pub force: bool,
+    /// Who set what is set, by the names of [`PlanOptions::settings`].
+    pub origins: BTreeMap<&'static str, String>,
 }
 
 impl Default for PlanOptions {
@@ -91,26 +99,49 @@ impl Default for PlanOptions {
             delete_ratio_threshold: 0.1,
             delete_file_threshold: 2,
             light_rewrites: true,
-            delete_granularity: DeleteGranularity::File,
+            delete_granularity: None,
             max_group_bytes: Bytes::mebibytes(5 << 10),
             max_group_files: 5_000,
             max_plan_bytes: Bytes::mebibytes(256 << 10),
             max_plan_files: 50_000,
             max_plan_groups: 1_000,
             verify_rows: VerifyRows::Sample,
-            shrunk_to: None,
+            ceiling: Ceiling::default(),
+            turn: 0,
             separable: false,
             force: false,
+            origins: BTreeMap::new(),
         }
     }
 }
 
-/// A table property that can't be used.
+/// How large groups may be for now, because larger ones came to nothing, or would.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ceiling {
+    /// The most data files, because larger groups lost against another writer. Never fewer than
+    /// [`PlanOptions::min_input_files`].
+    pub after_losses: Option<u64>,
+    /// The most data files, because more were too much for a worker; down to one.
+    pub files: Option<u64>,
+    /// The most bytes that a worker is known, or reckoned, to get through.
+    pub bytes: Option<Bytes>,
+    /// Files that were too much each alone, by [`path_hash`]: they are left alone.
+    pub hopeless: Arc<BTreeSet<u64>>,
+}
+
+/// The hash by which files are remembered that are too much for a worker: 64-bit FNV-1a, the same in every version.
+pub fn path_hash(path: &str) -> u64 {
+    path.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// A property, or a default of it, that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("table {table}: the property {property} is '{value}', but must be {shape}")]
+#[error("{whose}: the property {property} is '{value}', but must be {shape}")]
 pub struct InvalidProperty {
-    /// The table.
-    pub table: Box<TableId>,
+    /// Whose it is: `table lake.sales.orders`, or the section that sets it.
+    pub whose: String,
     /// The property.
     pub property: String,
     /// What it is set to.
@@ -126,16 +157,25 @@ impl PlanOptions {
         table: &TableId,
         properties: &HashMap<String, String>,
     ) -> Result<Self, InvalidProperty> {
-        let read = Properties { table, properties };
+        self.under(&|| format!("table {table}"), properties)
+    }
+
+    /// These options with what `properties` say in their place; `whose` they are is for errors.
+    pub(crate) fn under(
+        &self,
+        whose: &dyn Fn() -> String,
+        properties: &HashMap<String, String>,
+    ) -> Result<Self, InvalidProperty> {
+        let read = Properties { whose, properties };
         let bytes = |property: &str, default: Bytes| {
             let bytes = read.number(property, BYTES, at_least_one)?;
             Ok(bytes.map_or(default, Bytes))
         };
         let target = match read.number("icepress.target-file-size-bytes", BYTES, at_least_one)? {
-            None if self.target_file_size.is_some() => self.target_file_size.map(Bytes::get),
             None => read.number("write.target-file-size-bytes", BYTES, at_least_one)?,
             own => own,
         };
+        let target = target.or(self.target_file_size.map(Bytes::get));
         let min_input_files = read
             .number("icepress.min-input-files", "a number, 2 or more", |files| {
                 *files >= 2
@@ -173,7 +213,7 @@ impl PlanOptions {
                     "file or partition",
                     |_: &DeleteGranularity| true,
                 )?
-                .unwrap_or(self.delete_granularity),
+                .or(self.delete_granularity),
             max_group_bytes: bytes("icepress.max-group-bytes", self.max_group_bytes)?,
             max_group_files,
             max_plan_bytes: bytes("icepress.max-plan-bytes", self.max_plan_bytes)?,
@@ -186,10 +226,52 @@ impl PlanOptions {
             verify_rows: read
                 .number("icepress.verify-rows", "off, sample or all", |_| true)?
                 .unwrap_or(self.verify_rows),
-            shrunk_to: self.shrunk_to,
+            ceiling: self.ceiling.clone(),
+            turn: self.turn,
             separable: self.separable,
             force: self.force,
+            origins: self.origins_under(whose, properties),
         })
+    }
+
+    fn origins_under(
+        &self,
+        whose: &dyn Fn() -> String,
+        properties: &HashMap<String, String>,
+    ) -> BTreeMap<&'static str, String> {
+        let is_set = |name: &str| {
+            properties.contains_key(&format!("icepress.{name}"))
+                || name == "target-file-size-bytes"
+                    && properties.contains_key("write.target-file-size-bytes")
+        };
+        let mut origins = self.origins.clone();
+        let settings = self.settings().into_iter();
+        let set = settings.filter(|(name, _)| is_set(name));
+        origins.extend(set.map(|(name, _)| (name, whose())));
+        origins
+    }
+
+    /// What is not as it is by default, and who set it so.
+    pub(crate) fn told(&self) -> Vec<PlanSetting> {
+        let defaults = Self::default().settings();
+        let as_set = Self {
+            ceiling: Ceiling::default(),
+            ..self.clone()
+        };
+        let settings = self.settings().into_iter().zip(as_set.settings());
+        settings
+            .zip(defaults)
+            .filter(|(((_, value), _), (_, default))| value != default)
+            .map(|(((name, value), (_, set)), _)| PlanSetting {
+                name: name.to_owned(),
+                set_by: match self.origins.get(name) {
+                    _ if value != set => "what optimizers get through".to_owned(),
+                    Some(origin) => origin.clone(),
+                    None => "the command".to_owned(),
+                },
+                value,
+            })
+            .collect()
     }
 
     /// The size that output files shall have.
@@ -214,8 +296,16 @@ impl PlanOptions {
 
     /// The most data files of a group.
     pub(crate) fn group_files(&self) -> u64 {
-        let shrunk = self.shrunk_to.unwrap_or(u64::MAX);
-        self.max_group_files.min(shrunk.max(self.min_input_files))
+        let after_losses = self.ceiling.after_losses.unwrap_or(u64::MAX);
+        self.max_group_files
+            .min(after_losses.max(self.min_input_files))
+            .min(self.ceiling.files.unwrap_or(u64::MAX).max(1))
+    }
+
+    /// How many candidates are worth rewriting, whatever their size. Where a worker can't manage so many at a time, as
+    /// many as it can: two files made one are a step, too.
+    pub(crate) fn enough_files(&self) -> u64 {
+        self.min_input_files.min(self.group_files()).max(2)
     }
 
     /// Whether delete files may be rewritten alone. What such a rewrite leaves, one delete file a data file, must be too
@@ -226,13 +316,47 @@ impl PlanOptions {
 
     /// Whether a position delete file may speak of several data files.
     pub(crate) fn shares_delete_files(&self) -> bool {
-        self.delete_granularity == DeleteGranularity::Partition
+        self.delete_granularity != Some(DeleteGranularity::File)
     }
 
-    /// The most bytes of a group.
+    /// The most bytes of a group: enough for whole files, as far as a worker can get through so much.
     pub(crate) fn group_bytes(&self) -> u64 {
         let least = self.target().get().saturating_mul(2);
-        self.max_group_bytes.get().max(least)
+        let ceiling = self.ceiling.bytes.map_or(u64::MAX, Bytes::get);
+        self.max_group_bytes.get().max(least).min(ceiling)
+    }
+
+    /// What can be set, by the names of the table properties without `icepress.`, each with its value here.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let verify_rows = match self.verify_rows {
+            VerifyRows::Off => "off",
+            VerifyRows::Sample => "sample",
+            VerifyRows::All => "all",
+        };
+        let bytes = |bytes: Bytes| bytes.get().to_string();
+        vec![
+            ("enabled", self.enabled.to_string()),
+            ("target-file-size-bytes", bytes(self.target())),
+            ("min-input-files", self.min_input_files.to_string()),
+            (
+                "delete-ratio-threshold",
+                self.delete_ratio_threshold.to_string(),
+            ),
+            (
+                "delete-file-threshold",
+                self.delete_file_threshold.to_string(),
+            ),
+            ("light-rewrites", self.light_rewrites.to_string()),
+            (
+                "max-group-bytes",
+                Bytes(self.group_bytes()).get().to_string(),
+            ),
+            ("max-group-files", self.group_files().to_string()),
+            ("max-plan-bytes", bytes(self.max_plan_bytes)),
+            ("max-plan-files", self.max_plan_files.to_string()),
+            ("max-plan-groups", self.max_plan_groups.to_string()),
+            ("verify-rows", verify_rows.to_owned()),
+        ]
     }
 }
 
@@ -244,7 +368,7 @@ fn at_least_one(number: &u64) -> bool {
 }
 
 struct Properties<'a> {
-    table: &'a TableId,
+    whose: &'a dyn Fn() -> String,
     properties: &'a HashMap<String, String>,
 }
 
@@ -261,7 +385,7 @@ impl Properties<'_> {
         match value.trim().parse().ok().filter(allowed) {
             Some(number) => Ok(Some(number)),
             None => Err(InvalidProperty {
-                table: Box::new(self.table.clone()),
+                whose: (self.whose)(),
                 property: property.to_owned(),
                 value: value.clone(),
                 shape: shape.to_owned(),

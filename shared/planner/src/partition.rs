@@ -13,6 +13,7 @@ use crate::{
     deletes::DeletedShares,
     groups::{Candidate, PackedGroup, pack, pack_light},
     health::{PartitionFacts, partition_score},
+    path_hash,
 };
 
 /// What the planner knows of the whole table.
@@ -30,8 +31,10 @@ pub(crate) struct Context<'a> {
 /// Whether delete files may be rewritten alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Light {
-    /// Never.
+    /// Never: data files with too many delete files are rewritten for them.
     Off,
+    /// Not now, for it would gain nothing; and many delete files alone are no reason to rewrite data files.
+    Idle,
     /// Where a partition's own deletes are worth it.
     On,
     /// There, and wherever an equality delete of the whole table applies: it goes only when every partition is done.
@@ -57,10 +60,20 @@ pub(crate) struct PartitionView {
     pub(crate) score: f64,
 }
 
+impl PartitionView {
+    /// The groups of delete files alone.
+    pub(crate) fn light_groups(&self) -> impl Iterator<Item = &PackedGroup> {
+        let groups = self.groups.iter();
+        groups.filter(|group| group.tier == Tier::Light)
+    }
+}
+
 /// Why a file can't be rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Unreadable {
     Encrypted,
+    /// It was too much for a worker, alone.
+    TooMuch,
     /// The data file, or one of its delete files, is of this format.
     Format(&'static str),
 }
@@ -75,9 +88,6 @@ struct Rewritable {
     many: bool,
     /// Whether it has no deletes, or a single one that is about it alone: nothing is left to be merged or looked up.
     settled: bool,
-    /// Whether its only delete is one of positions that it shares with other files, in a table that wants it so. It may
-    /// stay as long as all of those files have no other.
-    shares: bool,
     /// Whether equality deletes of the whole table apply to it.
     everywhere: bool,
 }
@@ -110,6 +120,7 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
     let mut path = String::new();
     for file in files {
         let entry = &context.scan.data_files()[*file as usize];
+        path.clear();
         let matches = if context.scan.delete_files().is_empty() {
             Matches::default()
         } else {
@@ -127,7 +138,11 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
         let deletes = matches.len() as u64;
         count(&mut view.facts, entry, deletes, deleted_share, options);
 
-        if let Some(unreadable) = unreadable(context, entry, &matches) {
+        let hopeless = &options.ceiling.hopeless;
+        if !hopeless.is_empty() && path.is_empty() {
+            context.scan.path_into(entry, &mut path);
+        }
+        if let Some(unreadable) = unreadable(context, entry, &path, &matches) {
             let (files, bytes) = view.unreadable.entry(unreadable).or_default();
             *files += 1;
             *bytes += entry.size.get();
@@ -154,15 +169,13 @@ pub(crate) fn look_at(context: &Context<'_>, number: u32, files: &[u32]) -> Part
             chosen: wrong_size || heavy || options.force,
             many: deletes > 0 && deletes >= options.delete_file_threshold,
             settled: deletes == 0 || deletes == 1 && matches.named.len() == 1,
-            shares: options.shares_delete_files()
-                && deletes == 1
-                && matches.ranged.len() + matches.partition_wide.len() == 1,
             everywhere: !matches.everywhere.is_empty(),
         });
     }
 
     view.groups = match light {
         Light::Off => full_groups(&mut rewritable, options),
+        Light::Idle => pack(&chosen(&rewritable), options),
         light => full_and_light_groups(context, &rewritable, light == Light::Everywhere),
     };
     let grouped_files: u64 = view
@@ -236,14 +249,13 @@ fn full_and_light_groups(
     let full = tiers(&groups);
     let is_rest = |file: &&Rewritable| !file.settled && !full.contains_key(&file.candidate.file);
     let mut rest = rewritable.iter().filter(is_rest);
-    let all_share = rest.clone().all(|file| file.shares);
-    let worth_it = !(groups.is_empty() || all_share)
-        || rest.any(|file| file.many || (everywhere && file.everywhere));
+    let worth_it =
+        !groups.is_empty() || rest.any(|file| file.many || (everywhere && file.everywhere));
     if worth_it {
         let rest = rewritable.iter().filter(is_rest);
         let mut rest: Vec<Candidate> = rest.map(|file| file.candidate).collect();
         if context.options.shares_delete_files() {
-            // So that no path lies within the bounds of another group's delete file, and each file has one at most.
+            // So that, where they are shared, no path lies within the bounds of another group's delete file, and each file has one at most.
             let data_files = context.scan.data_files();
             let path = |file: &Candidate| context.scan.path_of(&data_files[file.file as usize]);
             rest.sort_by_cached_key(path);
@@ -303,8 +315,13 @@ fn count(
 fn unreadable(
     context: &Context<'_>,
     entry: &DataFileEntry,
+    path: &str,
     matches: &Matches<'_>,
 ) -> Option<Unreadable> {
+    let hopeless = &context.options.ceiling.hopeless;
+    if !hopeless.is_empty() && hopeless.contains(&path_hash(path)) {
+        return Some(Unreadable::TooMuch);
+    }
     if entry.encrypted {
         return Some(Unreadable::Encrypted);
     }

@@ -19,9 +19,11 @@ use crate::{
     InvalidProperty, PlanOptions,
     dangling::dangling_deletes,
     deletes::DeletedShares,
+    exchange::{Exchange, Writing},
     groups::PackedGroup,
     health::table_health,
     partition::{Context, Light, PartitionView, Unreadable, look_at, readable_delete},
+    turns::in_turn,
 };
 
 #[cfg(test)]
@@ -89,11 +91,12 @@ pub fn plan_table(
     let mut options = options.for_table(table, metadata.properties())?;
     if metadata.format_version() >= FormatVersion::V3 {
         // Vectors are one a data file.
-        options.delete_granularity = DeleteGranularity::File;
+        options.delete_granularity = Some(DeleteGranularity::File);
     }
     let options = options;
     let mut view = TableView::new(scan, &options)?;
     view.settle_light();
+    view.judge_light();
     let facts: Vec<_> = view.partitions.iter().map(|view| view.facts).collect();
     let health = table_health(&facts, options.target().get());
     let totals = totals(scan, facts.len());
@@ -108,11 +111,11 @@ pub fn plan_table(
     // Whoever asks for all files gets them in one plan: a second would not know which are done.
     let mut left_out = HashMap::new();
     if !options.force {
-        left_out = cap(&mut view.partitions, &options);
+        left_out = cap(scan, &mut view.partitions, &options);
         if !left_out.is_empty() && view.partitions.iter().any(|view| view.light_everywhere) {
             // An equality delete of the whole table can't go with a part of the table.
             view.look(Light::Off);
-            left_out = cap(&mut view.partitions, &options);
+            left_out = cap(scan, &mut view.partitions, &options);
         }
     }
     let cut = view.partitions.iter().any(|view| {
@@ -124,6 +127,9 @@ pub fn plan_table(
         view.groups.len() > 1 || has_light || has_rest
     });
     let names = Names::new(scan, metadata);
+    // Whoever takes a part of the groups, or works through them, begins with the worst. The sort is stable.
+    view.partitions
+        .sort_by(|left, right| left.score.total_cmp(&right.score));
     let written = write(
         names,
         &view.context(),
@@ -155,6 +161,7 @@ pub fn plan_table(
         left_alone,
         health,
         totals,
+        settings: options.told(),
     })
 }
 
@@ -181,6 +188,7 @@ fn dangling_group(
             .map(|number| scan.delete_file(&scan.delete_files()[*number as usize]))
             .collect(),
         target_file_size: options.target(),
+        shares_deletes: false,
     })
 }
 
@@ -273,14 +281,57 @@ impl<'a> TableView<'a> {
         }
     }
 
+    /// Sees to it that delete files are rewritten alone only where that is a gain: in each partition for itself, but in all
+    /// partitions with an equality delete of the whole table together.
+    fn judge_light(&mut self) {
+        let everywhere = |view: &PartitionView| view.light_everywhere;
+        let (bound, free): (Vec<usize>, Vec<usize>) =
+            (0..self.partitions.len()).partition(|index| everywhere(&self.partitions[*index]));
+        let alone = free.into_iter().map(|index| vec![index]);
+        for together in alone.chain([bound]) {
+            let mut exchange = Exchange::default();
+            let views = together.iter().map(|index| &self.partitions[*index]);
+            let mut views = views.filter(|view| view.light_groups().next().is_some());
+            let context = self.context();
+            views.by_ref().for_each(|view| exchange.add(&context, view));
+            let wants = self.options.delete_granularity;
+            let must_share = wants == Some(DeleteGranularity::Partition);
+            let writing = exchange.writing(self.options.shares_delete_files(), must_share);
+            for index in together {
+                let view = &mut self.partitions[index];
+                if view.light_groups().next().is_none() {
+                    continue;
+                }
+                match writing {
+                    None => {
+                        let number = view.number;
+                        let files = &self.files_of[number as usize];
+                        let context = self.context_with(Light::Idle);
+                        self.partitions[index] = look_at(&context, number, files);
+                    }
+                    Some(writing) => {
+                        for group in &mut view.groups {
+                            group.shares_deletes =
+                                group.tier == Tier::Light && writing == Writing::Shared;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn context(&self) -> Context<'_> {
+        self.context_with(self.light)
+    }
+
+    fn context_with(&self, light: Light) -> Context<'_> {
         Context {
             scan: self.scan,
             options: self.options,
             index: &self.index,
             shares: &self.shares,
             all_deletes_readable: self.all_deletes_readable,
-            light: self.light,
+            light,
         }
     }
 }
@@ -310,16 +361,29 @@ fn count_files(groups: &[PackedGroup]) -> u64 {
     groups.iter().map(|group| group.files.len() as u64).sum()
 }
 
-/// Takes groups out until the plan is as small as it must be; the groups of the worst partitions stay. Returns files
-/// and bytes taken out, by partition number.
-fn cap(views: &mut [PartitionView], options: &PlanOptions) -> HashMap<u32, (u64, u64)> {
-    let mut worst_first: Vec<usize> = (0..views.len()).collect();
+/// Takes groups out until the plan is as small as it must be: each partition has its turn, the worst more often. Returns
+/// files and bytes taken out, by partition number.
+fn cap(
+    scan: &SnapshotScan,
+    views: &mut [PartitionView],
+    options: &PlanOptions,
+) -> HashMap<u32, (u64, u64)> {
+    let has_groups = |index: &usize| !views[*index].groups.is_empty();
+    let mut worst_first: Vec<usize> = (0..views.len()).filter(has_groups).collect();
     // The sort is stable: of two that are as bad, the one that comes first in the table.
     worst_first.sort_by(|left, right| views[*left].score.total_cmp(&views[*right].score));
+    let oldest = |index: &usize| {
+        let files = views[*index].groups.iter().flat_map(|group| &group.files);
+        let numbers = files.map(|file| scan.data_files()[*file as usize].sequence_number);
+        numbers.min().unwrap_or(SequenceNumber(0))
+    };
+    let snapshot = scan.snapshot().map(|snapshot| snapshot.snapshot_id);
+    let seed = options.turn ^ snapshot.map_or(0, |id| id.get().unsigned_abs());
+    let turns = in_turn(worst_first, oldest, seed);
     let mut left_out = HashMap::new();
     let (mut bytes, mut files, mut pairs, mut planned) = (0u64, 0u64, 0u64, 0u64);
     let mut full = false;
-    for view in worst_first {
+    for view in turns {
         let view = &mut views[view];
         let mut kept = 0;
         // Light groups come behind the others and go in together: their delete files go when all of them are done.
@@ -412,6 +476,7 @@ fn write(
                     inputs: Vec::with_capacity(packed.files.len()),
                     deletes: Vec::new(),
                     target_file_size: context.options.target(),
+                    shares_deletes: packed.shares_deletes,
                 },
             ));
         }
@@ -433,13 +498,14 @@ fn write(
             0 => LeftAloneReason::Healthy,
             candidates => LeftAloneReason::TooFewFiles {
                 candidates,
-                needed: context.options.min_input_files,
+                needed: context.options.enough_files(),
             },
         };
         leave(view.rest_files, view.rest_bytes, reason);
         for (unreadable, (files, bytes)) in &view.unreadable {
             let reason = match unreadable {
                 Unreadable::Encrypted => LeftAloneReason::Encrypted,
+                Unreadable::TooMuch => LeftAloneReason::TooMuch,
                 Unreadable::Format(format) => LeftAloneReason::UnsupportedFormat {
                     format: (*format).to_owned(),
                 },

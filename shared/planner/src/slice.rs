@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use icepress_model::{Bytes, Group, LeftAlone, LeftAloneReason, SpecId, TablePlan, Tier};
+use icepress_model::{
+    Bytes, Group, LeftAlone, LeftAloneReason, SequenceNumber, SpecId, TablePlan, Tier,
+};
+
+use crate::turns::in_turn;
 
 /// What became of a plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,11 +21,11 @@ pub enum Sliced {
     Inseparable,
 }
 
-/// Takes groups, in the plan's order, as long as `allows` says yes to what they take together; one that is too much is
-/// passed over. `allows` is asked with the groups taken so far and one more.
+/// Takes groups, each in its turn, as long as `allows` says yes to what they take together; one that is too much is
+/// passed over. `allows` is asked with the groups taken so far and one more. `turn` is that of the plan's options.
 ///
 /// What is left out stands among what is left alone, and a later plan has it.
-pub fn slice(mut plan: TablePlan, mut allows: impl FnMut(&[Group]) -> bool) -> Sliced {
+pub fn slice(mut plan: TablePlan, turn: u64, mut allows: impl FnMut(&[Group]) -> bool) -> Sliced {
     if plan.groups.is_empty() || allows(&plan.groups) {
         return Sliced::Whole(plan);
     }
@@ -30,7 +34,13 @@ pub fn slice(mut plan: TablePlan, mut allows: impl FnMut(&[Group]) -> bool) -> S
     }
     let mut taken: Vec<Group> = Vec::new();
     let mut left_out: BTreeMap<(SpecId, String), (u64, u64)> = BTreeMap::new();
-    for group in std::mem::take(&mut plan.groups) {
+    let oldest = |group: &Group| {
+        let numbers = group.inputs.iter().map(|input| input.sequence_number);
+        numbers.min().unwrap_or(SequenceNumber(0))
+    };
+    let snapshot = plan.base.as_ref().map(|base| base.snapshot_id);
+    let seed = turn ^ snapshot.map_or(0, |id| id.get().unsigned_abs());
+    for group in in_turn(std::mem::take(&mut plan.groups), oldest, seed) {
         taken.push(group);
         if allows(&taken) {
             continue;

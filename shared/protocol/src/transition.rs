@@ -351,6 +351,24 @@ pub fn free(
     Some(after)
 }
 
+/// The row of a table whose process has just ended: it says why, where the process failed. What was concluded when the
+/// process began is no longer the last word then.
+pub fn with_ending(row: TableRow, outcome: &ProcessOutcome) -> TableRow {
+    let Some(reason) = outcome.reason().filter(|_| row.failures > 0) else {
+        return row;
+    };
+    let concluded = row.conclusion.as_deref().unwrap_or("{}");
+    let mut conclusion = match serde_json::from_str(concluded) {
+        Ok(serde_json::Value::Object(entries)) => entries,
+        _ => serde_json::Map::new(),
+    };
+    conclusion.insert("failure".to_owned(), reason.into());
+    TableRow {
+        conclusion: Some(serde_json::Value::Object(conclusion).to_string()),
+        ..row
+    }
+}
+
 /// The table's row with the next look at its process brought forward to `at`; `None` where that changes nothing.
 pub fn look_sooner(row: &TableRow, process: &ProcessId, at: TimestampMs) -> Option<TableRow> {
     if row.active_process.as_ref() != Some(process) || row.due_at.is_some_and(|due| due <= at) {

@@ -1,8 +1,8 @@
 //! The light tier: the deletes of a group written anew, its data files left as they are.
 //!
 //! What many delete files say of a data file, by position, by vector and by value, is gathered into one bitmap of
-//! positions. Before format version 3 it becomes a position delete file of its own, or a part of the group's, as
-//! `write.delete.granularity` says; from then on a deletion vector, and the vectors of all data files of the group lie in
+//! positions. Before format version 3 it becomes a position delete file of its own, or a part of the group's, as the plan
+//! says; from then on a deletion vector, and the vectors of all data files of the group lie in
 //! one Puffin file. For deletes by value the key columns are read, and nothing else of the data files.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use iceberg::spec::{FormatVersion, Schema};
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Attempt, Bytes, Group, GroupResult, GroupTask, Inspection, Rows};
 use icepress_storage::{PutMode, WriteOptions};
-use icepress_table::{DeleteGranularity, vectors::write_vectors};
+use icepress_table::vectors::write_vectors;
 use roaring::RoaringTreemap;
 
 use crate::{
@@ -65,9 +65,9 @@ pub(crate) async fn rewrite_deletes(
         let files = PositionFiles::new(storage, metadata, place, most_held)?;
         let mut written = Written::default();
         per_file.sort_by(|left, right| left.0.cmp(&right.0));
-        let in_one = match DeleteGranularity::of(metadata.properties()).map_err(unsupported)? {
-            DeleteGranularity::File => 1,
-            DeleteGranularity::Partition => per_file.len().max(1),
+        let in_one = match group.shares_deletes {
+            false => 1,
+            true => per_file.len().max(1),
         };
         for data_files in per_file.chunks(in_one) {
             let path = locations.next_with("-deletes.parquet")?;

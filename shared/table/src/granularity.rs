@@ -1,13 +1,12 @@
 //! Of how many data files a position delete file speaks.
 
-use std::{collections::HashMap, str::FromStr};
+use std::str::FromStr;
 
 /// How position deletes are put into files (`write.delete.granularity`). From format version 3 on there are vectors, one a
 /// data file, whatever this says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteGranularity {
     /// One file a data file: a reader opens no more than it needs. What Iceberg's Spark writers do unless told otherwise.
-    #[default]
     File,
     /// One file for many data files of a partition: fewer files.
     Partition,
@@ -16,15 +15,6 @@ pub enum DeleteGranularity {
 impl DeleteGranularity {
     /// The property's name.
     pub const PROPERTY: &str = "write.delete.granularity";
-
-    /// What the table's properties want; the error is for people.
-    pub fn of(properties: &HashMap<String, String>) -> Result<Self, String> {
-        let text = properties.get(Self::PROPERTY);
-        text.map_or(Ok(Self::default()), |text| {
-            let wrong = |error| format!("the property {} is '{text}': {error}", Self::PROPERTY);
-            text.trim().parse().map_err(wrong)
-        })
-    }
 }
 
 impl FromStr for DeleteGranularity {

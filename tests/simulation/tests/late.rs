@@ -10,8 +10,8 @@ use icepress_coordination::{
     TaskRow, create_state_table, ports::*,
 };
 use icepress_model::{
-    Attempt, BucketCount, BucketId, Generation, MetadataLocation, ProcessId, ProcessOutcome,
-    SnapshotId, TableId, TaskId, TimestampMs, WorkerId, ambient::Ambient,
+    Attempt, BucketCount, BucketId, Generation, Lessons, MetadataLocation, ProcessId,
+    ProcessOutcome, SnapshotId, TableId, TaskId, TimestampMs, WorkerId, ambient::Ambient,
 };
 use icepress_simulation::{connector::Aws, dynamo::Dynamo, network::Network, sqs::Sqs};
 
@@ -175,6 +175,7 @@ async fn a_write_that_comes_late_undoes_nothing() {
     let outcome = ProcessOutcome::Committed {
         location: location.clone(),
         snapshot_id: SnapshotId(7),
+        lessons: Lessons::default(),
     };
     store
         .end_process(&claim, &outcome, Some(&location), None, 0)

@@ -138,6 +138,7 @@ impl World {
                 index,
                 base: state.clone(),
                 group: group.clone(),
+                pace: None,
             };
             let result = rewrite_group(&self.engine(), &base.metadata, &task, Attempt(1))
                 .await

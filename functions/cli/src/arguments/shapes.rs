@@ -4,7 +4,7 @@ pub(super) const RUN: &str = "\
 JSON (with --json, one document; without --once, one line a round):
   {\"tables\": [TABLE…], \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
 where TABLE is
-  {\"table\", \"outcome\": \"compacted\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
+  {\"table\", \"outcome\": \"compacted\" | \"deletes-rewritten\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
    \"row_groups_in\", \"row_groups_out\", \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
    \"delete_files_before\", \"delete_files_after\", \"health_before\", \"health_after\"}
 and what is not known (a table that was not looked at) is null. Health is from 0 to 100.";
@@ -32,11 +32,13 @@ with location, sizes and health as they were when Icepress last looked, and null
 rewritten the table after that. `next`, where --limit left tables out, is for --after. `left_out` says why tables that are new may be missing.";
 
 pub(super) const PLAN: &str = "\
-JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\"}, where
+JSON (with --json): {\"base\", \"groups\": [GROUP…], \"left_alone\": [PARTITION…], \"health\", \"totals\", \"follow_up\",
+  \"settings\": [{\"name\", \"value\", \"set-by\"}…] (what is not as by default)}, where
 GROUP is
   {\"spec_id\", \"partition\", \"partition_name\", \"reason\", \"tier\": \"full\" | \"light\" | \"dangling\", \"inputs\": [{\"path\", \"size\", \"rows\", \"sequence_number\",
    \"first_row_id\" (format version 3), \"deletes\": [INDEX…]}…], \"deletes\": [{\"content\", \"path\", \"size\", \"rows\", \"sequence_number\",
-   \"referenced_data_file\"}…], \"target_file_size\"}
+   \"referenced_data_file\"}…], \"target_file_size\",
+   \"shares_deletes\": true where a light group writes one delete file}
 and PARTITION is
   {\"spec_id\", \"partition_name\", \"files\", \"bytes\", \"reason\"}.";
 

@@ -28,6 +28,7 @@ pub(super) async fn compact(
     Ok(match report.outcome {
         TableOutcome::Failed => Ending::SomeFailed,
         TableOutcome::Compacted
+        | TableOutcome::DeletesRewritten
         | TableOutcome::Unchanged
         | TableOutcome::Refused
         | TableOutcome::Waiting => Ending::Well,

@@ -28,7 +28,9 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             .then(|| format!("{table}: {}", of_plan(plan))),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
         Event::Waiting { table, reason, .. } => Some(format!("{table}: waits: {reason}")),
-        Event::TableFailed { table, message } => Some(error_about(table, message)),
+        Event::Repeats { table, message } | Event::TableFailed { table, message } => {
+            Some(error_about(table, message))
+        }
         // Of a task that failed, its group tells before, and its process after.
         Event::GroupStarted { .. } | Event::TaskFailed { .. } => None,
         Event::GroupFinished {

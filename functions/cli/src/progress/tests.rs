@@ -1,6 +1,6 @@
 //! What is said of events, and what is not.
 
-use icepress_model::{ProcessId, ProcessOutcome, SnapshotId, TableId};
+use icepress_model::{Lessons, ProcessId, ProcessOutcome, SnapshotId, TableId};
 use icepress_service::Event;
 
 use super::lines::line;
@@ -46,7 +46,7 @@ fn groups_that_are_not_in_are_told_with_their_reasons() {
                 "table default.shop.orders: a file vanished".to_owned(),
                 "a late delete".to_owned(),
             ],
-            lost_files: 0,
+            lessons: Lessons::default(),
         },
         removed_delete_files: 0,
     };

@@ -1,6 +1,8 @@
 //! A plan for people: what would be rewritten and why, and why the rest would not.
 
-use icepress_model::{Bytes, Group, GroupReason, LeftAlone, PlanTotals, TableId, TablePlan, Tier};
+use icepress_model::{
+    Bytes, Group, GroupReason, LeftAlone, PlanSetting, PlanTotals, TableId, TablePlan, Tier,
+};
 
 use super::{count, counted, report::health, table};
 
@@ -24,7 +26,25 @@ pub(crate) fn of_plan(name: &TableId, plan: &TablePlan) -> String {
     if plan.follow_up {
         text.push_str("another plan follows after this one\n");
     }
+    text.push_str(&of_settings(&plan.settings));
     text
+}
+
+/// By what it was planned, where that is not the default.
+fn of_settings(settings: &[PlanSetting]) -> String {
+    if settings.is_empty() {
+        return String::new();
+    }
+    let header = ["setting", "value", "set by"];
+    let cells = |setting: &PlanSetting| {
+        vec![
+            setting.name.clone(),
+            setting.value.clone(),
+            setting.set_by.clone(),
+        ]
+    };
+    let rows = settings.iter().map(cells).collect();
+    format!("not as by default:\n{}\n", table(&header, &[1], rows))
 }
 
 fn of_totals(totals: &PlanTotals) -> String {

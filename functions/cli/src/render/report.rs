@@ -22,6 +22,7 @@ pub(crate) fn of_run(report: &RunReport) -> String {
     };
     let mut parts = vec![format!("{} compacted", counted(report.compacted, "table"))];
     for (number, what) in [
+        (of(TableOutcome::DeletesRewritten), "with deletes rewritten"),
         (of(TableOutcome::Unchanged), "unchanged"),
         (of(TableOutcome::Refused), "left alone"),
         (of(TableOutcome::Waiting), "waiting"),
@@ -75,6 +76,7 @@ pub(crate) fn health(score: f64) -> String {
 fn outcome(outcome: TableOutcome) -> &'static str {
     match outcome {
         TableOutcome::Compacted => "compacted",
+        TableOutcome::DeletesRewritten => "deletes rewritten",
         TableOutcome::Unchanged => "unchanged",
         TableOutcome::Refused => "left alone",
         TableOutcome::Waiting => "waiting",

@@ -69,6 +69,7 @@ mod plans {
             inputs: (0..files).map(input).collect(),
             deletes: Vec::new(),
             target_file_size: Bytes::mebibytes(4),
+            shares_deletes: false,
         }
     }
 
@@ -92,6 +93,7 @@ mod plans {
                 ..PlanTotals::default()
             },
             follow_up: false,
+            settings: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use icepress_model::{ProcessOutcome, SnapshotId};
+use icepress_model::{Lessons, ProcessOutcome, SnapshotId};
 
 use super::*;
 use crate::{CancelOutcome, CommitClaim, ProcessState, ReportOutcome, Severity, TaskState};
@@ -14,10 +14,11 @@ fn outcome(committed: Option<&str>) -> ProcessOutcome {
         Some(name) => ProcessOutcome::Committed {
             location: location(name),
             snapshot_id: SnapshotId(42),
+            lessons: Lessons::default(),
         },
         None => ProcessOutcome::Failed {
             failures: vec!["tested".to_owned()],
-            lost_files: 0,
+            lessons: Lessons::default(),
         },
     }
 }

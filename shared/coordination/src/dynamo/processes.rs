@@ -268,6 +268,7 @@ impl ProcessStore for DynamoStore {
             let freed = table.row.as_ref().and_then(|row| {
                 transition::free(row, id, committed_location, next_due_at, failures)
             });
+            let freed = freed.map(|row| transition::with_ending(row, outcome));
             if let Some(freed) = freed {
                 actions.push(self.put_action(tables::encode(&freed)?, table.rev));
             }

@@ -269,7 +269,7 @@ async fn rows_that_may_go_say_when(emulator: &Emulator) {
         .unwrap();
     let outcome = icepress_model::ProcessOutcome::Failed {
         failures: vec![],
-        lost_files: 0,
+        lessons: icepress_model::Lessons::default(),
     };
     store
         .end_process(&claim, &outcome, None, None, 1)

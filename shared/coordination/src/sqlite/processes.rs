@@ -173,6 +173,7 @@ impl ProcessStore for SqliteStore {
                 failures,
             )
         });
+        let freed = freed.map(|row| transition::with_ending(row, outcome));
         if let Some(freed) = freed {
             self.write_table(&mut transaction, &freed).await?;
         }

@@ -51,17 +51,26 @@ fn each_property_is_read() {
         delete_ratio_threshold: 0.25,
         delete_file_threshold: 9,
         light_rewrites: false,
-        delete_granularity: DeleteGranularity::Partition,
+        delete_granularity: Some(DeleteGranularity::Partition),
         max_group_bytes: Bytes(11),
         max_group_files: 12,
         max_plan_bytes: Bytes(13),
         max_plan_files: 14,
         max_plan_groups: 15,
         verify_rows: VerifyRows::All,
-        shrunk_to: None,
+        ceiling: Ceiling::default(),
+        turn: 0,
         separable: false,
         force: false,
+        origins: options.origins.clone(),
     };
+    assert!(
+        options
+            .origins
+            .values()
+            .all(|origin| origin == "table c.ns.t")
+    );
+    assert_eq!(options.origins.len(), 11);
     assert_eq!(options, expected);
 }
 
@@ -83,4 +92,37 @@ fn a_bad_value_is_named_with_its_shape() {
         assert!(error.starts_with("table c.ns.t: the property"), "{error}");
         assert!(error.contains(property) && error.contains(value), "{error}");
     }
+}
+
+/// A worker's limits hold whatever a table asks for, down to one file; lost races alone never go below what is worth it.
+#[test]
+fn groups_are_no_larger_than_a_worker_gets_through() {
+    let options = |ceiling| PlanOptions {
+        ceiling,
+        ..with(&[("icepress.max-group-bytes", "9000000000")]).unwrap()
+    };
+    let lost = options(Ceiling {
+        after_losses: Some(1),
+        ..Ceiling::default()
+    });
+    assert_eq!((lost.group_files(), lost.enough_files()), (5, 5));
+    assert_eq!(lost.group_bytes(), 9_000_000_000);
+    let small = options(Ceiling {
+        files: Some(1),
+        bytes: Some(Bytes(1_000)),
+        ..Ceiling::default()
+    });
+    assert_eq!((small.group_files(), small.enough_files()), (1, 2));
+    assert_eq!(small.group_bytes(), 1_000);
+    let told = small.told();
+    let of = |name: &str| told.iter().find(|setting| setting.name == name).unwrap();
+    assert_eq!(of("max-group-bytes").value, "1000");
+    assert_eq!(of("max-group-bytes").set_by, "what optimizers get through");
+    let bytes = &lost.told()[0];
+    assert_eq!(
+        (bytes.name.as_str(), bytes.value.as_str()),
+        ("max-group-bytes", "9000000000")
+    );
+    assert_eq!(bytes.set_by, "table c.ns.t");
+    assert!(PlanOptions::default().told().is_empty());
 }

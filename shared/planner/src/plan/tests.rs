@@ -3,5 +3,7 @@
 mod dangling;
 mod fixed_point;
 mod light;
+mod repeats;
 mod rules;
+mod turns;
 mod world;

@@ -20,6 +20,7 @@ fn group(files: u64, bytes: u64) -> Group {
         inputs: (0..files).map(input).collect(),
         deletes: Vec::new(),
         target_file_size: Bytes::mebibytes(512),
+        shares_deletes: false,
     }
 }
 

@@ -20,6 +20,7 @@ fn plan(sizes: &[u64], tier: Tier) -> TablePlan {
         }],
         deletes: Vec::new(),
         target_file_size: Bytes(1),
+        shares_deletes: false,
     };
     TablePlan {
         base: None,
@@ -31,6 +32,7 @@ fn plan(sizes: &[u64], tier: Tier) -> TablePlan {
         },
         totals: PlanTotals::default(),
         follow_up: false,
+        settings: Vec::new(),
     }
 }
 
@@ -41,8 +43,14 @@ fn bytes(groups: &[Group]) -> u64 {
 #[test]
 fn light_groups_go_together_or_not_at_all() {
     let light = plan(&[1, 2, 3], Tier::Light);
-    assert_eq!(slice(light.clone(), |_| true), Sliced::Whole(light.clone()));
-    assert_eq!(slice(light, |groups| groups.len() < 3), Sliced::Inseparable);
+    assert_eq!(
+        slice(light.clone(), 0, |_| true),
+        Sliced::Whole(light.clone())
+    );
+    assert_eq!(
+        slice(light, 0, |groups| groups.len() < 3),
+        Sliced::Inseparable
+    );
 }
 
 proptest! {
@@ -52,7 +60,7 @@ proptest! {
     ) {
         let whole = plan(&sizes, Tier::Full);
         let total = bytes(&whole.groups);
-        match slice(whole.clone(), |groups| bytes(groups) <= most) {
+        match slice(whole.clone(), 0, |groups| bytes(groups) <= most) {
             Sliced::Whole(same) => {
                 prop_assert_eq!(same, whole);
                 prop_assert!(total <= most);

@@ -3,9 +3,9 @@
 //! Every moment is [`NOW`]: what is held, is held until then, and whoever asks chooses a time before or after.
 
 use icepress_model::{
-    Attempt, BucketId, CatalogName, Epoch, Generation, MetadataLocation, Namespace, ProcessId,
-    ProcessOutcome, RewriteFailure, RewriteFailureKind, SnapshotId, TableId, TaskId, TimestampMs,
-    WorkerId,
+    Attempt, BucketId, CatalogName, Epoch, Generation, Lessons, MetadataLocation, Namespace,
+    ProcessId, ProcessOutcome, RewriteFailure, RewriteFailureKind, SnapshotId, TableId, TaskId,
+    TimestampMs, WorkerId,
 };
 
 use super::world::{Bucket, Outcome, Process, ProcessState, Row, Task, TaskState, World};
@@ -254,16 +254,17 @@ pub(super) fn outcome_of(outcome: Outcome) -> ProcessOutcome {
         Outcome::Committed(at) => ProcessOutcome::Committed {
             location: location(at),
             snapshot_id,
+            lessons: Lessons::default(),
         },
         Outcome::Partly(at) => ProcessOutcome::PartlyCommitted {
             location: location(at),
             snapshot_id,
             failures: Vec::new(),
-            lost_files: 0,
+            lessons: Lessons::default(),
         },
         Outcome::Failed => ProcessOutcome::Failed {
             failures: Vec::new(),
-            lost_files: 0,
+            lessons: Lessons::default(),
         },
         Outcome::Abandoned => ProcessOutcome::Abandoned {
             reason: String::new(),

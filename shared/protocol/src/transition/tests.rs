@@ -110,3 +110,24 @@ fn a_digest_of_another_layout_refuses_this_one_s() {
     let newer = Some((Generation(2), Epoch(0)));
     assert!(is_fenced(check(stands.generation, newer)));
 }
+
+#[test]
+fn a_table_whose_process_failed_says_why() {
+    let row = |failures| TableRow {
+        conclusion: Some(r#"{"groups":2,"failure":"an older one"}"#.to_owned()),
+        failures,
+        ..TableRow::unknown(home(&held().1), table())
+    };
+    let outcome = icepress_model::ProcessOutcome::Failed {
+        failures: vec!["x".repeat(5_000), "another".to_owned()],
+        lessons: icepress_model::Lessons::default(),
+    };
+    let text = super::with_ending(row(3), &outcome).conclusion.unwrap();
+    assert!(text.starts_with(r#"{"groups":2,"failure":"xxx"#), "{text}");
+    assert!(
+        text.ends_with(r#"… (and 1 more)"}"#) && text.len() < 800,
+        "{text}"
+    );
+    // One that is as good as none, because the next plan is another, leaves what was concluded.
+    assert_eq!(super::with_ending(row(0), &outcome), row(0));
+}

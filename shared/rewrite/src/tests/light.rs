@@ -139,12 +139,11 @@ fn under_deletes(mut table: TestTable) -> (TestTable, BTreeMap<String, Vec<u64>>
     (table, expected)
 }
 
-/// `write.delete.granularity`: one file for all, which names none, and says of each what its own file would.
+/// Where the plan says so: one file for all, which names none, and says of each what its own file would.
 #[test]
 fn c10_c54_every_kind_of_delete_becomes_one_sorted_file_where_they_are_shared() {
-    let properties = [("write.delete.granularity", "partition")];
-    let table = TestTable::with_properties(people_fields(), &properties);
-    let (mut table, expected) = under_deletes(table);
+    let (mut table, expected) = under_deletes(TestTable::new(people_fields()));
+    table.group.shares_deletes = true;
     let before = table.hash();
     let result = light(&mut table);
     let entries = table.entries_of(&result.delete_files);

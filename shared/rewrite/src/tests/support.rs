@@ -145,6 +145,7 @@ impl TestTable {
             inputs: Vec::new(),
             deletes: Vec::new(),
             target_file_size: Bytes::mebibytes(512),
+            shares_deletes: false,
         };
         Self {
             folder,
@@ -333,6 +334,7 @@ impl TestTable {
                 format_version: self.metadata.format_version() as u8,
             },
             group: self.group.clone(),
+            pace: None,
         }
     }
 

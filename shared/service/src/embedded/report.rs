@@ -14,8 +14,11 @@ use crate::{Context, Event, Observer, Waiting, scheduler::evaluate};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TableOutcome {
-    /// Files were rewritten.
+    /// Data files were rewritten, or there are fewer delete files.
     Compacted,
+    /// What delete files say was written anew, and that is all: there are no fewer of them, or it turned out how many rows
+    /// they hide.
+    DeletesRewritten,
     /// There was nothing to do.
     Unchanged,
     /// It is left alone for a reason that only a person can change.
@@ -84,6 +87,8 @@ struct Seen {
     row_groups_in: u64,
     row_groups_out: u64,
     committed: bool,
+    /// Whether a data file was written.
+    new_data_files: bool,
     refused: Option<String>,
     waits: Option<String>,
     failed: Option<String>,
@@ -200,11 +205,11 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
     } else {
         seen.before
     };
-    let (outcome, reason) = match (seen.failed, seen.refused) {
+    let (outcome, reason) = match (seen.failed.clone(), seen.refused.clone()) {
         (Some(failed), _) => (TableOutcome::Failed, Some(failed)),
         (None, Some(refused)) => (TableOutcome::Refused, Some(refused)),
-        (None, None) if seen.committed => (TableOutcome::Compacted, seen.waits),
-        (None, None) if seen.waits.is_some() => (TableOutcome::Waiting, seen.waits),
+        (None, None) if seen.committed => (done(&seen, after), seen.waits.clone()),
+        (None, None) if seen.waits.is_some() => (TableOutcome::Waiting, seen.waits.clone()),
         (None, None) => (TableOutcome::Unchanged, None),
     };
     TableReport {
@@ -225,6 +230,22 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
     }
 }
 
+/// What to call what was committed. A table whose delete files alone were rewritten is compacted if that left fewer of them
+/// and did it no harm.
+fn done(seen: &Seen, after: Option<(PlanTotals, f64)>) -> TableOutcome {
+    let is_better = match (seen.before, after) {
+        (Some((before, health)), Some((after, health_after))) => {
+            after.delete_files < before.delete_files && health_after >= health
+        }
+        _ => true,
+    };
+    if seen.new_data_files || is_better {
+        TableOutcome::Compacted
+    } else {
+        TableOutcome::DeletesRewritten
+    }
+}
+
 impl Observer for Collector {
     fn observe(&self, event: &Event) {
         match event {
@@ -239,7 +260,7 @@ impl Observer for Collector {
             Event::Waiting { table, reason, .. } => {
                 self.note(table, |seen| seen.waits = Some(reason.clone()));
             }
-            Event::TableFailed { table, message } => {
+            Event::Repeats { table, message } | Event::TableFailed { table, message } => {
                 self.note(table, |seen| seen.failed = Some(message.clone()));
             }
             Event::GroupFinished {
@@ -248,6 +269,7 @@ impl Observer for Collector {
                 ..
             } => self.note(table, |seen| {
                 seen.groups += 1;
+                seen.new_data_files |= !result.data_files.is_empty();
                 seen.row_groups_in += result.row_groups_in;
                 seen.row_groups_out += result.row_groups_out;
             }),

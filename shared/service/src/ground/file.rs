@@ -2,6 +2,7 @@
 
 use icepress_catalog::config::{Configuration, ConfigurationError, unknown_field};
 use icepress_coordination::limits::Limits;
+use icepress_planner::PlanDefaults;
 use serde::{Deserialize, de::IgnoredAny};
 
 /// The sections of `icepress.toml`. One that is none of them is an error, and so is a key that its section does not
@@ -12,6 +13,9 @@ pub struct FileSettings {
     /// `[limits.…]`: quotas, maintenance windows and priorities.
     #[serde(default)]
     pub limits: Limits,
+    /// `[plan]`: how tables are planned whose properties don't say.
+    #[serde(default)]
+    pub plan: PlanDefaults,
     /// `[catalog.…]` is taken out before, by whoever reads catalogs. It stands here so that a misspelt one is told.
     #[serde(default, rename = "catalog")]
     _catalog: IgnoredAny,
@@ -81,6 +85,18 @@ mod tests {
                 &["limits", "`databse`", "'database'"],
             ),
             (
+                "[plan]\nmin-input-file = 3",
+                &["plan", "'min-input-file'", "'min-input-files'"],
+            ),
+            (
+                "[plan.catalog.default]\nmax-group-byte = 3",
+                &["plan.catalog.default", "'max-group-bytes'"],
+            ),
+            (
+                "[plan.database.\"default.f\"]\nmin-input-files = 1",
+                &["[plan.database.\"default.f\"]", "min-input-files"],
+            ),
+            (
                 "[limits.catalog.default]\npriority = 'high'",
                 &["limits.catalog.default.priority"],
             ),
@@ -97,5 +113,12 @@ mod tests {
         let read = read("[catalog.a]\ntype = 'glue'\n[limits.catalog.a]\npriority = 7").unwrap();
         let table = "a.b.c".parse().unwrap();
         assert_eq!(read.limits.configured(&table).priority, 7);
+        let read =
+            super::tests::read("[plan]\nmin-input-files = 6\nlight-rewrites = false").unwrap();
+        let options = read
+            .plan
+            .of(&icepress_planner::PlanOptions::default(), &table);
+        let options = options.unwrap();
+        assert!(!options.light_rewrites && options.min_input_files == 6);
     }
 }

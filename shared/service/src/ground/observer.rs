@@ -64,6 +64,13 @@ pub enum Event {
         /// Until when, as far as is known.
         until: Option<TimestampMs>,
     },
+    /// A plan would do again what the last process did. That is an error of Icepress; such groups are left alone.
+    Repeats {
+        /// The table.
+        table: TableId,
+        /// One line.
+        message: String,
+    },
     /// Something about a table failed; it is tried again later.
     TableFailed {
         /// The table.
@@ -170,6 +177,9 @@ impl Observer for LogObserver {
                 reason,
                 until,
             } => tracing::info!(%table, %reason, until = until.map(TimestampMs::get), "waits"),
+            Event::Repeats { table, message } => {
+                tracing::error!(%table, %message, "repeats itself");
+            }
             Event::TableFailed { table, message } => tracing::error!(%table, %message, "failed"),
             Event::GroupStarted {
                 table,

@@ -11,7 +11,7 @@ use icepress_catalog::{
 use icepress_catalog_glue::GlueCatalog;
 use icepress_catalog_rest::{HttpClient, RestCatalog, Secrets};
 use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
-use icepress_model::{Bytes, WorkerId, ambient::Ambient};
+use icepress_model::{WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
 use thiserror::Error;
 
@@ -76,10 +76,9 @@ pub async fn cloud(
     let configured = environment.configuration().catalogs;
     let mut settings = Settings::cloud(worker, environment.buckets, environment.payload_location);
     settings.limits = Arc::new(environment.limits);
-    if let Some(memory) = environment.memory_mebibytes {
-        settings.memory_cap = share_for_rewrite(memory);
-        settings.billed_memory = Bytes::mebibytes(memory);
-    }
+    settings.plan_defaults = Arc::new(environment.plan);
+    let memory = environment.optimizer_memory_mebibytes;
+    settings = settings.with_optimizer(memory, environment.optimizer_limit);
     environment.times.apply(&mut settings);
     let aws = &aws.clone().with_limits(settings.requests);
     let payloads = StorageRouter::new(
@@ -116,12 +115,6 @@ pub async fn cloud(
         observer,
         commits: CommitGate::default(),
     })
-}
-
-/// What of a function's memory one group may take: the rest is for the program, the SDKs and the metadata.
-fn share_for_rewrite(memory_mebibytes: u64) -> Bytes {
-    const OTHERS: u64 = 192;
-    Bytes::mebibytes(memory_mebibytes.saturating_sub(OTHERS) * 3 / 4)
 }
 
 /// On one machine: state and queues in one SQLite file.

@@ -5,8 +5,8 @@ mod times;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use icepress_coordination::limits::Limits;
-use icepress_model::{BucketCount, Bytes, WorkerId};
-use icepress_planner::{PlanOptions, Prices};
+use icepress_model::{BucketCount, Bytes, Pace, TableId, WorkerId};
+use icepress_planner::{InvalidProperty, PlanDefaults, PlanOptions, Prices, VerifyRows};
 use icepress_storage::TimeLimits;
 use icepress_table::CommitPolicy;
 pub use times::Times;
@@ -68,15 +68,21 @@ pub struct Settings {
     pub memory_cap: Bytes,
     /// How long one invocation lasts at the most; `None` where there is no limit.
     pub invocation_limit: Option<Duration>,
+    /// How long one invocation of an optimizer lasts, for whoever plans what it is to do; `None` where there is no limit,
+    /// or it is not known.
+    pub optimizer_limit: Option<Duration>,
     /// What is kept free before the invocation's end: reporting and committing take a while.
     pub deadline_margin: Duration,
-    /// Input bytes a second that a rewrite is reckoned with when it is asked whether a group can end in time.
+    /// Input bytes a second that a rewrite is reckoned with when it is asked whether a group can end in time, where no
+    /// group of the table was measured.
     pub reckoned_throughput: Bytes,
     /// Whether files of a group that certainly failed may be deleted at once. Off in the cloud, where the optimizer's
     /// role may not delete: there they wait for orphan removal.
     pub may_delete: bool,
-    /// How plans are made where a table's properties don't say otherwise.
+    /// How plans are made where neither a table's properties nor [`Settings::plan_defaults`] say otherwise.
     pub plan: PlanOptions,
+    /// How plans are made of the tables of a catalog or database, where their properties don't say otherwise.
+    pub plan_defaults: Arc<PlanDefaults>,
     /// How hard commits try.
     pub commit: CommitPolicy,
     /// How long requests to AWS, REST servers and databases may take.
@@ -113,10 +119,12 @@ impl Settings {
             payload_location: None,
             memory_cap: Bytes::mebibytes(512),
             invocation_limit: None,
+            optimizer_limit: None,
             deadline_margin: Duration::from_secs(5),
             reckoned_throughput: Bytes::mebibytes(12),
             may_delete: true,
             plan: PlanOptions::default(),
+            plan_defaults: Arc::default(),
             commit: CommitPolicy::default(),
             requests: TimeLimits::default(),
         }
@@ -160,12 +168,82 @@ impl Settings {
             .min(self.longest_backoff)
     }
 
+    /// How plans are made of a table whose properties say nothing.
+    pub fn plan_of(&self, table: &TableId) -> Result<PlanOptions, InvalidProperty> {
+        self.plan_defaults.of(&self.plan, table)
+    }
+
+    /// Takes over how much memory and time an optimizer's invocation has.
+    pub fn with_optimizer(
+        mut self,
+        memory_mebibytes: Option<u64>,
+        limit: Option<Duration>,
+    ) -> Self {
+        if let Some(memory) = memory_mebibytes {
+            self.memory_cap = share_for_rewrite(memory);
+            self.billed_memory = Bytes::mebibytes(memory);
+            self.reckoned_throughput = throughput_with(self.reckoned_throughput, memory);
+        }
+        self.optimizer_limit = limit.or(self.optimizer_limit);
+        self
+    }
+
     /// How long a rewrite of so many input bytes is reckoned to take.
     pub fn reckoned_time(&self, input: Bytes) -> Duration {
-        const START: Duration = Duration::from_secs(5);
-        let seconds = input.get() as f64 / self.reckoned_throughput.get().max(1) as f64;
+        self.time_at(None, input)
+    }
+
+    /// The same for a table of which groups were measured.
+    pub fn time_at(&self, pace: Option<Pace>, input: Bytes) -> Duration {
+        let seconds = input.get() as f64 / self.throughput_at(pace) as f64;
         START + Duration::from_secs_f64(seconds)
     }
+
+    /// The most bytes of a group that an optimizer gets through in one invocation, reckoned so that it does not refuse it;
+    /// `None` where nothing limits it.
+    pub fn largest_group(&self, pace: Option<Pace>, verify_rows: VerifyRows) -> Option<Bytes> {
+        let work = self
+            .optimizer_limit?
+            .saturating_sub(self.deadline_margin + START);
+        // To compare all rows takes no longer than to write them.
+        let passes = if verify_rows == VerifyRows::All {
+            2.0
+        } else {
+            1.0
+        };
+        let bytes = work.as_secs_f64() * self.throughput_at(pace) as f64 / passes;
+        Some(Bytes((bytes * NEARLY) as u64).max(Bytes(1)))
+    }
+
+    /// Bytes a second: what was measured, but for what nobody would believe.
+    fn throughput_at(&self, pace: Option<Pace>) -> u64 {
+        const DOUBT: u64 = 16;
+        let reckoned = self.reckoned_throughput.get().max(1);
+        let measured = pace.and_then(Pace::bytes_a_second);
+        measured.map_or(reckoned, |measured| {
+            let most = reckoned.saturating_mul(DOUBT);
+            measured.get().clamp((reckoned / DOUBT).max(1), most)
+        })
+    }
+}
+
+/// What every rewrite takes, however small.
+const START: Duration = Duration::from_secs(5);
+/// Of the time there is so much is planned with: what one worker refuses another need not have planned.
+const NEARLY: f64 = 0.9;
+
+/// What of a function's memory one group may take: the rest is for the program, the SDKs and the metadata.
+fn share_for_rewrite(memory_mebibytes: u64) -> Bytes {
+    const OTHERS: u64 = 192;
+    Bytes::mebibytes(memory_mebibytes.saturating_sub(OTHERS) * 3 / 4)
+}
+
+/// What a function of so much memory gets through of `full` bytes a second: Lambda gives it a whole processor from 1,769
+/// MB on, and below that a share.
+fn throughput_with(full: Bytes, memory_mebibytes: u64) -> Bytes {
+    const WHOLE_PROCESSOR: u64 = 1_769;
+    let share = memory_mebibytes.min(WHOLE_PROCESSOR);
+    Bytes(full.get().saturating_mul(share) / WHOLE_PROCESSOR)
 }
 
 #[cfg(test)]

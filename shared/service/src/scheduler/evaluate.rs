@@ -5,15 +5,16 @@ use icepress_catalog::{
     CatalogError, LoadedTable,
     metadata::{Metadata, metadata_folder},
 };
-use icepress_coordination::{TableRow, limits::InvalidLimit};
+use icepress_coordination::{ProcessRow, TableRow, limits::InvalidLimit};
 use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan, text::shortened};
-use icepress_planner::{PlanError, PlanOptions, group_all, plan_table};
+use icepress_planner::{PlanError, PlanOptions, Repeated, group_all, plan_table, take_out_repeats};
 use icepress_rewrite::data_folder;
 use icepress_storage::Storage;
 use icepress_table::{TableError, open_snapshot, open_snapshot_at};
 use serde_json::json;
 use thiserror::Error;
 
+use super::header::{Known, key_of};
 use crate::Context;
 
 /// A table that could not be looked at.
@@ -36,23 +37,58 @@ pub enum EvaluateError {
     NotKept(String),
 }
 
-/// Loads a table and makes a plan with the settings' options.
+/// Loads a table and makes the plan that a run would make, for whoever only looks: where the table's last process can't be
+/// read, as if there were none.
 pub(crate) async fn evaluate(
     context: &Context,
     table: &TableId,
 ) -> Result<(LoadedTable, TablePlan), EvaluateError> {
-    evaluate_with(context, table, &context.settings.plan).await
+    let last = context.store.processes_of(table, 1).await;
+    let last = last.ok().and_then(|last| last.into_iter().next());
+    let loaded = load(context, table).await?;
+    let outlook = Outlook::new(context, &loaded, last.as_ref(), 0)?;
+    let mut plan = plan_loaded(context, table, &loaded, &outlook.options).await?;
+    outlook.take_out_repeats(&mut plan);
+    Ok((loaded, plan))
 }
 
-/// Loads a table and makes a plan with options of one's own.
-pub(crate) async fn evaluate_with(
-    context: &Context,
-    table: &TableId,
-    options: &PlanOptions,
-) -> Result<(LoadedTable, TablePlan), EvaluateError> {
-    let loaded = load(context, table).await?;
-    let plan = plan_loaded(context, table, &loaded, options).await?;
-    Ok((loaded, plan))
+/// By what a table is planned: its settings, and what its last process taught.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlook {
+    pub(crate) options: PlanOptions,
+    pub(crate) known: Known,
+}
+
+impl Outlook {
+    /// For a table whose last process was `last`. `turn` is another number where the plan before came to nothing.
+    pub(crate) fn new(
+        context: &Context,
+        loaded: &LoadedTable,
+        last: Option<&ProcessRow>,
+        turn: u64,
+    ) -> Result<Self, EvaluateError> {
+        let settings = &context.settings;
+        let configured = settings.plan_of(&loaded.table).map_err(PlanError::from)?;
+        let properties = loaded.metadata.properties();
+        let of_table = configured
+            .for_table(&loaded.table, properties)
+            .map_err(PlanError::from)?;
+        let known = Known::from(last, key_of(settings, &of_table));
+        let options = PlanOptions {
+            ceiling: known.ceiling(settings, &of_table),
+            turn,
+            ..configured
+        };
+        Ok(Self { options, known })
+    }
+
+    /// Takes out what would repeat the last process; unless a person asked for all files, whatever they are.
+    pub(crate) fn take_out_repeats(&self, plan: &mut TablePlan) -> Repeated {
+        match &self.known.last {
+            Some(last) if !self.options.force => take_out_repeats(plan, last),
+            _ => Repeated::default(),
+        }
+    }
 }
 
 /// The table as its catalog has it: its metadata is read, its manifests are not.
@@ -165,6 +201,14 @@ pub(crate) fn conclusion_of_plan(plan: &TablePlan) -> String {
         "refused": refusal(plan),
     })
     .to_string()
+}
+
+/// What the planner concluded of a table where the last process would be repeated.
+pub(crate) fn conclusion_of_repeats(plan: &TablePlan, message: &str) -> String {
+    let mut conclusion: serde_json::Value =
+        serde_json::from_str(&conclusion_of_plan(plan)).unwrap_or_default();
+    conclusion["failure"] = message.into();
+    conclusion.to_string()
 }
 
 /// A failure, as the JSON that stands in the table's row.

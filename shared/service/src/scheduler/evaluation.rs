@@ -1,14 +1,14 @@
 //! The evaluation of a table that is due: it is loaded and planned within its limits, and what came of it is concluded.
 
 use icepress_catalog::{CatalogError, LoadedTable};
-use icepress_coordination::{Conclusion, CoordinationError, Lease, TableRow};
-use icepress_model::{TableId, TablePlan};
-use icepress_planner::{PlanOptions, Sliced, slice};
+use icepress_coordination::{Conclusion, CoordinationError, Lease, ProcessRow, TableRow};
+use icepress_model::TablePlan;
+use icepress_planner::{Repeated, Sliced, slice};
 use icepress_table::TableError;
 
 use super::{
-    evaluate::{self, EvaluateError},
-    header,
+    evaluate::{self, EvaluateError, Outlook},
+    header::Known,
     limits::{self, Room, RoomError},
     start::start,
     sweep::wait,
@@ -21,15 +21,9 @@ pub(super) async fn evaluate_and_start(
     lease: &Lease,
     row: &TableRow,
 ) -> Result<(), CoordinationError> {
-    let shrunk_to = smaller_groups(context, row).await?;
-    let options = PlanOptions {
-        shrunk_to,
-        ..context.settings.plan.clone()
-    };
-    match plan_within_limits(context, &row.table, &options).await {
-        Ok(Planned::Something { loaded, plan, room }) => {
-            start(context, lease, row, &loaded, plan, &room, shrunk_to).await
-        }
+    let last = last_process(context, row).await?;
+    match plan_within_limits(context, row, last.as_ref()).await {
+        Ok(Planned::Something(work)) => start(context, lease, row, *work).await,
         Ok(Planned::Waits(obstacle)) => wait(context, lease, row, &obstacle).await,
         Err(PlanningError::Table(error)) => conclude_failure(context, lease, row, error).await,
         Err(PlanningError::Coordination(error)) => Err(error),
@@ -39,13 +33,20 @@ pub(super) async fn evaluate_and_start(
 /// What looking at a table comes to.
 enum Planned {
     /// A plan that its limits allow now; an empty one where there is nothing to do.
-    Something {
-        loaded: Box<LoadedTable>,
-        plan: TablePlan,
-        room: Room,
-    },
+    Something(Box<Work>),
     /// It has to wait.
     Waits(Obstacle),
+}
+
+/// What is to be done about a table now.
+pub(super) struct Work {
+    pub(super) loaded: LoadedTable,
+    pub(super) plan: TablePlan,
+    pub(super) room: Room,
+    /// What was known of the table.
+    pub(super) known: Known,
+    /// What was taken out of the plan, because the last process had done it.
+    pub(super) repeated: Repeated,
 }
 
 enum PlanningError {
@@ -71,59 +72,66 @@ impl From<RoomError> for PlanningError {
 /// Loads a table, looks whether it may be worked on now, and plans as much as its quotas allow.
 async fn plan_within_limits(
     context: &Context,
-    table: &TableId,
-    options: &PlanOptions,
+    row: &TableRow,
+    last: Option<&ProcessRow>,
 ) -> Result<Planned, PlanningError> {
-    let loaded = Box::new(
-        evaluate::load(context, table)
-            .await
-            .map_err(PlanningError::Table)?,
-    );
+    let table = &row.table;
+    let loaded = evaluate::load(context, table)
+        .await
+        .map_err(PlanningError::Table)?;
     let room = match limits::room(context, table, &loaded).await? {
         Ok(room) => room,
         Err(obstacle) => return Ok(Planned::Waits(obstacle)),
     };
-    let mut options = options.clone();
+    let mut outlook = Outlook::new(context, &loaded, last, row.failures.into())?;
     loop {
-        let plan = evaluate::plan_loaded(context, table, &loaded, &options)
+        let mut plan = evaluate::plan_loaded(context, table, &loaded, &outlook.options)
             .await
             .map_err(PlanningError::Table)?;
+        let repeated = outlook.take_out_repeats(&mut plan);
         let wanted = plan.groups.clone();
-        return Ok(match slice(plan, |groups| room.allows(context, groups)) {
-            Sliced::Whole(plan) | Sliced::Part(plan) => Planned::Something { loaded, plan, room },
-            Sliced::Inseparable if !options.separable => {
-                options.separable = true;
-                continue;
-            }
-            Sliced::Nothing | Sliced::Inseparable => {
-                let obstacle = room.obstacle(context, &wanted);
-                Planned::Waits(obstacle.unwrap_or_else(|| Obstacle {
-                    waits_for: WaitsFor::Quota,
-                    reason: "its quotas allow none of its groups".to_owned(),
-                    quota_of: None,
-                    until: None,
-                }))
-            }
-        });
+        let turn = outlook.options.turn;
+        return Ok(
+            match slice(plan, turn, |groups| room.allows(context, groups)) {
+                Sliced::Whole(plan) | Sliced::Part(plan) => Planned::Something(Box::new(Work {
+                    loaded,
+                    plan,
+                    room,
+                    known: outlook.known,
+                    repeated,
+                })),
+                Sliced::Inseparable if !outlook.options.separable => {
+                    outlook.options.separable = true;
+                    continue;
+                }
+                Sliced::Nothing | Sliced::Inseparable => {
+                    let obstacle = room.obstacle(context, &wanted);
+                    Planned::Waits(obstacle.unwrap_or_else(|| Obstacle {
+                        waits_for: WaitsFor::Quota,
+                        reason: "its quotas allow none of its groups".to_owned(),
+                        quota_of: None,
+                        until: None,
+                    }))
+                }
+            },
+        );
     }
 }
 
-/// How large groups may be for now: half of the largest that lost against another writer in the table's last process
-/// (case C05), and twice as large again with each process that lost none.
-async fn smaller_groups(
+/// The table's last process, which tells how large groups may be, and what was done already.
+async fn last_process(
     context: &Context,
     row: &TableRow,
-) -> Result<Option<u64>, CoordinationError> {
+) -> Result<Option<ProcessRow>, CoordinationError> {
     // A table that no process ever ended on costs no question.
     if row.committed_location.is_none() && row.conclusion.is_none() {
         return Ok(None);
     }
-    let last = match context.store.processes_of(&row.table, 1).await {
-        Ok(processes) => processes.into_iter().next(),
-        Err(CoordinationError::UnreadableRow { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(last.and_then(|process| header::shrunk_to(&process)))
+    match context.store.processes_of(&row.table, 1).await {
+        Ok(processes) => Ok(processes.into_iter().next()),
+        Err(CoordinationError::UnreadableRow { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn conclude_failure(

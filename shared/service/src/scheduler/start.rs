@@ -6,13 +6,13 @@ use icepress_catalog::LoadedTable;
 use icepress_coordination::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow, TaskMessage,
 };
-use icepress_model::{Epoch, GroupTask, ProcessId, TableId, TablePlan, TaskId};
+use icepress_model::{Epoch, GroupTask, Pace, ProcessId, TableId, TablePlan, TaskId};
 
 use super::{
     evaluate::{self, EvaluateError},
-    evaluation::conclude_failure,
+    evaluation::{Work, conclude_failure},
     header::ProcessHeader,
-    limits::{self, Room},
+    limits,
     sweep::wait,
     waiting,
 };
@@ -23,13 +23,28 @@ pub(super) async fn start(
     context: &Context,
     lease: &Lease,
     row: &TableRow,
-    loaded: &LoadedTable,
-    plan: TablePlan,
-    room: &Room,
-    shrunk_to: Option<u64>,
+    work: Work,
 ) -> Result<(), CoordinationError> {
+    let Work {
+        loaded,
+        plan,
+        room,
+        known,
+        repeated,
+    } = work;
     let now = context.ambient.now();
+    let learned = known.learned.with_plan(&plan, &repeated);
     let plan = Arc::new(plan);
+    if repeated.groups > 0 {
+        let message = message_of_repeats(repeated.groups);
+        context.tell(Event::Repeats {
+            table: row.table.clone(),
+            message: message.clone(),
+        });
+        if plan.groups.is_empty() {
+            return rest_after_repeats(context, lease, row, &loaded, &plan, &message).await;
+        }
+    }
     let conclusion = Conclusion {
         evaluated_location: Some(loaded.metadata_location.clone()),
         text: waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority),
@@ -60,7 +75,7 @@ pub(super) async fn start(
     };
 
     let process = ProcessId::from_uuid(context.ambient.uuid());
-    let tasks = match tasks_of(context, &row.table, &process, &plan).await {
+    let tasks = match tasks_of(context, &row.table, &process, &plan, learned.pace).await {
         Ok(tasks) => tasks,
         Err(error) => {
             let error = EvaluateError::NotKept(format!("the plan can't be kept: {error}"));
@@ -72,7 +87,8 @@ pub(super) async fn start(
         base,
         follow_up: plan.follow_up,
         failures: row.failures,
-        shrunk_to,
+        shrunk_to: known.shrunk_to,
+        learned,
         reserved: reservation
             .as_ref()
             .map(|reservation| reservation.usage)
@@ -114,11 +130,44 @@ pub(super) async fn start(
     send(context, lease, &row.table, lease.epoch, &ids).await
 }
 
+/// Leaves a table alone for which nothing is planned but what was just done. It is looked at again after a wait that grows:
+/// only what changes its files, its settings or the program changes that.
+async fn rest_after_repeats(
+    context: &Context,
+    lease: &Lease,
+    row: &TableRow,
+    loaded: &LoadedTable,
+    plan: &TablePlan,
+    message: &str,
+) -> Result<(), CoordinationError> {
+    let failures = row.failures.saturating_add(1);
+    let wait = context.settings.backoff(failures);
+    let conclusion = Conclusion {
+        evaluated_location: Some(loaded.metadata_location.clone()),
+        text: evaluate::conclusion_of_repeats(plan, message),
+        next_due_at: Some(context.ambient.now() + wait + context.ambient.jitter(wait / 4)),
+        failures,
+    };
+    context.store.conclude(lease, row, &conclusion).await
+}
+
+fn message_of_repeats(groups: u64) -> String {
+    let groups = match groups {
+        1 => "1 group".to_owned(),
+        groups => format!("{groups} groups"),
+    };
+    format!(
+        "{groups} of its plan would do again what the last run did, and are left alone: an error of Icepress; please report \
+         it with what explain says of the table"
+    )
+}
+
 async fn tasks_of(
     context: &Context,
     table: &TableId,
     process: &ProcessId,
     plan: &TablePlan,
+    pace: Option<Pace>,
 ) -> Result<Vec<NewTask>, payload::PayloadError> {
     let Some(base) = &plan.base else {
         return Ok(Vec::new());
@@ -131,6 +180,7 @@ async fn tasks_of(
             index: u32::try_from(index).unwrap_or(u32::MAX),
             base: base.clone(),
             group: group.clone(),
+            pace,
         };
         let name = format!("plans/{process}-{index:05}");
         tasks.push(NewTask {

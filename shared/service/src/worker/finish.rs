@@ -5,8 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
 use icepress_model::{
-    GroupResult, GroupTask, MetadataLocation, ProcessId, ProcessOutcome, TableId, TimestampMs,
+    Bytes, Group, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
+    ProcessOutcome, TableId, Tier, TimestampMs,
 };
+use icepress_planner::path_hash;
 use icepress_storage::{Storage, StorageErrorKind};
 use icepress_table::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
@@ -90,7 +92,7 @@ async fn give_up(
              icepress.max-group-bytes for the table, or give the function more{unknown}",
             claim.claim - 1
         )],
-        lost_files: 0,
+        lessons: Lessons::default(),
     };
     forsaken::end_forsaken(context, claim, failed, Some(next), failures).await?;
     Ok(None)
@@ -107,7 +109,7 @@ async fn commit_claimed(
             return end(
                 context,
                 claim,
-                Ending::failed(vec![reason], 0, Lost::default()),
+                Ending::failed(vec![reason], 0, Lessons::default()),
             )
             .await;
         }
@@ -122,13 +124,14 @@ async fn commit_claimed(
     if let Some(message) = gathered.unreadable {
         return postpone(context, claim, &header, &message).await;
     }
+    let next_is_smaller = gathered.next_is_smaller();
     if gathered.finished.is_empty() {
-        return end(
-            context,
-            claim,
-            Ending::failed(gathered.failures, header.failures, Lost::default()),
-        )
-        .await;
+        let ending = Ending::failed(gathered.failures, header.failures, gathered.lessons);
+        let ending = match next_is_smaller {
+            true => ending.tried_again_soon(header.failures),
+            false => ending,
+        };
+        return end(context, claim, ending).await;
     }
 
     let open = match context.catalog_of(&claim.process.table) {
@@ -142,6 +145,17 @@ async fn commit_claimed(
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
     let sizes = sizes(&gathered.finished);
+    let told = Told {
+        sizes: &sizes,
+        lessons: gathered.lessons,
+        failures: gathered.failures,
+        next_is_smaller,
+        outputs: gathered
+            .finished
+            .iter()
+            .flat_map(|group| group.result.file_paths())
+            .collect(),
+    };
     let commit = CommitContext {
         catalog: open.catalog,
         storage: Arc::clone(&storage),
@@ -164,7 +178,7 @@ async fn commit_claimed(
         Ok(outcome) => {
             clean_up(context, &storage, &outcome.unused_files).await;
             let lost = Lost::among(&outcome.dropped, &sizes);
-            let ending = Ending::committed(outcome, gathered.failures, &header, lost);
+            let ending = Ending::committed(outcome, told, &header, lost);
             end(context, claim, ending).await
         }
         // Not a try that failed: it is done as often as it takes.
@@ -180,7 +194,7 @@ async fn commit_claimed(
             if let CommitFailure::NothingLeft { unused_files, .. } = &failure {
                 clean_up(context, &storage, unused_files).await;
             }
-            settle_failure(context, claim, &header, &sizes, gathered.failures, failure).await
+            settle_failure(context, claim, &header, &storage, told, failure).await
         }
     }
 }
@@ -189,6 +203,10 @@ async fn commit_claimed(
 struct Gathered {
     finished: Vec<FinishedGroup>,
     failures: Vec<String>,
+    /// What its tasks taught about the sizes of groups.
+    lessons: Lessons,
+    /// Whether a task failed for another reason than that it was too much.
+    failed_otherwise: bool,
     /// A plan or result that could not be read now: nothing may be committed or given up yet.
     unreadable: Option<String>,
 }
@@ -197,13 +215,25 @@ async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
     let mut gathered = Gathered {
         finished: Vec::new(),
         failures: Vec::new(),
+        lessons: Lessons::default(),
+        failed_otherwise: false,
         unreadable: None,
     };
+    let mut sized = 0;
     for task in tasks {
         let result = match &task.state {
             TaskState::Done(result) => result,
             TaskState::Failed(failure) => {
                 gathered.failures.push(failure.message.clone());
+                if !failure.kind.is_too_much() {
+                    gathered.failed_otherwise = true;
+                } else if sized < SIZED_FAILURES {
+                    sized += 1;
+                    let task: Result<GroupTask, _> = payload::fetch(context, &task.payload).await;
+                    if let Ok(task) = task {
+                        note_too_much(&mut gathered.lessons, &task.group);
+                    }
+                }
                 continue;
             }
             TaskState::Queued | TaskState::Running { .. } => {
@@ -224,18 +254,90 @@ async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
             }
         }
     }
+    gathered.lessons.pace = pace_of(&gathered.finished);
     gathered
+}
+
+/// Of so many groups that were too much their sizes are looked up: the smallest of them tells what there is to know.
+const SIZED_FAILURES: usize = 100;
+/// Smaller groups don't tell how fast a worker is: opening files is most of what they do.
+const TELLING: Bytes = Bytes::mebibytes(32);
+
+/// How fast full groups were rewritten.
+fn pace_of(finished: &[FinishedGroup]) -> Option<Pace> {
+    let of_group = |group: &FinishedGroup| Pace {
+        bytes: group.group.input_bytes(),
+        took_ms: group.result.seen.took_ms,
+    };
+    finished
+        .iter()
+        .filter(|group| group.group.tier == Tier::Full && group.result.seen.took_ms > 0)
+        .map(of_group)
+        .filter(|pace| pace.bytes >= TELLING)
+        .reduce(|all, pace| Pace {
+            bytes: all.bytes + pace.bytes,
+            took_ms: all.took_ms + pace.took_ms,
+        })
+}
+
+/// How many files that are too much each alone a process tells of.
+const TOLD_HOPELESS: usize = 50;
+
+/// What a group that was too much for its worker teaches.
+fn note_too_much(lessons: &mut Lessons, group: &Group) {
+    match group.inputs.as_slice() {
+        [] => {}
+        [alone] => {
+            if lessons.hopeless.len() < TOLD_HOPELESS {
+                lessons.hopeless.push(path_hash(&alone.path));
+            }
+        }
+        _ => {
+            let size = group.size();
+            let smallest = lessons.too_much.get_or_insert(size);
+            smallest.files = smallest.files.min(size.files);
+            smallest.bytes = smallest.bytes.min(size.bytes);
+        }
+    }
+}
+
+impl Gathered {
+    /// Whether another plan will fare better: every task that failed was too much, and what that was is known, so that the
+    /// next is smaller or goes without.
+    fn next_is_smaller(&self) -> bool {
+        let is_known = self.lessons.too_much.is_some() || !self.lessons.hopeless.is_empty();
+        !self.failed_otherwise && is_known
+    }
+}
+
+/// What the tasks came to, for whoever ends the process.
+struct Told<'a> {
+    /// How many data files each group has.
+    sizes: &'a HashMap<u32, u64>,
+    lessons: Lessons,
+    failures: Vec<String>,
+    /// See [`Gathered::next_is_smaller`].
+    next_is_smaller: bool,
+    /// What the finished groups wrote.
+    outputs: Vec<String>,
 }
 
 async fn settle_failure(
     context: &Context,
     claim: &CommitClaim,
     header: &ProcessHeader,
-    sizes: &HashMap<u32, u64>,
-    mut failures: Vec<String>,
+    storage: &Arc<dyn Storage>,
+    told: Told<'_>,
     failure: CommitFailure,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
     let message = failure.to_string();
+    let Told {
+        sizes,
+        lessons,
+        mut failures,
+        outputs,
+        ..
+    } = told;
     match failure {
         CommitFailure::TableGone(_) => {
             let ending = Ending {
@@ -272,18 +374,25 @@ async fn settle_failure(
             let only_lost = failures.is_empty();
             let lost = Lost::among(&dropped, sizes);
             failures.extend(dropped.into_iter().map(|group| group.reason));
+            let lessons = lost.and(lessons);
             let ending = if only_lost && !lost.gate {
                 let shrinks = lost.can_shrink(context);
-                Ending::lost(failures, header.failures, lost, shrinks)
+                Ending::lost(failures, header.failures, lessons, shrinks)
             } else {
-                Ending::failed(failures, header.failures, lost)
+                Ending::failed(failures, header.failures, lessons)
             };
             end(context, claim, ending).await
         }
         CommitFailure::Catalog(_) | CommitFailure::Table(_) => {
             failures.push(message);
-            let ending = Ending::failed(failures, header.failures, Lost::default());
-            end(context, claim, ending).await
+            let ending = Ending::failed(failures, header.failures, lessons);
+            end(context, claim, ending).await?;
+            // Certainly not applied; and under the first claim on a process's commit nobody can have sent a swap before that
+            // is on its way. Only once the process has ended: what it wrote is needed by nobody then.
+            if claim.claim == 1 {
+                clean_up(context, storage, &outputs).await;
+            }
+            Ok(None)
         }
     }
 }
@@ -317,7 +426,7 @@ async fn postpone(
         return Ok(None);
     }
     let failures = vec![message.to_owned()];
-    let ending = Ending::failed(failures, header.failures, Lost::default());
+    let ending = Ending::failed(failures, header.failures, Lessons::default());
     end(context, claim, ending).await
 }
 
@@ -365,6 +474,14 @@ impl Lost {
         }
     }
 
+    /// What it teaches, beside `lessons`.
+    fn and(self, lessons: Lessons) -> Lessons {
+        Lessons {
+            lost_files: self.files,
+            ..lessons
+        }
+    }
+
     /// Whether smaller groups can be made, which may win where these lost.
     fn can_shrink(self, context: &Context) -> bool {
         self.files > context.settings.plan.min_input_files
@@ -394,25 +511,27 @@ struct Ending {
 impl Ending {
     /// No group is in because each lost against another writer: they are tried again soon. Where the next are smaller this
     /// counts as no failure; where they are not, it does, so that work on a group that always loses gets rare.
-    fn lost(failures: Vec<String>, failures_before: u32, lost: Lost, shrinks: bool) -> Self {
-        let failed = Self::failed(failures, failures_before, lost);
+    fn lost(failures: Vec<String>, failures_before: u32, lessons: Lessons, shrinks: bool) -> Self {
+        let failed = Self::failed(failures, failures_before, lessons);
+        let failures = match shrinks {
+            true => failures_before,
+            false => failed.failures,
+        };
+        failed.tried_again_soon(failures)
+    }
+
+    /// The next plan may well succeed where this one did not.
+    fn tried_again_soon(self, failures: u32) -> Self {
         Self {
             next: Next::AfterLoss,
-            failures: if shrinks {
-                failures_before
-            } else {
-                failed.failures
-            },
-            ..failed
+            failures,
+            ..self
         }
     }
 
-    fn failed(failures: Vec<String>, failures_before: u32, lost: Lost) -> Self {
+    fn failed(failures: Vec<String>, failures_before: u32, lessons: Lessons) -> Self {
         Self {
-            outcome: ProcessOutcome::Failed {
-                failures,
-                lost_files: lost.files,
-            },
+            outcome: ProcessOutcome::Failed { failures, lessons },
             committed: None,
             next: Next::AfterBackoff,
             failures: failures_before.saturating_add(1),
@@ -422,14 +541,18 @@ impl Ending {
 
     fn committed(
         outcome: CommitOutcome,
-        mut task_failures: Vec<String>,
+        told: Told<'_>,
         header: &ProcessHeader,
         lost: Lost,
     ) -> Self {
+        let mut task_failures = told.failures;
         // A group whose files are unreadable, or were written wrong, would fail again at once; one that lost against a writer, or more work
         // that the plan left out, is worth another plan now.
-        let unreadable = !task_failures.is_empty() || lost.gate;
-        let worth_another = header.follow_up || outcome.rebased || !outcome.dropped.is_empty();
+        let unreadable = !(task_failures.is_empty() || told.next_is_smaller) || lost.gate;
+        let worth_another = header.follow_up
+            || outcome.rebased
+            || !outcome.dropped.is_empty()
+            || told.next_is_smaller;
         task_failures.extend(outcome.dropped.into_iter().map(|group| group.reason));
         let next = match (unreadable, worth_another) {
             (true, _) => Next::AfterBackoff,
@@ -446,13 +569,14 @@ impl Ending {
             ProcessOutcome::Committed {
                 location: outcome.location,
                 snapshot_id: outcome.snapshot_id,
+                lessons: lost.and(told.lessons),
             }
         } else {
             ProcessOutcome::PartlyCommitted {
                 location: outcome.location,
                 snapshot_id: outcome.snapshot_id,
                 failures: task_failures,
-                lost_files: lost.files,
+                lessons: lost.and(told.lessons),
             }
         };
         Self {

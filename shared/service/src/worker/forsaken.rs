@@ -25,6 +25,7 @@ pub(crate) async fn end_forsaken(
             ProcessOutcome::Committed {
                 location: location.clone(),
                 snapshot_id,
+                lessons: icepress_model::Lessons::default(),
             },
             Some(location),
         ),

@@ -116,12 +116,12 @@ async fn work(
     };
     let work_until = deadline.earlier_by(context.settings.deadline_margin);
     let bytes = task.group.bytes_to_read();
-    let mut needed = context.settings.reckoned_time(bytes);
+    let mut needed = context.settings.time_at(task.pace, bytes);
     let mode = verify_rows(context, &task, &metadata);
     let mut is_verified = inspect::is_picked(mode, &row.task);
     if is_verified {
         // To compare the rows takes no longer than to write them.
-        let with_check = context.settings.reckoned_time(bytes + bytes);
+        let with_check = context.settings.time_at(task.pace, bytes + bytes);
         if mode == VerifyRows::All || work_until.allows(&context.ambient, with_check) {
             needed = with_check;
         } else {
@@ -135,16 +135,15 @@ async fn work(
             .is_some_and(|limit| needed + context.settings.deadline_margin > limit);
         if never_fits {
             let failure = RewriteFailure {
-                kind: RewriteFailureKind::Unsupported,
+                kind: RewriteFailureKind::OverTime,
                 message: format!(
-                    "table {}: a group of {} needs about {} s, more than one invocation lasts: lower \
-                     icepress.max-group-bytes, or run it in a container",
+                    "table {}: a group of {} needs about {} s, more than one invocation lasts",
                     task.table,
                     task.group.bytes_to_read(),
                     needed.as_secs()
                 ),
             };
-            return settle_failure(context, table, row, failure).await;
+            return settle_failure_of(context, row, &task, failure).await;
         }
         context.store.return_task(&row.task, row.attempt).await?;
         return Ok(Worked::GivenBack(Duration::ZERO));
@@ -156,12 +155,18 @@ async fn work(
         metadata: &metadata,
         is_verified,
     };
+    let has_all = has_all_time(context, work_until);
     match rewrite_in_time(context, row, &work, work_until).await? {
         Some(Ok(result)) => settle_success(context, row, &task, result).await,
         Some(Err(failure)) => settle_failure_of(context, row, &task, failure).await,
         None => {
+            // With as much time it would end in the same way; with more it may not.
+            let is_last = row.attempt.get() >= context.settings.task_attempts;
             let failure = RewriteFailure {
-                kind: RewriteFailureKind::Transient,
+                kind: match has_all || is_last {
+                    true => RewriteFailureKind::OverTime,
+                    false => RewriteFailureKind::Transient,
+                },
                 message: format!(
                     "table {}: a group of {} was not done when the invocation had to end",
                     task.table,
@@ -170,6 +175,28 @@ async fn work(
             };
             settle_failure_of(context, row, &task, failure).await
         }
+    }
+}
+
+/// Whether the time until then is nearly all that any invocation has.
+fn has_all_time(context: &Context, work_until: Deadline) -> bool {
+    let settings = &context.settings;
+    let left = work_until.left(&context.ambient);
+    let all = settings.invocation_limit;
+    left.zip(all).is_some_and(|(left, all)| {
+        left >= all.saturating_sub(settings.deadline_margin).mul_f64(0.8)
+    })
+}
+
+/// What would help a group that was too much for its worker.
+fn help(files: usize) -> &'static str {
+    match files {
+        0 | 1 => {
+            "nothing smaller can be made of it, and it is left alone from now on: give optimizers more memory or time \
+             (optimizer_memory_mb, optimizer_timeout_seconds; --memory), or work through the table where no time limit \
+             holds, with icepress --deployed run on a machine or in a container"
+        }
+        _ => "the next plan makes smaller groups of it",
     }
 }
 
@@ -256,10 +283,11 @@ async fn base(
 /// Of which groups the rows are compared: the table's own wish, else the settings'. A wish that can't be understood has
 /// kept the plan from being made.
 fn verify_rows(context: &Context, task: &GroupTask, metadata: &TableMetadata) -> VerifyRows {
-    let options = &context.settings.plan;
-    options
-        .for_table(&task.table, metadata.properties())
-        .map_or(options.verify_rows, |options| options.verify_rows)
+    let settings = &context.settings;
+    let configured = settings.plan_of(&task.table);
+    configured
+        .and_then(|options| options.for_table(&task.table, metadata.properties()))
+        .map_or(settings.plan.verify_rows, |options| options.verify_rows)
 }
 
 async fn rewrite(
@@ -320,8 +348,12 @@ async fn settle_failure_of(
     context: &Context,
     row: &TaskRow,
     task: &GroupTask,
-    failure: RewriteFailure,
+    mut failure: RewriteFailure,
 ) -> Result<Worked, CoordinationError> {
+    if failure.kind.is_too_much() {
+        let help = help(task.group.inputs.len());
+        failure.message = format!("{}: {help}", failure.message);
+    }
     context.tell(Event::GroupFinished {
         table: task.table.clone(),
         process: task.process.clone(),
@@ -337,13 +369,17 @@ async fn give_up(
     table: &TableId,
     row: &TaskRow,
 ) -> Result<Worked, CoordinationError> {
+    let task: Option<GroupTask> = payload::fetch(context, &row.payload).await.ok();
     let failure = RewriteFailure {
         kind: RewriteFailureKind::OverMemory,
         message: format!(
-            "task {} was begun {} times and never ended: its workers seem to run out of memory or time; lower \
-             icepress.max-group-bytes for its table",
+            "task {} was begun {} times and never ended: its workers seem to run out of memory or time{}",
             row.task,
-            row.attempt.get() - 1
+            row.attempt.get() - 1,
+            task.map_or_else(String::new, |task| format!(
+                ": {}",
+                help(task.group.inputs.len())
+            )),
         ),
     };
     end_as_failed(context, table, row, failure).await

@@ -89,6 +89,7 @@ async fn ready(
         index: 0,
         base: base.clone(),
         group: group.clone(),
+        pace: None,
     };
     let engine = RewriteContext {
         storage: Arc::clone(&storage),

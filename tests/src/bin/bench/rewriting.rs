@@ -125,7 +125,9 @@ pub(crate) fn rewrite(
             inputs,
             deletes,
             target_file_size: TARGET,
+            shares_deletes: false,
         },
+        pace: None,
     };
     let context = RewriteContext {
         storage: Arc::new(LocalStorage::new()),

@@ -35,13 +35,77 @@ fn c18_many_delete_files_with_few_rows_are_rewritten_without_their_data_files() 
     assert_eq!(plan.groups[0].reason, GroupReason::Deletes);
     assert_eq!(plan.groups[0].deletes.len(), 2);
     assert!(plan.follow_up);
+    assert!(plan.groups[0].shares_deletes, "three of two would be more");
     settle(&mut world);
-    assert_eq!(world.data.len(), 3);
-    let named = world
-        .deletes
-        .iter()
-        .map(|delete| delete.referenced.is_some());
-    assert_eq!(named.collect::<Vec<_>>(), [true; 3]);
+    assert_eq!((world.data.len(), world.deletes.len()), (3, 1));
+}
+
+/// A rewrite of deletes that leaves more delete files than it found is none.
+#[test]
+fn c55_more_delete_files_than_before_are_no_gain() {
+    let mut world = World::new();
+    for _ in 0..6 {
+        world.add(1, 1000);
+    }
+    for _ in 0..2 {
+        world.delete(1, 4, equality(false));
+    }
+    let mut separate = world.clone();
+    let wish = ("write.delete.granularity".to_owned(), "file".to_owned());
+    separate.properties.extend([wish]);
+    let mut vectors = world.clone();
+    vectors.version = iceberg::spec::FormatVersion::V3;
+    for world in [&mut separate, &mut vectors] {
+        let plan = world.plan();
+        assert!(plan.groups.is_empty(), "{:?}", groups(&plan));
+        for _ in 0..4 {
+            world.delete(1, 1, equality(false));
+        }
+        assert_eq!(groups(&world.plan()), [(Tier::Light, "p=1", 6)]);
+        assert!(!world.plan().groups[0].shares_deletes);
+        settle(world);
+        assert_eq!(world.deletes.len(), 6);
+    }
+    let before = world.plan();
+    assert!(before.groups[0].shares_deletes);
+    settle(&mut world);
+    assert_eq!(world.deletes.len(), 1);
+    assert!(world.plan().health.score >= before.health.score);
+    // Many for each data file are a gain all the same.
+    let mut crowd = World::new();
+    for _ in 0..30 {
+        crowd.add(1, 1000);
+    }
+    let wish = ("write.delete.granularity".to_owned(), "file".to_owned());
+    crowd.properties.extend([wish]);
+    for number in 0..9 {
+        let is_worth_it = !crowd.plan().groups.is_empty();
+        assert_eq!(is_worth_it, number >= 8, "{number}");
+        crowd.delete(1, 1, equality(false));
+    }
+}
+
+/// Where bounds are cut short every shared delete file seems to be about every data file. To write it once more helps
+/// nobody.
+#[test]
+fn c55_shared_delete_files_with_short_bounds_come_to_rest() {
+    let mut world = World::new();
+    world.folder = format!("s3://b/{}/", "a-folder-with-a-long-name".repeat(4));
+    world.cuts_bounds = true;
+    world.options.max_group_files = 5;
+    share_delete_files(&mut world);
+    for _ in 0..12 {
+        world.add(1, 1000);
+    }
+    for _ in 0..4 {
+        let folder = format!("{}p=1/", world.folder);
+        let bounds = (format!("{folder}0"), format!("{folder}9"));
+        world.delete(1, 15, DeleteKind::Position).bounds = Some(bounds);
+    }
+    let plan = world.plan();
+    assert_eq!(groups(&plan).len(), 3, "{:?}", plan.left_alone);
+    settle(&mut world);
+    assert_eq!(world.deletes.len(), 3);
 }
 
 #[test]
@@ -61,12 +125,8 @@ fn small_files_and_many_deleted_rows_are_worth_a_full_rewrite_beside_it() {
     );
     assert_eq!(plan.groups[0].inputs[0].path, heavy);
     settle(&mut world);
-    assert!(
-        world
-            .deletes
-            .iter()
-            .all(|delete| delete.referenced.is_some())
-    );
+    let kinds = world.deletes.iter().map(|delete| &delete.kind);
+    assert_eq!(kinds.collect::<Vec<_>>(), [&DeleteKind::Position]);
 }
 
 /// Files that one shared delete file applies to, and no other, must come along: else it would stay for their sake.
@@ -109,7 +169,9 @@ fn c46_a_global_equality_delete_is_rewritten_in_every_partition_or_in_none() {
     world.delete(9, 4, equality(true));
     world.add(4, 1000);
     assert!(world.plan().groups.is_empty(), "one delete file each");
-    world.delete(1, 2, equality(false));
+    for _ in 0..3 {
+        world.delete(1, 1, equality(false));
+    }
     let expected = [
         (Tier::Light, "p=1", 1),
         (Tier::Light, "p=2", 2),
@@ -129,7 +191,7 @@ fn c46_a_plan_too_small_for_all_partitions_rewrites_no_global_equality_delete() 
     for partition in 1..=3 {
         world.add(partition, 1000);
     }
-    for _ in 0..2 {
+    for _ in 0..3 {
         world.delete(9, 4, equality(true));
     }
     assert_eq!(world.plan().groups.len(), 3);
@@ -150,8 +212,8 @@ fn light_groups_of_a_partition_go_in_together() {
     for _ in 0..5 {
         world.add(1, 1000);
     }
-    for _ in 0..2 {
-        world.delete(1, 4, equality(false));
+    for _ in 0..5 {
+        world.delete(1, 1, equality(false));
     }
     world.options.max_group_files = 2;
     world.options.min_input_files = 2;
@@ -177,17 +239,17 @@ fn c18_a_shared_position_delete_file_lasts_where_the_table_wants_it() {
         world.add(1, 100);
     }
     let each = [(Tier::Full, "p=1", 5), (Tier::Light, "p=1", 3)];
-    assert_eq!(groups(&world.plan()), each);
+    assert_eq!(groups(&world.plan()), [(Tier::Full, "p=1", 5)]);
     share_delete_files(&mut world);
     assert_eq!(groups(&world.plan()), [(Tier::Full, "p=1", 5)]);
-    // By value it is no end: and vectors are one a data file.
+    // By value it is no end; vectors are one a data file, and would be more.
     let mut by_value = world.clone();
     by_value.deletes[0].kind = equality(false);
     by_value.deletes[0].bounds = None;
     assert_eq!(groups(&by_value.plan()), each);
     let mut vectors = world.clone();
     vectors.version = iceberg::spec::FormatVersion::V3;
-    assert_eq!(groups(&vectors.plan()), each);
+    assert_eq!(groups(&vectors.plan()), [(Tier::Full, "p=1", 5)]);
     world.delete(1, 2, DeleteKind::Position).referenced = Some(paths[1].clone());
     assert_eq!(
         groups(&world.plan()),
@@ -204,8 +266,8 @@ fn c18_light_groups_that_share_delete_files_do_not_overlap() {
         world.add(1, 1000);
         world.data.last_mut().unwrap().path = format!("s3://b/t/p=1/{place}.parquet");
     }
-    for _ in 0..2 {
-        world.delete(1, 4, equality(false));
+    for _ in 0..4 {
+        world.delete(1, 1, equality(false));
     }
     world.options.max_group_files = 2;
     world.options.min_input_files = 2;
@@ -218,6 +280,9 @@ fn c18_light_groups_that_share_delete_files_do_not_overlap() {
         let plan = world.plan();
         plan.groups.iter().map(inputs).collect::<Vec<_>>()
     };
+    assert_eq!(inputs(&world), [[1, 2], [3, 4]]);
+    let wish = ("write.delete.granularity".to_owned(), "file".to_owned());
+    world.properties.extend([wish]);
     assert_eq!(inputs(&world), [[3, 1], [4, 2]]);
     share_delete_files(&mut world);
     assert_eq!(inputs(&world), [[1, 2], [3, 4]]);

@@ -52,6 +52,12 @@ pub(super) struct World {
     pub(super) version: FormatVersion,
     pub(super) properties: HashMap<String, String>,
     pub(super) options: PlanOptions,
+    /// What the names of data files begin with.
+    pub(super) folder: String,
+    /// Whether the engine's position delete files have bounds of at most 64 bytes, as some writers' have.
+    pub(super) cuts_bounds: bool,
+    /// The processes that ran.
+    pub(super) processes: u32,
     written: u64,
 }
 
@@ -69,13 +75,20 @@ impl World {
                 max_group_bytes: Bytes(1_000_000),
                 ..PlanOptions::default()
             },
+            folder: "s3://b/t/".to_owned(),
+            cuts_bounds: false,
+            processes: 0,
             written: 0,
         }
     }
 
     /// Adds a data file of 100 rows and returns its path.
     pub(super) fn add(&mut self, partition: i32, size: u64) -> String {
-        let path = format!("s3://b/t/p={partition}/{:05}.parquet", self.data.len());
+        let path = format!(
+            "{}p={partition}/{:05}.parquet",
+            self.folder,
+            self.data.len()
+        );
         self.data.push(Data {
             path: path.clone(),
             size,
@@ -202,8 +215,8 @@ impl World {
                 .iter()
                 .map(|input| order[input.path.as_str()])
                 .collect();
-            // Delete files that are shared go by path.
-            let by_path = group.tier == Tier::Light && !self.properties.is_empty();
+            // Delete files may be shared, and then go by path.
+            let by_path = group.tier == Tier::Light;
             assert!(
                 by_path || places.is_sorted(),
                 "out of the table's order: {places:?}"
@@ -225,6 +238,7 @@ impl World {
             assert_eq!(group.inputs.is_empty(), group.tier == Tier::Dangling);
             assert!(group.inputs.len() == 1 || bytes <= self.options.group_bytes());
             assert!(group.inputs.len() as u64 <= self.options.max_group_files);
+            assert!(!group.shares_deletes || by_path && self.version < FormatVersion::V3);
         }
         let left_alone: u64 = plan.left_alone.iter().map(|left| left.files).sum();
         assert_eq!(seen.len() as u64 + left_alone, self.data.len() as u64);
@@ -246,7 +260,13 @@ impl World {
         let mut outputs = Vec::new();
         let mut new_deletes = Vec::new();
         let mut told: HashMap<String, HashSet<String>> = HashMap::new();
-        for group in plan.groups.iter().filter(|group| group.tier == Tier::Light) {
+        self.processes += 1;
+        let process = self.processes;
+        for (index, group) in plan.groups.iter().enumerate() {
+            if group.tier != Tier::Light {
+                continue;
+            }
+            let mut shared: Vec<Delete> = Vec::new();
             for input in &group.inputs {
                 let place = |index: &u32| &group.deletes[*index as usize];
                 let paths = input.deletes.iter().map(|index| place(index).path.clone());
@@ -269,8 +289,11 @@ impl World {
                     .unwrap();
                 self.written += 1;
                 if rows >= 1.0 {
-                    new_deletes.push(Delete {
-                        path: format!("s3://b/t/light-{}.parquet", self.written),
+                    shared.push(Delete {
+                        path: format!(
+                            "{}{index:05}-1-p{process}-{:05}-deletes",
+                            self.folder, self.written
+                        ),
                         kind: DeleteKind::Position,
                         rows: (rows as u64).min(input.rows.get()),
                         sequence_number: numbers.max().unwrap(),
@@ -281,8 +304,15 @@ impl World {
                     });
                 }
             }
+            if group.shares_deletes && !shared.is_empty() {
+                shared = vec![self.in_one_file(&shared)];
+            }
+            new_deletes.extend(shared);
         }
-        for group in plan.groups.iter().filter(|group| group.tier == Tier::Full) {
+        for (index, group) in plan.groups.iter().enumerate() {
+            if group.tier != Tier::Full {
+                continue;
+            }
             let inputs: HashSet<&str> = group.inputs.iter().map(|input| &*input.path).collect();
             let replaced = |file: &Data| inputs.contains(file.path.as_str());
             let mut members = self.data.iter().filter(|file| replaced(file));
@@ -296,7 +326,10 @@ impl World {
                 bytes -= size;
                 self.written += 1;
                 outputs.push(Data {
-                    path: format!("s3://b/t/q/{:05}.parquet", self.written),
+                    path: format!(
+                        "{}q/{index:05}-1-p{process}-{:05}.parquet",
+                        self.folder, self.written
+                    ),
                     size,
                     rows,
                     sequence_number: starting,
@@ -328,6 +361,37 @@ impl World {
                 .is_some_and(|number| needed.contains(&number))
         });
         self.deletes.extend(new_deletes);
+    }
+
+    /// One position delete file with what several say. Its bounds are all that tells which data files it is about.
+    fn in_one_file(&self, deletes: &[Delete]) -> Delete {
+        let paths = || {
+            deletes
+                .iter()
+                .filter_map(|delete| delete.referenced.clone())
+        };
+        let cut = |path: String| match self.cuts_bounds {
+            true => path.chars().take(64).collect(),
+            false => path,
+        };
+        let (lower, upper) = (paths().min().unwrap(), paths().max().unwrap());
+        // A bound from above that is cut short is the next text of that length.
+        let mut above = cut(upper.clone());
+        if above.len() < upper.len() {
+            above.pop();
+            above.push('~');
+        }
+        Delete {
+            rows: deletes.iter().map(|delete| delete.rows).sum(),
+            sequence_number: deletes
+                .iter()
+                .map(|delete| delete.sequence_number)
+                .max()
+                .unwrap(),
+            referenced: None,
+            bounds: Some((cut(lower), above)),
+            ..deletes[0].clone()
+        }
     }
 
     /// How many rows of an input a delete file hits, if its records are spread evenly over all that it applies to.

@@ -1,12 +1,13 @@
 //! What a function reads from its environment, once, at start.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use icepress_catalog::config::{
     CatalogProperties, Configuration, ConfigurationError, unknown_field,
 };
 use icepress_coordination::limits::Limits;
 use icepress_model::{BucketCount, CatalogName};
+use icepress_planner::PlanDefaults;
 use thiserror::Error;
 
 use crate::Times;
@@ -26,10 +27,18 @@ pub struct CloudEnvironment {
     pub catalogs: BTreeMap<CatalogName, CatalogProperties>,
     /// `ICEPRESS_MEMORY_MB` or else `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, where one is there: the function's memory.
     pub memory_mebibytes: Option<u64>,
+    /// `ICEPRESS_MEMORY_MB`, `ICEPRESS_OPTIMIZER_MEMORY_MB` or `AWS_LAMBDA_FUNCTION_MEMORY_SIZE`, the first that is there:
+    /// the memory of an optimizer, whether this is one or plans for them.
+    pub optimizer_memory_mebibytes: Option<u64>,
+    /// `ICEPRESS_OPTIMIZER_SECONDS`, where it is there: how long one invocation of an optimizer lasts. Whoever plans makes
+    /// no larger groups than that allows.
+    pub optimizer_limit: Option<Duration>,
     /// `ICEPRESS_TIMES`, where it is there: how long leases, claims and rests last, as `{"lease": 120}`.
     pub times: Times,
     /// `ICEPRESS_LIMITS`, where it is there: quotas, maintenance windows and priorities.
     pub limits: Limits,
+    /// `ICEPRESS_PLAN`, where it is there: how the tables of a catalog or database are planned.
+    pub plan: PlanDefaults,
 }
 
 /// A variable that is missing or not what it should be.
@@ -79,6 +88,18 @@ const LIMITS: (&str, &str) = (
     "ICEPRESS_LIMITS",
     "a JSON object of limits, as {\"catalog\":{\"glue\":{\"max-dollars-a-month\":100}}}",
 );
+const PLAN: (&str, &str) = (
+    "ICEPRESS_PLAN",
+    "a JSON object of defaults for plans, as {\"catalog\":{\"glue\":{\"min-input-files\":10}}}",
+);
+const OPTIMIZER_MEMORY: (&str, &str) = (
+    "ICEPRESS_OPTIMIZER_MEMORY_MB",
+    "an optimizer's memory in MiB",
+);
+const OPTIMIZER_SECONDS: (&str, &str) = (
+    "ICEPRESS_OPTIMIZER_SECONDS",
+    "how many seconds one invocation of an optimizer lasts, 1 or more",
+);
 const MEMORY: (&str, &str) = ("ICEPRESS_MEMORY_MB", "the function's memory in MiB");
 const TIMES: (&str, &str) = (
     "ICEPRESS_TIMES",
@@ -121,9 +142,17 @@ impl CloudEnvironment {
         let buckets = required(variables, BUCKETS)?;
         let bucket_count: NonZeroU32 = buckets.parse().map_err(|_| wrong(BUCKETS))?;
         let catalogs = required(variables, CATALOGS)?;
-        let memory = variables
-            .get(MEMORY.0)
-            .or_else(|| variables.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"));
+        let named = |(name, shape): (&'static str, &'static str)| {
+            let memory = variables.get(name);
+            memory
+                .map(|memory| memory.parse().map_err(|_| wrong((name, shape))))
+                .transpose()
+        };
+        let own = named(MEMORY)?;
+        let functions = named(("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY.1))?;
+        let optimizers = named(OPTIMIZER_MEMORY)?;
+        let seconds = variables.get(OPTIMIZER_SECONDS.0);
+        let plan = variables.get(PLAN.0).filter(|plan| !plan.trim().is_empty());
         let limits = variables
             .get(LIMITS.0)
             .filter(|limits| !limits.trim().is_empty());
@@ -134,14 +163,24 @@ impl CloudEnvironment {
                 })
                 .transpose()?
                 .unwrap_or_default(),
+            plan: plan
+                .map(|plan| serde_json::from_str(plan).map_err(|error| wrong_json(PLAN, &error)))
+                .transpose()?
+                .unwrap_or_default(),
+            optimizer_limit: seconds
+                .map(|seconds| {
+                    let parsed: Result<NonZeroU32, _> = seconds.parse();
+                    parsed.map_err(|_| wrong(OPTIMIZER_SECONDS))
+                })
+                .transpose()?
+                .map(|seconds| Duration::from_secs(seconds.get().into())),
             state_table: required(variables, STATE_TABLE)?,
             buckets: BucketCount(bucket_count),
             queue_url_template,
             payload_location,
             catalogs: read_catalogs(&catalogs)?,
-            memory_mebibytes: memory
-                .map(|memory| memory.parse().map_err(|_| wrong(MEMORY)))
-                .transpose()?,
+            memory_mebibytes: own.or(functions),
+            optimizer_memory_mebibytes: own.or(optimizers).or(functions),
             times: Times::read(variables)?,
         })
     }

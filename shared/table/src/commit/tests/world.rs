@@ -501,6 +501,7 @@ impl World {
             inputs: Vec::new(),
             deletes: Vec::new(),
             target_file_size: Bytes(1 << 20),
+            shares_deletes: false,
         };
         let deletes: Vec<_> = live()
             .filter(|(file, _)| file.content == ManifestContentType::Deletes)
