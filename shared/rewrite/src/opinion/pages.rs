@@ -247,15 +247,18 @@ impl Sums {
     }
 }
 
+/// Chunks of a row group that are fetched together, each with where it lies in the file.
+type Part = Vec<(Joined, Range<u64>)>;
+
 /// The chunks to read of a row group, in parts that are fetched together and take no more than `most_held` bytes.
 fn parts(
     file: &OldFile<'_>,
     row_group: usize,
     wanted: &[Joined],
     most_held: u64,
-) -> Result<Vec<Vec<(Joined, Range<u64>)>>> {
+) -> Result<Vec<Part>> {
     let path = &file.input.path;
-    let mut parts: Vec<Vec<(Joined, Range<u64>)>> = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
     let mut held = 0;
     for joined in wanted {
         let chunk = file.footer.row_group(row_group).column(joined.leaf);
