@@ -47,7 +47,7 @@ pub(crate) struct GlobalArguments {
     /// Where Icepress remembers what it saw and did
     /// [default: ICEPRESS_STATE, else state.db in the user's state directory]
     #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) state: Option<PathBuf>,
+    pub(crate) state: Option<String>,
 
     /// Work on a deployed Icepress: state, queues and catalogs as the functions' own variables name them
     /// (ICEPRESS_STATE_TABLE and so on: `terraform output environment`)
@@ -153,8 +153,13 @@ pub(crate) struct TablesArguments {
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) database: Option<String>,
 
-    /// Only tables in these states, with commas between
-    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    /// Only tables in these states, with commas between: new, due, working, failing, waiting, refused, settled, unreadable.
+    /// (Anything else is the file that every command takes with --state)
+    #[arg(id = "state", long, value_name = "STATE", value_delimiter = ',')]
+    named: Vec<String>,
+
+    /// The states among them.
+    #[arg(skip)]
     pub(crate) state: Vec<State>,
 
     /// Which come first: by name, or the least healthy, those with most files, bytes, delete files or failures
@@ -168,6 +173,20 @@ pub(crate) struct TablesArguments {
     /// Go on behind this table: what the page before named at its end
     #[arg(long, value_name = "KEY")]
     pub(crate) after: Option<String>,
+}
+
+impl TablesArguments {
+    /// Tells the two meanings of --state apart: names of states are states, anything else is the file.
+    pub(crate) fn tell_states(&mut self, global: &mut GlobalArguments) {
+        let states = self.named.iter().map(|name| State::from_str(name, true));
+        match states.collect() {
+            Ok(states) if !self.named.is_empty() => {
+                self.state = states;
+                global.state = None;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// An order of tables.

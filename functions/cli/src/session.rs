@@ -1,6 +1,10 @@
 //! What a command works with: the configured catalog, the state file, and the service on top of them.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use icepress_catalog::{
     CatalogError,
@@ -70,7 +74,7 @@ impl Session {
                 .map_err(|error| Failure::Use(format!("--deployed: {error}")))?;
             (deployed.configuration(), Place::Deployed(deployed))
         } else {
-            let state_file = environment.state_file(global.state.as_deref())?;
+            let state_file = environment.state_file(global.state.as_deref().map(Path::new))?;
             (
                 read_configuration(global, environment)?,
                 Place::Here(state_file),

@@ -135,3 +135,36 @@ fn help_and_completions_need_no_configuration() {
         assert!(said.stdout.contains("icepress"), "{arguments:?}");
     }
 }
+
+/// The file that every command takes, and the states that `tables` shows, are told apart.
+#[test]
+fn the_state_of_tables_is_a_file_or_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(
+        folder.path(),
+        &["demo", "--no-run", "--warehouse", "w", "--json"],
+    );
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let warehouse = folder.path().join("w");
+    for (arguments, file) in [
+        (
+            &["tables", "--state", "a/one.db", "--json"][..],
+            Some("a/one.db"),
+        ),
+        (&["--state", "two.db", "tables", "--json"], Some("two.db")),
+        (&["tables", "--state", "new,due", "--json"], None),
+    ] {
+        fs::create_dir_all(warehouse.join("a")).unwrap();
+        let said = run(&warehouse, arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {}", said.stderr);
+        assert_eq!(
+            said.json()["tables"].as_array().unwrap().len(),
+            3,
+            "{arguments:?}"
+        );
+        assert!(
+            file.is_none_or(|file| warehouse.join(file).is_file()),
+            "{arguments:?}"
+        );
+    }
+}

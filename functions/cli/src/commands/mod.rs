@@ -30,10 +30,13 @@ use crate::{
 
 /// Does what was asked for.
 pub(crate) async fn dispatch(
-    arguments: Arguments,
+    mut arguments: Arguments,
     environment: Environment,
     screen: Screen,
 ) -> Result<Ending, Failure> {
+    if let Command::Tables(wanted) = &mut arguments.command {
+        wanted.tell_states(&mut arguments.global);
+    }
     let output = Output::new(arguments.global.json);
     let command = match arguments.command {
         Command::Completions(wanted) => return completions::print(&wanted),
