@@ -86,6 +86,7 @@ impl World {
             state_table: STATE.to_owned(),
             buckets: BucketCount(BUCKETS),
             queue_url_template: format!("{}/123456789012/tasks-{{bucket}}", emulator.endpoint()),
+            errands_url: None,
             payload_location: format!("s3://{LAKE}/icepress"),
             catalogs: BTreeMap::from([(
                 CatalogName::from("glue"),

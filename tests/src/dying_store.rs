@@ -13,11 +13,11 @@ use std::{
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
-    Buckets, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
-    Digest, DigestStore, Examine, Finding, Home, KeyRange, Layout, LayoutStore, Lease, LeaseStore,
-    LimitStore, MarkOutcome, NewProcess, NewTask, PartPage, Payload, ProcessRow, ProcessStore,
-    ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TableStore, TablesPage,
-    TaskRow, TaskStore, VersionStore,
+    Buckets, CancelOutcome, CensusNote, ClaimOutcome, CommitClaim, Component, Conclusion,
+    CoordinationError, Digest, DigestStore, Examine, Finding, Home, KeyRange, Layout, LayoutStore,
+    Lease, LeaseStore, LimitStore, MarkOutcome, NewProcess, NewTask, PartPage, Payload, ProcessRow,
+    ProcessStore, ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TableStore,
+    TablesPage, TaskRow, TaskStore, VersionStore,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
@@ -188,6 +188,24 @@ impl DigestStore for DyingStore {
         self.write(self.inner.put_digest(lease, layout, database, digest))
             .await
     }
+
+    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest> {
+        self.read(self.inner.census_note(database, note)).await
+    }
+
+    async fn put_census_note(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        note: CensusNote,
+        content: &Digest,
+    ) -> Result<()> {
+        let put = self
+            .inner
+            .put_census_note(lease, layout, database, note, content);
+        self.write(put).await
+    }
 }
 
 #[async_trait]
@@ -222,6 +240,10 @@ impl TableStore for DyingStore {
 
     async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
         self.read(self.inner.table(table)).await
+    }
+
+    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>> {
+        self.read(self.inner.tables_by_hash(database, hashes)).await
     }
 
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {

@@ -164,6 +164,7 @@ impl Lab {
             ambient: self.ambient.clone(),
             store: Arc::new(self.state.store()),
             queue: Arc::new(self.state.queue()),
+            errands: None,
             catalogs: Catalogs::new([OpenCatalog {
                 catalog: Arc::clone(&self.catalog) as Arc<dyn Catalog>,
                 storage: Arc::clone(&self.storage),

@@ -100,3 +100,25 @@ async fn come_back_after(
         tracing::warn!(%error, "a message rests for its queue's whole visibility timeout");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_answered_outlasts_an_hour_within_its_receives() {
+        let mut message = SqsMessage::default();
+        assert_eq!(received_so_often(&message), 1, "where nobody says");
+        let mut waited = Duration::ZERO;
+        for received in 1..=5_u32 {
+            let count = received.to_string();
+            let name = "ApproximateReceiveCount".to_owned();
+            message.attributes.insert(name, count);
+            assert_eq!(received_so_often(&message), received);
+            waited += rest_after_error(received);
+        }
+        assert!(waited > Duration::from_secs(3600), "{waited:?}");
+        assert_eq!(rest_after_error(1), Duration::from_secs(60));
+        assert_eq!(rest_after_error(u32::MAX), rest_after_error(4));
+    }
+}

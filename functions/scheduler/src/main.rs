@@ -1,13 +1,16 @@
-//! The scheduler function: woken by a schedule, it sees which tables changed, plans, and queues tasks.
+//! The scheduler function: woken by a schedule, it sees which tables changed, plans, and queues tasks. What a tick has no
+//! time for it hands out, and is woken again by the queue of errands.
 
 use std::sync::Arc;
 
 use icepress_coordination::Component;
 use icepress_model::ambient::Ambient;
-use icepress_service::{LogObserver, SignOfLife, open, tick};
+use icepress_service::{LogObserver, SignOfLife, open};
 use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde_json::{Value, json};
+use serde_json::Value;
+
+mod event;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -24,16 +27,9 @@ async fn main() -> Result<(), Error> {
             let before = ledger.totals();
             sign.give(context).await;
             let deadline = open::deadline_of(context, event.context.deadline);
-            let report = tick(context, deadline).await?;
-            Ok::<Value, Error>(json!({
-                "swept": report.swept,
-                "held_by_others": report.held_by_others,
-                "unfinished": report.unfinished,
-                "not_begun": report.not_begun,
-                "failed": report.failed,
-                "unwritten": report.unwritten,
-                "requests": ledger.since(&before),
-            }))
+            let answer = event::handle(context, event.payload, deadline).await?;
+            let requests = ledger.since(&before);
+            Ok::<Value, Error>(event::with_requests(answer, &requests))
         }
     }))
     .await

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use icepress_catalog::{
-    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, TableChange, TablePage,
+    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, Located, TableChange, TablePage,
     config::{CatalogProperties, ConfigurationError},
 };
-use icepress_model::{
-    CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
-};
+use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, Storage};
 use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
 use tokio::sync::OnceCell;
@@ -21,7 +19,6 @@ use crate::{
     errors::{Failure, FailureKind},
     http::HttpClient,
     options::RestOptions,
-    seen::SeenTables,
     session::{Opening, parse},
     types::{LocationBody, Namespaces, Tables},
     vended::{self, TableStorages},
@@ -35,7 +32,6 @@ const DEEPEST: usize = 32;
 pub struct RestCatalog {
     pub(crate) core: Arc<Core>,
     storages: TableStorages,
-    seen: SeenTables,
 }
 
 impl RestCatalog {
@@ -66,7 +62,6 @@ impl RestCatalog {
                 ambient,
             }),
             storages: TableStorages::default(),
-            seen: SeenTables::default(),
         })
     }
 
@@ -185,34 +180,30 @@ impl Catalog for RestCatalog {
         Ok(loaded)
     }
 
-    async fn locate(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {
+    async fn locate(&self, table: &TableId, seen: Option<&str>) -> Result<Located, CatalogError> {
         let session = self.core.session().await?;
         let url = session.url(&session.table_path(table), &[("snapshots", "refs")]);
-        let seen = self.seen.get(table);
         let mut headers = HeaderMap::new();
-        if let Some(seen) = &seen
-            && let Ok(etag) = HeaderValue::from_str(&seen.etag)
-        {
-            headers.insert(IF_NONE_MATCH, etag);
-        }
+        let etag = seen.and_then(|etag| HeaderValue::from_str(etag).ok());
+        let was_asked_with_etag = etag.is_some();
+        headers.extend(etag.map(|etag| (IF_NONE_MATCH, etag)));
         let answer = match session.client.get(&url, &headers).await {
             Ok(answer) => answer,
             Err(failure) => return Err(failure.into_table_error(table)),
         };
-        match seen {
-            Some(seen) if answer.status == 304 => Ok(seen.location),
-            None if answer.status == 304 => {
-                let message = format!("{url} answered 304 to a question without If-None-Match");
-                Err(Failure::new(FailureKind::Invalid, message).into_table_error(table))
-            }
-            _ => {
-                let body: LocationBody =
-                    parse(&answer.body, &url).map_err(|failure| failure.into_table_error(table))?;
-                let location = location(table, body.metadata_location.as_deref())?;
-                self.seen.put(table, answer.etag, &location);
-                Ok(location)
-            }
+        if answer.status == 304 && was_asked_with_etag {
+            return Ok(Located::AsSeen);
         }
+        if answer.status == 304 {
+            let message = format!("{url} answered 304 to a question without If-None-Match");
+            return Err(Failure::new(FailureKind::Invalid, message).into_table_error(table));
+        }
+        let body: LocationBody =
+            parse(&answer.body, &url).map_err(|failure| failure.into_table_error(table))?;
+        Ok(Located::At {
+            location: location(table, body.metadata_location.as_deref())?,
+            tag: answer.etag,
+        })
     }
 
     async fn table_storage(

@@ -23,7 +23,6 @@ mod http;
 mod names;
 mod options;
 mod secrets;
-mod seen;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -27,6 +27,20 @@ pub struct TablePage {
     pub next: Option<String>,
 }
 
+/// Where a table's state lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Located {
+    /// It is the very state that the asker has seen.
+    AsSeen,
+    /// It lies there.
+    At {
+        /// The metadata file.
+        location: MetadataLocation,
+        /// What the catalog calls this state (an ETag), to be asked with the next time; `None` where it has no such names.
+        tag: Option<String>,
+    },
+}
+
 /// A table as its catalog has it now.
 #[derive(Debug, Clone)]
 pub struct LoadedTable {
@@ -72,10 +86,13 @@ pub trait Catalog: Send + Sync + Debug {
     /// The table as it is now.
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError>;
 
-    /// Where the table's state lies now, for listings that do not say it. A catalog that can answer "as you saw it
-    /// last" for less than a load overrides this.
-    async fn locate(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {
-        Ok(self.load(table).await?.metadata_location)
+    /// Where the table's state lies now, for listings that do not say it. `seen` is what the catalog called the state that
+    /// the asker saw last: a catalog that can answer "as you saw it" for less than a load overrides this.
+    async fn locate(&self, table: &TableId, _seen: Option<&str>) -> Result<Located, CatalogError> {
+        Ok(Located::At {
+            location: self.load(table).await?.metadata_location,
+            tag: None,
+        })
     }
 
     /// The storage of the table's files where the catalog itself opens them, with credentials for that table alone;

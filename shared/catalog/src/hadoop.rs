@@ -16,8 +16,8 @@ use icepress_model::{
 use icepress_storage::{AwsEnvironment, PutMode, Storage, StorageError, StorageErrorKind};
 
 use crate::{
-    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, TableChange,
-    TablePage,
+    Catalog, CatalogError, CommitError, CommitToken, ListedTable, LoadedTable, Located,
+    TableChange, TablePage,
     config::{CatalogProperties, ConfigurationError},
     lock::{HeldLock, TableLocks},
     metadata::{PreparedMetadata, load_at, prepare_metadata, read_metadata},
@@ -299,8 +299,11 @@ impl Catalog for HadoopCatalog {
         load_at(&*self.storage, table, MetadataLocation(version.location)).await
     }
 
-    async fn locate(&self, table: &TableId) -> Result<MetadataLocation, CatalogError> {
-        Ok(MetadataLocation(self.newest(table).await?.location))
+    async fn locate(&self, table: &TableId, _seen: Option<&str>) -> Result<Located, CatalogError> {
+        Ok(Located::At {
+            location: MetadataLocation(self.newest(table).await?.location),
+            tag: None,
+        })
     }
 
     async fn commit(

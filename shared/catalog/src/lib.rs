@@ -17,7 +17,9 @@ pub mod metadata;
 mod sql;
 pub mod swap;
 
-pub use catalog::{Catalog, CommitToken, ListedTable, LoadedTable, TableChange, TablePage};
+pub use catalog::{
+    Catalog, CommitToken, ListedTable, LoadedTable, Located, TableChange, TablePage,
+};
 pub use dynamodb::DynamoDbCatalog;
 pub use error::{CatalogError, CommitError};
 pub use hadoop::HadoopCatalog;

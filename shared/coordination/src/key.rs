@@ -87,6 +87,24 @@ pub(crate) fn share_of(table: &TableId) -> u32 {
     (xxh3_64(of_table(table).as_bytes()) % u64::from(SHARES)) as u32
 }
 
+/// The hash of a table's name within its database.
+pub fn hash_of_name(name: &str) -> u64 {
+    xxh3_64(name.as_bytes())
+}
+
+/// Of tables' keys, those of a database's own tables whose names have one of the hashes.
+pub(crate) fn tables_by_hash(
+    keys: &[String],
+    database: &DatabaseId,
+    hashes: &[u64],
+) -> Vec<TableId> {
+    let tables = keys.iter().filter_map(|key| to_table(key).ok());
+    tables
+        .filter(|table| table.database() == *database)
+        .filter(|table| hashes.contains(&hash_of_name(&table.name)))
+        .collect()
+}
+
 fn escaped(part: &str) -> String {
     part.replace('%', "%25").replace(SEPARATOR, "%2F")
 }

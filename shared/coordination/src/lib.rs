@@ -8,6 +8,7 @@
 pub mod conformance;
 mod dynamo;
 mod encoding;
+mod errands;
 mod finding;
 #[cfg(test)]
 mod interleavings;
@@ -22,6 +23,7 @@ mod versions;
 pub use dynamo::{DEFAULT_RETENTION, DynamoStore, create_state_table};
 #[cfg(any(test, feature = "conformance"))]
 pub use dynamo::{InspectedRow, inspect_row};
+pub use errands::{Errand, Errands, SqsErrands};
 pub use finding::{Finding, Severity};
 use icepress_protocol::transition;
 pub use icepress_protocol::{
@@ -29,13 +31,14 @@ pub use icepress_protocol::{
     Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
     ReportOutcome, StartOutcome, TableRow, TaskRow, TaskState, invariants, layout, limits,
 };
+pub use key::hash_of_name;
 pub use listing::{KeyRange, ListedRow, Listing, PartPage, TableKey};
 pub use queue::{QueueDepth, Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
 pub use store::{
-    Buckets, DigestStore, Examine, LayoutStore, LeaseStore, LimitStore, ProcessStore, StateStore,
-    TableStore, TablesPage, TaskStore, VersionStore,
+    Buckets, CensusNote, DigestStore, Examine, LayoutStore, LeaseStore, LimitStore, ProcessStore,
+    StateStore, TableStore, TablesPage, TaskStore, VersionStore,
 };
 pub use versions::{Component, RunningVersion};
 

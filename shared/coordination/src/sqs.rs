@@ -162,7 +162,7 @@ fn configuration(message: String) -> CoordinationError {
     }
 }
 
-fn failed<E, R>(url: &str, what: &str, error: SdkError<E, R>) -> CoordinationError
+pub(crate) fn failed<E, R>(url: &str, what: &str, error: SdkError<E, R>) -> CoordinationError
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
@@ -227,7 +227,7 @@ fn whole_seconds(duration: Duration, most: Duration) -> i32 {
 }
 
 /// Splits what is to be sent into requests that SQS takes: by number and by bytes.
-fn batches(bodies: &[(usize, String)]) -> Vec<&[(usize, String)]> {
+pub(crate) fn batches(bodies: &[(usize, String)]) -> Vec<&[(usize, String)]> {
     let mut batches = Vec::new();
     let mut rest = bodies;
     while !rest.is_empty() {

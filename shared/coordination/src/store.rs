@@ -114,6 +114,15 @@ pub trait LeaseStore: Send + Sync + Debug {
     async fn release_lease(&self, lease: &Lease, swept_at: Option<TimestampMs>) -> Result<()>;
 }
 
+/// What is kept beside a database's digest. It saves work and decides nothing: whoever loses it does more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CensusNote {
+    /// How far a listing got that is not at its end yet.
+    Listing,
+    /// What the catalog calls the states that were seen (ETags).
+    Tags,
+}
+
 /// What the censuses saw (section 2).
 #[async_trait]
 pub trait DigestStore: Send + Sync + Debug {
@@ -128,6 +137,20 @@ pub trait DigestStore: Send + Sync + Debug {
         layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
+    ) -> Result<()>;
+
+    /// A note beside a database's digest. Empty where there is none.
+    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest>;
+
+    /// Replaces a note under the same rules as [`DigestStore::put_digest`]. All notes of one kind of one database have
+    /// to be written under leases of one number: epochs of others say nothing about it.
+    async fn put_census_note(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        note: CensusNote,
+        content: &Digest,
     ) -> Result<()>;
 }
 
@@ -165,6 +188,12 @@ pub trait TableStore: Send + Sync + Debug {
 
     /// What is known of a table.
     async fn table(&self, table: &TableId) -> Result<Option<TableRow>>;
+
+    /// The tables of a database that have a row and whose names have one of these hashes ([`hash_of_name`]), in no order.
+    /// Reads rows of no other database, and of this one those alone that were made before names were kept by their hash.
+    ///
+    /// [`hash_of_name`]: crate::hash_of_name
+    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>>;
 
     /// Tables with a row, of all buckets, in no order, from the begin or from where another page ended. A page may be
     /// empty and not the last.

@@ -91,5 +91,13 @@ pub fn bucket_of_database(database: &DatabaseId, buckets: BucketCount) -> Bucket
     buckets.share(&parts)
 }
 
+/// The number under which the listing of one database is leased that is too long for its bucket's turn: above those of all
+/// buckets, whatever their count. Two databases of one number wait for each other, and that is all.
+pub fn listing_of_database(database: &DatabaseId) -> BucketId {
+    const FIRST: u32 = 1 << 31;
+    let numbers = BucketCount(NonZeroU32::new(FIRST).expect("a power of two is not zero"));
+    BucketId(FIRST + bucket_of_database(database, numbers).0)
+}
+
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,9 @@ mod scope;
 pub mod text;
 mod units;
 
-pub use bucket::{BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table};
+pub use bucket::{
+    BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table, listing_of_database,
+};
 pub use causes::{with_causes, without_login};
 pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,

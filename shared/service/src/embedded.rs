@@ -1,5 +1,6 @@
 //! Scheduler and optimizers in one process: what a laptop runs.
 
+mod errands;
 mod report;
 
 use std::{
@@ -14,6 +15,7 @@ use icepress_coordination::{CoordinationError, Received};
 use icepress_model::{BucketCount, BucketId};
 
 use crate::{Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, tick};
+use errands::OwnErrands;
 pub(crate) use report::Collector;
 pub use report::{RunReport, TableOutcome, TableReport};
 
@@ -39,16 +41,18 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Ticks of a run in which the store refuses something, before the rest is left to the next run.
 const MOST_REFUSED: u32 = 3;
 
-/// Works until nothing is due any more, with so many optimizers at once.
+/// Works until nothing is due any more, with so many optimizers at once. What a tick hands out, as many schedulers do.
 pub async fn run_once(
     context: &Context,
     optimizers: usize,
     stop: &Stop,
 ) -> Result<RunReport, CoordinationError> {
-    let (context, collector) = Collector::beside(context);
+    let (mut context, collector) = Collector::beside(context);
+    let errands = OwnErrands::of(&mut context);
     let mut refused = 0;
     loop {
         let ticked = tick(&context, Deadline::NONE).await?;
+        errands.run_all(&context, optimizers, stop).await?;
         optimize_all(&context, optimizers, stop).await?;
         if stop.requested() {
             break;

@@ -25,6 +25,7 @@ pub use ground::{
 pub use icepress_planner::VerifyRows;
 pub use people::{block, buckets, doctor, processes, repair, tables};
 pub use scheduler::{
+    errands::run_errand,
     evaluate::EvaluateError,
     tick::{TickReport, tick},
     waiting::{Waiting, WaitsFor},

@@ -2,6 +2,7 @@
 //! way, all within limits.
 
 pub(crate) mod census;
+pub(crate) mod errands;
 pub(crate) mod evaluate;
 mod evaluation;
 pub(crate) mod header;

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -65,6 +68,8 @@ pub struct Pointers {
     tables: Mutex<BTreeMap<TableId, MetadataLocation>>,
     whims: Mutex<CatalogWhims>,
     watch: Mutex<Option<Arc<dyn Watch>>>,
+    /// Pages of listings that were given.
+    pages: AtomicU64,
 }
 
 impl fmt::Debug for Pointers {
@@ -80,6 +85,7 @@ impl Pointers {
             tables: Mutex::default(),
             whims: Mutex::default(),
             watch: Mutex::new(None),
+            pages: AtomicU64::new(0),
         })
     }
 
@@ -99,6 +105,11 @@ impl Pointers {
     /// Lets somebody look at every change.
     pub fn set_watch(&self, watch: Option<Arc<dyn Watch>>) {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    /// Pages of listings that were given so far.
+    pub fn pages(&self) -> u64 {
+        self.pages.load(Ordering::Relaxed)
     }
 
     /// Every table with where it points.
@@ -167,6 +178,7 @@ pub struct MachineCatalog {
     network: Arc<Network>,
     machine: Arc<str>,
     page: usize,
+    page_takes: Duration,
     lock: Option<CommitLock>,
     java: Option<JavaLock>,
     swaps: Delivery,
@@ -190,10 +202,16 @@ impl MachineCatalog {
             network: Arc::clone(network),
             machine: Arc::from(machine),
             page,
+            page_takes: Duration::ZERO,
             lock: None,
             java: None,
             swaps: Delivery::Usual,
         }
+    }
+
+    /// The same, taking so long over each page of a listing.
+    pub fn with_page_takes(self, page_takes: Duration) -> Self {
+        Self { page_takes, ..self }
     }
 
     /// The same, with a lock that is held while a table is changed.
@@ -329,13 +347,22 @@ impl Catalog for MachineCatalog {
         let lacks = self.network.happens(whims.listing_lacks);
         let (namespace, page) = (database.namespace.clone(), self.page);
         let after = next.map(str::to_owned);
+        if !self.page_takes.is_zero() {
+            self.ambient.clock.sleep(self.page_takes).await;
+        }
+        self.pointers.pages.fetch_add(1, Ordering::Relaxed);
+        let begin = TableId {
+            catalog: self.name.clone(),
+            namespace: namespace.clone(),
+            name: after.clone().unwrap_or_default(),
+        };
         self.call(
             format!("list {database} after {after:?} (lacking one: {lacks})"),
             move |pointers| {
                 let tables = pointers.tables();
                 let mut found = tables
-                    .iter()
-                    .filter(|(table, _)| table.namespace == namespace)
+                    .range(begin..)
+                    .take_while(|(table, _)| table.namespace == namespace)
                     .filter(|(table, _)| after.as_ref().is_none_or(|after| table.name > *after));
                 let listed: Vec<ListedTable> = found
                     .by_ref()

@@ -71,6 +71,9 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
         claim_ttl: Duration::from_secs(9 + engine.below(120)),
         commit_ttl: Duration::from_secs(9 + engine.below(120)),
         longest_backoff: Duration::from_secs(1200),
+        // So short, and so few, that much is handed out.
+        own_share: Duration::from_millis(engine.below(2_000)),
+        long_listing: engine.below(4),
         may_delete: engine.below(2) == 0,
         evaluations_at_once: 1 + engine.below(4) as usize,
         plan: PlanOptions {
@@ -159,6 +162,7 @@ pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
         poll: Duration::from_secs(1 + engine.below(5)),
         optimizers: 1 + engine.below(4) as usize,
         schedulers: 1 + engine.below(3) as usize,
+        errands: 1 + engine.below(3) as usize,
         undeleted: engine.below(100_000),
         visibility: Duration::ZERO,
     };

@@ -15,14 +15,16 @@ use icepress_catalog::{
     lock::{CommitLock, LockOptions},
 };
 use icepress_coordination::{
-    DynamoStore, Received, SqsQueue, StateStore, TaskMessage, TaskQueue, limits::Limits,
+    DynamoStore, Errand, Errands, Received, SqsErrands, SqsQueue, StateStore, TaskMessage,
+    TaskQueue, limits::Limits,
 };
 use icepress_model::{
     BucketId, TimestampMs, WorkerId,
     ambient::{Ambient, Clock},
 };
 use icepress_service::{
-    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, handle, tick,
+    Catalogs, Context, Deadline, Event, Handled, Observer, OpenCatalog, Settings, handle,
+    run_errand, tick,
 };
 use icepress_storage::Storage;
 use serde_json::json;
@@ -43,6 +45,9 @@ pub const STATE: &str = "state";
 pub const LOCKS: &str = "locks";
 /// What precedes a bucket's number in a queue's name.
 pub const QUEUES: &str = "tasks-";
+
+/// The queue of what ticks hand out.
+pub const ERRANDS: &str = "errands";
 
 /// Queues that there are, whatever the number of buckets.
 pub const MOST_BUCKETS: u32 = 4;
@@ -74,6 +79,8 @@ pub struct Account {
     pub skew: Mutex<u64>,
     /// Tables on a page of the catalog's listing.
     pub page: usize,
+    /// How long the catalog takes over a page, beside the way there and back.
+    pub page_takes: Duration,
     /// How the commit lock is taken, in a world that has one.
     pub lock: Option<LockOptions>,
     /// How Java's writers take it, in a world in which they write.
@@ -109,6 +116,7 @@ impl Account {
             name,
             self.page,
         )
+        .with_page_takes(self.page_takes)
         .with_lock(self.lock(&ambient))
         .with_swaps(match self.java {
             Some(_) => Delivery::Prompt,
@@ -117,8 +125,10 @@ impl Account {
         let store = DynamoStore::new(self.dynamodb.clone(), STATE, ambient.clone())
             .with_retention(self.retention);
         let queue = SqsQueue::new(self.queues.clone(), Sqs::url_template(QUEUES));
+        let errands = SqsErrands::new(self.queues.clone(), Sqs::url(ERRANDS));
         let context = Context {
             ambient,
+            errands: Some(Arc::new(errands) as Arc<dyn Errands>),
             store: Arc::new(store) as Arc<dyn StateStore>,
             queue: Arc::new(queue) as Arc<dyn TaskQueue>,
             catalogs: Catalogs::new([OpenCatalog {
@@ -235,8 +245,20 @@ pub struct Fleet {
     warm: Mutex<BTreeMap<&'static str, Vec<Machine>>>,
     started: Mutex<u64>,
     busy: Mutex<BTreeMap<TaskId, &'static str>>,
+    runs: Mutex<Runs>,
     /// How a schedule and the queues start functions.
     pub rhythm: Mutex<Rhythm>,
+}
+
+/// Runs of schedulers: ticks and errands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Runs {
+    /// Of both.
+    pub count: u64,
+    /// Of these, ticks.
+    pub ticks: u64,
+    /// How long they took together.
+    pub took: Duration,
 }
 
 /// How often functions are started, and how long they may take.
@@ -252,8 +274,10 @@ pub struct Rhythm {
     pub poll: Duration,
     /// The most optimizers at once.
     pub optimizers: usize,
-    /// The most schedulers at once.
+    /// The most schedulers at once that the schedule starts.
     pub schedulers: usize,
+    /// The most schedulers at once that do errands.
+    pub errands: usize,
     /// The chance, in a million, that a message is not deleted although it was done.
     pub undeleted: u64,
     /// How long a message that was received stays out of sight. Whatever a queue was told, at least once is all that it
@@ -269,6 +293,7 @@ impl Fleet {
             warm: Mutex::default(),
             started: Mutex::default(),
             busy: Mutex::default(),
+            runs: Mutex::default(),
             rhythm: Mutex::new(rhythm),
         })
     }
@@ -353,8 +378,11 @@ impl Fleet {
             self.begin("scheduler", name, limit, async move {
                 let context = machine.context();
                 let deadline = Deadline::after(&context.ambient, limit);
-                let ticked = tick(context, deadline).await;
                 let engine = &fleet.account.engine;
+                let began = engine.now();
+                let ticked = tick(context, deadline).await;
+                fleet.note_run(engine.now() - began);
+                lock(&fleet.runs).ticks += 1;
                 match ticked {
                     Ok(report) => engine.note(format_args!("{}: {report:?}", machine.name)),
                     Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
@@ -362,6 +390,71 @@ impl Fleet {
                 fleet.keep_warm("scheduler", machine);
             });
         }
+    }
+
+    /// Hands errands to schedulers, for ever.
+    pub async fn send_on_errands(self: Arc<Self>) {
+        loop {
+            let rhythm = self.rhythm();
+            self.account.engine.sleep(rhythm.poll).await;
+            while self.count("errand") < rhythm.errands {
+                let Some(taken) = self.receive_errand(&rhythm) else {
+                    break;
+                };
+                self.run_errand(taken, &rhythm);
+            }
+        }
+    }
+
+    /// An errand, and its receipt.
+    fn receive_errand(&self, rhythm: &Rhythm) -> Option<(Errand, String)> {
+        let sqs = &self.account.sqs;
+        if sqs.count(ERRANDS) == 0 {
+            return None;
+        }
+        let visibility = rhythm.visibility.as_secs();
+        let body = json!({ "QueueUrl": Sqs::url(ERRANDS), "MaxNumberOfMessages": 1, "VisibilityTimeout": visibility });
+        let answer = sqs.answer("ReceiveMessage", &body).ok()?;
+        let message = answer["Messages"].as_array()?.first()?.clone();
+        let errand = Errand::from_body(message["Body"].as_str()?).ok()?;
+        Some((errand, message["ReceiptHandle"].as_str()?.to_owned()))
+    }
+
+    /// One errand, done as the scheduler function does.
+    fn run_errand(self: &Arc<Self>, (errand, receipt): (Errand, String), rhythm: &Rhythm) {
+        let machine = self.machine("scheduler");
+        let fleet = Arc::clone(self);
+        let name = machine.name.clone();
+        let (limit, undeleted) = (rhythm.scheduler_limit, rhythm.undeleted);
+        self.begin("errand", name, limit, async move {
+            let context = machine.context();
+            let engine = &fleet.account.engine;
+            let began = engine.now();
+            let deadline = Deadline::after(&context.ambient, limit);
+            let done = run_errand(context, &errand, deadline).await;
+            fleet.note_run(engine.now() - began);
+            match done {
+                Ok(()) if !engine.happens(undeleted) => {
+                    let body = json!({ "QueueUrl": Sqs::url(ERRANDS), "ReceiptHandle": receipt });
+                    // Deleting what is gone is no error.
+                    let _ = fleet.account.sqs.answer("DeleteMessage", &body);
+                }
+                Ok(()) => {}
+                Err(error) => engine.note(format_args!("{}: {errand:?}: {error}", machine.name)),
+            }
+            fleet.keep_warm("scheduler", machine);
+        });
+    }
+
+    fn note_run(&self, took: Duration) {
+        let mut runs = lock(&self.runs);
+        runs.count += 1;
+        runs.took += took;
+    }
+
+    /// Runs of schedulers that came to their end.
+    pub fn runs(&self) -> Runs {
+        *lock(&self.runs)
     }
 
     /// Hands messages to optimizers, for ever: what an event source mapping does, with batches of one.

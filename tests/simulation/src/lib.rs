@@ -22,6 +22,7 @@ pub mod oracle;
 pub mod reader;
 pub mod rows;
 pub mod run;
+pub mod scale;
 pub mod sqs;
 pub mod storage;
 pub mod trace;

@@ -22,7 +22,7 @@ use crate::{
     draw::{self, Outcast, Theme},
     dynamo::{Dynamo, LOCK_KEY, Whims},
     engine::{Driver, Engine, Perils, Step, TaskId},
-    fleet::{Account, Fleet, LOCKS, MOST_BUCKETS, QUEUES, STATE, true_clock},
+    fleet::{Account, ERRANDS, Fleet, LOCKS, MOST_BUCKETS, QUEUES, STATE, true_clock},
     foreign::{Writer, table_id},
     java::JavaLock,
     network::{Held, Network, Weather},
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How often a message is received before it dies, as `infra/` sets it.
-const MAX_RECEIVES: u32 = 4;
+const MAX_RECEIVES: u32 = 5;
 /// How long the world may take to come to rest once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// More steps than any run should need: one that goes on is going round in circles.
@@ -169,6 +169,8 @@ impl World {
         for bucket in 0..MOST_BUCKETS {
             sqs.create(&format!("{QUEUES}{bucket}"), MAX_RECEIVES);
         }
+        // Errands never die: what is not done in time is handed out anew.
+        sqs.create(ERRANDS, 0);
         let oracle = Oracle::new(engine, &objects);
         let tables = 1 + engine.below(2);
         let lock = (engine.below(3) == 0 || theme == Theme::Locks).then(|| LockOptions {
@@ -191,6 +193,7 @@ impl World {
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page: 1 + engine.below(2) as usize,
+            page_takes: Duration::ZERO,
             lock,
             java,
         });
@@ -274,6 +277,8 @@ impl World {
             .start("schedule", false, Arc::clone(&self.fleet).schedule());
         self.engine
             .start("mapping", false, Arc::clone(&self.fleet).feed());
+        let errands = Arc::clone(&self.fleet).send_on_errands();
+        self.engine.start("errands", false, errands);
         if self.engine.below(2) == 0 {
             let times = self.fewer(1 + self.engine.below(4));
             let resizes = Arc::clone(&self.fleet).resize(times, self.trouble);

@@ -108,6 +108,11 @@ impl Sqs {
         );
     }
 
+    /// The URL of a queue.
+    pub fn url(name: &str) -> String {
+        format!("{ENDPOINT}/{ACCOUNT}/{name}")
+    }
+
     /// The template of URLs for queues named with a bucket's number after `prefix`.
     pub fn url_template(prefix: &str) -> String {
         format!("{ENDPOINT}/{ACCOUNT}/{prefix}{{bucket}}")

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use icepress_catalog::{
-    Catalog, CatalogError,
+    Catalog, CatalogError, Located,
     conformance::{self, Forbidden, Lost, Meaningless, said, say},
 };
 use icepress_model::{DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient};
@@ -196,8 +196,11 @@ async fn s3_tables_conform() {
     let there = bench.catalog.list_tables(&database(), None).await.unwrap();
     let some = &there.tables[0].table;
     let storage = bench.catalog.table_storage(some).await.unwrap().unwrap();
-    let at = bench.catalog.locate(some).await.unwrap();
-    storage.read(at.as_str()).await.unwrap();
+    let located = bench.catalog.locate(some, None).await.unwrap();
+    let Located::At { location, .. } = located else {
+        panic!("{located:?}")
+    };
+    storage.read(location.as_str()).await.unwrap();
 
     // Another secret is refused by the gate, in words that say so.
     let aws = bench._emulator.config().await.to_builder();

@@ -25,7 +25,7 @@ use icepress_storage::{
 
 use super::{HadoopCatalog, hadoop_path, versions::Versions};
 use crate::{
-    Catalog, CatalogError, CommitError, LoadedTable, TableChange,
+    Catalog, CatalogError, CommitError, LoadedTable, Located, TableChange,
     config::CatalogProperties,
     conformance::{self, Bench as _, Forbidden, Lost, Meaningless},
     metadata::stage_new_table,
@@ -443,8 +443,11 @@ async fn the_file_is_named_by_its_compression_and_the_hint_follows() {
             .ends_with("/v4.metadata.json.gz")
     );
     assert_eq!(
-        bench.catalog.locate(&base.table).await.unwrap(),
-        loaded.metadata_location
+        bench.catalog.locate(&base.table, None).await.unwrap(),
+        Located::At {
+            location: loaded.metadata_location,
+            tag: None
+        }
     );
 }
 

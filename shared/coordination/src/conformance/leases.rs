@@ -6,7 +6,7 @@ use futures::future::join_all;
 use icepress_model::{BucketId, Epoch};
 
 use super::*;
-use crate::{BucketRow, Digest};
+use crate::{BucketRow, CensusNote, Digest};
 
 async fn bucket(store: &dyn StateStore) -> BucketRow {
     let rows = store.buckets(buckets(BUCKET.0 + 1)).await.unwrap().rows;
@@ -292,6 +292,22 @@ pub(super) async fn a_digest_of_twenty_thousand_tables_comes_back(world: Arc<dyn
             .unwrap();
         let read = store.digest(&database()).await.unwrap();
         assert!(read == written, "{tables} tables");
+    }
+    // Notes are apart from it, and from each other.
+    let notes = [CensusNote::Listing, CensusNote::Tags];
+    for (note, tables) in notes.into_iter().zip([30_000, 1]) {
+        let store = world.store().await;
+        assert_eq!(
+            store.census_note(&database(), note).await.unwrap(),
+            Digest::default()
+        );
+        let content = digest(tables);
+        store
+            .put_census_note(&held, LAYOUT, &database(), note, &content)
+            .await
+            .unwrap();
+        assert_eq!(store.census_note(&database(), note).await.unwrap(), content);
+        assert_eq!(store.digest(&database()).await.unwrap(), digest(20_000));
     }
     let other = DatabaseId {
         namespace: Namespace::from_dotted("sales.us"),

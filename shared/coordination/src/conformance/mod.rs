@@ -95,6 +95,7 @@ macro_rules! store_rules {
             listing::a_catalog_or_database_is_listed_alone,
             listing::b11_an_unreadable_row_stands_in_its_place,
             tables::a_table_is_marked_once_for_a_state,
+            tables::b05_a_table_is_found_by_the_hash_of_its_name,
             tables::our_own_commit_marks_nothing,
             tables::a_mark_does_not_shorten_the_pause_of_a_table_that_failed,
             tables::a_mark_waits_out_the_pause_of_a_process_that_failed,

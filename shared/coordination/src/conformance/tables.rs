@@ -6,6 +6,7 @@ use futures::future::join_all;
 use icepress_model::BucketId;
 
 use super::*;
+use crate::hash_of_name;
 
 pub(super) async fn a_table_is_marked_once_for_a_state(world: Arc<dyn StoreWorld>) {
     let store = world.store().await;
@@ -246,6 +247,33 @@ pub(super) async fn b11_one_unreadable_row_hides_no_other(world: Arc<dyn StoreWo
         .conclude(&held, &seen, &conclusion(Some("m1"), None))
         .await
         .unwrap();
+}
+
+pub(super) async fn b05_a_table_is_found_by_the_hash_of_its_name(world: Arc<dyn StoreWorld>) {
+    let store = world.store().await;
+    let (orders, odd) = (table("orders"), table("tä/ble%2F.%"));
+    let elsewhere = TableId {
+        namespace: Namespace::from_dotted("sales.eu.deeper"),
+        ..orders.clone()
+    };
+    for table in [&orders, &odd, &elsewhere] {
+        marked(&*store, table, "m1", NOW).await;
+    }
+    let hash = |table: &TableId| hash_of_name(&table.name);
+    let (database, store) = (orders.database(), world.store().await);
+    let found = store.tables_by_hash(&database, &[hash(&orders), 7]).await;
+    assert_eq!(found.unwrap(), std::slice::from_ref(&orders));
+    let hashes = [hash(&odd), hash(&orders)];
+    let mut found = store.tables_by_hash(&database, &hashes).await.unwrap();
+    found.sort();
+    assert_eq!(found, [orders.clone(), odd.clone()]);
+    assert_eq!(store.tables_by_hash(&database, &[]).await.unwrap(), []);
+
+    let held = lease(&*store, "a").await;
+    let seen = row(&*store, &orders).await;
+    assert!(store.forget_table(&held, &seen).await.unwrap());
+    let found = store.tables_by_hash(&database, &hashes).await;
+    assert_eq!(found.unwrap(), [odd]);
 }
 
 pub(super) async fn a_forgotten_table_has_no_row(world: Arc<dyn StoreWorld>) {

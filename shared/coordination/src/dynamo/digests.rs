@@ -12,11 +12,11 @@ use icepress_model::{DatabaseId, Generation};
 
 use super::{
     DynamoStore, Result,
-    item::{CHUNK_PREFIX, Item, Key, digest_of, number, text},
+    item::{CHUNK_PREFIX, Item, Key, digest_of, note_of, number, text},
     requests::unreadable,
 };
 use crate::{
-    Digest, DigestStore, Lease,
+    CensusNote, Digest, DigestStore, Lease,
     encoding::{self, Fields as _},
     transition,
 };
@@ -31,16 +31,16 @@ fn age(lease: &Lease, layout: Generation) -> String {
 }
 
 /// The `sk` of a chunk.
-fn chunk_key(database: &DatabaseId, version: &str, index: usize) -> Key {
+fn chunk_key(pk: &str, version: &str, index: usize) -> Key {
     Key {
-        pk: digest_of(database),
+        pk: pk.to_owned(),
         sk: format!("{CHUNK_PREFIX}{version}#{index:06}"),
     }
 }
 
-/// The digest in the rows of a database; `None` where chunks are missing.
-fn assemble(database: &DatabaseId, rows: &[Item]) -> Result<Option<Digest>> {
-    let head_key = Key::digest_head(database);
+/// The digest, or the note, in the rows of one `pk`; `None` where chunks are missing.
+fn assemble(pk: &str, rows: &[Item]) -> Result<Option<Digest>> {
+    let head_key = Key::digest_head(pk);
     let Some(head) = rows
         .iter()
         .find(|row| Key::of(row).as_ref() == Some(&head_key))
@@ -61,7 +61,7 @@ fn assemble(database: &DatabaseId, rows: &[Item]) -> Result<Option<Digest>> {
         .unwrap_or_default();
     let mut digest = Vec::with_capacity(bytes);
     for index in 0..chunks {
-        let key = chunk_key(database, &version, index);
+        let key = chunk_key(pk, &version, index);
         let Some(chunk) = rows.iter().find(|row| Key::of(row).as_ref() == Some(&key)) else {
             return Ok(None);
         };
@@ -82,14 +82,14 @@ impl DynamoStore {
         &self,
         lease: &Lease,
         layout: Generation,
-        database: &DatabaseId,
+        pk: &str,
         version: &str,
         chunks: usize,
         bytes: usize,
     ) -> TransactWriteItem {
         let count = |value| number(i64::try_from(value).unwrap_or(i64::MAX));
         let epoch = number(encoding::signed(lease.epoch.get()));
-        let mut head = Key::digest_head(database).item();
+        let mut head = Key::digest_head(pk).item();
         head.insert("version".to_owned(), text(version));
         head.insert("chunks".to_owned(), count(chunks));
         head.insert("bytes".to_owned(), count(bytes));
@@ -116,7 +116,7 @@ impl DynamoStore {
     async fn remove_chunks(
         &self,
         age: &str,
-        database: &DatabaseId,
+        pk: &str,
         picked: impl Fn(&str) -> bool,
     ) -> Result<()> {
         let mut doomed = Vec::new();
@@ -131,7 +131,7 @@ impl DynamoStore {
                 .projection_expression("#pk, #sk")
                 .expression_attribute_names("#pk", "pk")
                 .expression_attribute_names("#sk", "sk")
-                .expression_attribute_values(":pk", text(digest_of(database)))
+                .expression_attribute_values(":pk", text(pk))
                 .expression_attribute_values(":first", text(CHUNK_PREFIX))
                 .expression_attribute_values(":last", text(format!("{CHUNK_PREFIX}{age}#~")))
                 .set_exclusive_start_key(from)
@@ -158,32 +158,29 @@ impl DynamoStore {
         });
         self.batch_write(deletes.collect()).await
     }
-}
 
-#[async_trait]
-impl DigestStore for DynamoStore {
-    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
-        let mut race = self.race(format!("the digest of {database} could not be read"));
+    async fn read_digest(&self, pk: &str) -> Result<Digest> {
+        let mut race = self.race(format!("{pk} could not be read"));
         loop {
-            let rows = self.query(&digest_of(database), "").await?;
-            if let Some(digest) = assemble(database, &rows)? {
+            let rows = self.query(pk, "").await?;
+            if let Some(digest) = assemble(pk, &rows)? {
                 return Ok(digest);
             }
             race.lost().await?;
         }
     }
 
-    async fn put_digest(
+    async fn write_digest(
         &self,
         lease: &Lease,
         layout: Generation,
-        database: &DatabaseId,
+        pk: &str,
         digest: &Digest,
     ) -> Result<()> {
         let age = age(lease, layout);
         let version = format!("{age}#{}", self.ambient.uuid().simple());
         let chunks = digest.0.chunks(CHUNK).enumerate().map(|(index, part)| {
-            let mut item = chunk_key(database, &version, index).item();
+            let mut item = chunk_key(pk, &version, index).item();
             item.insert("digest".to_owned(), AttributeValue::B(Blob::new(part)));
             let put = PutRequest::builder()
                 .set_item(Some(item))
@@ -197,18 +194,52 @@ impl DigestStore for DynamoStore {
         let actions = vec![
             self.check_lease(lease),
             self.check_layout(layout),
-            self.head_action(lease, layout, database, &version, count, digest.0.len()),
+            self.head_action(lease, layout, pk, &version, count, digest.0.len()),
         ];
-        let what = format!("the digest of {database} could not be written");
+        let what = format!("{pk} could not be written");
         if let Err(cancelled) = self.transact(&what, actions).await? {
-            self.remove_chunks(&age, database, |key| key.contains(&version))
+            self.remove_chunks(&age, pk, |key| key.contains(&version))
                 .await?;
             return Err(match cancelled.failed(1) {
                 true => transition::old_layout(layout),
                 false => transition::lost_lease(lease),
             });
         }
-        self.remove_chunks(&age, database, |key| !key.contains(&version))
+        self.remove_chunks(&age, pk, |key| !key.contains(&version))
             .await
+    }
+}
+
+#[async_trait]
+impl DigestStore for DynamoStore {
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
+        self.read_digest(&digest_of(database)).await
+    }
+
+    async fn put_digest(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        digest: &Digest,
+    ) -> Result<()> {
+        let pk = digest_of(database);
+        self.write_digest(lease, layout, &pk, digest).await
+    }
+
+    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest> {
+        self.read_digest(&note_of(database, note)).await
+    }
+
+    async fn put_census_note(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        note: CensusNote,
+        content: &Digest,
+    ) -> Result<()> {
+        let pk = note_of(database, note);
+        self.write_digest(lease, layout, &pk, content).await
     }
 }

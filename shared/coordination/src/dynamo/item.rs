@@ -8,7 +8,7 @@ use icepress_model::{
 };
 
 use crate::{
-    Component, CoordinationError,
+    CensusNote, Component, CoordinationError,
     encoding::{self, Column, Columns, Fields},
     key,
 };
@@ -17,6 +17,9 @@ pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// Buckets of one `pk`: few enough that a fleet's leases spread over several, many enough that one page has them all.
 const BUCKETS_TOGETHER: u32 = 64;
+
+/// Over so many `pk`s names are spread: a new database of many tables writes them as fast as it can.
+const NAMES_APART: u64 = 64;
 
 /// The primary key of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,10 +51,19 @@ impl Key {
         }
     }
 
-    pub(super) fn digest_head(database: &DatabaseId) -> Self {
+    /// Of a digest, or of a note beside one.
+    pub(super) fn digest_head(pk: &str) -> Self {
         Self {
-            pk: digest_of(database),
+            pk: pk.to_owned(),
             sk: "head".to_owned(),
+        }
+    }
+
+    /// Where a table's name is found by its hash.
+    pub(super) fn name(database: &DatabaseId, hash: u64) -> Self {
+        Self {
+            pk: format!("names#{}", hash % NAMES_APART),
+            sk: format!("{}#{hash:016x}", key::of_database(database)),
         }
     }
 
@@ -136,6 +148,14 @@ pub(super) fn tables_of(share: u32) -> String {
 
 pub(super) fn digest_of(database: &DatabaseId) -> String {
     format!("digest#{}", key::of_database(database))
+}
+
+pub(super) fn note_of(database: &DatabaseId, note: CensusNote) -> String {
+    let kind = match note {
+        CensusNote::Listing => "listing",
+        CensusNote::Tags => "tags",
+    };
+    format!("{kind}#{}", key::of_database(database))
 }
 
 pub(super) fn process_rows(process: &ProcessId) -> String {

@@ -6,6 +6,8 @@
 //! | bucket | `buckets#` number / 64 | its number, ten digits |
 //! | table | `share#` hash of the name mod 16 | `catalog/namespace/table` |
 //! | digest, its head and its chunks | `digest#catalog/namespace` | `head`, `chunk#` layout `.` epoch `#` version `#` number |
+//! | how far a listing got, what the catalog calls the states | `listing#catalog/namespace`, `tags#catalog/namespace` | the same |
+//! | a table's name by its hash | `names#` hash mod 64 | `catalog/namespace#` hash |
 //! | process | `process#` id | `process` |
 //! | task | `process#` id | `task#` index, ten digits |
 //! | blocker | `blockers#catalog` | scope `#` owner |

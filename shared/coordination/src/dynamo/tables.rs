@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use icepress_model::{BucketId, MetadataLocation, TableId, TimestampMs};
+use aws_sdk_dynamodb::types::{DeleteRequest, PutRequest, WriteRequest};
+use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
 
 use super::{
     DynamoStore, Result,
@@ -14,7 +15,7 @@ use crate::{
     Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage,
     TableKey, TableRow, TableStore, TablesPage,
     encoding::{self, Fields as _},
-    key::SHARES,
+    key::{self, SHARES, hash_of_name},
     transition,
 };
 
@@ -23,6 +24,9 @@ pub(super) const DUE_INDEX: &str = "due";
 
 /// Rows of a page that can't be had, before the store is in trouble, not they.
 const MOST_REFUSED: u32 = 3;
+
+/// The most names of one request.
+const NAMES_AT_ONCE: usize = 100;
 
 /// The most rows that `BatchGetItem` takes.
 const BATCH: i32 = 100;
@@ -67,6 +71,62 @@ impl DynamoStore {
         Ok(stored)
     }
 
+    /// Keeps a table's name by its hash, before there is a row of the table.
+    async fn keep_name(&self, table: &TableId) -> Result<()> {
+        let mut item = Key::name(&table.database(), hash_of_name(&table.name)).item();
+        item.insert("table_id".to_owned(), text(key::of_table(table)));
+        let put = PutRequest::builder()
+            .set_item(Some(item))
+            .build()
+            .expect("its item is set");
+        let request = WriteRequest::builder().put_request(put).build();
+        self.batch_write(vec![request]).await
+    }
+
+    /// Lets go of the name of a table whose row is gone. Where the table has just been made anew, its name is missing
+    /// from now on, and found among the rows of its database.
+    async fn drop_name(&self, table: &TableId) -> Result<()> {
+        let key = Key::name(&table.database(), hash_of_name(&table.name));
+        let delete = DeleteRequest::builder()
+            .set_key(Some(key.item()))
+            .build()
+            .expect("its key is set");
+        let request = WriteRequest::builder().delete_request(delete).build();
+        self.batch_write(vec![request]).await
+    }
+
+    /// The keys of a database's tables in one share.
+    async fn keys_of_database(&self, database: &DatabaseId, share: u32) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .consistent_read(true)
+                .key_condition_expression("#pk = :pk AND begins_with(#sk, :database)")
+                .projection_expression("#pk, #sk")
+                .expression_attribute_names("#pk", "pk")
+                .expression_attribute_names("#sk", "sk")
+                .expression_attribute_values(":pk", text(tables_of(share)))
+                .expression_attribute_values(
+                    ":database",
+                    text(format!("{}/", key::of_database(database))),
+                )
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .map_err(|error| self.failed("a database's tables could not be listed", error))?;
+            let items = page.items.unwrap_or_default();
+            keys.extend(items.iter().filter_map(Key::of).map(|key| key.sk));
+            from = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if from.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
     pub(super) async fn mark(
         &self,
         home: Home,
@@ -81,6 +141,9 @@ impl DynamoStore {
             let Some(marked) = marked else {
                 return Ok(MarkOutcome::AlreadyKnown);
             };
+            if before.row.is_none() {
+                self.keep_name(table).await?;
+            }
             if self.put(encode(&marked)?, before.rev).await? {
                 return Ok(MarkOutcome::Marked);
             }
@@ -230,6 +293,35 @@ impl TableStore for DynamoStore {
         Ok(self.read_table(table).await?.row)
     }
 
+    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>> {
+        let names: Vec<Key> = hashes
+            .iter()
+            .map(|hash| Key::name(database, *hash))
+            .collect();
+        let mut found = Vec::new();
+        for some in names.chunks(NAMES_AT_ONCE) {
+            found.extend(self.batch_get(some).await?);
+        }
+        let keys: Vec<String> = found
+            .iter()
+            .filter_map(|item| item.text("table_id").ok().flatten())
+            .collect();
+        let mut tables = key::tables_by_hash(&keys, database, hashes);
+        let mut nameless = hashes.to_vec();
+        nameless.retain(|hash| {
+            tables
+                .iter()
+                .all(|table| hash_of_name(&table.name) != *hash)
+        });
+        if !nameless.is_empty() {
+            for share in 0..SHARES {
+                let keys = self.keys_of_database(database, share).await?;
+                tables.extend(key::tables_by_hash(&keys, database, &nameless));
+            }
+        }
+        Ok(tables)
+    }
+
     // A page is what one request brings of one share; where it ended says share and key.
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
         let wrong = |from: &str| CoordinationError::Configuration {
@@ -365,7 +457,10 @@ impl TableStore for DynamoStore {
                 actions.push(self.delete_action(&Key::table(table), before.rev));
             }
             match self.transact(&what, actions).await? {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.drop_name(table).await?;
+                    return Ok(true);
+                }
                 Err(cancelled) if cancelled.failed(0) => return Err(transition::lost_lease(lease)),
                 Err(_) => race.lost().await?,
             }

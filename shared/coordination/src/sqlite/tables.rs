@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use icepress_model::{BucketId, MetadataLocation, TableId, TimestampMs};
+use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{Result, SqliteStore};
@@ -119,6 +119,20 @@ impl TableStore for SqliteStore {
     async fn table(&self, table: &TableId) -> Result<Option<TableRow>> {
         let mut reader = self.reader().await?;
         self.read_table(&mut reader, table).await
+    }
+
+    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>> {
+        let database_key = key::of_database(database);
+        // '0' follows '/', which ends the database's part of a key.
+        let keys: Vec<String> = sqlx::query_scalar(
+            "SELECT table_id FROM table_state WHERE table_id > ? || '/' AND table_id < ? || '0'",
+        )
+        .bind(&database_key)
+        .bind(&database_key)
+        .fetch_all(&self.file.readers)
+        .await
+        .map_err(|error| self.file.failed("tables could not be read", error))?;
+        Ok(key::tables_by_hash(&keys, database, hashes))
     }
 
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CoordinationError, Layout, StateStore, TaskQueue};
+use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, TaskQueue};
 use icepress_model::{TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
@@ -18,6 +18,8 @@ pub struct Context {
     pub store: Arc<dyn StateStore>,
     /// Task queues.
     pub queue: Arc<dyn TaskQueue>,
+    /// Who takes over what a tick has no time for; `None` where there is nobody.
+    pub errands: Option<Arc<dyn Errands>>,
     /// The catalogs.
     pub catalogs: Catalogs,
     /// Where large plans and results go.

@@ -17,6 +17,14 @@ impl Deadline {
         Self(Some(ambient.clock.monotonic() + duration))
     }
 
+    /// Whichever of the two comes sooner.
+    pub fn sooner(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(one), Some(other)) => Self(Some(one.min(other))),
+            (one, other) => Self(one.or(other)),
+        }
+    }
+
     /// This deadline, so much earlier.
     pub fn earlier_by(self, margin: Duration) -> Self {
         Self(self.0.map(|end| end.saturating_sub(margin)))

@@ -10,7 +10,9 @@ use icepress_catalog::{
 };
 use icepress_catalog_glue::GlueCatalog;
 use icepress_catalog_rest::{HttpClient, RestCatalog, Secrets};
-use icepress_coordination::{CoordinationError, DynamoStore, SqliteFile, SqliteOptions, SqsQueue};
+use icepress_coordination::{
+    CoordinationError, DynamoStore, Errands, SqliteFile, SqliteOptions, SqsErrands, SqsQueue,
+};
 use icepress_model::{WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
 use thiserror::Error;
@@ -96,19 +98,21 @@ pub async fn cloud(
         environment.state_table,
         ambient.clone(),
     );
-    let queue = SqsQueue::new(
-        aws_sdk_sqs::Client::from_conf(
-            aws_sdk_sqs::config::Builder::from(aws.config().await)
-                .interceptor(aws.ledger().clone())
-                .build(),
-        ),
-        environment.queue_url_template,
+    let sqs = aws_sdk_sqs::Client::from_conf(
+        aws_sdk_sqs::config::Builder::from(aws.config().await)
+            .interceptor(aws.ledger().clone())
+            .build(),
     );
+    let queue = SqsQueue::new(sqs.clone(), environment.queue_url_template);
+    let errands = environment
+        .errands_url
+        .map(|url| Arc::new(SqsErrands::new(sqs, url)) as Arc<dyn Errands>);
     let catalogs = open_all(configured.values(), aws, Disk::None, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(store),
         queue: Arc::new(queue),
+        errands,
         catalogs,
         payloads: Arc::new(payloads),
         settings: Arc::new(settings),
@@ -138,6 +142,7 @@ pub async fn embedded<'a>(
         ambient,
         store: Arc::new(file.store()),
         queue: Arc::new(file.queue()),
+        errands: None,
         catalogs,
         payloads: Arc::new(payloads),
         settings: Arc::new(settings),

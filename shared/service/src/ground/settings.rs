@@ -45,6 +45,11 @@ pub struct Settings {
     pub first_backoff: Duration,
     /// The longest wait after failures. A table is never suspended for good.
     pub longest_backoff: Duration,
+    /// How long a tick works by itself before it hands the rest to others, where there are any: what a small deployment
+    /// has to do ends sooner, and costs no further run.
+    pub own_share: Duration,
+    /// A database of more tables than this is listed in a run of its own, where there is anybody to hand it to.
+    pub long_listing: u64,
     /// How many tables of a bucket are evaluated at once.
     pub evaluations_at_once: usize,
     /// Due tables taken from the store at a time, the longest due first; they are worked on in the order of their
@@ -108,6 +113,8 @@ impl Settings {
             commit_patience: Duration::from_secs(3600),
             first_backoff: Duration::from_secs(60),
             longest_backoff: Duration::from_secs(6 * 3600),
+            own_share: Duration::from_secs(2),
+            long_listing: 2_000,
             evaluations_at_once: 2,
             due_page: 1_000,
             slot_wait: Duration::from_secs(2),
@@ -139,6 +146,7 @@ impl Settings {
             claim_ttl: Duration::from_secs(180),
             commit_ttl: Duration::from_secs(180),
             check_interval: Duration::from_secs(300),
+            own_share: Duration::from_secs(20),
             evaluations_at_once: 4,
             slot_wait: Duration::from_secs(60),
             payload_location: Some(payload_location),

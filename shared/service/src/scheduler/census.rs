@@ -4,26 +4,27 @@
 //! way changes no digest and removes nothing.
 
 mod digest;
+pub(crate) mod long;
+mod survey;
+mod tags;
 
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CoordinationError, Digest, Layout, Lease, MarkOutcome};
+use icepress_coordination::{CensusNote, CoordinationError, Digest, Layout, Lease, MarkOutcome};
 use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
 use thiserror::Error;
 
 use crate::{Context, Event};
 use digest::{Seen, SeenTables};
+use survey::Survey;
 
 /// Marks written at once.
 const MARKS_AT_ONCE: usize = 16;
 
 /// Tables of a database that can't be marked, before the store is in trouble, not they.
 const MOST_UNMARKED: u32 = 20;
-
-/// Tables that are asked for at once where the listing does not carry their state.
-const LOCATED_AT_ONCE: usize = 16;
 
 /// A census that could not be completed.
 #[derive(Debug, Error)]
@@ -65,52 +66,88 @@ pub(crate) struct Look {
     pub(crate) database: DatabaseId,
     /// The record that it was compared with.
     last: Digest,
-    /// The record to be: what was listed, and what is missing for the first time.
-    seen: SeenTables,
     /// Tables that are new or moved.
     changed: Vec<(TableId, MetadataLocation)>,
-    /// Names' hashes of tables that two complete listings lacked.
-    gone: Vec<u64>,
+    /// What is to be written once they are marked.
+    found: Found,
 }
 
 impl Look {
     /// Whether there is anything to write: an idle database is listed, and nothing more.
     pub(crate) fn found_nothing_new(&self) -> bool {
-        self.changed.is_empty() && self.gone.is_empty() && self.seen.encode() == self.last
+        self.changed.is_empty() && self.found.is_known(&self.last)
     }
 }
 
+/// What a complete listing found.
+struct Found {
+    /// The record to be: what was listed, and what is missing for the first time.
+    seen: SeenTables,
+    /// Names' hashes of tables that two complete listings lacked.
+    gone: Vec<u64>,
+    /// What the catalog calls the states, where it is to be kept anew.
+    tags: Option<Digest>,
+}
+
+impl Found {
+    /// What the survey found, now that it is complete.
+    fn by(survey: Survey) -> Self {
+        let tags = survey.tags_to_keep();
+        let mut seen = survey.seen;
+        let gone = seen.carry_over_missing(&survey.last);
+        Self { seen, gone, tags }
+    }
+
+    /// Whether all of it is recorded already.
+    fn is_known(&self, last: &Digest) -> bool {
+        self.gone.is_empty() && self.tags.is_none() && self.seen.encode() == *last
+    }
+}
+
+/// What came of looking at a database.
+pub(crate) enum Looked {
+    /// All of it was listed.
+    Whole(Look),
+    /// It is too long for the turn of its bucket, and there are others to hand it to ([`long`]).
+    TooLong,
+}
+
 /// Lists one database and compares. Needs no lease, since it writes nothing.
-pub(crate) async fn look(context: &Context, database: &DatabaseId) -> Result<Look, CensusError> {
-    let listed = list(context, database).await?;
+pub(crate) async fn look(context: &Context, database: &DatabaseId) -> Result<Looked, CensusError> {
+    let most = match &context.errands {
+        Some(_) => context.settings.long_listing,
+        None => u64::MAX,
+    };
     let last = context.store.digest(database).await?;
     let last_seen = SeenTables::decode(&last);
+    if last_seen.len() > most {
+        return Ok(Looked::TooLong);
+    }
+    let mut survey = Survey::new(last_seen);
     let mut changed = Vec::new();
-    let mut seen = SeenTables::default();
-    for (table, location) in listed {
-        let entry = Seen::new(&table, &location);
-        if last_seen.contains(&entry) {
-            context.tell(Event::TableUnchanged {
-                table: table.clone(),
-            });
-        } else {
-            changed.push((table, location));
+    let mut next = None;
+    loop {
+        let page = survey.read_page(context, database, next.as_deref()).await?;
+        changed.extend(page.changed);
+        next = page.next;
+        if next.is_none() {
+            break;
         }
-        seen.insert(entry);
+        if survey.seen.len() > most {
+            return Ok(Looked::TooLong);
+        }
     }
     context.tell(Event::DatabaseListed {
         database: database.to_string(),
-        tables: seen.len(),
+        tables: survey.seen.len(),
         changed: changed.len() as u64,
     });
-    let gone = seen.carry_over_missing(&last_seen);
-    Ok(Look {
+    Ok(Looked::Whole(Look {
         database: database.clone(),
         last,
-        seen,
         changed,
-        gone,
-    })
+        found: Found::by(survey),
+    }))
 }
 
 /// Marks what is new or moved as due, and remembers what was seen, under the lease of the database's bucket. Says in
@@ -123,17 +160,34 @@ pub(crate) async fn record(
 ) -> Result<BTreeSet<BucketId>, CensusError> {
     // Somebody else's census came between: its record is newer than this look.
     let stale = context.store.digest(&look.database).await? != look.last;
-    let Look {
-        database,
-        last,
-        mut seen,
-        changed,
-        gone,
-    } = if stale {
-        self::look(context, &look.database).await?
-    } else {
-        look
+    let mut look = match stale {
+        true => match self::look(context, &look.database).await? {
+            Looked::Whole(again) => again,
+            Looked::TooLong => return Ok(BTreeSet::new()),
+        },
+        false => look,
     };
+    let seen = &mut look.found.seen;
+    let marked = mark_all(context, layout, &look.changed, seen).await?;
+    remember(
+        context,
+        layout,
+        lease,
+        &look.database,
+        &look.last,
+        look.found,
+    )
+    .await?;
+    Ok(marked)
+}
+
+/// Marks tables as due. Says in which buckets it made something due. Needs no lease: to mark twice is harmless.
+async fn mark_all(
+    context: &Context,
+    layout: &Layout,
+    changed: &[(TableId, MetadataLocation)],
+    seen: &mut SeenTables,
+) -> Result<BTreeSet<BucketId>, CensusError> {
     let now = context.ambient.now();
     let mut marked = BTreeSet::new();
     let mut unmarked = 0;
@@ -161,17 +215,36 @@ pub(crate) async fn record(
             }
         }
     }
-    if !gone.is_empty() {
-        mark_gone(context, layout, &database, &gone).await?;
+    Ok(marked)
+}
+
+/// Remembers what a complete listing found whose new tables are marked, in the place of `last`.
+async fn remember(
+    context: &Context,
+    layout: &Layout,
+    lease: &Lease,
+    database: &DatabaseId,
+    last: &Digest,
+    found: Found,
+) -> Result<(), CensusError> {
+    if !found.gone.is_empty() {
+        mark_gone(context, layout, database, &found.gone).await?;
     }
-    let digest = seen.encode();
-    if digest != last {
+    let generation = layout.generation;
+    let digest = found.seen.encode();
+    if digest != *last {
         context
             .store
-            .put_digest(lease, layout.generation, &database, &digest)
+            .put_digest(lease, generation, database, &digest)
             .await?;
     }
-    Ok(marked)
+    if let Some(tags) = &found.tags {
+        context
+            .store
+            .put_census_note(lease, generation, database, CensusNote::Tags, tags)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn mark(
@@ -191,46 +264,6 @@ async fn mark(
     Ok(outcome)
 }
 
-/// All Iceberg tables of a database with their state. Where the listing does not carry it, each table is asked for; one
-/// that can't be is reported and left out of this census alone: its old entry in the digest is lost, so that it
-/// counts as changed when it can be read again.
-async fn list(
-    context: &Context,
-    database: &DatabaseId,
-) -> Result<Vec<(TableId, MetadataLocation)>, CatalogError> {
-    let catalog = &context.catalogs.get(&database.catalog)?.catalog;
-    let mut tables = Vec::new();
-    let mut next: Option<String> = None;
-    loop {
-        let page = catalog.list_tables(database, next.as_deref()).await?;
-        let mut unlocated = Vec::new();
-        for listed in page.tables {
-            match listed.metadata_location {
-                Some(location) => tables.push((listed.table, location)),
-                None => unlocated.push(listed.table),
-            }
-        }
-        for some in unlocated.chunks(LOCATED_AT_ONCE) {
-            let located = join_all(some.iter().map(|table| catalog.locate(table))).await;
-            for (table, located) in some.iter().zip(located) {
-                match located {
-                    Ok(location) => tables.push((table.clone(), location)),
-                    // Dropped since it was listed.
-                    Err(CatalogError::NoSuchTable(_)) => {}
-                    Err(error) => context.tell(Event::TableFailed {
-                        table: table.clone(),
-                        message: error.to_string(),
-                    }),
-                }
-            }
-        }
-        match page.next {
-            Some(token) => next = Some(token),
-            None => return Ok(tables),
-        }
-    }
-}
-
 /// Lets the owners of tables that two complete listings lacked look at them: they forget what is really gone.
 async fn mark_gone(
     context: &Context,
@@ -239,19 +272,18 @@ async fn mark_gone(
     gone: &[u64],
 ) -> Result<(), CoordinationError> {
     let now = context.ambient.now();
-    let mut from = None;
-    loop {
-        let page = context.store.tables_page(from.as_deref()).await?;
-        // An unreadable row is reported by the sweep of its bucket.
-        for row in page.rows.into_iter().flatten() {
-            if row.table.database() == *database && gone.contains(&digest::name_hash(&row.table)) {
-                let home = layout.home_of(&row.table);
-                context.store.force_due(home, &row.table, now).await?;
+    for table in context.store.tables_by_hash(database, gone).await? {
+        // To mark a table without a row would make one.
+        match context.store.table(&table).await {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let home = layout.home_of(&table);
+                context.store.force_due(home, &table, now).await?;
             }
-        }
-        from = page.next;
-        if from.is_none() {
-            return Ok(());
+            // An unreadable row is reported by the sweep of its bucket.
+            Err(CoordinationError::UnreadableRow { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(())
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use icepress_coordination::{BucketRow, CoordinationError, Layout, Lease};
-use icepress_model::{BucketId, DatabaseId};
+use icepress_model::{BucketId, DatabaseId, Epoch};
 
 use crate::{
     Context, Deadline, Event,
     people::buckets,
     scheduler::{
         census,
+        errands::{self, Rest},
         sweep::{self, Swept},
     },
 };
@@ -24,23 +25,29 @@ pub struct TickReport {
     pub held_by_others: u32,
     /// Buckets that were begun and not completed: the deadline came, or the lease was lost.
     pub unfinished: u32,
-    /// Buckets that there was no time to begin.
+    /// Buckets that there was no time to begin, and nobody to hand them to.
     pub not_begun: u32,
     /// Buckets that were given up because the store failed them; each is told of.
     pub failed: u32,
     /// Tables left as they are because the store refused to write even that they failed.
     pub unwritten: u32,
+    /// Buckets and long listings that were handed to others.
+    pub handed_out: u32,
 }
 
 /// What one bucket's turn came to.
 #[derive(Default)]
-struct Turn {
+pub(super) struct Turn {
     /// Whether census and sweep got to their end.
-    completed: bool,
+    pub(super) completed: bool,
     /// Buckets in which its census made tables due.
-    marked: BTreeSet<BucketId>,
+    pub(super) marked: BTreeSet<BucketId>,
     /// Tables that could not even be put back.
-    unwritten: u32,
+    pub(super) unwritten: u32,
+    /// Under which epoch, where a lease was taken.
+    pub(super) epoch: Option<Epoch>,
+    /// Its databases that were not listed, since they are too long for a turn.
+    pub(super) too_long: Vec<DatabaseId>,
 }
 
 /// Works through the buckets. Any number of schedulers may do this at once.
@@ -49,6 +56,8 @@ struct Turn {
 /// one tick sees it also plans.
 ///
 /// What the store does to one bucket is that bucket's alone. It is an error only where it did so to all.
+///
+/// Where there is somebody to hand it to, a tick works for a short time only, and hands out what is left then.
 pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, CoordinationError> {
     let found = context.store.buckets(context.settings.buckets).await?;
     let layout = match found.layout {
@@ -70,12 +79,14 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
     let mut swept: BTreeSet<BucketId> = BTreeSet::new();
     let mut missed: BTreeSet<BucketId> = BTreeSet::new();
     let mut failure = None;
+    let mut rest = Rest::default();
+    let until = errands::own_share(context, deadline);
     for row in &rows {
-        if !has_time(context, deadline) {
-            report.not_begun += 1;
+        if !has_time(context, until) {
+            rest.buckets.push((row.bucket, row.epoch));
             continue;
         }
-        let turn = match work_bucket(context, &layout, row, &databases, deadline).await {
+        let turn = match work_bucket(context, &layout, row, &databases, until).await {
             Ok(turn) => turn,
             Err(error) => {
                 report.failed += 1;
@@ -97,19 +108,34 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
                     swept.insert(row.bucket);
                 } else {
                     report.unfinished += 1;
+                    rest.buckets
+                        .push((row.bucket, turn.epoch.unwrap_or(row.epoch)));
                 }
+                rest.listings.extend(turn.too_long);
             }
         }
     }
     for row in rows.iter().filter(|row| missed.contains(&row.bucket)) {
         // What there is no time for stays due: the next tick has it.
-        if has_time(context, deadline)
-            && let Err(error) = work_bucket(context, &layout, row, &[], deadline).await
+        if has_time(context, until)
+            && let Err(error) = work_bucket(context, &layout, row, &[], until).await
         {
             context.tell(Event::BucketFailed {
                 bucket: row.bucket,
                 message: error.to_string(),
             });
+        }
+    }
+    let begun = report.swept + report.held_by_others + report.unfinished + report.failed;
+    match errands::hand_out(context, &layout, &rest, &databases).await {
+        Ok(Some(handed_out)) => report.handed_out = handed_out,
+        Ok(None) => report.not_begun = u32::try_from(rows.len()).unwrap_or(u32::MAX) - begun,
+        // The next tick has what is left.
+        Err(error) => {
+            context.tell(Event::Notice {
+                message: format!("what is left of a tick could not be handed out: {error}"),
+            });
+            report.not_begun = u32::try_from(rest.buckets.len()).unwrap_or(u32::MAX);
         }
     }
     match failure {
@@ -118,14 +144,14 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
     }
 }
 
-fn has_time(context: &Context, deadline: Deadline) -> bool {
+pub(super) fn has_time(context: &Context, deadline: Deadline) -> bool {
     deadline.allows(&context.ambient, context.settings.deadline_margin)
 }
 
 /// Census and sweep of one bucket. `None` where somebody else holds it.
 ///
 /// It is looked at first, which needs no lease: a bucket in which nothing changed and nothing is due costs reads alone.
-async fn work_bucket(
+pub(super) async fn work_bucket(
     context: &Context,
     layout: &Layout,
     row: &BucketRow,
@@ -137,15 +163,15 @@ async fn work_bucket(
     if row.owner.is_some() && row.expires_at + settings.lease_guard >= now {
         return Ok(None);
     }
-    let Some(looks) = look_at_databases(context, row.bucket, databases, deadline).await? else {
-        return Ok(Some(Turn::default()));
+    let mut turn = Turn::default();
+    let looks = look_at_databases(context, row.bucket, databases, deadline, &mut turn).await?;
+    let Some(looks) = looks else {
+        return Ok(Some(turn));
     };
     let rested = now.since(row.last_swept_at) < settings.longest_rest;
     if rested && looks.is_empty() && !anything_due(context, row.bucket).await? {
-        return Ok(Some(Turn {
-            completed: true,
-            ..Turn::default()
-        }));
+        turn.completed = true;
+        return Ok(Some(turn));
     }
     let lease = context
         .store
@@ -158,9 +184,10 @@ async fn work_bucket(
         )
         .await?;
     match lease {
-        Some(lease) => Ok(Some(
-            work_under_lease(context, layout, lease, looks, deadline).await?,
-        )),
+        Some(lease) => {
+            work_under_lease(context, layout, lease, looks, &mut turn, deadline).await?;
+            Ok(Some(turn))
+        }
         None => Ok(None),
     }
 }
@@ -177,6 +204,7 @@ async fn look_at_databases(
     bucket: BucketId,
     databases: &[(BucketId, DatabaseId)],
     deadline: Deadline,
+    turn: &mut Turn,
 ) -> Result<Option<Vec<census::Look>>, CoordinationError> {
     let mut looks = Vec::new();
     for (_, database) in databases.iter().filter(|(of, _)| *of == bucket) {
@@ -184,8 +212,9 @@ async fn look_at_databases(
             return Ok(None);
         }
         match census::look(context, database).await {
-            Ok(look) if look.found_nothing_new() => {}
-            Ok(look) => looks.push(look),
+            Ok(census::Looked::Whole(look)) if look.found_nothing_new() => {}
+            Ok(census::Looked::Whole(look)) => looks.push(look),
+            Ok(census::Looked::TooLong) => turn.too_long.push(database.clone()),
             Err(error) => tell_of_listing(context, database, error)?,
         }
     }
@@ -193,7 +222,7 @@ async fn look_at_databases(
 }
 
 /// A database that can't be listed holds up nothing else; a store that fails does.
-fn tell_of_listing(
+pub(super) fn tell_of_listing(
     context: &Context,
     database: &DatabaseId,
     error: census::CensusError,
@@ -216,10 +245,12 @@ async fn work_under_lease(
     layout: &Layout,
     mut lease: Lease,
     looks: Vec<census::Look>,
+    turn: &mut Turn,
     deadline: Deadline,
-) -> Result<Turn, CoordinationError> {
-    let mut marked = BTreeSet::new();
-    let worked = record_and_sweep(context, layout, &mut lease, looks, &mut marked, deadline).await;
+) -> Result<(), CoordinationError> {
+    turn.epoch = Some(lease.epoch);
+    let marked = &mut turn.marked;
+    let worked = record_and_sweep(context, layout, &mut lease, looks, marked, deadline).await;
     let completed = matches!(worked, Ok(swept) if swept.completed);
     let swept_at = completed.then(|| context.ambient.now());
     let released = context.store.release_lease(&lease, swept_at).await;
@@ -236,11 +267,9 @@ async fn work_under_lease(
         }
         Err(error) => return Err(error),
     };
-    Ok(Turn {
-        completed: swept.completed,
-        marked,
-        unwritten: swept.unwritten,
-    })
+    turn.completed = swept.completed;
+    turn.unwritten = swept.unwritten;
+    Ok(())
 }
 
 async fn record_and_sweep(

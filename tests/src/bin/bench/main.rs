@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         ["deletes", part, folder] => deletes::run_part(part, folder).map_err(Into::into),
         ["plan"] => plan::run(),
         ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
+        ["requests", "many", tables] => tables.parse().map_err(Into::into).and_then(requests::many),
         ["requests", tables, idle] => requests::run_sized(tables, idle),
         ["plan", role, folder] => plan::run_role(role, folder),
         _ => {

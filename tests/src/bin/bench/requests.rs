@@ -1,5 +1,5 @@
 //! `requests`: what Icepress asks of AWS, by kind, and what that costs: a census in which nothing changed, one rewrite
-//! of one group, and a round in which one table of a hundred changed.
+//! of one group, a round in which one table of a hundred changed, and 100,000 tables in 64 buckets of which as many changed.
 //!
 //! On emulators, with the very adapters that functions use (see `icepress_tests::deployed`). Not counted: the functions'
 //! own time, and how the event source mappings poll the queues, which is the same whatever Icepress does. moto gives all
@@ -7,6 +7,7 @@
 
 mod prices;
 
+use icepress_simulation::scale::{self, Runs, Scale};
 use icepress_storage::RequestTotals;
 use icepress_tests::deployed::{Outcome, World};
 
@@ -14,6 +15,9 @@ use icepress_tests::deployed::{Outcome, World};
 pub(crate) const IDLE_TABLES: usize = 10_000;
 /// Tables of which one in a hundred changes.
 pub(crate) const TABLES: usize = 1_000;
+
+/// The most tables, in a simulated world: the catalog and the functions keep its time. In one database, and in many.
+const MOST_TABLES: usize = 100_000;
 
 /// The same with other numbers of tables, as they were typed: `bench requests 200 500`.
 pub(crate) fn run_sized(tables: &str, idle: &str) -> Outcome<()> {
@@ -36,8 +40,50 @@ pub(crate) fn run(tables: usize, idle: usize) -> Outcome<()> {
         drop(world);
         let world = World::new(idle).await?;
         show("idle", idle, &world.round_by_pages().await?);
-        Ok(())
-    })
+        Ok::<(), Box<dyn std::error::Error>>(())
+    })?;
+    many(MOST_TABLES)
+}
+
+/// Prints how soon one table in a hundred of so many was looked at, and what that took.
+pub(crate) fn many(tables: usize) -> Outcome<()> {
+    for databases in [500, 1] {
+        let scale = Scale {
+            tables,
+            databases,
+            buckets: 64,
+            changed: tables / 100,
+            schedulers: 16,
+            page_takes: scale::PAGE_TAKES,
+        };
+        let seen = scale::run(scale)?;
+        println!(
+            "requests scale tables={tables} databases={databases} buckets=64 changed={} ticks={} seconds_after_first_tick={}",
+            scale.changed,
+            seen.ticks,
+            seen.took.as_secs()
+        );
+        show_scale(
+            "scale_one_percent_changed",
+            tables,
+            &seen.requests,
+            &seen.runs,
+        );
+        show_scale("scale_idle_period", tables, &seen.idle, &seen.idle_runs);
+    }
+    Ok(())
+}
+
+/// The same with the functions' own time, and the messages that woke them.
+fn show_scale(situation: &str, tables: usize, requests: &RequestTotals, runs: &Runs) {
+    show(situation, tables, requests);
+    let errands = runs.count - runs.ticks;
+    let usd = prices::dollars(requests) + prices::of_scheduler(errands, runs.count, runs.took);
+    println!(
+        "requests {situation} tables={tables} runs={} errands={errands} seconds={} usd_with_runs={usd:.6}",
+        runs.count,
+        runs.took.as_secs(),
+    );
 }
 
 fn show(situation: &str, tables: usize, requests: &RequestTotals) {

@@ -21,6 +21,8 @@ pub struct CloudEnvironment {
     pub buckets: BucketCount,
     /// `ICEPRESS_QUEUE_URL_TEMPLATE`: the queues' URL with `{bucket}` for the bucket's number.
     pub queue_url_template: String,
+    /// `ICEPRESS_ERRANDS_URL`, where it is there: the URL of the queue of what a tick hands to further runs of the scheduler.
+    pub errands_url: Option<String>,
     /// `ICEPRESS_PAYLOAD_LOCATION`: where large plans and results go, as `s3://bucket/prefix`.
     pub payload_location: String,
     /// `ICEPRESS_CATALOGS`: for each catalog its Iceberg properties.
@@ -177,6 +179,10 @@ impl CloudEnvironment {
             state_table: required(variables, STATE_TABLE)?,
             buckets: BucketCount(bucket_count),
             queue_url_template,
+            errands_url: variables
+                .get("ICEPRESS_ERRANDS_URL")
+                .filter(|url| !url.trim().is_empty())
+                .cloned(),
             payload_location,
             catalogs: read_catalogs(&catalogs)?,
             memory_mebibytes: own.or(functions),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use icepress_coordination::Digest;
+use icepress_coordination::{Digest, hash_of_name};
 use icepress_model::{MetadataLocation, TableId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -12,22 +12,17 @@ const MISSING_ONCE: u64 = 0;
 /// One table in one state, as two hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
-    name: u64,
-    location: u64,
+    pub(super) name: u64,
+    pub(super) location: u64,
 }
 
 impl Seen {
     pub(super) fn new(table: &TableId, location: &MetadataLocation) -> Self {
         Self {
-            name: name_hash(table),
+            name: hash_of_name(&table.name),
             location: xxh3_64(location.as_str().as_bytes()).max(MISSING_ONCE + 1),
         }
     }
-}
-
-/// The hash of a table's name within its database.
-pub(super) fn name_hash(table: &TableId) -> u64 {
-    xxh3_64(table.name.as_bytes())
 }
 
 /// All tables of one database, as a census saw them.
@@ -56,6 +51,12 @@ impl SeenTables {
             bytes.extend_from_slice(&location.to_le_bytes());
         }
         Digest(bytes)
+    }
+
+    /// The table of that name, in whatever state; `None` where it was not there.
+    pub(super) fn of_name(&self, name: u64) -> Option<Seen> {
+        let location = *self.0.get(&name)?;
+        (location != MISSING_ONCE).then_some(Seen { name, location })
     }
 
     pub(super) fn contains(&self, seen: &Seen) -> bool {
@@ -96,7 +97,7 @@ impl SeenTables {
     }
 }
 
-fn number(bytes: &[u8]) -> u64 {
+pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .rev()

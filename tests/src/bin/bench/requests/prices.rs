@@ -1,6 +1,8 @@
 //! List prices of requests in us-east-1, in dollars a million: DynamoDB on demand, SQS standard queues, S3 Standard and
 //! Intelligent-Tiering, Glue's catalog. Free tiers are left out.
 
+use std::time::Duration;
+
 use icepress_storage::RequestTotals;
 
 const DYNAMO_READ: f64 = 0.125;
@@ -13,6 +15,19 @@ const SQS: f64 = 0.40;
 const S3_WRITE: f64 = 5.0;
 const S3_READ: f64 = 0.40;
 const GLUE: f64 = 1.0;
+
+/// Of a run of a function on arm64, and of a gigabyte that it holds for a second.
+const LAMBDA_RUN: f64 = 0.20;
+const LAMBDA_GIGABYTE_SECOND: f64 = 13.3334;
+/// The scheduler's memory by default.
+const SCHEDULER_GIGABYTES: f64 = 0.5;
+
+/// What it costs to run the scheduler so often and so long together, and to bring it so many errands: each is received
+/// and deleted.
+pub(crate) fn of_scheduler(errands: u64, runs: u64, took: Duration) -> f64 {
+    let memory = took.as_secs_f64() * SCHEDULER_GIGABYTES * LAMBDA_GIGABYTE_SECOND;
+    (errands as f64 * 2.0 * SQS + runs as f64 * LAMBDA_RUN + memory) / 1e6
+}
 
 /// What so many requests cost. Kinds without a price are free, as deleting from S3 is.
 pub(crate) fn dollars(requests: &RequestTotals) -> f64 {

@@ -1,0 +1,292 @@
+//! Censuses of a catalog whose listing carries no state, and of databases too long for one turn.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use icepress_catalog::{
+    Catalog, CatalogError, CommitError, ListedTable, LoadedTable, Located, TableChange, TablePage,
+};
+use icepress_coordination::{CoordinationError, Errand, Errands};
+use icepress_model::{CatalogName, DatabaseId, Namespace, TableId};
+use icepress_service::{
+    Catalogs, Context, Deadline, OpenCatalog, Settings,
+    embedded::{Stop, run_once},
+    run_errand, tick,
+};
+use icepress_tests::{Lab, settings_for_tests};
+
+/// A REST catalog of a kind: it lists names alone, one a page, and calls a state by a tag.
+#[derive(Debug)]
+struct Tagged {
+    inner: Arc<dyn Catalog>,
+    told_in_full: AtomicU64,
+    told_as_seen: AtomicU64,
+}
+
+impl Tagged {
+    fn around(lab: &Lab) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::clone(&lab.catalog) as Arc<dyn Catalog>,
+            told_in_full: AtomicU64::new(0),
+            told_as_seen: AtomicU64::new(0),
+        })
+    }
+
+    /// How often it told a state in full, and how often it said "as you saw it", since the last call.
+    fn told(&self) -> (u64, u64) {
+        let of = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        (of(&self.told_in_full), of(&self.told_as_seen))
+    }
+}
+
+#[async_trait]
+impl Catalog for Tagged {
+    fn name(&self) -> &CatalogName {
+        self.inner.name()
+    }
+
+    async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
+        self.inner.list_namespaces().await
+    }
+
+    async fn list_tables(
+        &self,
+        database: &DatabaseId,
+        next: Option<&str>,
+    ) -> Result<TablePage, CatalogError> {
+        let mut names = Vec::new();
+        let mut from = None;
+        loop {
+            let page = self.inner.list_tables(database, from.as_deref()).await?;
+            names.extend(page.tables.into_iter().map(|listed| listed.table));
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        names.sort();
+        let mut left = names
+            .into_iter()
+            .filter(|table| next.is_none_or(|next| table.name.as_str() > next));
+        let table = left.next();
+        let next = table.as_ref().map(|table| table.name.clone());
+        let listed = table.map(|table| ListedTable {
+            table,
+            metadata_location: None,
+        });
+        Ok(TablePage {
+            tables: listed.into_iter().collect(),
+            next: next.filter(|_| left.next().is_some()),
+        })
+    }
+
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        self.inner.load(table).await
+    }
+
+    async fn locate(&self, table: &TableId, seen: Option<&str>) -> Result<Located, CatalogError> {
+        let location = self.inner.load(table).await?.metadata_location;
+        let tag = format!("\"{}\"", location.as_str());
+        if seen == Some(tag.as_str()) {
+            self.told_as_seen.fetch_add(1, Ordering::Relaxed);
+            return Ok(Located::AsSeen);
+        }
+        self.told_in_full.fetch_add(1, Ordering::Relaxed);
+        Ok(Located::At {
+            location,
+            tag: Some(tag),
+        })
+    }
+
+    async fn commit(
+        &self,
+        base: &LoadedTable,
+        change: TableChange,
+    ) -> Result<LoadedTable, CommitError> {
+        self.inner.commit(base, change).await
+    }
+}
+
+/// Keeps what is handed out, for the test to do.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<Errand>>);
+
+impl Kept {
+    fn take(&self) -> Vec<Errand> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Errands for Kept {
+    async fn waiting(&self) -> Result<u64, CoordinationError> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+
+    async fn leave(&self, errands: &[Errand]) -> Result<u64, CoordinationError> {
+        self.0.lock().unwrap().extend(errands.iter().cloned());
+        Ok(errands.len() as u64)
+    }
+}
+
+/// A worker that was just started: it has seen nothing itself.
+fn cold(lab: &Lab, catalog: &Arc<Tagged>, settings: Settings) -> Context {
+    Context {
+        catalogs: Catalogs::new([OpenCatalog {
+            catalog: Arc::clone(catalog) as Arc<dyn Catalog>,
+            storage: Arc::clone(&lab.storage),
+        }]),
+        ..lab.worker(settings)
+    }
+}
+
+async fn lab_of_tables(seed: u64, tables: usize) -> (Lab, Vec<TableId>) {
+    let lab = Lab::new(seed).await;
+    let mut made = Vec::new();
+    for number in 0..tables {
+        made.push(lab.create_table(&format!("t{number}"), &[]).await);
+    }
+    (lab, made)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_catalog_calls_the_states_survives_a_cold_start() {
+    let (lab, tables) = lab_of_tables(71, 5).await;
+    let catalog = Tagged::around(&lab);
+    let worker = |name: &str| cold(&lab, &catalog, settings_for_tests(name));
+    tick(&worker("a"), Deadline::NONE).await.unwrap();
+    assert_eq!(catalog.told().0, 5, "nobody had seen them");
+
+    tick(&worker("b"), Deadline::NONE).await.unwrap();
+    assert_eq!(catalog.told(), (0, 5));
+
+    lab.append_numbered(&tables[3], &["eu"], 1, 1, 0).await;
+    tick(&worker("c"), Deadline::NONE).await.unwrap();
+    let (in_full, as_seen) = catalog.told();
+    assert!(in_full >= 1 && as_seen >= 4, "{in_full} {as_seen}");
+    let row = worker("d").store.table(&tables[3]).await.unwrap().unwrap();
+    let stands = lab.load(&tables[3]).await.metadata_location;
+    assert_eq!(row.evaluated_location, Some(stands), "it was not missed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_database_is_listed_in_runs_of_its_own_and_none_of_them_alone_removes_anything() {
+    let (lab, tables) = lab_of_tables(72, 6).await;
+    let catalog = Tagged::around(&lab);
+    let errands = Arc::new(Kept::default());
+    let worker = |name: &str| Context {
+        errands: Some(Arc::clone(&errands) as Arc<dyn Errands>),
+        ..cold(
+            &lab,
+            &catalog,
+            Settings {
+                long_listing: 2,
+                ..settings_for_tests(name)
+            },
+        )
+    };
+    let database = tables[0].database();
+    let listing = Errand::Listing {
+        database: database.clone(),
+    };
+    let report = tick(&worker("a"), Deadline::NONE).await.unwrap();
+    assert_eq!(report.handed_out, 1, "{report:?}");
+    assert_eq!(errands.take(), vec![listing.clone()]);
+    let store = worker("look").store;
+    assert!(store.digest(&database).await.unwrap().0.is_empty());
+
+    // A run whose time is up at once reads nothing, and leaves it to the next.
+    let none = Deadline::after(&lab.ambient, Duration::ZERO);
+    run_errand(&worker("b"), &listing, none).await.unwrap();
+    assert_eq!(errands.take(), vec![listing.clone()]);
+    assert!(store.digest(&database).await.unwrap().0.is_empty());
+
+    run_errand(&worker("c"), &listing, Deadline::NONE)
+        .await
+        .unwrap();
+    assert_eq!(errands.take(), vec![]);
+    assert_eq!(store.digest(&database).await.unwrap().0.len(), 6 * 16);
+    for table in &tables {
+        assert!(
+            store.table(table).await.unwrap().is_some(),
+            "{table} is marked"
+        );
+    }
+    // The same errand once more finds nothing new; one that is gone is missed twice before anybody says so.
+    lab.drop_table(&tables[5]).await;
+    for _ in 0..2 {
+        run_errand(&worker("d"), &listing, Deadline::NONE)
+            .await
+            .unwrap();
+    }
+    tick(&worker("e"), Deadline::NONE).await.unwrap();
+    assert!(store.table(&tables[5]).await.unwrap().is_none());
+    assert!(store.table(&tables[4]).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_hands_out_what_it_has_no_time_for_and_each_bucket_is_done_once() {
+    let (lab, _) = lab_of_tables(73, 3).await;
+    let errands = Arc::new(Kept::default());
+    let worker = |name: &str| Context {
+        errands: Some(Arc::clone(&errands) as Arc<dyn Errands>),
+        ..lab.worker(Settings {
+            own_share: Duration::ZERO,
+            ..settings_for_tests(name)
+        })
+    };
+    // Its time is up before the first bucket.
+    lab.clock.advance(Duration::from_millis(1));
+    let report = tick(&worker("a"), Deadline::NONE).await.unwrap();
+    let buckets = worker("a").settings.buckets.0.get();
+    assert_eq!(report.not_begun, 0, "{report:?}");
+    assert!(report.handed_out + report.swept >= buckets, "{report:?}");
+    // While they wait, nobody hands out more than there is room for.
+    let again = tick(&worker("b"), Deadline::NONE).await.unwrap();
+    assert!(again.handed_out <= report.swept + 1, "{again:?}");
+
+    let handed = errands.take();
+    for errand in &handed {
+        run_errand(&worker("c"), errand, Deadline::NONE)
+            .await
+            .unwrap();
+    }
+    let leases = leases_so_far(&worker("look")).await;
+    // All of them once more: they came twice.
+    for errand in &handed {
+        run_errand(&worker("d"), errand, Deadline::NONE)
+            .await
+            .unwrap();
+    }
+    assert_eq!(leases_so_far(&worker("look")).await, leases);
+}
+
+async fn leases_so_far(context: &Context) -> u64 {
+    let buckets = context.store.buckets(context.settings.buckets).await;
+    let rows = buckets.unwrap().rows;
+    rows.iter().map(|row| row.epoch.get()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_does_its_own_errands() {
+    let lab = Lab::new(74).await;
+    let table = lab.create_table("events", &[]).await;
+    lab.append_numbered(&table, &["eu"], 8, 10, 0).await;
+    let settings = Settings {
+        own_share: Duration::ZERO,
+        long_listing: 0,
+        ..settings_for_tests("w")
+    };
+    let report = run_once(&lab.worker(settings), 2, &Stop::default())
+        .await
+        .unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert_eq!(lab.rows(&table).await.1.len(), 1);
+}
