@@ -269,6 +269,7 @@ async fn child_context(folder: &Path) -> Context {
         .unwrap();
     let worker = format!("child-{}", std::process::id());
     Context {
+        errands: None,
         ambient,
         store: Arc::new(state.store()) as Arc<dyn StateStore>,
         queue: Arc::new(state.queue()),
