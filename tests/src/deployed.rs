@@ -33,10 +33,8 @@ use icepress_storage::{
     AwsEnvironment, PutMode, Reach, RequestTotals, S3Options, StorageRouter, WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},
 };
-use icepress_table::{
-    CommitContext, CommitPolicy,
-    append::{AddedFile, append_files},
-};
+use icepress_table::{CommitContext, CommitPolicy};
+use icepress_writer::{AddedFile, append_files};
 
 use crate::{Row, write_rows};
 

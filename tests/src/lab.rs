@@ -21,11 +21,8 @@ use icepress_model::{
 };
 use icepress_service::{Catalogs, Context, Event, Observer, OpenCatalog, Settings};
 use icepress_storage::{LocalStorage, PutMode, Storage, WriteOptions};
-use icepress_table::{
-    CommitContext, CommitPolicy,
-    append::{AddedFile, add_delete_files, append_files},
-    open_snapshot, open_snapshot_at,
-};
+use icepress_table::{CommitContext, CommitPolicy, open_snapshot, open_snapshot_at};
+use icepress_writer::{AddedFile, add_delete_files, append_files};
 use tempfile::TempDir;
 
 use crate::{FaultyCatalog, FaultyStorage, Row, ShiftedClock, read_table_rows, write_rows};

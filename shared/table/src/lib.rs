@@ -4,7 +4,6 @@
 //! crate; its transactions can't express a rewrite, so the commit is ours.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod append;
 mod avro;
 mod commit;
 pub mod delete_index;

@@ -13,10 +13,8 @@ use iceberg::{
 use icepress_catalog::{Catalog, LoadedTable, SqlCatalog, TableChange, metadata::stage_new_table};
 use icepress_model::{Bytes, MetadataLocation, TableId, ambient::Ambient};
 use icepress_storage::Storage;
-use icepress_table::{
-    CommitContext, CommitPolicy,
-    append::{AddedFile, RemovedFile, append_files, overwrite_files},
-};
+use icepress_table::{CommitContext, CommitPolicy};
+use icepress_writer::{AddedFile, RemovedFile, append_files, overwrite_files};
 
 use super::{
     dice::Dice,

@@ -14,7 +14,8 @@ use iceberg::{
 };
 use icepress_model::SpecId;
 use icepress_storage::{PutMode, Storage, WriteOptions};
-use icepress_table::{append::AddedFile, vectors::write_vectors};
+use icepress_table::vectors::write_vectors;
+use icepress_writer::AddedFile;
 use parquet::{
     arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY},
     file::properties::WriterProperties,

@@ -10,11 +10,8 @@ use iceberg::{arrow::schema_to_arrow_schema, spec::Struct};
 use icepress_catalog::LoadedTable;
 use icepress_model::{SpecId, TableId};
 use icepress_storage::{PutMode, WriteOptions};
-use icepress_table::{
-    CommitContext,
-    append::{AddedFile, add_delete_files, append_files},
-    partition_path,
-};
+use icepress_table::{CommitContext, partition_path};
+use icepress_writer::{AddedFile, add_delete_files, append_files};
 
 use super::parquet_file::{Content, Draft, encode, position_delete_schema};
 

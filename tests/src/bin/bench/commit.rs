@@ -24,12 +24,9 @@ use icepress_storage::{
     AwsEnvironment, PutMode, RequestTotals, S3Options, S3Storage, Storage, WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},
 };
-use icepress_table::{
-    CommitContext, CommitPolicy, FinishedGroup,
-    append::{AddedFile, append_files},
-    commit_groups, open_snapshot,
-};
+use icepress_table::{CommitContext, CommitPolicy, FinishedGroup, commit_groups, open_snapshot};
 use icepress_tests::{Lab, Row, write_rows};
+use icepress_writer::{AddedFile, append_files};
 
 const TABLES: u32 = 51;
 const DATABASE: &str = "bench";

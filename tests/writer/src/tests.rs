@@ -30,7 +30,7 @@ use icepress_storage::{
 use super::{
     AddedFile, AppendFailure, RemovedFile, add_delete_files, append_files, overwrite_files,
 };
-use crate::{CommitContext, CommitPolicy};
+use icepress_table::{CommitContext, CommitPolicy};
 
 #[derive(Debug, Default)]
 struct MemoryStorage(Mutex<HashMap<String, Buffer>>);
@@ -327,10 +327,10 @@ async fn each_snapshot_keeps_what_was_there_and_adds_its_own() {
 async fn row_ids(world: &World) -> Vec<(String, Option<i64>)> {
     let table = world.context.catalog.load(&world.table).await.unwrap();
     let storage = world.storage.as_ref();
-    let scan = crate::open_snapshot(storage, &world.table, &table.metadata);
+    let scan = icepress_table::open_snapshot(storage, &world.table, &table.metadata);
     let scan = scan.await.unwrap();
     let files = scan.data_files().iter();
-    let id = |file: &crate::scan::DataFileEntry| file.first_row_id().map(|id| id.get());
+    let id = |file: &icepress_table::scan::DataFileEntry| file.first_row_id().map(|id| id.get());
     let mut ids: Vec<_> = files.map(|file| (scan.path_of(file), id(file))).collect();
     ids.sort();
     ids

@@ -15,7 +15,7 @@ use super::{
     AddedFile, RemovedFile,
     snapshot::{Producer, SCRATCH},
 };
-use crate::TableError;
+use icepress_table::TableError;
 
 /// The parent's manifests once files are gone, and the files' entries.
 pub(super) type Remaining = (Vec<ManifestFile>, Vec<AddedFile>);

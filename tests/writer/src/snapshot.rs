@@ -16,7 +16,7 @@ use icepress_storage::{PutMode, WriteOptions};
 use uuid::Uuid;
 
 use super::{AddedFile, RemovedFile, summary};
-use crate::{CommitContext, TableError};
+use icepress_table::{CommitContext, TableError};
 
 /// Where the crate's writers write to before the bytes go to storage.
 pub(super) const SCRATCH: &str = "memory:/manifest.avro";

@@ -5,6 +5,8 @@
 //! real writer all the same: manifests and summaries are what the specification asks for, and the catalog decides.
 //! Nothing is validated but what can be seen without reading the table's files.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod removal;
 mod snapshot;
 mod summary;
@@ -19,7 +21,7 @@ use icepress_catalog::{CatalogError, CommitError, LoadedTable};
 use icepress_model::{SpecId, TableId};
 use thiserror::Error;
 
-use crate::{CommitContext, TableError};
+use icepress_table::{CommitContext, TableError};
 
 /// A file to add, already written.
 #[derive(Debug, Clone)]
