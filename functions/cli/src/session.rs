@@ -58,7 +58,7 @@ enum Place {
     /// On this machine: a state file, and catalogs from the person's configuration.
     Here(PathBuf),
     /// Where the functions are deployed.
-    Deployed(CloudEnvironment),
+    Deployed(Box<CloudEnvironment>),
 }
 
 impl Session {
@@ -72,7 +72,10 @@ impl Session {
         let (mut configuration, place) = if global.deployed {
             let deployed = CloudEnvironment::read(&environment.variables)
                 .map_err(|error| Failure::Use(format!("--deployed: {error}")))?;
-            (deployed.configuration(), Place::Deployed(deployed))
+            (
+                deployed.configuration(),
+                Place::Deployed(Box::new(deployed)),
+            )
         } else {
             let state_file = environment.state_file(global.state.as_deref().map(Path::new))?;
             (
@@ -132,7 +135,7 @@ impl Session {
             }
             Place::Deployed(deployed) => {
                 let aws = AwsEnvironment::new();
-                open::cloud(deployed, &aws, worker, ambient, observer).await
+                open::cloud(*deployed, &aws, worker, ambient, observer).await
             }
         };
         let mut context = opened.map_err(failure_to_open)?;

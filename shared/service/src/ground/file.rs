@@ -86,7 +86,7 @@ mod tests {
             ),
             (
                 "[plan]\nmin-input-file = 3",
-                &["plan", "'min-input-file'", "'min-input-files'"],
+                &["plan", "`min-input-file`", "'min-input-files'"],
             ),
             (
                 "[plan.catalog.default]\nmax-group-byte = 3",

@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use crate::avro::{AvroError, AvroType, Cursor, Layout, Projection, Skip, Slot, Want};
 
+/// A column's lower and upper bound.
+type Bounds = (Vec<u8>, Vec<u8>);
+
 /// How a manifest lays out its files.
 #[derive(Debug)]
 pub(crate) struct FileLayout {
@@ -87,11 +90,7 @@ impl FileLayout {
     }
 
     /// The bounds of the column `column`, where the file has both.
-    pub(crate) fn bounds(
-        &self,
-        raw: &[u8],
-        column: i32,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, AvroError> {
+    pub(crate) fn bounds(&self, raw: &[u8], column: i32) -> Result<Option<Bounds>, AvroError> {
         let mut bounds = [None, None];
         self.maps(raw, &[125, 128], |id, slot, cursor| {
             let bound = &mut bounds[usize::from(id == 128)];

@@ -1,6 +1,6 @@
 //! What a table's metadata says of the partition specs that its manifests are of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use iceberg::spec::{StructType, TableMetadata};
 use icepress_model::SpecId;
@@ -31,14 +31,13 @@ impl Specs {
         let mut specs = Self::default();
         for manifest in manifests {
             let id = manifest.spec_id;
-            if !specs.0.contains_key(&id) {
-                let spec = Spec {
+            if let Entry::Vacant(vacant) = specs.0.entry(id) {
+                vacant.insert(Spec {
                     partition_type: partition_type(metadata, SpecId(id))?,
                     is_unpartitioned: metadata
                         .partition_spec_by_id(id)
                         .is_some_and(|spec| spec.is_unpartitioned()),
-                };
-                specs.0.insert(id, spec);
+                });
             }
         }
         Ok(specs)
