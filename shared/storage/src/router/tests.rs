@@ -108,7 +108,10 @@ async fn c58_no_operation_leaves_its_reach() {
             router.info(location).await.err(),
             router.read(location).await.err(),
             router.read_range(location, 0..1).await.err(),
-            router.read_ranges(location, &[0..1]).await.err(),
+            router
+                .read_ranges(location, std::slice::from_ref(&(0..1)))
+                .await
+                .err(),
             router
                 .put(location, content(), PutMode::Overwrite, &options)
                 .await
@@ -146,7 +149,7 @@ async fn c58_no_operation_leaves_its_reach() {
         .into_iter()
         .map(|object| object.location)
         .collect();
-    assert_eq!(listed, [inside.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&inside));
     // One that may be deleted is, beside one that may not.
     let outcomes = router.delete(&[outside.clone(), inside.clone()]).await;
     assert!(outcomes[0].result.is_err() && outcomes[1].result.is_ok());

@@ -12,6 +12,9 @@ use crate::{
     metadata::{Metadata, parse_metadata},
 };
 
+/// How a sound metadata file is changed.
+type Change = fn(&mut Value);
+
 /// A table of version 2 with two snapshots.
 fn plain() -> Value {
     let snapshot = |id: i64| {
@@ -65,7 +68,7 @@ fn each_snapshot(metadata: &mut Value, change: impl Fn(&mut Value)) {
 /// apache/iceberg #11421, #11354, and what BigQuery, ClickHouse, Spark and Snowflake write.
 #[test]
 fn c67_what_java_reads_is_read() {
-    let read: [(&str, fn(&mut Value)); 17] = [
+    let read: [(&str, Change); 17] = [
         ("no summary", |m| {
             each_snapshot(m, |s| without(s, &["summary"]))
         }),
@@ -130,7 +133,7 @@ fn c67_what_java_reads_is_read() {
 
 #[test]
 fn c67_what_is_refused_names_the_field() {
-    let refused: [(fn(&mut Value), &str); 24] = [
+    let refused: [(Change, &str); 24] = [
         (
             |m| m["properties"]["retries"] = json!(4),
             "properties.retries: expected a string, found a number",
