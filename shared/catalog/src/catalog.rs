@@ -108,7 +108,9 @@ pub trait Catalog: Send + Sync + Debug {
     /// the new state. Everything else in the catalog's entry stays as it is.
     ///
     /// A catalog that keeps a pointer compares the pointer. It writes the new metadata file first, takes it away again
-    /// where the commit certainly failed (and where it may), and leaves it where the outcome is unknown.
+    /// where the commit certainly failed (and where it may), and leaves it where the outcome is unknown. Where the table
+    /// wants old metadata files deleted after a commit, it does that once it knows that the commit is in (and where it may;
+    /// else their log keeps them).
     ///
     /// A catalog that makes the metadata itself (REST) is sent the change, and compares what its protocol lets us ask
     /// for: that it is the same table, and that what the change moves (a branch, a schema) is where `base` has it. A

@@ -20,7 +20,9 @@ use crate::{
     TableChange, TablePage,
     config::{CatalogProperties, ConfigurationError},
     lock::{HeldLock, TableLocks},
-    metadata::{PreparedMetadata, load_at, prepare_metadata, read_metadata},
+    metadata::{
+        PreparedMetadata, delete_what_left_the_log, load_at, prepare_metadata, read_metadata,
+    },
 };
 
 mod path;
@@ -332,13 +334,18 @@ impl Catalog for HadoopCatalog {
                 published?;
             }
         }
-        versions.hint_at(number).await;
-        Ok(LoadedTable {
+        let is_hinted = versions.hint_at(number).await;
+        let now = LoadedTable {
             table: base.table.clone(),
             metadata_location: MetadataLocation(location),
             metadata: prepared.metadata,
             token: CommitToken::default(),
-        })
+        };
+        // A hint at a file that is gone leads nowhere: rather an old file too many.
+        if is_hinted {
+            delete_what_left_the_log(&*self.storage, base, &now).await;
+        }
+        Ok(now)
     }
 }
 

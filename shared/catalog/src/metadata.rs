@@ -21,11 +21,13 @@ mod change;
 mod check;
 mod json;
 mod keep;
+mod old;
 mod readable;
 mod settle;
 mod snapshots;
 mod whole;
 
+pub(crate) use old::delete_what_left_the_log;
 use readable::Unreadable;
 pub use settle::{discard_staged, outcome_by_looking};
 pub use whole::{Metadata, schema_to_json};
@@ -180,6 +182,9 @@ pub async fn prepare_metadata(
     let updates = change.updates.clone();
     let mut json = change::apply(&base.metadata, location, change.updates)
         .map_err(|message| invalid(format!("the change does not fit the table: {message}")))?;
+    if !storage.may_delete() {
+        old::keep_in_the_log(&mut json, &base.metadata);
+    }
     keep::keep(&mut json, old, &updates);
     // A snapshot's own time is the time of the change that adds it.
     if !adds_a_snapshot {

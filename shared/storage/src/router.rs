@@ -17,6 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub struct StorageRouter {
     reach: Reach,
+    may_delete: bool,
     local: LocalStorage,
     aws: AwsEnvironment,
     s3_options: S3Options,
@@ -29,12 +30,19 @@ impl StorageRouter {
     pub fn new(aws: AwsEnvironment, s3_options: S3Options, reach: Reach, ambient: Ambient) -> Self {
         Self {
             reach,
+            may_delete: false,
             local: LocalStorage::new(),
             aws,
             s3_options,
             ambient,
             s3: OnceCell::new(),
         }
+    }
+
+    /// The same, whose owner says whether what a table needs no more may be deleted with it
+    /// ([`Storage::may_delete`]).
+    pub fn that_deletes(self, may_delete: bool) -> Self {
+        Self { may_delete, ..self }
     }
 
     /// Who serves the location. The only way to one of the adapters.
@@ -60,6 +68,10 @@ impl StorageRouter {
 impl Storage for StorageRouter {
     fn allows(&self, location: &str) -> Result<(), StorageError> {
         self.reach.check(location, "reach")
+    }
+
+    fn may_delete(&self) -> bool {
+        self.may_delete
     }
 
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {

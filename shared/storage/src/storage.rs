@@ -74,6 +74,13 @@ pub trait Storage: Send + Sync + Debug {
         Ok(())
     }
 
+    /// Whether what a table needs no more may be deleted with this. Only who knows what its owner allows says yes; a role
+    /// that can't delete objects, and whoever wraps another and does not ask it, keeps everything. Whoever deletes what it
+    /// wrote itself, and nobody knows of, need not ask.
+    fn may_delete(&self) -> bool {
+        false
+    }
+
     /// Size and state of an object, without reading it.
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError>;
 

@@ -16,7 +16,8 @@ use icepress_model::{
     CatalogName, DatabaseId, MetadataLocation, Namespace, TableId, ambient::Ambient,
 };
 use icepress_storage::{
-    AwsEnvironment, LocalStorage, PutMode, S3Options, S3Storage, Storage, WriteOptions,
+    AwsEnvironment, LocalStorage, PutMode, Reach, S3Options, S3Storage, Storage, StorageRouter,
+    WriteOptions,
     conformance::{
         emulator::{Emulator, EmulatorKind},
         proxy::{Mishap, Proxy},
@@ -606,4 +607,41 @@ fn paths_are_written_as_hadoop_writes_them() {
     ] {
         assert_eq!(hadoop_path(location), path, "{location}");
     }
+}
+
+#[tokio::test]
+async fn old_versions_go_once_the_hint_is_past_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = folder.path().display().to_string();
+    let aws = AwsEnvironment::new();
+    let (options, ambient) = (S3Options::default(), Ambient::system());
+    let router = StorageRouter::new(aws.clone(), options, Reach::local(), ambient);
+    let storage = Arc::new(router.that_deletes(true));
+    let bench = HadoopBench::new(&warehouse, storage, aws, &[]).await;
+    let properties = [
+        ("write.metadata.delete-after-commit.enabled", "true"),
+        ("write.metadata.previous-versions-max", "1"),
+    ];
+    let mut state = bench.new_table("t", &properties).await;
+    for turn in 0..3 {
+        let change = conformance::say(&state, "turn", turn);
+        state = bench.catalog.commit(&state, change).await.unwrap();
+    }
+    let versions = |names: Vec<String>| -> Vec<String> {
+        let versions = names.into_iter().filter(|name| name.starts_with('v'));
+        versions
+            .filter(|name| name.ends_with(".metadata.json"))
+            .collect()
+    };
+    let names = versions(bench.names(&state.table).await);
+    assert_eq!(names, ["v3.metadata.json", "v4.metadata.json"]);
+
+    // Readers begin where the hint is: where it can't be moved on, what it points to is needed yet.
+    let folder = format!("{}/t", bench.warehouse());
+    let versions = Versions::new(&*bench.storage, &folder);
+    assert!(versions.hint_at(4).await);
+    let hint = versions.file_of("version-hint.text");
+    std::fs::remove_file(&hint).unwrap();
+    std::fs::create_dir(&hint).unwrap();
+    assert!(!versions.hint_at(5).await);
 }

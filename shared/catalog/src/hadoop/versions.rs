@@ -126,10 +126,10 @@ impl<'a> Versions<'a> {
     }
 
     /// Leaves the hint at `number`, unless it is there or further already. It is only a hint: that it can't be written is
-    /// no failure.
-    pub(super) async fn hint_at(&self, number: u64) {
+    /// no failure. Says whether it is there.
+    pub(super) async fn hint_at(&self, number: u64) -> bool {
         if matches!(self.hint().await, Ok(Some(hinted)) if hinted >= number) {
-            return;
+            return true;
         }
         // Hadoop's local file system keeps a checksum beside each file, and would find ours wrong.
         let is_local = self.folder.starts_with('/') || self.folder.starts_with("file:");
@@ -146,9 +146,10 @@ impl<'a> Versions<'a> {
                 &WriteOptions::default(),
             )
             .await;
-        if let Err(error) = written {
+        if let Err(error) = &written {
             tracing::debug!(%error, "the version hint could not be written: readers look further by themselves");
         }
+        written.is_ok()
     }
 }
 

@@ -3,12 +3,13 @@
 use icepress_model::MetadataLocation;
 use icepress_storage::Storage;
 
-use super::{StagedMetadata, read_metadata};
+use super::{StagedMetadata, delete_what_left_the_log, read_metadata};
 use crate::{CatalogError, CommitError, CommitToken, LoadedTable};
 
 impl StagedMetadata {
     /// The outcome of a commit whose swap from `base` came to `swapped`: the table as it is now, or why it is not. The file
-    /// is removed where the swap certainly failed; where nobody knows, a table may need it.
+    /// is removed where the swap certainly failed; where nobody knows, a table may need it. Old ones go where it certainly
+    /// succeeded and the table wants it.
     pub async fn settle(
         self,
         storage: &dyn Storage,
@@ -16,12 +17,16 @@ impl StagedMetadata {
         swapped: Result<(), CommitError>,
     ) -> Result<LoadedTable, CommitError> {
         match swapped {
-            Ok(()) => Ok(LoadedTable {
-                table: base.table.clone(),
-                metadata_location: self.location,
-                metadata: self.metadata,
-                token: CommitToken::default(),
-            }),
+            Ok(()) => {
+                let now = LoadedTable {
+                    table: base.table.clone(),
+                    metadata_location: self.location,
+                    metadata: self.metadata,
+                    token: CommitToken::default(),
+                };
+                delete_what_left_the_log(storage, base, &now).await;
+                Ok(now)
+            }
             Err(error) => {
                 if !matches!(error, CommitError::OutcomeUnknown { .. }) {
                     discard_staged(storage, &self).await;

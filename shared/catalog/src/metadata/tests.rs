@@ -23,6 +23,7 @@ use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
 
 mod defaults;
 mod dialects;
+mod old;
 mod settle;
 
 /// Time that stands still, and numbers that count.

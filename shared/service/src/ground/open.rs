@@ -107,7 +107,8 @@ pub async fn cloud(
     let errands = environment
         .errands_url
         .map(|url| Arc::new(SqsErrands::new(sqs, url)) as Arc<dyn Errands>);
-    let catalogs = open_all(configured.values(), aws, Disk::None, &ambient).await?;
+    let ground = Ground::of(Disk::None, &settings);
+    let catalogs = open_all(configured.values(), aws, ground, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(store),
@@ -137,7 +138,8 @@ pub async fn embedded<'a>(
         Reach::local(),
         ambient.clone(),
     );
-    let catalogs = open_all(configured, &aws, Disk::Here, &ambient).await?;
+    let ground = Ground::of(Disk::Here, &settings);
+    let catalogs = open_all(configured, &aws, ground, &ambient).await?;
     Ok(Context {
         ambient,
         store: Arc::new(file.store()),
@@ -149,6 +151,23 @@ pub async fn embedded<'a>(
         observer,
         commits: CommitGate::default(),
     })
+}
+
+/// What catalogs are opened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ground {
+    disk: Disk,
+    /// [`Settings::may_delete`].
+    may_delete: bool,
+}
+
+impl Ground {
+    fn of(disk: Disk, settings: &Settings) -> Self {
+        Self {
+            disk,
+            may_delete: settings.may_delete,
+        }
+    }
 }
 
 /// Whether there is a local disk that a catalog may have its files on.
@@ -163,7 +182,7 @@ enum Disk {
 async fn open_all<'a>(
     configured: impl IntoIterator<Item = &'a CatalogProperties>,
     aws: &AwsEnvironment,
-    disk: Disk,
+    ground: Ground,
     ambient: &Ambient,
 ) -> Result<Catalogs, OpenError> {
     let mut open = Vec::new();
@@ -175,7 +194,7 @@ async fn open_all<'a>(
     };
     for properties in configured {
         let properties = secrets.resolve(properties).await?;
-        open.push(open_catalog(&properties, aws, &http, disk, ambient).await?);
+        open.push(open_catalog(&properties, aws, &http, ground, ambient).await?);
     }
     Ok(Catalogs::new(open))
 }
@@ -185,7 +204,7 @@ async fn open_catalog(
     properties: &CatalogProperties,
     aws: &AwsEnvironment,
     http: &HttpClient,
-    disk: Disk,
+    ground: Ground,
     ambient: &Ambient,
 ) -> Result<OpenCatalog, OpenError> {
     // All of the catalog's AWS, its tables' files included, is reached as one caller.
@@ -195,13 +214,10 @@ async fn open_catalog(
     };
     let aws = &aws;
     // The one place that says where this catalog's files may lie: all that is opened for it is opened within this.
-    let reach = properties.reach(disk == Disk::Here)?;
-    let storage: Arc<dyn Storage> = Arc::new(StorageRouter::new(
-        aws.clone(),
-        properties.s3_options()?,
-        reach.clone(),
-        ambient.clone(),
-    ));
+    let reach = properties.reach(ground.disk == Disk::Here)?;
+    let (options, within) = (properties.s3_options()?, reach.clone());
+    let router = StorageRouter::new(aws.clone(), options, within, ambient.clone());
+    let storage: Arc<dyn Storage> = Arc::new(router.that_deletes(ground.may_delete));
     let catalog: Arc<dyn Catalog> = match properties.kind()? {
         CatalogKind::Sql => Arc::new(
             SqlCatalog::connect(
@@ -235,3 +251,6 @@ async fn open_catalog(
     };
     Ok(OpenCatalog { catalog, storage })
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,8 +81,9 @@ pub struct Settings {
     /// Input bytes a second that a rewrite is reckoned with when it is asked whether a group can end in time, where no
     /// group of the table was measured.
     pub reckoned_throughput: Bytes,
-    /// Whether files of a group that certainly failed may be deleted at once. Off in the cloud, where the optimizer's
-    /// role may not delete: there they wait for orphan removal.
+    /// Whether files of a group that certainly failed may be deleted at once, and metadata files that leave a table's log
+    /// where the table wants it. Off in the cloud, where the optimizer's role may not delete: there the former wait for
+    /// orphan removal, and the latter stay in the log.
     pub may_delete: bool,
     /// How plans are made where neither a table's properties nor [`Settings::plan_defaults`] say otherwise.
     pub plan: PlanOptions,

@@ -29,6 +29,8 @@ async fn local_tables_need_no_aws() {
         .unwrap();
     assert_eq!(router.read(&location).await.unwrap(), &b"x"[..]);
     assert!(!router.s3.initialized());
+    assert!(!router.may_delete(), "nobody said so");
+    assert!(router.that_deletes(true).may_delete());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
