@@ -231,7 +231,7 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
 }
 
 /// What to call what was committed. A table whose delete files alone were rewritten is compacted if that left fewer of them
-/// and did it no harm.
+/// and did it no harm; so is one whose groups another run rewrote, of which this one only saw the commit.
 fn done(seen: &Seen, after: Option<(PlanTotals, f64)>) -> TableOutcome {
     let is_better = match (seen.before, after) {
         (Some((before, health)), Some((after, health_after))) => {
@@ -239,7 +239,7 @@ fn done(seen: &Seen, after: Option<(PlanTotals, f64)>) -> TableOutcome {
         }
         _ => true,
     };
-    if seen.new_data_files || is_better {
+    if seen.new_data_files || seen.groups == 0 || is_better {
         TableOutcome::Compacted
     } else {
         TableOutcome::DeletesRewritten
