@@ -24,7 +24,8 @@ class Stack:
     def __init__(self, endpoint: str, log_folder: pathlib.Path, functions: dict):
         self.endpoint, self.log_folder, self.functions = endpoint, log_folder, functions
         self.sqs = seed.aws("sqs", endpoint)
-        self.queues = [url for url in self.sqs.list_queues()["QueueUrls"] if not url.endswith("-dlq")]
+        # The queues of tasks: nobody here works the errands that a tick leaves for later.
+        self.queues = [url for url in self.sqs.list_queues()["QueueUrls"] if "-tasks-" in url and not url.endswith("-dlq")]
         self.dead = [url for url in self.sqs.list_queues()["QueueUrls"] if url.endswith("-dlq")]
 
     def icepress(self, *arguments: str) -> tuple[int, dict]:
@@ -216,7 +217,7 @@ def test_a_message_that_is_no_task_ends_in_the_dead_letter_queue_alone(stack):
     with stack.function("icepress-optimizer") as optimizer:
         mapping = runtime_api.Mapping(stack.sqs, url, optimizer, retry_refused=0)
         while mapping.poll():
-            assert len(mapping.refused) <= 4, "four receives are the most"
+            assert len(mapping.refused) <= 5, "five receives are the most"
         assert optimizer.process.poll() is None, "one bad message must not end the function"
     assert mapping.handled == 0, "a message that is no task was acknowledged"
     assert stack.waiting([dead]) == 1

@@ -126,6 +126,13 @@ pub fn plan_table(
         let has_rest = !view.groups.is_empty() && view.rest_candidates > 0;
         view.groups.len() > 1 || has_light || has_rest
     });
+    // Files that stay may seem to be hit harder once those are gone that they shared deletes with.
+    let is_hit = |view: &&PartitionView| view.facts.pairs > 0;
+    let hit = || view.partitions.iter().filter(is_hit);
+    let full = |group: &PackedGroup| group.tier == Tier::Full;
+    let cut = cut
+        || (hit().any(|view| view.groups.iter().any(full))
+            && hit().any(|view| view.rest_files > 0));
     let names = Names::new(scan, metadata);
     // Whoever takes a part of the groups, or works through them, begins with the worst. The sort is stable.
     view.partitions

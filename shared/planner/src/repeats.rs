@@ -4,10 +4,10 @@
 //! second, so such groups are taken out, and told. They are known by the names of their files, which carry the process
 //! and the group that made them:
 //! * a light group all of whose delete files the last process wrote;
-//! * a full group all of whose data files one group of the last process wrote: of what a group writes one file at most
-//!   is of the wrong size, and alone it is no group;
-//! * a full group of nothing but what the last process wrote, by several of its groups, when that went on for a while
-//!   and the files got no fewer: leftovers are merged once or twice.
+//! * a full group without deletes all of whose data files one group of the last process wrote: of what a group writes one
+//!   file at most is of the wrong size, and alone it is no group;
+//! * a full group of nothing but what the last process wrote, by several of its groups, when plans of such groups alone
+//!   went on for a while and the table's files got no fewer: leftovers are merged, a few at a time where groups are small.
 
 use std::collections::BTreeSet;
 
@@ -25,9 +25,10 @@ const REMEMBERED: usize = 100;
 pub struct LastRun {
     /// The process.
     pub process: ProcessId,
-    /// So many processes in a row, it among them, took only what the one before had written, and no fewer files.
+    /// So many processes in a row, it among them, took nothing but what the one before had written, and left the table no
+    /// fewer files.
     pub rounds: u32,
-    /// The data files that it took.
+    /// The files that the table had when it was planned ([`files_of`]).
     pub files: u64,
     /// Groups that were taken out before, by their fingerprint.
     pub known: Vec<u64>,
@@ -61,13 +62,10 @@ pub fn take_out_repeats(plan: &mut TablePlan, last: &LastRun) -> Repeated {
         out.extend::<Vec<Group>>(light);
         rest = full;
     }
-    let files: usize = rest.iter().map(|group| group.inputs.len()).sum();
-    let goes_on = rest.iter().any(|group| is_own(group, &last.process));
-    let rounds = match goes_on {
-        false => 0,
-        true if files as u64 * 2 <= last.files => last.rounds,
-        true => last.rounds + 1,
-    };
+    let is_fruitless = !rest.is_empty()
+        && rest.iter().all(|group| is_own(group, &last.process))
+        && files_of(plan) >= last.files;
+    let rounds = if is_fruitless { last.rounds + 1 } else { 0 };
     plan.groups = rest;
     let mut repeated = Repeated {
         groups: out.len() as u64,
@@ -89,6 +87,11 @@ pub fn take_out_repeats(plan: &mut TablePlan, last: &LastRun) -> Repeated {
     repeated
 }
 
+/// Data and delete files of the table that a plan is for. What merges anything leaves fewer.
+pub fn files_of(plan: &TablePlan) -> u64 {
+    plan.totals.data_files + plan.totals.delete_files
+}
+
 fn repeats(group: &Group, last: &LastRun) -> bool {
     match group.tier {
         Tier::Light => {
@@ -103,7 +106,9 @@ fn repeats(group: &Group, last: &LastRun) -> bool {
                 .iter()
                 .map(|input| maker(&input.path, &last.process))
                 .collect();
-            makers.len() == 1 || last.rounds >= ROUNDS
+            // Deletes that the process wrote itself may seem to apply to its data files, by partition alone. That takes one
+            // more rewrite, which is no repetition until it goes on.
+            (makers.len() == 1 && group.deletes.is_empty()) || last.rounds >= ROUNDS
         }
         // What can't go is told by the commit.
         Tier::Dangling => false,
@@ -132,7 +137,6 @@ fn maker(path: &str, process: &ProcessId) -> Option<u32> {
 fn fingerprint(group: &Group) -> u64 {
     let inputs = group.inputs.iter().map(|input| input.path.as_str());
     let deletes = group.deletes.iter().map(|delete| delete.path.as_str());
-    let deletes = deletes.filter(|_| group.tier == Tier::Light);
     let files = inputs.chain(deletes).map(|path| mixed(path_hash(path)));
     files.fold(mixed(group.tier as u64), u64::wrapping_add)
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use icepress_coordination::{ProcessRow, ProcessState, limits::Usage};
 use icepress_model::{BaseState, Bytes, Lessons, Pace, ProcessOutcome, TablePlan};
-use icepress_planner::{Ceiling, LastRun, PlanOptions, Repeated, path_hash};
+use icepress_planner::{Ceiling, LastRun, PlanOptions, Repeated, files_of, path_hash};
 use serde::{Deserialize, Serialize};
 
 use crate::{Settings, VERSION};
@@ -59,7 +59,7 @@ pub(crate) struct Learned {
     rounds: u32,
     /// Data files that the process takes.
     #[serde(default)]
-    taken: u64,
+    files_then: u64,
 }
 
 /// After so many calm processes groups may be twice as large again: what was too much need not be there any more.
@@ -112,7 +112,7 @@ impl Known {
             last: Some(LastRun {
                 process: process.process.clone(),
                 rounds: header.learned.rounds,
-                files: header.learned.taken,
+                files: header.learned.files_then,
                 known: header.learned.repeats.clone(),
             }),
             learned: header.learned.after(outcome),
@@ -167,11 +167,7 @@ impl Learned {
     pub(crate) fn with_plan(mut self, plan: &TablePlan, repeated: &Repeated) -> Self {
         self.repeats.clone_from(&repeated.known);
         self.rounds = repeated.rounds;
-        self.taken = plan
-            .groups
-            .iter()
-            .map(|group| group.inputs.len() as u64)
-            .sum();
+        self.files_then = files_of(plan);
         self
     }
 }

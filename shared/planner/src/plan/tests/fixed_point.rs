@@ -106,7 +106,7 @@ proptest! {
         }
         // The limit of a group is above all files together: one group a partition, and one for its delete files.
         let light = plan.groups.iter().any(|group| group.tier == Tier::Light);
-        prop_assert_eq!(plan.follow_up, light);
+        prop_assert!(plan.follow_up || !light);
         world.run(&plan, ratio, overshoot);
         // Files that stay may seem to be hit harder once those are gone that they shared deletes with.
         let known = taken(&plan);
@@ -116,7 +116,7 @@ proptest! {
         for group in &world.plan().groups {
             let mut inputs = group.inputs.iter();
             let news = inputs.any(|input| !is_known(&input.path) && !input.deletes.is_empty());
-            prop_assert!(news, "{group:?}");
+            prop_assert!(news && plan.follow_up, "{group:?}");
         }
     }
 

@@ -60,7 +60,7 @@ fn c55_leftovers_are_merged_as_long_as_they_get_fewer() {
         (repeated.groups, repeated.rounds)
     };
     assert_eq!(judge(0, 6), (0, 1));
-    assert_eq!(judge(1, 12), (0, 1), "half as many files are progress");
+    assert_eq!(judge(1, 7), (0, 0), "fewer files are progress");
     assert_eq!(judge(2, 6), (0, 3));
     assert_eq!(judge(3, 6), (1, 0));
     // A foreign delete is news.
