@@ -8,7 +8,7 @@ use icepress_table::scan::DeleteKind;
 use proptest::prelude::*;
 
 use super::world::{World, equality};
-use crate::{LastRun, take_out_repeats};
+use crate::{LastRun, files_of, take_out_repeats};
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -245,7 +245,7 @@ proptest! {
             last = Some(LastRun {
                 process: ProcessId(format!("p{}", world.processes + 1)),
                 rounds,
-                files: plan.groups.iter().map(|group| group.inputs.len() as u64).sum(),
+                files: files_of(&plan),
                 known: Vec::new(),
             });
             let found = world.deletes.len();
