@@ -70,8 +70,7 @@ def test_the_light_tier_is_among_what_was_judged(lived):
     warehouse, _ = lived
     tally = json.loads((warehouse.folder / "tally.json").read_text())
     converted = sum(times for what, times in tally.items() if what.startswith("light groups of "))
-    # Rare: it is taken where it leaves no more delete files than there were.
-    assert converted >= COUNT // 10, tally
+    assert converted >= COUNT // 4, tally
 
 
 def test_pyiceberg_reads_the_rows_of_the_plain_list(lived, checked):
