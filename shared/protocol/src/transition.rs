@@ -224,11 +224,12 @@ fn check_row(row: &TableRow, lease: &Lease) -> Result<()> {
 
 /// The table with one more evaluation begun than `seen` knew of: noted before it begins, so that one who dies at it leaves
 /// a trace. What is concluded clears it. `None` for a row that is gone. Noting it again (an answer was lost) is harmless.
+/// It is a note and no planning, so it leaves the row's epoch alone: it is one plain write, which does not ask whether the
+/// lease still stands. The worst that a note of a former owner does is one pause of a table that nobody has looked at since.
 pub fn begin(row: Option<&TableRow>, lease: &Lease, seen: &TableRow) -> Result<Option<TableRow>> {
     let Some(before) = row else { return Ok(None) };
     check_row(before, lease)?;
     let after = TableRow {
-        epoch: lease.epoch,
         begun: seen.begun.saturating_add(1),
         ..before.clone()
     };

@@ -8,7 +8,7 @@ use icepress_model::{
     TableId, TimestampMs, WorkerId,
 };
 
-use super::{check_digest, conclude, may_forget, start, take_lease};
+use super::{begin, check_digest, conclude, may_forget, start, take_lease};
 use crate::{BucketRow, Conclusion, CoordinationError, Home, Layout, Lease, NewProcess, TableRow};
 
 const NOW: TimestampMs = TimestampMs(1_000_000);
@@ -55,6 +55,26 @@ fn conclusion() -> Conclusion {
 
 fn is_fenced<T>(result: Result<T, CoordinationError>) -> bool {
     matches!(result, Err(CoordinationError::Fenced(_)))
+}
+
+/// The note that an evaluation begins is one plain write that does not ask for the lease, so it may come from a former
+/// owner: it must never pass for that owner's planning.
+#[test]
+fn a_note_of_a_beginning_leaves_the_epoch_alone_and_yields_to_later_ones() {
+    let (_, lease) = held();
+    let row = TableRow::unknown(home(&lease), table());
+    let begun = begin(Some(&row), &lease, &row).unwrap().unwrap();
+    assert_eq!((begun.epoch, begun.begun), (row.epoch, row.begun + 1));
+    // An answer that was lost: the same note again says the same.
+    let again = begin(Some(&begun), &lease, &row).unwrap().unwrap();
+    assert_eq!(again, begun);
+    // Who planned under a later epoch is not written over.
+    let planned = TableRow {
+        epoch: Epoch(lease.epoch.get() + 1),
+        ..row.clone()
+    };
+    assert!(is_fenced(begin(Some(&planned), &lease, &row)));
+    assert_eq!(begin(None, &lease, &row).unwrap(), None);
 }
 
 #[test]
