@@ -223,6 +223,11 @@ def test_a_bucket_that_refuses(warehouse, icepress, refusal):
         AWS_REGION="us-east-1",
         AWS_EC2_METADATA_DISABLED="true",
     )
+    # The tables of a catalog whose warehouse is a folder lie on this disk alone, unless it says otherwise.
+    unsaid = runner.call("plan", ILL)
+    assert unsaid.returncode != 0, unsaid.stdout
+    assert "far-away" in unsaid.stderr and "local disk" in unsaid.stderr, unsaid.stderr
+    runner.environment["PYICEBERG_CATALOG__DEFAULT__ALLOWED_LOCATIONS"] = f"file://{warehouse.data},s3://far-away"
     try:
         result = runner.call("run", "--once")
     finally:
