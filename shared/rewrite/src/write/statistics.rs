@@ -20,6 +20,11 @@ use super::bounds::{round_up_bytes, round_up_text};
 /// Bytes of a value in the footer at most, as the column index has it too.
 const MOST: usize = 64;
 
+/// Bytes of a greatest value that nothing short is greater than, at most: up to this it stays whole. Iceberg's own reading
+/// of a footer passes over row groups that have no statistics and answers from the others (`ParquetMetrics`), so a missing
+/// maximum makes a wrong one. Beyond it parquet-mr leaves statistics out as well.
+const MOST_WHOLE: usize = 4096;
+
 /// Cuts down what a finished column chunk says of its values.
 pub(super) fn shorten(chunk: &mut ColumnCloseResult) -> Result<()> {
     if let Some(statistics) = shortened(&chunk.metadata) {
@@ -54,6 +59,7 @@ fn shortened(chunk: &ColumnChunkMetaData) -> Option<Statistics> {
             round_up_bytes(high, MOST),
         ),
     };
+    let upper = upper.or_else(|| (high.len() <= MOST_WHOLE).then(|| high.to_vec()));
     let exact = (lower.as_slice() == low, upper.as_deref() == Some(high));
     Some(match whole {
         Statistics::FixedLenByteArray(_) => {

@@ -63,15 +63,25 @@ fn check(array: &ArrayRef) -> std::result::Result<(), TestCaseError> {
     prop_assert_eq!(left.min_is_exact(), lower == low);
     match left.max_bytes_opt() {
         Some(upper) => {
-            prop_assert!(upper.len() <= MOST && high <= upper);
+            // What nothing short is greater than stays whole.
+            prop_assert!(upper.len() <= MOST || upper == high && has_no_short_bound(high));
+            prop_assert!(high <= upper);
             prop_assert_eq!(left.max_is_exact(), upper == high);
         }
-        None => prop_assert!(high.len() > MOST),
+        None => prop_assert!(high.len() > MOST_WHOLE),
     }
     if let Some(index) = &cut.column_index {
         prop_assert!(!has_long_values(index));
     }
     Ok(())
+}
+
+/// Whether everything up to the longest short value is already the greatest byte or character there is.
+fn has_no_short_bound(high: &[u8]) -> bool {
+    let text = std::str::from_utf8(high);
+    let mut begin = text.iter().flat_map(|text| text.chars()).take(MOST / 4 - 1);
+    high[..MOST].iter().all(|byte| *byte == 0xFF)
+        || text.is_ok() && begin.all(|character| character == '\u{10FFFF}')
 }
 
 proptest! {
@@ -100,6 +110,19 @@ fn values_that_nothing_short_is_greater_than_stay_out_of_the_column_index() {
     let greatest: ArrayRef = Arc::new(BinaryArray::from_iter_values([vec![0xFFu8; 5000]]));
     let (_, cut) = chunk(&greatest);
     assert!(cut.column_index.is_none() && cut.offset_index.is_some());
+    let statistics = cut.metadata.statistics().unwrap();
+    assert_eq!(statistics.max_bytes_opt(), None);
     let usual: ArrayRef = Arc::new(BinaryArray::from_iter_values([vec![7u8; 5000]]));
     assert!(chunk(&usual).1.column_index.is_some());
+}
+
+/// Iceberg's reading of a footer answers from the row groups that have a maximum alone.
+#[test]
+fn a_maximum_that_can_not_be_rounded_up_is_in_the_footer_whole() {
+    let highest = "\u{10FFFF}".repeat(21);
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", &highest]));
+    let (_, cut) = chunk(&texts);
+    let statistics = cut.metadata.statistics().unwrap();
+    assert_eq!(statistics.max_bytes_opt(), Some(highest.as_bytes()));
+    assert!(statistics.max_is_exact());
 }
