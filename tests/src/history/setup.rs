@@ -278,6 +278,10 @@ struct Mood {
     picks: usize,
     /// How often a rewrite leaves alone what needs none, beside one of all files.
     unforced: u32,
+    /// How often deletes come one upon another, so many of them, with nothing between and a rewrite of what needs it after
+    /// them, beside eight single steps: delete files must be more than data files for light work to gain anything.
+    bursts: u32,
+    burst: (usize, usize),
 }
 
 /// Anything may happen.
@@ -289,6 +293,8 @@ const ANYTHING: Mood = Mood {
     rows: (1, 9),
     picks: 5,
     unforced: 1,
+    bursts: 1,
+    burst: (2, 4),
 };
 
 /// Delete file upon delete file on the same data files.
@@ -300,6 +306,8 @@ const DELETES: Mood = Mood {
     rows: (4, 16),
     picks: 4,
     unforced: 6,
+    bursts: 4,
+    burst: (3, 6),
 };
 
 /// Any history.
@@ -341,7 +349,12 @@ fn any_of(
     let across = (any_force(mood), any_step(mood))
         .prop_map(|(force, step)| vec![Step::Begin { force }, step, Step::Finish]);
     let alone = any_step(mood).prop_map(|step| vec![step]);
-    let steps = prop_oneof![8 => alone, 1 => across];
+    let burst = proptest::collection::vec(any_delete(mood), mood.burst.0..mood.burst.1);
+    let burst = burst.prop_map(|mut steps| {
+        steps.push(Step::Rewrite { force: false });
+        steps
+    });
+    let steps = prop_oneof![8 => alone, 1 => across, mood.bursts => burst];
     let steps = proptest::collection::vec(steps, 3..14).prop_map(|steps| steps.concat());
     let last = any_force(mood).prop_map(|force| Step::Rewrite { force });
     (setup, first, steps, last).prop_map(|(setup, first, mut steps, last)| {
@@ -359,7 +372,8 @@ fn any_force(mood: Mood) -> impl Strategy<Value = bool> {
     prop_oneof![mood.unforced => Just(false), 1 => Just(true)]
 }
 
-fn any_step(mood: Mood) -> impl Strategy<Value = Step> {
+/// Rows are deleted, by position or by value.
+fn any_delete(mood: Mood) -> impl Strategy<Value = Step> {
     let picks = || proptest::collection::vec(any::<u8>(), 1..mood.picks);
     let add = || proptest::option::weighted(0.3, any_rows(mood));
     let layout = prop_oneof![
@@ -367,17 +381,33 @@ fn any_step(mood: Mood) -> impl Strategy<Value = Step> {
         Just(Layout::Named),
         Just(Layout::Bounded)
     ];
+    prop_oneof![
+        (picks(), layout, add()).prop_map(|(picks, layout, add)| Step::DeletePositions {
+            picks,
+            layout,
+            add
+        }),
+        (any::<u8>(), picks(), any::<bool>(), any::<bool>(), add()).prop_map(
+            |(key, picks, miss, global, add)| Step::DeleteEqual {
+                key,
+                picks,
+                miss,
+                global,
+                add
+            }
+        ),
+    ]
+}
+
+fn any_step(mood: Mood) -> impl Strategy<Value = Step> {
+    let add = || proptest::option::weighted(0.3, any_rows(mood));
     let spec = prop_oneof![4 => Just(0u8), 1 => any::<u8>()];
     let files = proptest::collection::vec(any_rows(mood), 1..mood.files);
     prop_oneof![
         5 => (files, spec).prop_map(|(files, spec)| Step::Append { files, spec }),
         1 => (proptest::collection::vec(any::<u8>(), 1..3), add())
             .prop_map(|(remove, add)| Step::Overwrite { remove, add }),
-        mood.deletes => (picks(), layout, add())
-            .prop_map(|(picks, layout, add)| Step::DeletePositions { picks, layout, add }),
-        mood.deletes => (any::<u8>(), picks(), any::<bool>(), any::<bool>(), add()).prop_map(
-            |(key, picks, miss, global, add)| Step::DeleteEqual { key, picks, miss, global, add }
-        ),
+        2 * mood.deletes => any_delete(mood),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(kind, inside)| Step::AddColumn { kind, inside }),
         1 => any::<u8>().prop_map(Step::Rename),
         1 => any::<u8>().prop_map(Step::Drop),
