@@ -4,5 +4,6 @@
 pub(crate) mod finish;
 pub(crate) mod forsaken;
 pub(crate) mod inspect;
+pub(crate) mod leftovers;
 pub(crate) mod optimize;
 pub(crate) mod payload;

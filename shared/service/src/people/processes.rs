@@ -10,7 +10,10 @@ use icepress_coordination::{
 use icepress_model::{ProcessId, ProcessOutcome, TableId, TimestampMs};
 use serde::Serialize;
 
-use crate::{Context, Waiting, worker::forsaken::end_forsaken};
+use crate::{
+    Context, Waiting,
+    worker::{forsaken::end_forsaken, leftovers},
+};
 
 /// Tasks of a process by where they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -98,6 +101,10 @@ pub async fn cancel(
     let now = context.ambient.now();
     match &outcome {
         CancelOutcome::Committing { until, .. } if *until < now => {}
+        CancelOutcome::Cancelled => {
+            delete_uncommitted(context, process).await?;
+            return Ok(outcome);
+        }
         _ => return Ok(outcome),
     }
     let settings = &context.settings;
@@ -119,6 +126,21 @@ pub async fn cancel(
         ProcessOutcome::Abandoned { .. } => Ok(CancelOutcome::Cancelled),
         ended => Ok(CancelOutcome::EndedBefore(ended)),
     }
+}
+
+/// Deletes what a process that was cancelled had written, if nobody ever began to commit it. What its tasks write that are
+/// at work still, they delete themselves: their reports are turned down.
+async fn delete_uncommitted(
+    context: &Context,
+    process: &ProcessId,
+) -> Result<(), CoordinationError> {
+    match context.store.process(process).await? {
+        Some(row) if row.commit_claims == 0 => {
+            leftovers::delete_reported(context, &row.table, process).await;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// All processes under way, of one table or of all, the oldest first. Rows that can't be read are left out.

@@ -9,7 +9,7 @@ use icepress_model::{
     ProcessOutcome, TableId, Tier, TimestampMs,
 };
 use icepress_planner::path_hash;
-use icepress_storage::{Storage, StorageErrorKind};
+use icepress_storage::StorageErrorKind;
 use icepress_table::{
     CommitContext, CommitFailure, CommitOutcome, DropCause, DroppedGroup, FinishedGroup,
     TableError, commit_groups_unless,
@@ -21,7 +21,7 @@ use crate::{
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
-    worker::{forsaken, payload},
+    worker::{forsaken, leftovers, payload},
 };
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
@@ -106,12 +106,8 @@ async fn commit_claimed(
         Ok(header) => header,
         Err(error) => {
             let reason = format!("the process's row can't be understood: {error}");
-            return end(
-                context,
-                claim,
-                Ending::failed(vec![reason], 0, Lessons::default()),
-            )
-            .await;
+            let ending = Ending::failed(vec![reason], 0, Lessons::default());
+            return end_unapplied(context, claim, ending, leftovers::is_first(claim)).await;
         }
     };
     let tasks = context.store.tasks(&claim.process.process).await?;
@@ -138,10 +134,9 @@ async fn commit_claimed(
         Ok(open) => open.clone(),
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
-    let storage = match open.storage_of(&claim.process.table).await {
+    // A table that is gone is for the commit to find.
+    let storage = match leftovers::storage_of(context, &claim.process.table).await {
         Ok(storage) => storage,
-        // A table that is gone is for the commit to find.
-        Err(CatalogError::NoSuchTable(_)) => Arc::clone(&open.storage),
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
     let sizes = sizes(&gathered.finished);
@@ -150,11 +145,6 @@ async fn commit_claimed(
         lessons: gathered.lessons,
         failures: gathered.failures,
         next_is_smaller,
-        outputs: gathered
-            .finished
-            .iter()
-            .flat_map(|group| group.result.file_paths())
-            .collect(),
     };
     let commit = CommitContext {
         catalog: open.catalog,
@@ -176,7 +166,7 @@ async fn commit_claimed(
     drop(inside);
     match committed {
         Ok(outcome) => {
-            clean_up(context, &storage, &outcome.unused_files).await;
+            leftovers::delete(context, &*storage, &outcome.unused_files).await;
             let lost = Lost::among(&outcome.dropped, &sizes);
             let ending = Ending::committed(outcome, told, &header, lost);
             end(context, claim, ending).await
@@ -192,9 +182,9 @@ async fn commit_claimed(
         },
         Err(failure) => {
             if let CommitFailure::NothingLeft { unused_files, .. } = &failure {
-                clean_up(context, &storage, unused_files).await;
+                leftovers::delete(context, &*storage, unused_files).await;
             }
-            settle_failure(context, claim, &header, &storage, told, failure).await
+            settle_failure(context, claim, &header, told, failure).await
         }
     }
 }
@@ -318,15 +308,12 @@ struct Told<'a> {
     failures: Vec<String>,
     /// See [`Gathered::next_is_smaller`].
     next_is_smaller: bool,
-    /// What the finished groups wrote.
-    outputs: Vec<String>,
 }
 
 async fn settle_failure(
     context: &Context,
     claim: &CommitClaim,
     header: &ProcessHeader,
-    storage: &Arc<dyn Storage>,
     told: Told<'_>,
     failure: CommitFailure,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
@@ -335,7 +322,6 @@ async fn settle_failure(
         sizes,
         lessons,
         mut failures,
-        outputs,
         ..
     } = told;
     match failure {
@@ -347,16 +333,22 @@ async fn settle_failure(
                 failures: 0,
                 removed_delete_files: 0,
             };
-            end(context, claim, ending).await
+            end_unapplied(context, claim, ending, leftovers::is_first(claim)).await
         }
         // A lost race costs the commit, not the rewrite: its files are as good at the next try. Every swap that was tried
         // was compared with a state that the table has left, so that none of them can act any more.
         CommitFailure::RaceLost { .. } if !is_last_try(context, claim) => {
             give_back(context, claim, &message).await
         }
+        CommitFailure::RaceLost { is_overtaken, .. } => {
+            context.tell(not_now(claim, &message));
+            failures.push(message);
+            let ending = Ending::failed(failures, header.failures, lessons);
+            let is_certain = is_overtaken || leftovers::is_first(claim);
+            end_unapplied(context, claim, ending, is_certain).await
+        }
         CommitFailure::OutcomeUnknown { .. }
         | CommitFailure::HeldBack { .. }
-        | CommitFailure::RaceLost { .. }
         | CommitFailure::Catalog(CatalogError::Unavailable { .. })
         | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
             postpone(context, claim, header, &message).await
@@ -386,13 +378,7 @@ async fn settle_failure(
         CommitFailure::Catalog(_) | CommitFailure::Table(_) => {
             failures.push(message);
             let ending = Ending::failed(failures, header.failures, lessons);
-            end(context, claim, ending).await?;
-            // Certainly not applied; and under the first claim on a process's commit nobody can have sent a swap before that
-            // is on its way. Only once the process has ended: what it wrote is needed by nobody then.
-            if claim.claim == 1 {
-                clean_up(context, storage, &outputs).await;
-            }
-            Ok(None)
+            end_unapplied(context, claim, ending, leftovers::is_first(claim)).await
         }
     }
 }
@@ -605,6 +591,22 @@ impl Ending {
     }
 }
 
+/// Ends a process of whose commit nothing took effect, and then deletes what its tasks wrote, if it is certain that nothing
+/// of it can come into the table any more.
+async fn end_unapplied(
+    context: &Context,
+    claim: &CommitClaim,
+    ending: Ending,
+    is_certain: bool,
+) -> Result<Option<TimestampMs>, CoordinationError> {
+    let next = end(context, claim, ending).await?;
+    if is_certain {
+        let process = &claim.process;
+        leftovers::delete_reported(context, &process.table, &process.process).await;
+    }
+    Ok(next)
+}
+
 async fn end(
     context: &Context,
     claim: &CommitClaim,
@@ -627,18 +629,4 @@ async fn end(
         removed_delete_files: ending.removed_delete_files,
     });
     Ok(None)
-}
-
-/// Deletes files that certainly never came into the table (case C28), where that is allowed.
-async fn clean_up(context: &Context, storage: &Arc<dyn Storage>, paths: &[String]) {
-    if !context.settings.may_delete || paths.is_empty() {
-        return;
-    }
-    for outcome in storage.delete(paths).await {
-        if let Err(error) = outcome.result {
-            context.tell(Event::Notice {
-                message: format!("a file of a failed group stays behind: {error}"),
-            });
-        }
-    }
 }

@@ -19,7 +19,11 @@ use icepress_storage::Storage;
 
 use crate::{
     Context, Deadline, Event,
-    worker::{finish, inspect, payload},
+    worker::{
+        finish, inspect,
+        leftovers::{self, Footprints},
+        payload,
+    },
 };
 
 /// What to do with the message.
@@ -149,15 +153,26 @@ async fn work(
         return Ok(Worked::GivenBack(Duration::ZERO));
     }
 
+    let footprints = Footprints::on(storage);
     let work = Work {
         task: &task,
-        storage: &storage,
+        storage: &(Arc::clone(&footprints) as Arc<dyn Storage>),
         metadata: &metadata,
         is_verified,
     };
     let has_all = has_all_time(context, work_until);
-    match rewrite_in_time(context, row, &work, work_until).await? {
-        Some(Ok(result)) => settle_success(context, row, &task, result).await,
+    let rewritten = rewrite_in_time(context, row, &work, work_until).await;
+    // None of these attempts reports what it wrote.
+    let is_over = match &rewritten {
+        Ok(Some(Ok(_))) => false,
+        Ok(Some(Err(failure))) => !leftovers::is_evidence(failure),
+        Ok(None) | Err(_) => true,
+    };
+    if is_over {
+        footprints.wipe(context).await;
+    }
+    match rewritten? {
+        Some(Ok(result)) => settle_success(context, row, &task, result, &footprints).await,
         Some(Err(failure)) => settle_failure_of(context, row, &task, failure).await,
         None => {
             // With as much time it would end in the same way; with more it may not.
@@ -316,6 +331,7 @@ async fn settle_success(
     row: &TaskRow,
     task: &GroupTask,
     result: GroupResult,
+    footprints: &Footprints,
 ) -> Result<Worked, CoordinationError> {
     let name = format!(
         "results/{}-{:05}-{}",
@@ -324,6 +340,7 @@ async fn settle_success(
     let kept = match payload::keep(context, &name, &result).await {
         Ok(kept) => kept,
         Err(error) => {
+            footprints.wipe(context).await;
             let failure = RewriteFailure {
                 kind: RewriteFailureKind::Transient,
                 message: format!("table {}: a result can't be kept: {error}", task.table),
@@ -341,6 +358,13 @@ async fn settle_success(
         .store
         .report_task(&row.task, row.attempt, Ok(kept))
         .await?;
+    if outcome == ReportOutcome::Stale
+        && let Ok(tasks) = context.store.tasks(&row.task.process).await
+        && let Some(now) = tasks.iter().find(|now| now.task == row.task)
+        && leftovers::is_unreported(row, now)
+    {
+        footprints.wipe(context).await;
+    }
     Ok(Worked::Reported(outcome))
 }
 

@@ -109,6 +109,7 @@ impl Committer<'_> {
         let began = ambient.clock.monotonic();
         let mut attempt = 0;
         let mut garbage = Vec::new();
+        let mut first = None;
         loop {
             let loaded = self.load().await?;
             if let Some(outcome) = proposal.found_in(&loaded) {
@@ -119,9 +120,11 @@ impl Committer<'_> {
             let retries = Retries::new(self.context, loaded.metadata.properties());
             let elapsed = ambient.clock.monotonic().saturating_sub(began);
             if attempt >= retries.attempts || (attempt > 0 && elapsed >= retries.total) {
+                let catalog = &self.context.catalog;
                 return Err(CommitFailure::RaceLost {
                     table: self.table.clone(),
                     attempts: attempt,
+                    is_overtaken: first.is_some_and(|first| catalog.is_overtaken(&first, &loaded)),
                 });
             }
             let proposed = proposal.prepare(&loaded, attempt).await?;
@@ -129,6 +132,7 @@ impl Committer<'_> {
                 Tried::Committed(outcome) => return Ok(outcome),
                 Tried::Lost { garbage: more } => garbage = more,
             }
+            first.get_or_insert(loaded);
             attempt += 1;
             tracing::info!(table = %self.table, attempt, "another writer committed first");
             let wait = ambient.jitter(retries.backoff(attempt));
@@ -246,8 +250,10 @@ impl Committer<'_> {
                         return Ok(None);
                     }
                 }
-                Err(CatalogError::NoSuchTable(table)) => {
-                    return Err(CommitFailure::TableGone(table));
+                // With our snapshot or without it: who registers it again will see.
+                Err(error @ CatalogError::NoSuchTable(_)) => {
+                    last = error.to_string();
+                    break;
                 }
                 Err(error) => last = error.to_string(),
             }

@@ -154,6 +154,9 @@ pub enum CommitFailure {
         table: TableId,
         /// How often it was tried.
         attempts: u32,
+        /// Whether the table has left the state that it was in at first, so that no swap that was compared with that one, or
+        /// with an earlier, can act any more, whoever sent it.
+        is_overtaken: bool,
     },
     /// It is unknown whether the commit took effect, and looking did not tell. Nothing was deleted.
     #[error("table {table}: it is unknown whether the commit took effect: {message}")]
@@ -171,7 +174,7 @@ pub enum CommitFailure {
         /// Its objection.
         reason: String,
     },
-    /// The table was dropped.
+    /// The table was dropped, and this is certainly not in what was dropped.
     #[error("table {0} was dropped")]
     TableGone(TableId),
     /// The catalog refused or can't be reached; certainly not applied.

@@ -96,7 +96,11 @@ async fn c05_a_race_that_is_always_lost_ends() {
     world.rivals((0..3).map(newcomer).collect()).await;
     let before = world.storage.locations();
     match world.run(&base, vec![group]).await.unwrap_err() {
-        CommitFailure::RaceLost { attempts, .. } => assert_eq!(attempts, 3),
+        CommitFailure::RaceLost {
+            attempts,
+            is_overtaken,
+            ..
+        } => assert_eq!((attempts, is_overtaken), (3, true)),
         other => panic!("{other}"),
     }
     assert_eq!(world.data_paths().await, ["a", "new0", "new1", "new2"]);
