@@ -65,8 +65,13 @@ pub(super) async fn tables(
             }
         }
     }
-    page.end(session, wanted, found.tables.left_out())?;
-    Ok(Ending::Well)
+    let left_out = found.tables.left_out();
+    // Nothing known and nothing to be had is no empty catalog. Without JSON the error says it all.
+    let failed = left_out.filter(|_| page.shown == 0).map(str::to_owned);
+    if failed.is_none() || output.is_json() {
+        page.end(session, wanted, left_out)?;
+    }
+    failed.map_or(Ok(Ending::Well), |why| Err(Failure::Work(why)))
 }
 
 /// The tables asked for, by name.
