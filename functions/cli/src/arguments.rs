@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use icepress_model::{Bytes, SnapshotId};
 use icepress_service::VerifyRows;
@@ -33,6 +33,59 @@ A TABLE is namespace.table in the chosen catalog, or catalog.namespace.table.
 
 Exit codes: 0 all well, 1 some table failed (the others were done), 2 wrong use or configuration.";
 
+/// The id of the short form of --state-file.
+const STATE: &str = "state";
+
+impl Arguments {
+    /// All that can be typed. Every command but `tables` takes --state for --state-file, and so does what stands before any
+    /// command: it is none of the options that a command hands down, or the states that `tables` takes would hide the file.
+    pub(crate) fn whole_command() -> clap::Command {
+        with_state(Self::command())
+    }
+
+    /// Reads a command line; the error is for people, and says how to end.
+    pub(crate) fn read<I, T>(line: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<std::ffi::OsString> + Clone,
+    {
+        let matches = Self::whole_command().try_get_matches_from(line)?;
+        let mut arguments = Self::from_arg_matches(&matches)?;
+        let mut file = state_of(&matches);
+        if let Command::Tables(wanted) = &mut arguments.command {
+            file = wanted.tell_states().or(file);
+        }
+        let global = &mut arguments.global;
+        global.state_file = global.state_file.take().or(file);
+        // Options of which one stands before the command and one behind it are not compared by clap.
+        if global.deployed && (global.state_file.is_some() || global.config.is_some()) {
+            let message = "--deployed has its own state and catalogs: it can't be used with --state-file or --config";
+            let conflict = clap::error::ErrorKind::ArgumentConflict;
+            return Err(Self::whole_command().error(conflict, message));
+        }
+        Ok(arguments)
+    }
+}
+
+fn with_state(command: clap::Command) -> clap::Command {
+    let own = command.get_name() == "tables";
+    let command = command.mut_subcommands(with_state);
+    if own {
+        return command;
+    }
+    let state = clap::Arg::new(STATE).long("state").value_name("FILE");
+    command.arg(state.value_parser(clap::value_parser!(PathBuf)).hide(true))
+}
+
+/// The file named by --state, wherever it stands; the last one.
+fn state_of(matches: &clap::ArgMatches) -> Option<PathBuf> {
+    let here = matches.try_get_one::<PathBuf>(STATE).ok().flatten();
+    let below = matches
+        .subcommand()
+        .and_then(|(_, matches)| state_of(matches));
+    below.or_else(|| here.cloned())
+}
+
 /// Options that every command knows.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArguments {
@@ -44,14 +97,14 @@ pub(crate) struct GlobalArguments {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where Icepress remembers what it saw and did
+    /// Where Icepress remembers what it saw and did; --state FILE says the same, but for `tables`, whose --state is its own
     /// [default: ICEPRESS_STATE, else state.db in the user's state directory]
     #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) state: Option<String>,
+    pub(crate) state_file: Option<PathBuf>,
 
     /// Work on a deployed Icepress: state, queues and catalogs as the functions' own variables name them
     /// (ICEPRESS_STATE_TABLE and so on: `terraform output environment`)
-    #[arg(long, global = true, conflicts_with_all = ["state", "config"])]
+    #[arg(long, global = true, conflicts_with_all = ["state_file", "config"])]
     pub(crate) deployed: bool,
 
     /// Print one JSON document on the standard output, and nothing else there
@@ -154,13 +207,13 @@ pub(crate) struct TablesArguments {
     pub(crate) database: Option<String>,
 
     /// Only tables in these states, with commas between: new, due, working, failing, waiting, refused, settled, unreadable.
-    /// (Anything else is the file that every command takes with --state)
-    #[arg(id = "state", long, value_name = "STATE", value_delimiter = ',')]
+    /// (Anything else is taken for the file of --state-file)
+    #[arg(long = "state", value_name = "STATE")]
     named: Vec<String>,
 
     /// The states among them.
     #[arg(skip)]
-    pub(crate) state: Vec<State>,
+    pub(crate) states: Vec<State>,
 
     /// Which come first: by name, or the least healthy, those with most files, bytes, delete files or failures
     #[arg(long, value_name = "BY", default_value = "name")]
@@ -176,16 +229,18 @@ pub(crate) struct TablesArguments {
 }
 
 impl TablesArguments {
-    /// Tells the two meanings of --state apart: names of states are states, anything else is the file.
-    pub(crate) fn tell_states(&mut self, global: &mut GlobalArguments) {
-        let states = self.named.iter().map(|name| State::from_str(name, true));
-        match states.collect() {
-            Ok(states) if !self.named.is_empty() => {
-                self.state = states;
-                global.state = None;
+    /// Tells the meanings of its --state apart: names of states are states, anything else is the state file. Returns the
+    /// file.
+    fn tell_states(&mut self) -> Option<PathBuf> {
+        let mut file = None;
+        for named in std::mem::take(&mut self.named) {
+            let names = named.split(',').map(|name| State::from_str(name, true));
+            match names.collect::<Result<Vec<State>, _>>() {
+                Ok(states) => self.states.extend(states),
+                Err(_) => file = Some(PathBuf::from(named)),
             }
-            _ => {}
         }
+        file
     }
 }
 
@@ -277,6 +332,10 @@ pub(crate) struct ProcessesArguments {
     /// Only of this table
     #[arg(value_name = "TABLE")]
     pub(crate) table: Option<String>,
+
+    /// So many processes at most, the oldest of them, 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

@@ -15,8 +15,6 @@ mod stop;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use crate::{
     arguments::Arguments,
     environment::Environment,
@@ -28,7 +26,7 @@ use crate::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let screen = Screen::new();
     let result = run(arguments, &screen);
     if let Err(failure) = &result {

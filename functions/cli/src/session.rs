@@ -1,10 +1,6 @@
 //! What a command works with: the configured catalog, the state file, and the service on top of them.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use icepress_catalog::{
     CatalogError,
@@ -77,7 +73,7 @@ impl Session {
                 Place::Deployed(Box::new(deployed)),
             )
         } else {
-            let state_file = environment.state_file(global.state.as_deref().map(Path::new))?;
+            let state_file = environment.state_file(global.state_file.as_deref())?;
             (
                 read_configuration(global, environment)?,
                 Place::Here(state_file),

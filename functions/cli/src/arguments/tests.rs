@@ -1,20 +1,19 @@
 //! The command line is consistent, and amounts mean what they say.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use clap::{CommandFactory as _, Parser as _};
 use icepress_model::Bytes;
 use proptest::prelude::*;
 
-use super::{Arguments, Command, amounts};
+use super::{Arguments, Command, State, amounts};
 
 fn parse(line: &str) -> Result<Arguments, clap::Error> {
-    Arguments::try_parse_from(line.split(' '))
+    Arguments::read(line.split(' '))
 }
 
 #[test]
 fn the_command_line_is_consistent() {
-    Arguments::command().debug_assert();
+    Arguments::whole_command().debug_assert();
 }
 
 #[test]
@@ -27,6 +26,68 @@ fn global_options_stand_before_or_after_the_command() {
         assert_eq!(arguments.global.catalog.as_deref(), Some("lake"), "{line}");
         assert!(arguments.global.json, "{line}");
     }
+}
+
+#[test]
+fn the_state_file_is_never_lost_to_the_states_of_tables() {
+    let (new, failing) = (State::New, State::Failing);
+    for (line, states, file) in [
+        (
+            "icepress --state f.db tables --state new",
+            vec![new],
+            Some("f.db"),
+        ),
+        (
+            "icepress --state=f.db tables --state new,failing",
+            vec![new, failing],
+            Some("f.db"),
+        ),
+        (
+            "icepress --state-file new tables --state new",
+            vec![new],
+            Some("new"),
+        ),
+        (
+            "icepress tables --state new --state-file f.db",
+            vec![new],
+            Some("f.db"),
+        ),
+        (
+            "icepress tables --state f,1.db --state new --state failing",
+            vec![new, failing],
+            Some("f,1.db"),
+        ),
+        ("icepress --state f.db tables", vec![], Some("f.db")),
+        ("icepress tables --state new", vec![new], None),
+        ("icepress tables --state f.db", vec![], Some("f.db")),
+    ] {
+        let arguments = parse(line).unwrap();
+        let named = arguments.global.state_file.as_deref();
+        assert_eq!(named, file.map(Path::new), "{line}");
+        let Command::Tables(tables) = arguments.command else {
+            panic!("not tables");
+        };
+        assert_eq!(tables.states, states, "{line}");
+    }
+    for line in [
+        "icepress --state f.db run",
+        "icepress run --state f.db --once",
+        "icepress run --state-file f.db",
+        "icepress buckets resize 4 --state f.db",
+        "icepress --state g.db buckets --state f.db",
+    ] {
+        let arguments = parse(line).unwrap();
+        let named = arguments.global.state_file.as_deref();
+        assert_eq!(named, Some(Path::new("f.db")), "{line}");
+    }
+    for line in [
+        "icepress --deployed --state f.db run",
+        "icepress --deployed run --state-file f.db",
+        "icepress --deployed tables --state f.db",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+    assert!(parse("icepress --deployed tables --state new").is_ok());
 }
 
 #[test]

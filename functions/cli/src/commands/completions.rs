@@ -2,8 +2,6 @@
 
 use std::io::{self, Write as _};
 
-use clap::CommandFactory as _;
-
 use crate::{
     arguments::{Arguments, CompletionsArguments},
     failure::{Ending, Failure},
@@ -14,7 +12,7 @@ pub(super) fn print(wanted: &CompletionsArguments) -> Result<Ending, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(
         wanted.shell,
-        &mut Arguments::command(),
+        &mut Arguments::whole_command(),
         "icepress",
         &mut script,
     );

@@ -30,13 +30,10 @@ use crate::{
 
 /// Does what was asked for.
 pub(crate) async fn dispatch(
-    mut arguments: Arguments,
+    arguments: Arguments,
     environment: Environment,
     screen: Screen,
 ) -> Result<Ending, Failure> {
-    if let Command::Tables(wanted) = &mut arguments.command {
-        wanted.tell_states(&mut arguments.global);
-    }
     let output = Output::new(arguments.global.json);
     let command = match arguments.command {
         Command::Completions(wanted) => return completions::print(&wanted),
@@ -74,7 +71,7 @@ pub(crate) async fn dispatch(
         Command::Block(wanted) => block::block(&session, &wanted, output).await,
         Command::Unblock(wanted) => block::unblock(&session, &wanted, output).await,
         Command::Blockers => block::blockers(&session, output).await,
-        Command::Processes(_) => processes::processes(&session, output).await,
+        Command::Processes(wanted) => processes::processes(&session, &wanted, output).await,
         Command::Cancel(wanted) => cancel::cancel(&session, &wanted, output).await,
         Command::Doctor => doctor::doctor(&session, output).await,
         Command::Redrive => redrive::redrive(&session, output).await,

@@ -97,17 +97,17 @@ impl<'a> Found<'a> {
             }),
             None => Scope::Catalog(catalog),
         };
-        let is_whole = wanted.sort == SortBy::Name && wanted.state.is_empty();
+        let is_whole = wanted.sort == SortBy::Name && wanted.states.is_empty();
         let of = Wanted {
             scope,
             after,
             first: limit.filter(|_| is_whole).map(|limit| limit + 1),
-            with_unseen: wanted.state.is_empty() || wanted.state.contains(&State::New),
+            with_unseen: wanted.states.is_empty() || wanted.states.contains(&State::New),
         };
         let tables = KnownTables::open(&session.context, &of).await;
         Ok(Self {
             tables: tables.map_err(Failure::work)?,
-            states: &wanted.state,
+            states: &wanted.states,
             now: session.context.ambient.now(),
         })
     }
@@ -309,7 +309,7 @@ fn nothing(session: &Session, wanted: &TablesArguments) -> String {
         Some(database) => format!("database {}.{database}", session.catalog),
         None => format!("catalog {}", session.catalog),
     };
-    if wanted.state.is_empty() && wanted.after.is_none() {
+    if wanted.states.is_empty() && wanted.after.is_none() {
         format!("{place} has no tables")
     } else {
         format!("{place} has no such tables")

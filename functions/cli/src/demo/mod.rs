@@ -138,7 +138,7 @@ fn as_its_user(
     let global = GlobalArguments {
         catalog: Some(catalog.to_string()),
         config: None,
-        state: Some(path.join("state.db").display().to_string()),
+        state_file: Some(path.join("state.db")),
         ..global.clone()
     };
     let environment = Environment {
