@@ -13,14 +13,14 @@ use async_trait::async_trait;
 use icepress_catalog::{
     Catalog, CatalogError, CommitError, ListedTable, LoadedTable, Located, TableChange, TablePage,
 };
-use icepress_coordination::{CoordinationError, Errand, Errands};
-use icepress_model::{CatalogName, DatabaseId, Namespace, TableId};
+use icepress_coordination::{CoordinationError, Errand, Errands, StateStore};
+use icepress_model::{BucketCount, CatalogName, DatabaseId, Namespace, TableId};
 use icepress_service::{
-    Catalogs, Context, Deadline, OpenCatalog, Settings,
+    Catalogs, Context, Deadline, OpenCatalog, Settings, buckets,
     embedded::{Stop, run_once},
     run_errand, tick,
 };
-use icepress_tests::{Lab, settings_for_tests};
+use icepress_tests::{DyingStore, Lab, settings_for_tests};
 
 /// A REST catalog of a kind: it lists names alone, one a page, and calls a state by a tag.
 #[derive(Debug)]
@@ -289,4 +289,54 @@ async fn one_process_does_its_own_errands() {
         .unwrap();
     assert_eq!(report.failed, 0, "{report:?}");
     assert_eq!(lab.rows(&table).await.1.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b05_a_resize_in_the_midst_of_a_long_listing_is_not_refused_and_loses_no_table() {
+    let mut was_met = 0;
+    for writes in 0..14 {
+        let (lab, tables) = lab_of_tables(75, 3).await;
+        let catalog = Tagged::around(&lab);
+        let settings = |name: &str| Settings {
+            long_listing: 1,
+            ..settings_for_tests(name)
+        };
+        let worker = cold(&lab, &catalog, settings("other"));
+        worker.layout().await.unwrap();
+        let resizing = worker.clone();
+        let deed = move || {
+            let worker = resizing.clone();
+            async move {
+                let three = BucketCount(3.try_into().unwrap());
+                let resized = buckets::resize(&worker, three).await.unwrap();
+                assert!(resized.moves.is_settled, "{resized:?}");
+            }
+        };
+        let lister = cold(&lab, &catalog, settings("lister"));
+        let store = DyingStore::interrupted(Arc::clone(&lister.store), writes, deed);
+        let lister = Context {
+            store: Arc::clone(&store) as Arc<dyn StateStore>,
+            ..lister
+        };
+        let database = tables[0].database();
+        let listing = Errand::Listing {
+            database: database.clone(),
+        };
+        run_errand(&lister, &listing, Deadline::NONE).await.unwrap();
+        was_met += u32::from(store.was_reached());
+        // The next one ends it, by the layout that stands.
+        run_errand(&worker, &listing, Deadline::NONE).await.unwrap();
+        tick(&worker, Deadline::NONE).await.unwrap();
+        let layout = worker.layout().await.unwrap();
+        assert!(!layout.is_moving(), "{writes}: {layout:?}");
+        assert_eq!(
+            worker.store.digest(&database).await.unwrap().0.len(),
+            3 * 16
+        );
+        for table in &tables {
+            let row = worker.store.table(table).await.unwrap().unwrap();
+            assert_eq!(row.home(), layout.home_of(table), "{writes}: {table}");
+        }
+    }
+    assert!(was_met >= 6, "it was interrupted at {was_met} writes");
 }

@@ -13,7 +13,7 @@ use icepress_model::{
     RewriteFailureKind, TableId, TaskId, ambient::Ambient,
 };
 use icepress_service::{
-    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings,
+    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings, buckets,
     embedded::{Stop, run_once},
     processes, tick,
 };
@@ -44,6 +44,21 @@ async fn refuse(lab: &Lab, rows: &str, table: &str) {
              BEGIN SELECT RAISE(ABORT, 'refused'); END"
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(trigger))
+            .execute(&mut file)
+            .await
+            .unwrap();
+    }
+}
+
+/// Takes all rows again.
+async fn refuse_no_more(lab: &Lab, rows: &str) {
+    let file = lab.folder.path().join("state.db");
+    let mut file = SqliteConnection::connect(&format!("sqlite://{}", file.display()))
+        .await
+        .unwrap();
+    for event in ["INSERT", "UPDATE"] {
+        let drop = format!("DROP TRIGGER refuse_{rows}_{event}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(drop))
             .execute(&mut file)
             .await
             .unwrap();
@@ -117,6 +132,58 @@ async fn c56_a_process_that_can_t_be_written_any_more_stops_its_table_alone() {
         let wanted = if index == 2 { 6 } else { 1 };
         assert_eq!(files(&lab, table).await, wanted, "{table}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_table_that_is_gone_and_can_t_be_marked_holds_up_no_census() {
+    let lab = Lab::new(36).await;
+    let all = tables(&lab, &["t0", "t1", "t2"]).await;
+    let worker = lab.worker(settings_for_tests("a"));
+    let round = async || run_once(&worker, 2, &Stop::default()).await.unwrap();
+    round().await;
+    lab.drop_table(&all[0]).await;
+    lab.drop_table(&all[1]).await;
+    refuse(&lab, "table_state", "t1").await;
+    lab.take_events();
+
+    // Missed twice, they are gone; what is new in the same database is seen meanwhile.
+    round().await;
+    let new = tables(&lab, &["t3"]).await.remove(0);
+    round().await;
+    round().await;
+
+    assert!(failures_told(&lab, &all[1]) > 0);
+    let store = &worker.store;
+    assert!(store.table(&all[0]).await.unwrap().is_none());
+    assert!(store.table(&all[1]).await.unwrap().is_some());
+    assert_eq!(files(&lab, &new).await, 1, "it was seen, and compacted");
+    // Once the store takes its row again, it goes too.
+    refuse_no_more(&lab, "table_state").await;
+    round().await;
+    round().await;
+    assert!(store.table(&all[1]).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_table_whose_row_can_t_be_written_keeps_no_other_from_moving() {
+    let lab = Lab::new(37).await;
+    let all = tables(&lab, &["t0", "t1", "t2", "t3", "t4"]).await;
+    let worker = lab.worker(settings_for_tests("a"));
+    run_once(&worker, 2, &Stop::default()).await.unwrap();
+    refuse(&lab, "table_state", "t2").await;
+
+    let three = BucketCount(3.try_into().unwrap());
+    let moves = buckets::resize(&worker, three).await.unwrap().moves;
+    assert_eq!((moves.moved, moves.unreadable), (4, 1));
+    assert!(!moves.is_settled, "the former buckets are kept for it");
+    let layout = worker.layout().await.unwrap();
+    for (index, table) in all.iter().enumerate() {
+        let row = worker.store.table(table).await.unwrap().unwrap();
+        assert_eq!(row.home() == layout.home_of(table), index != 2, "{table}");
+    }
+    refuse_no_more(&lab, "table_state").await;
+    tick(&worker, Deadline::NONE).await.unwrap();
+    assert!(!worker.layout().await.unwrap().is_moving());
 }
 
 /// A process of so many tasks, planned on the table as it is.

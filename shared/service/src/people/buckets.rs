@@ -3,7 +3,7 @@
 //! A change is one write of the layout. Then the tables move, each in one conditional write, whoever else is at work:
 //! the command that asked for the change does it, and every tick goes on with it, so that a crash leaves nothing undone.
 
-use futures::{FutureExt as _, future::try_join_all};
+use futures::{FutureExt as _, future::join_all};
 use icepress_coordination::{
     CoordinationError, Finding, Layout, Severity, TableRow, layout::keeps_former,
 };
@@ -17,6 +17,9 @@ pub const MOST_BUCKETS: u32 = 1_000;
 
 /// Tables moved at once.
 const MOVES_AT_ONCE: usize = 16;
+
+/// Tables that the store does not let move, before it is in trouble, not they.
+const MOST_REFUSED: u32 = 20;
 
 /// Why the number of buckets was not changed.
 #[derive(Debug, Error)]
@@ -56,7 +59,7 @@ fn told(findings: &[Finding]) -> String {
 pub struct Moves {
     /// Tables that this pass moved.
     pub moved: u64,
-    /// Tables whose rows can't be read: they keep the former buckets.
+    /// Tables whose rows can't be read or written: they keep the former buckets.
     pub unreadable: u64,
     /// Processes under way whose tasks are in queues that are being given up.
     pub under_way: u64,
@@ -130,6 +133,7 @@ pub(crate) async fn go_on(
     deadline: Deadline,
 ) -> Result<Moves, CoordinationError> {
     let mut moves = Moves::default();
+    let mut refused = 0;
     let mut from = None;
     loop {
         if !deadline.allows(&context.ambient, context.settings.deadline_margin) {
@@ -153,15 +157,35 @@ pub(crate) async fn go_on(
             let moving = some
                 .iter()
                 .map(|row| move_table(context, layout, row).boxed());
-            for moved in try_join_all(moving).await? {
-                moves.moved += u64::from(moved.has_moved);
-                moves.under_way += u64::from(moved.keeps_queue);
+            for (row, moved) in some.iter().zip(join_all(moving).await) {
+                match moved {
+                    Ok(moved) => {
+                        moves.moved += u64::from(moved.has_moved);
+                        moves.under_way += u64::from(moved.keeps_queue);
+                    }
+                    // What the store does to one row is that table's alone.
+                    Err(error) if refused < MOST_REFUSED => {
+                        refused += 1;
+                        moves.unreadable += 1;
+                        context.tell(Event::Notice {
+                            message: format!(
+                                "table {} can't move to its new bucket: {error}",
+                                row.table
+                            ),
+                        });
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         from = page.next;
         if from.is_none() {
             break;
         }
+    }
+    if refused > 0 {
+        // A store that answers nothing else either is in trouble itself.
+        context.store.layout().await?;
     }
     if moves.unreadable == 0 && moves.under_way == 0 {
         // Not where somebody has changed the number again: then that one goes on.

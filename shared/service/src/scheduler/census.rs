@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CensusNote, CoordinationError, Digest, Layout, Lease, MarkOutcome};
+use icepress_coordination::{
+    CensusNote, CoordinationError, Digest, Layout, Lease, MarkOutcome, hash_of_name,
+};
 use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
 use thiserror::Error;
 
@@ -225,10 +227,11 @@ async fn remember(
     lease: &Lease,
     database: &DatabaseId,
     last: &Digest,
-    found: Found,
+    mut found: Found,
 ) -> Result<(), CensusError> {
     if !found.gone.is_empty() {
-        mark_gone(context, layout, database, &found.gone).await?;
+        let refused = mark_gone(context, layout, database, &found.gone).await?;
+        found.seen.miss_again(&refused);
     }
     let generation = layout.generation;
     let digest = found.seen.encode();
@@ -264,26 +267,41 @@ async fn mark(
     Ok(outcome)
 }
 
-/// Lets the owners of tables that two complete listings lacked look at them: they forget what is really gone.
+/// Lets the owners of tables that two complete listings lacked look at them: they forget what is really gone. The hashes of
+/// names are returned whose rows the store refused: the next census asks for them again, and nothing else waits for that.
 async fn mark_gone(
     context: &Context,
     layout: &Layout,
     database: &DatabaseId,
     gone: &[u64],
-) -> Result<(), CoordinationError> {
-    let now = context.ambient.now();
+) -> Result<Vec<u64>, CoordinationError> {
+    let mut refused = Vec::new();
     for table in context.store.tables_by_hash(database, gone).await? {
-        // To mark a table without a row would make one.
-        match context.store.table(&table).await {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                let home = layout.home_of(&table);
-                context.store.force_due(home, &table, now).await?;
-            }
+        match mark_if_known(context, layout, &table).await {
             // An unreadable row is reported by the sweep of its bucket.
-            Err(CoordinationError::UnreadableRow { .. }) => {}
+            Ok(()) | Err(CoordinationError::UnreadableRow { .. }) => {}
+            Err(error) if refused.len() < MOST_UNMARKED as usize => {
+                refused.push(hash_of_name(&table.name));
+                context.tell(Event::TableFailed {
+                    table: table.clone(),
+                    message: format!("table {table}, which is gone: {error}"),
+                });
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// Has a table looked at that has a row. To mark one without would make one.
+async fn mark_if_known(
+    context: &Context,
+    layout: &Layout,
+    table: &TableId,
+) -> Result<(), CoordinationError> {
+    if context.store.table(table).await?.is_none() {
+        return Ok(());
+    }
+    let (home, now) = (layout.home_of(table), context.ambient.now());
+    context.store.force_due(home, table, now).await
 }

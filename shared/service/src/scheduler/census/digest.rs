@@ -71,6 +71,13 @@ impl SeenTables {
         self.0.remove(&seen.name);
     }
 
+    /// Notes tables by the hashes of their names as missing once, as if they had been there before: the next listing that
+    /// lacks them has them gone.
+    pub(super) fn miss_again(&mut self, names: &[u64]) {
+        self.0
+            .extend(names.iter().map(|name| (*name, MISSING_ONCE)));
+    }
+
     /// Tables that are there.
     pub(super) fn len(&self) -> u64 {
         self.0
