@@ -1,11 +1,11 @@
 //! A state store that goes away for good at a chosen write, as the store of a worker that is killed does; or in which
-//! something else happens just before that write.
+//! something else happens just before that write. It counts the rows of tables that are listed.
 
 use std::{
     fmt::Debug,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ pub struct DyingStore {
     /// Writes that are passed on before.
     left: AtomicI64,
     then: Then,
+    /// Rows of tables that were listed, of whatever list.
+    listed: AtomicU64,
 }
 
 /// What somebody else does in between.
@@ -63,6 +65,7 @@ impl DyingStore {
             inner,
             left: AtomicI64::new(i64::from(writes)),
             then: Then::Dies { last_acts },
+            listed: AtomicU64::new(0),
         })
     }
 
@@ -76,7 +79,22 @@ impl DyingStore {
             inner,
             left: AtomicI64::new(i64::from(writes)),
             then: Then::Follows(Box::new(move || deed().boxed())),
+            listed: AtomicU64::new(0),
         })
+    }
+
+    /// Around `inner`, of which nothing becomes.
+    pub fn watching(inner: Arc<dyn StateStore>) -> Arc<Self> {
+        Self::around(inner, u32::MAX, true)
+    }
+
+    /// How many rows of tables were listed since the last call.
+    pub fn rows_listed(&self) -> u64 {
+        self.listed.swap(0, Ordering::SeqCst)
+    }
+
+    fn count<T>(&self, rows: &[T]) {
+        self.listed.fetch_add(rows.len() as u64, Ordering::SeqCst);
     }
 
     /// Whether the chosen write was reached.
@@ -231,7 +249,9 @@ impl TableStore for DyingStore {
         now: TimestampMs,
         limit: usize,
     ) -> Result<Vec<Result<TableRow>>> {
-        self.read(self.inner.due_tables(bucket, now, limit)).await
+        let rows = self.read(self.inner.due_tables(bucket, now, limit)).await?;
+        self.count(&rows);
+        Ok(rows)
     }
 
     async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
@@ -247,7 +267,15 @@ impl TableStore for DyingStore {
     }
 
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {
-        self.read(self.inner.tables_page(from)).await
+        let page = self.read(self.inner.tables_page(from)).await?;
+        self.count(&page.rows);
+        Ok(page)
+    }
+
+    async fn watched_page(&self, bucket: BucketId, from: Option<&str>) -> Result<TablesPage> {
+        let page = self.read(self.inner.watched_page(bucket, from)).await?;
+        self.count(&page.rows);
+        Ok(page)
     }
 
     fn parts_of_tables(&self) -> u32 {
@@ -255,8 +283,11 @@ impl TableStore for DyingStore {
     }
 
     async fn tables_of_part(&self, part: u32, range: &KeyRange, limit: usize) -> Result<PartPage> {
-        self.read(self.inner.tables_of_part(part, range, limit))
-            .await
+        let page = self
+            .read(self.inner.tables_of_part(part, range, limit))
+            .await?;
+        self.count(&page.rows);
+        Ok(page)
     }
 
     async fn note_begun(&self, lease: &Lease, seen: &TableRow) -> Result<()> {

@@ -3,13 +3,15 @@
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use icepress_coordination::{Component, Finding, Severity, limits::Limits};
+use icepress_coordination::{CancelOutcome, Component, Finding, Severity, limits::Limits};
 use icepress_model::{BucketCount, Scope, TableId};
 use icepress_service::{
     Context, Deadline, Settings, SignOfLife, VERSION,
     block::block,
     doctor::examine,
     embedded::{Stop, run_once},
+    processes::{cancel, under_way},
+    tables::explain,
     tick,
 };
 use icepress_tests::{Lab, planned, settings_for_tests};
@@ -195,10 +197,12 @@ async fn what_blockers_and_quotas_keep_back_is_told_with_what_is_taken() {
 
     tick(&worker, Deadline::NONE).await.unwrap();
     let blocker = one(&worker, &format!("blocker of table {blocked}")).await;
-    let seen = "nightly blocks 1 table for ";
+    let seen = "nightly blocks it for ";
     assert_doubt(&blocker, seen, "unblock");
     assert!(
-        blocker.seen.ends_with("of which 1 wait for that: a merge"),
+        blocker
+            .seen
+            .ends_with("and 1 table waits for that: a merge"),
         "{blocker:?}"
     );
     let catalog = one(&worker, "quota of catalog lab").await;
@@ -235,4 +239,93 @@ async fn what_blockers_and_quotas_keep_back_is_told_with_what_is_taken() {
     tick(&worker, Deadline::NONE).await.unwrap();
     let table = one(&worker, "quota of table lab.tests.poor").await;
     assert_doubt(&table, "$0.00 a month", "compact a table by hand");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_can_t_be_read_is_named_by_each_command_and_hides_nothing() {
+    let lab = Lab::new(66).await;
+    let bad = small_table(&lab, "bad", &[]).await;
+    let good = small_table(&lab, "good", &[]).await;
+    let worker = lab.worker(settings_for_tests("w"));
+    planned(&worker).await;
+    let process_of = async |table: &TableId| {
+        let row = worker.store.table(table).await.unwrap().unwrap();
+        row.active_process.unwrap()
+    };
+    let (of_bad, of_good) = (process_of(&bad).await, process_of(&good).await);
+
+    // The row of a process.
+    by_hand(
+        &lab,
+        "UPDATE process SET open_tasks = -1 WHERE table_id LIKE '%/bad'",
+    )
+    .await;
+    let found = under_way(&worker, None, 100).await.unwrap();
+    assert_eq!(found.work.len(), 1, "{found:?}");
+    assert_eq!((&found.work[0].process, found.more), (&of_good, 0));
+    assert_eq!(found.unread.len(), 1, "{found:?}");
+    assert!(found.unread[0].contains(of_bad.as_str()), "{found:?}");
+    let finding = one(&worker, "state of a process").await;
+    assert!(finding.seen.contains(of_bad.as_str()), "{finding:?}");
+
+    // The row of a table.
+    by_hand(
+        &lab,
+        "UPDATE table_state SET failures = -1 WHERE table_id LIKE '%/bad'",
+    )
+    .await;
+    let finding = one(&worker, "state of a table").await;
+    assert!(finding.seen.contains("bad"), "{finding:?}");
+    let found = under_way(&worker, None, 100).await.unwrap();
+    assert_eq!(found.work.len(), 1, "{found:?}");
+    assert!(found.unread[0].contains("bad"), "{found:?}");
+    let found = under_way(&worker, Some(&bad), 100).await.unwrap();
+    assert!(found.unread[0].contains("bad"), "{found:?}");
+    let explained = explain(&worker, &bad).await.unwrap();
+    assert_eq!(explained.row, None);
+    assert!(explained.unread[0].contains("bad"), "{explained:?}");
+    assert!(!explained.plan.groups.is_empty(), "made of the table alone");
+    let error = cancel(&worker, &of_bad, "enough").await.unwrap_err();
+    assert!(error.to_string().contains(of_bad.as_str()), "{error}");
+    // The others go on.
+    let cancelled = cancel(&worker, &of_good, "enough").await.unwrap();
+    assert_eq!(cancelled, CancelOutcome::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_processes_are_shown_and_the_others_counted() {
+    let lab = Lab::new(67).await;
+    let mut processes = Vec::new();
+    let worker = lab.worker(settings_for_tests("w"));
+    for name in ["c", "a", "b"] {
+        let table = small_table(&lab, name, &[]).await;
+        tick(&worker, Deadline::NONE).await.unwrap();
+        let row = worker.store.table(&table).await.unwrap().unwrap();
+        processes.extend(row.active_process);
+        lab.clock.advance(Duration::from_secs(10));
+    }
+    let found = under_way(&worker, None, 2).await.unwrap();
+    let shown: Vec<_> = found.work.iter().map(|work| work.process.clone()).collect();
+    assert_eq!((shown.as_slice(), found.more), (&processes[..2], 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_table_that_can_t_be_read_is_no_doubt_about_its_catalog() {
+    let lab = Lab::new(68).await;
+    let bad = small_table(&lab, "a_bad_one", &[]).await;
+    let good = small_table(&lab, "good", &[]).await;
+    let metadata = lab.load(&bad).await.metadata_location;
+    let path = metadata.as_str().trim_start_matches("file://");
+    std::fs::remove_file(path).unwrap();
+    let worker = lab.worker(settings_for_tests("w"));
+    let catalog = about(&worker, "catalog lab").await;
+    let is_well = |finding: &Finding| finding.severity == Severity::Well;
+    assert!(catalog.iter().all(is_well), "{catalog:?}");
+    let tried = format!("table {good} can be read");
+    assert!(
+        catalog.iter().any(|finding| finding.seen == tried),
+        "{catalog:?}"
+    );
+    let table = one(&worker, &format!("table {bad}")).await;
+    assert_eq!(table.severity, Severity::Doubt, "{table:?}");
 }

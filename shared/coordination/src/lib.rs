@@ -19,6 +19,7 @@ mod sqlite;
 mod sqs;
 mod store;
 mod versions;
+mod watched;
 
 pub use dynamo::{DEFAULT_RETENTION, DynamoStore, create_state_table};
 #[cfg(any(test, feature = "conformance"))]
@@ -41,6 +42,7 @@ pub use store::{
     StateStore, TableStore, TablesPage, TaskStore, VersionStore,
 };
 pub use versions::{Component, RunningVersion};
+pub use watched::Watched;
 
 /// All parts of [`StateStore`], to be imported with `*` by who calls a store by its own type.
 pub mod ports {

@@ -183,6 +183,11 @@ pub trait TableStore: Send + Sync + Debug {
         limit: usize,
     ) -> Result<Vec<Result<TableRow>>>;
 
+    /// Tables of a bucket that somebody has to look at now or later, since they are due, failed, wait, or have a process
+    /// under way: in no order, from the begin or from where another page ended. A page may be empty and not the last. Reads
+    /// no row of a table at rest. One that is written meanwhile may be missed, or come twice.
+    async fn watched_page(&self, bucket: BucketId, from: Option<&str>) -> Result<TablesPage>;
+
     /// When the next table of the bucket falls due, if any will.
     async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>>;
 

@@ -59,7 +59,7 @@ impl BucketCount {
     }
 
     /// All buckets, in order.
-    pub fn all(self) -> impl Iterator<Item = BucketId> {
+    pub fn all(self) -> impl Iterator<Item = BucketId> + use<> {
         (0..self.0.get()).map(BucketId)
     }
 

@@ -89,8 +89,10 @@ async fn outstanding(
 ) -> Result<Outstanding, CoordinationError> {
     let now = context.ambient.now();
     let mut under_way = false;
-    // Rows that can't be read are told by the sweep, and waited for by nobody.
-    for row in context.store.tables().await?.iter().flatten() {
+    let mut rows = context.watched().await?;
+    while let Some(row) = rows.next().await? {
+        // Rows that can't be read are told by the sweep, and waited for by nobody.
+        let Ok(row) = &row else { continue };
         if row.due_at.is_some_and(|due_at| due_at <= now) && !held_by_others {
             return Ok(Outstanding::Now);
         }

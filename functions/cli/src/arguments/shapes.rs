@@ -2,12 +2,13 @@
 
 pub(super) const RUN: &str = "\
 JSON (with --json, one document; without --once, one line a round):
-  {\"tables\": [TABLE…], \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
+  {\"tables\": [TABLE…], \"more_unchanged\": N, \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
 where TABLE is
   {\"table\", \"outcome\": \"compacted\" | \"deletes-rewritten\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
    \"row_groups_in\", \"row_groups_out\", \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
    \"delete_files_before\", \"delete_files_after\", \"health_before\", \"health_after\"}
-and what is not known (a table that was not looked at) is null. Health is from 0 to 100.";
+and what is not known (a table that was not looked at) is null. Health is from 0 to 100. Of tables about which there is nothing to
+say a thousand or two are listed, and the rest is counted in \"more_unchanged\".";
 
 pub(super) const COMPACT: &str = "\
 JSON (with --json): the table as `icepress run --json` has it in its list.";
@@ -45,7 +46,8 @@ and PARTITION is
 pub(super) const EXPLAIN: &str = "\
 JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…],
 \"sort_order\": the table's own as TEXT or null, \"sort_order_is_kept\": true or false}, where PROCESS is
-{\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first.";
+{\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first. Beside that
+\"unread\": [TEXT…] says what of the state could not be read: the plan is made of the table alone.";
 
 pub(super) const VERIFY: &str = "\
 JSON (with --json): {\"table\", \"same\": true or false, \"same_values\": true or false, \"snapshot\": ROWS, \"against\": ROWS}, where ROWS is
@@ -66,9 +68,10 @@ DUPLICATE is {\"path\", \"kind\", \"kept_sequence_number\", \"dropped_sequence_n
 The exit code is 1 where something stays wrong: always without --apply, unless all is sound.";
 
 pub(super) const PROCESSES: &str = "\
-JSON (with --json): {\"processes\": [PROCESS…]}, the oldest first, where PROCESS is
+JSON (with --json): {\"processes\": [PROCESS…], \"more\": N, \"unread\": [TEXT…]}, the oldest first, where PROCESS is
   {\"process\", \"table\", \"started_at\" (milliseconds since 1970), \"tasks\": {\"unsent\", \"waiting\", \"running\", \"forsaken\",
-   \"done\", \"failed\"}, \"waits_for\": TEXT}.";
+   \"done\", \"failed\"}, \"waits_for\": TEXT}.
+`more` counts those that --limit left out; `unread` says which rows could not be read, and why.";
 
 pub(super) const CANCEL: &str = "\
 JSON (with --json): {\"process\", \"cancelled\": true}. A process that has ended, or that somebody is committing,
@@ -90,6 +93,9 @@ JSON (with --json): {\"blockers\": [BLOCKER…]}, where BLOCKER is
 with times in milliseconds since 1970.";
 
 pub(super) const DOCTOR: &str = "\
+Of tables, those are looked at that are due, failed, wait, or have a process under way; no row of a table at rest is read. Those
+that can't be read `icepress tables --state unreadable` lists.
+
 JSON (with --json): {\"findings\": [FINDING…], \"worst\": SEVERITY}, where FINDING is
   {\"severity\": SEVERITY, \"subject\", \"seen\", \"advice\": TEXT or null}
 and SEVERITY is \"well\" | \"doubt\" (it works, but somebody should look) | \"wrong\". Subjects are icepress, configuration, state …, clock,

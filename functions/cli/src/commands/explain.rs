@@ -29,13 +29,17 @@ pub(super) async fn explain(
         .as_ref()
         .map(|base| &base.metadata_location);
     let now = session.context.ambient.now();
-    let mut known = Known::new(table, location, explained.row.as_ref(), now);
+    let mut known = match explained.unread.first() {
+        Some(unread) => Known::unreadable(table, unread),
+        None => Known::new(table, location, explained.row.as_ref(), now),
+    };
     known.refresh(&explained.plan);
     let past: Vec<Past> = explained.processes.iter().map(Past::new).collect();
     let document = json!({
         "table": known,
         "plan": explained.plan,
         "processes": past,
+        "unread": explained.unread,
         "sort_order": explained.sort_order,
         "sort_order_is_kept": explained.sort_order.is_none(),
     });
@@ -45,6 +49,9 @@ pub(super) async fn explain(
             text.push_str(&format!(
                 "sorted by {order}: not kept, a rewrite leaves rows in the order of its inputs\n"
             ));
+        }
+        for unread in &explained.unread {
+            text.push_str(&format!("can't be read: {unread}\n"));
         }
         text.push_str(&known.story(now));
         for process in &past {

@@ -1,28 +1,64 @@
 //! `icepress processes`: what is under way, and what it waits for.
 
-use icepress_service::processes::{self, Work};
+use icepress_service::processes::{self, UnderWay, Work};
 use serde_json::{Value, json};
 
 use crate::{
+    arguments::ProcessesArguments,
     failure::{Ending, Failure},
-    render::{Output, known::ago, table},
+    render::{Output, count, known::ago, table},
     session::Session,
 };
 
 /// Lists the processes under way, of one table or of all.
-pub(super) async fn processes(session: &Session, output: Output) -> Result<Ending, Failure> {
-    let under_way = processes::under_way(&session.context, session.tables.first())
+pub(super) async fn processes(
+    session: &Session,
+    wanted: &ProcessesArguments,
+    output: Output,
+) -> Result<Ending, Failure> {
+    let most = match wanted.limit {
+        0 => usize::MAX,
+        limit => limit,
+    };
+    let found = processes::under_way(&session.context, session.tables.first(), most)
         .await
         .map_err(Failure::work)?;
-    let document: Vec<Value> = under_way.iter().map(object).collect();
-    output.print(&json!({ "processes": document }), || {
-        if under_way.is_empty() {
-            return "no process is under way".to_owned();
-        }
-        let header = ["process", "table", "age", "open tasks", "waits for"];
-        table(&header, &[2, 3], under_way.iter().map(cells).collect())
-    })?;
+    let document: Vec<Value> = found.work.iter().map(object).collect();
+    let unread = unread(&found);
+    output.print(
+        &json!({ "processes": document, "more": found.more, "unread": unread }),
+        || {
+            let mut lines = Vec::new();
+            if found.work.is_empty() && unread.is_empty() {
+                lines.push("no process is under way".to_owned());
+            }
+            if !found.work.is_empty() {
+                let header = ["process", "table", "age", "open tasks", "waits for"];
+                lines.push(table(
+                    &header,
+                    &[2, 3],
+                    found.work.iter().map(cells).collect(),
+                ));
+            }
+            lines.extend(unread.iter().map(|row| format!("can't be read: {row}")));
+            if found.more > 0 {
+                let more = count(found.more);
+                lines.push(format!(
+                    "{more} younger ones: --limit shows more, or all with 0"
+                ));
+            }
+            lines.join("\n")
+        },
+    )?;
     Ok(Ending::Well)
+}
+
+fn unread(found: &UnderWay) -> Vec<String> {
+    let mut unread = found.unread.clone();
+    if found.more_unread > 0 {
+        unread.push(format!("and {} more", found.more_unread));
+    }
+    unread
 }
 
 fn object(work: &Work) -> Value {

@@ -75,6 +75,7 @@ async fn round(session: &Session) -> Result<RunReport, Failure> {
         compacted: count(TableOutcome::Compacted),
         failed: count(TableOutcome::Failed),
         tables: reports,
+        more_unchanged: 0,
         errors: Vec::new(),
     })
 }

@@ -188,7 +188,9 @@ impl Known {
     /// One or two lines for an explanation.
     pub(crate) fn story(&self, now: TimestampMs) -> String {
         let mut text = format!("state: {}\n", sentence(self.state));
-        if let Some(failure) = &self.failure {
+        if let Some(failure) = &self.failure
+            && self.state != State::Unreadable
+        {
             text.push_str(&format!(
                 "{} in a row, the last: {failure}\n",
                 counted(u64::from(self.failures), "failure")

@@ -23,7 +23,10 @@ pub(crate) fn of_run(report: &RunReport) -> String {
     let mut parts = vec![format!("{} compacted", counted(report.compacted, "table"))];
     for (number, what) in [
         (of(TableOutcome::DeletesRewritten), "with deletes rewritten"),
-        (of(TableOutcome::Unchanged), "unchanged"),
+        (
+            of(TableOutcome::Unchanged) + report.more_unchanged,
+            "unchanged",
+        ),
         (of(TableOutcome::Refused), "left alone"),
         (of(TableOutcome::Waiting), "waiting"),
         (report.failed, "failed"),

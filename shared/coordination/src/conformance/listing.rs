@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::*;
 use icepress_model::Scope;
 
-use crate::{KeyRange, Listing, TableKey};
+use crate::{KeyRange, Listing, TableKey, Watched};
 
 /// Tables of one name each in these databases, marked; their keys in order.
 async fn tables_in(store: &dyn StateStore, names: &[(&str, &str, u32)]) -> Vec<TableKey> {
@@ -112,4 +112,61 @@ pub(super) async fn b11_an_unreadable_row_stands_in_its_place(world: Arc<dyn Sto
         assert_eq!(listed.row.is_ok(), readable, "{name}");
     }
     assert!(listing.next().await.unwrap().is_none());
+}
+
+/// The names of the watched tables of these buckets, in order; of one whose row can't be read, what the error says.
+async fn watched_in(store: &Arc<dyn StateStore>, buckets: &[u32]) -> Vec<String> {
+    let buckets: Vec<BucketId> = buckets.iter().copied().map(BucketId).collect();
+    let mut watched = Watched::new(store, buckets.into_iter());
+    let mut names = Vec::new();
+    while let Some(row) = watched.next().await.unwrap() {
+        names.push(match row {
+            Ok(row) => row.table.name,
+            Err(error) => error.to_string(),
+        });
+    }
+    names.sort();
+    names
+}
+
+pub(super) async fn tables_that_are_watched_are_found_without_those_at_rest(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    assert_eq!(
+        watched_in(&store, &[HOME.bucket.0]).await,
+        Vec::<String>::new()
+    );
+    tables_in(&*store, &[("lake", "a", 110), ("lake", "b", 9)]).await;
+    let elsewhere = Home {
+        bucket: BucketId(HOME.bucket.0 + 1),
+        ..HOME
+    };
+    let far = table("far");
+    store.force_due(elsewhere, &far, at(5)).await.unwrap();
+
+    // What was concluded to be at rest is watched no more.
+    let held = lease(&*store, "a").await;
+    let rested = TableId {
+        catalog: CatalogName::from("lake"),
+        namespace: Namespace::from_dotted("b"),
+        name: "t8".to_owned(),
+    };
+    let row = store.table(&rested).await.unwrap().unwrap();
+    let nothing_to_do = conclusion(Some("m1"), None);
+    store.conclude(&held, &row, &nothing_to_do).await.unwrap();
+
+    let expected = 110 + 8;
+    let found = watched_in(&store, &[HOME.bucket.0]).await;
+    assert_eq!(found.len(), expected, "{found:?}");
+    assert!(!found.contains(&"far".to_owned()));
+    let both = watched_in(&store, &[HOME.bucket.0, elsewhere.bucket.0]).await;
+    assert_eq!(both.len(), expected + 1);
+    assert!(both.contains(&"far".to_owned()));
+
+    // One that can't be read hides no other.
+    world.damage_table(&far).await;
+    let damaged = watched_in(&store, &[elsewhere.bucket.0]).await;
+    assert_eq!(damaged.len(), 1);
+    assert!(damaged[0].contains("far"), "{damaged:?}");
 }

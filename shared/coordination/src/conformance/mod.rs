@@ -92,6 +92,7 @@ macro_rules! store_rules {
             layout::of_eight_movers_exactly_one_moves,
             layout::every_table_is_listed_once,
             listing::tables_are_listed_by_name_from_any_of_them_on,
+            listing::tables_that_are_watched_are_found_without_those_at_rest,
             listing::a_catalog_or_database_is_listed_alone,
             listing::b11_an_unreadable_row_stands_in_its_place,
             tables::a_table_is_marked_once_for_a_state,

@@ -1,6 +1,6 @@
 //! Rows as DynamoDB has them: keys, and attributes by the names of `encoding`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use icepress_model::{
@@ -26,6 +26,12 @@ const NAMES_APART: u64 = 64;
 pub(super) struct Key {
     pub(super) pk: String,
     pub(super) sk: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.pk, self.sk)
+    }
 }
 
 impl Key {

@@ -8,7 +8,7 @@ use icepress_model::{MetadataLocation, ProcessId, ProcessOutcome, TableId, Times
 use super::{
     DynamoStore, Result,
     item::{Item, Key, history_of, item_of, number, text},
-    requests::Stored,
+    requests::{Stored, unreadable},
     tables, tasks,
 };
 use crate::{
@@ -153,15 +153,19 @@ impl ProcessStore for DynamoStore {
                 .iter()
                 .filter_map(|line| line.text("process").ok().flatten());
             let keys: Vec<Key> = ids.map(|id| Key::process(&ProcessId(id))).collect();
-            let rows = self.batch_get(&keys).await?;
+            let mut rows = self.rows_of(&keys).await?;
             for key in keys {
-                let row = rows.iter().find(|row| Key::of(row).as_ref() == Some(&key));
                 // Its time may be over although the line is still there.
-                let Some(row) = row else { continue };
-                match encoding::decode_process(row) {
+                let Some(row) = rows.remove(&key) else {
+                    continue;
+                };
+                let process = row.and_then(|row| {
+                    encoding::decode_process(&row).map_err(|message| unreadable(&key, message))
+                });
+                match process {
                     Ok(process) => processes.push(process),
-                    Err(message) => {
-                        tracing::error!(%table, message, "left out an unreadable process");
+                    Err(error) => {
+                        tracing::error!(%table, %error, "left out an unreadable process");
                     }
                 }
             }

@@ -139,7 +139,7 @@ impl DynamoStore {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| self.failed("a row could not be read", error))?;
+            .map_err(|error| self.failed(&format!("row {key} could not be read"), error))?;
         Ok(output.item)
     }
 
@@ -257,6 +257,7 @@ impl DynamoStore {
     /// Writes a row if nobody wrote it since it was read with `rev`; whether it was written.
     pub(super) async fn put(&self, item: Item, rev: i64) -> Result<bool> {
         let token = self.ambient.uuid().simple().to_string();
+        let key = Key::of(&item);
         let item = versioned(item, rev, &token);
         let condition = RevCondition::of(rev);
         let outcome = self
@@ -286,7 +287,10 @@ impl DynamoStore {
                 let stands = refused.item.unwrap_or_default();
                 Ok(stands.text("token").ok().flatten() == Some(token))
             }
-            Err(error) => Err(self.failed("a row could not be written", error)),
+            Err(error) => {
+                let row = key.map_or_else(|| "a row".to_owned(), |key| format!("row {key}"));
+                Err(self.failed(&format!("{row} could not be written"), error))
+            }
         }
     }
 
@@ -444,7 +448,7 @@ fn versioned(mut item: Item, rev: i64, token: &str) -> Item {
 
 pub(super) fn unreadable(key: &Key, message: String) -> CoordinationError {
     CoordinationError::UnreadableRow {
-        row: format!("{} {}", key.pk, key.sk),
+        row: key.to_string(),
         message,
     }
 }

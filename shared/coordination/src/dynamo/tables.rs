@@ -152,7 +152,7 @@ impl DynamoStore {
     }
 
     /// Rows by key, or why one can't be had: where they are refused together, each is asked for by itself.
-    async fn rows_of(&self, keys: &[Key]) -> Result<HashMap<Key, Result<Item>>> {
+    pub(super) async fn rows_of(&self, keys: &[Key]) -> Result<HashMap<Key, Result<Item>>> {
         let together = match self.batch_get(keys).await {
             Ok(rows) => rows,
             Err(error @ CoordinationError::Throttled { .. }) => return Err(error),
@@ -281,6 +281,34 @@ impl TableStore for DynamoStore {
         Ok(due.into_iter().map(|(_, table)| table).collect())
     }
 
+    // Where a page ended says when its last table is due, its share and its key.
+    async fn watched_page(&self, bucket: BucketId, from: Option<&str>) -> Result<TablesPage> {
+        let start = match from {
+            None => None,
+            Some(from) => Some(start_of_page(bucket, from).ok_or_else(|| {
+                CoordinationError::Configuration {
+                    store: "DynamoDB".to_owned(),
+                    message: format!("no page of tables begins at '{from}'"),
+                }
+            })?),
+        };
+        let page = self.due_page(bucket, None, BATCH, start).await?;
+        let keys: Vec<Key> = page.items.iter().filter_map(Key::of).collect();
+        let mut rows = self.rows_of(&keys).await?;
+        let watched = keys.iter().filter_map(|key| rows.remove(key));
+        // The index lags: what is at rest by now, or another bucket's, is left out.
+        let watched = watched
+            .map(|row| row.and_then(|row| decode(&row)))
+            .filter(|row| match row {
+                Ok(row) => row.bucket == bucket && row.due_at.is_some(),
+                Err(_) => true,
+            });
+        Ok(TablesPage {
+            rows: watched.collect(),
+            next: page.next.as_ref().and_then(end_of_page),
+        })
+    }
+
     async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {
         let first = self.due_page(bucket, None, 1, None).await?;
         let due_at = first.items.first().map(|item| item.number("due_at"));
@@ -300,7 +328,9 @@ impl TableStore for DynamoStore {
             .collect();
         let mut found = Vec::new();
         for some in names.chunks(NAMES_AT_ONCE) {
-            found.extend(self.batch_get(some).await?);
+            // One that can't be had is looked for like one that was never kept.
+            let rows = self.rows_of(some).await?;
+            found.extend(rows.into_values().flatten());
         }
         let keys: Vec<String> = found
             .iter()
@@ -466,6 +496,27 @@ impl TableStore for DynamoStore {
             }
         }
     }
+}
+
+/// What is kept of the key in the index at which a page ended.
+fn end_of_page(last: &Item) -> Option<String> {
+    let key = Key::of(last)?;
+    let due_at = last.number("due_at").ok().flatten()?;
+    Some(format!("{due_at} {} {}", key.pk, key.sk))
+}
+
+/// The inverse of [`end_of_page`].
+fn start_of_page(bucket: BucketId, from: &str) -> Option<Item> {
+    let (due_at, key) = from.split_once(' ')?;
+    let (pk, sk) = key.split_once(' ')?;
+    let key = Key {
+        pk: pk.to_owned(),
+        sk: sk.to_owned(),
+    };
+    let mut start = key.item();
+    start.insert("due_bucket".to_owned(), text(bucket.to_string()));
+    start.insert("due_at".to_owned(), number(due_at.parse::<i64>().ok()?));
+    Some(start)
 }
 
 struct DuePage {

@@ -18,7 +18,7 @@ use icepress_storage::{
 
 use super::{item::Key, *};
 use crate::{
-    Conclusion, Digest, Home, NewProcess, NewTask, Payload, StateStore,
+    Conclusion, Digest, Home, NewProcess, NewTask, Payload, StateStore, Watched,
     conformance::{STORE_RULES, StoreWorld},
     ports::*,
 };
@@ -112,6 +112,7 @@ async fn check_all(kind: EmulatorKind) {
     }
     assert!(failures.is_empty(), "{kind:?}: {failures:#?}");
     idle_costs_a_query_for_each_64_buckets(&emulator).await;
+    watched_tables_cost_no_request_for_those_at_rest(&emulator).await;
     a_missing_table_is_named(&emulator).await;
     rows_that_may_go_say_when(&emulator).await;
     rows_of_a_batch_that_were_left_out_are_asked_for_again(&emulator).await;
@@ -181,6 +182,38 @@ async fn idle_costs_a_query_for_each_64_buckets(emulator: &Emulator) {
         .await
         .unwrap();
     assert_eq!(world.ledger.since(&before), sent("GetItem", 1));
+}
+
+async fn watched_tables_cost_no_request_for_those_at_rest(emulator: &Emulator) {
+    let world = World::new(emulator).await;
+    let store = world.store().await;
+    let lease = store
+        .take_lease(BUCKET, &WorkerId::from("w"), NOW, MINUTE, MINUTE)
+        .await
+        .unwrap()
+        .unwrap();
+    let at_rest = new_process("none", "none").conclusion;
+    for number in 0..25 {
+        let table = table(&format!("t{number}"));
+        store.force_due(HOME, &table, NOW).await.unwrap();
+        if number >= 3 {
+            let row = store.table(&table).await.unwrap().unwrap();
+            store.conclude(&lease, &row, &at_rest).await.unwrap();
+        }
+    }
+    let before = world.ledger.totals();
+    let mut watched = Watched::new(&store, [BucketId(4), BUCKET].into_iter());
+    let mut found = 0;
+    while let Some(row) = watched.next().await.unwrap() {
+        assert!(row.unwrap().due_at.is_some());
+        found += 1;
+    }
+    assert_eq!(found, 3);
+    let sent = RequestTotals::from([
+        ("DynamoDB.BatchGetItem".to_owned(), 1),
+        ("DynamoDB.Query".to_owned(), 2),
+    ]);
+    assert_eq!(world.ledger.since(&before), sent);
 }
 
 async fn a_missing_table_is_named(emulator: &Emulator) {

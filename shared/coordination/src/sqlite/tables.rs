@@ -62,6 +62,11 @@ impl SqliteStore {
     }
 }
 
+fn ended_at(page: &str) -> Option<(i64, i64)> {
+    let (due_at, number) = page.split_once('#')?;
+    Some((due_at.parse().ok()?, number.parse().ok()?))
+}
+
 #[async_trait]
 impl TableStore for SqliteStore {
     async fn mark_due(
@@ -104,6 +109,38 @@ impl TableStore for SqliteStore {
             tables.push(table);
         }
         Ok(tables)
+    }
+
+    // Where a page ended says when its last table is due, and the number of its row.
+    async fn watched_page(&self, bucket: BucketId, from: Option<&str>) -> Result<TablesPage> {
+        let (due_at, number) = match from {
+            None => (i64::MIN, i64::MIN),
+            Some(from) => ended_at(from).ok_or_else(|| CoordinationError::Configuration {
+                store: self.file.path.display().to_string(),
+                message: format!("no page of tables begins at '{from}'"),
+            })?,
+        };
+        let rows: Vec<SqliteRow> = sqlx::query(
+            "SELECT *, rowid AS number FROM table_state
+             WHERE bucket = ? AND due_at IS NOT NULL AND (due_at, rowid) > (?, ?)
+             ORDER BY due_at, rowid LIMIT ?",
+        )
+        .bind(bucket.0)
+        .bind(due_at)
+        .bind(number)
+        .bind(PAGE)
+        .fetch_all(&self.file.readers)
+        .await
+        .map_err(|error| self.file.failed("due tables could not be read", error))?;
+        let is_full = i64::try_from(rows.len()) == Ok(PAGE);
+        let next = rows.last().filter(|_| is_full).and_then(|row| {
+            let number = |name| row.number(name).ok().flatten();
+            Some(format!("{}#{}", number("due_at")?, number("number")?))
+        });
+        Ok(TablesPage {
+            next,
+            rows: rows.iter().map(Self::decode_tables).collect(),
+        })
     }
 
     async fn next_due(&self, bucket: BucketId) -> Result<Option<TimestampMs>> {

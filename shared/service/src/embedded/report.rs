@@ -1,10 +1,11 @@
 //! What a run came to, table by table.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use icepress_coordination::{CoordinationError, TableRow, hash_of_name};
 use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId};
 use serde::Serialize;
 
@@ -70,8 +71,10 @@ fn as_text<S: serde::Serializer>(table: &TableId, serializer: S) -> Result<S::Ok
 /// A run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunReport {
-    /// Tables, by name.
+    /// Tables, by name: all about which there is something to say, and the first of the others.
     pub tables: Vec<TableReport>,
+    /// Tables that are unchanged, beside those in the list.
+    pub more_unchanged: u64,
     /// What failed without belonging to one table: a database that could not be listed, say.
     pub errors: Vec<String>,
     /// Tables compacted.
@@ -80,9 +83,14 @@ pub struct RunReport {
     pub failed: u64,
 }
 
+/// Tables about which there is nothing to say that are listed; more are counted.
+const QUIET: usize = 1_000;
+
 #[derive(Debug, Default)]
 struct Seen {
     before: Option<(PlanTotals, f64)>,
+    /// Whether there was something to do.
+    has_plan: bool,
     groups: u64,
     row_groups_in: u64,
     row_groups_out: u64,
@@ -94,11 +102,73 @@ struct Seen {
     failed: Option<String>,
 }
 
+impl Seen {
+    /// Whether nothing was done, and nothing is to be said.
+    fn is_quiet(&self) -> bool {
+        self.stands_open() && !self.has_plan && self.groups == 0 && self.waits.is_none()
+    }
+
+    /// Whether what an earlier run found may be the last word.
+    fn stands_open(&self) -> bool {
+        !self.committed && self.failed.is_none() && self.refused.is_none()
+    }
+}
+
+/// The tables of a run: those about which there is something to say, and some of the others. There may be many more of
+/// these than fit into memory.
+#[derive(Debug, Default)]
+struct Tables {
+    listed: BTreeMap<TableId, Seen>,
+    /// Hashes of the names of those that are counted only.
+    counted: HashSet<u64>,
+    /// How long the list may become before it is shortened.
+    shorten_at: usize,
+}
+
+impl Tables {
+    /// Changes what is known of a table.
+    fn note(&mut self, table: &TableId, change: impl FnOnce(&mut Seen)) {
+        self.counted.remove(&hash_of(table));
+        change(self.listed.entry(table.clone()).or_default());
+        self.shorten();
+    }
+
+    /// Notes that a table was seen, and nothing else.
+    fn note_unchanged(&mut self, table: &TableId) {
+        if self.listed.contains_key(table) || self.counted.contains(&hash_of(table)) {
+            return;
+        }
+        self.listed.insert(table.clone(), Seen::default());
+        self.shorten();
+    }
+
+    /// Counts quiet tables beyond the first: whenever the list has doubled, which costs little, and twice the memory at most.
+    fn shorten(&mut self) {
+        if self.listed.len() < self.shorten_at.max(2 * QUIET) {
+            return;
+        }
+        let mut kept = 0;
+        let counted = &mut self.counted;
+        self.listed.retain(|table, seen| {
+            if !seen.is_quiet() {
+                return true;
+            }
+            kept += 1;
+            kept <= QUIET || !counted.insert(hash_of(table))
+        });
+        self.shorten_at = 2 * self.listed.len();
+    }
+}
+
+fn hash_of(table: &TableId) -> u64 {
+    hash_of_name(&table.to_string())
+}
+
 /// Gathers a run's events into a report, passing each on.
 #[derive(Debug)]
 pub(crate) struct Collector {
     next: Arc<dyn Observer>,
-    tables: Mutex<BTreeMap<TableId, Seen>>,
+    tables: Mutex<Tables>,
     errors: Mutex<Vec<String>>,
 }
 
@@ -119,20 +189,15 @@ impl Collector {
 
     /// The report: tables that changed are looked at once more, for how they are now.
     pub(crate) async fn report(&self, context: &Context) -> RunReport {
-        let seen = std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
-        let errors =
+        let mut seen =
+            std::mem::take(&mut *self.tables.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut errors =
             std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner));
-        let standing = standing(context).await;
-        let mut tables = Vec::with_capacity(seen.len());
-        for (table, mut seen) in seen {
-            if !seen.committed && seen.failed.is_none() && seen.refused.is_none() {
-                match standing.get(&table) {
-                    Some(Standing::Waits(reason)) => seen.failed = Some(reason.clone()),
-                    Some(Standing::Refused(reason)) => seen.refused = Some(reason.clone()),
-                    Some(Standing::Held(reason)) => seen.waits = Some(reason.clone()),
-                    None => {}
-                }
-            }
+        if let Err(error) = add_what_stands(context, &mut seen).await {
+            errors.push(format!("what stands about tables is not known: {error}"));
+        }
+        let mut tables = Vec::with_capacity(seen.listed.len());
+        for (table, seen) in seen.listed {
             tables.push(report_of(context, table, seen).await);
         }
         let count = |outcome| {
@@ -145,13 +210,14 @@ impl Collector {
             compacted: count(TableOutcome::Compacted),
             failed: count(TableOutcome::Failed) + errors.len() as u64,
             tables,
+            more_unchanged: seen.counted.len() as u64,
             errors,
         }
     }
 
     fn note(&self, table: &TableId, change: impl FnOnce(&mut Seen)) {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        change(tables.entry(table.clone()).or_default());
+        tables.note(table, change);
     }
 }
 
@@ -166,34 +232,60 @@ enum Standing {
     Held(String),
 }
 
-/// Tables about which nothing is done for a reason that an earlier run found.
-async fn standing(context: &Context) -> BTreeMap<TableId, Standing> {
-    let mut standing = BTreeMap::new();
-    let rows = context.store.tables().await.unwrap_or_default();
-    for row in rows.into_iter().flatten() {
-        if let Some(waiting) = Waiting::of(&row) {
-            standing.insert(row.table, Standing::Held(waiting.reason));
-            continue;
+impl Standing {
+    /// What an earlier run found.
+    fn of(row: &TableRow) -> Option<Self> {
+        if let Some(waiting) = Waiting::of(row) {
+            return Some(Self::Held(waiting.reason));
         }
+        let conclusion = row.conclusion.as_deref();
         if row.failures == 0 {
-            let conclusion = row.conclusion.as_deref();
-            if let Some(reason) = conclusion.and_then(evaluate::refusal_of_conclusion) {
-                standing.insert(row.table, Standing::Refused(reason));
-            }
-            continue;
+            let reason = conclusion.and_then(evaluate::refusal_of_conclusion);
+            return reason.map(Self::Refused);
         }
-        let failure = row
-            .conclusion
-            .as_deref()
+        let failure = conclusion
             .and_then(evaluate::failure_of_conclusion)
             .unwrap_or_else(|| "see explain".to_owned());
-        let reason = format!(
+        Some(Self::Waits(format!(
             "it failed {} times in a row and waits before it is tried again: {failure}",
             row.failures
-        );
-        standing.insert(row.table, Standing::Waits(reason));
+        )))
     }
-    standing
+
+    fn note(self, seen: &mut Seen) {
+        match self {
+            Self::Waits(reason) => seen.failed = Some(reason),
+            Self::Refused(reason) => seen.refused = Some(reason),
+            Self::Held(reason) => seen.waits = Some(reason),
+        }
+    }
+}
+
+/// Adds why nothing is done about tables for a reason that an earlier run found. Of those that are counted only, the ones
+/// that fail or wait are found where they are watched, and listed; of the listed ones the rows are read.
+async fn add_what_stands(context: &Context, tables: &mut Tables) -> Result<(), CoordinationError> {
+    if !tables.counted.is_empty() {
+        let mut rows = context.watched().await?;
+        while let Some(row) = rows.next().await? {
+            let Ok(row) = row else { continue };
+            if tables.counted.contains(&hash_of(&row.table))
+                && let Some(standing) = Standing::of(&row)
+            {
+                tables.note(&row.table, |seen| standing.note(seen));
+            }
+        }
+    }
+    for (table, seen) in &mut tables.listed {
+        if !seen.stands_open() {
+            continue;
+        }
+        // One that can't be read was told when it was looked at.
+        let row = context.store.table(table).await.ok().flatten();
+        if let Some(standing) = row.as_ref().and_then(Standing::of) {
+            standing.note(seen);
+        }
+    }
+    Ok(())
 }
 
 async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport {
@@ -249,9 +341,13 @@ fn done(seen: &Seen, after: Option<(PlanTotals, f64)>) -> TableOutcome {
 impl Observer for Collector {
     fn observe(&self, event: &Event) {
         match event {
-            Event::TableUnchanged { table } => self.note(table, |_| {}),
+            Event::TableUnchanged { table } => {
+                let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+                tables.note_unchanged(table);
+            }
             Event::Planned { table, plan, .. } => self.note(table, |seen| {
                 seen.waits = None;
+                seen.has_plan |= !plan.groups.is_empty();
                 seen.before.get_or_insert((plan.totals, plan.health.score));
             }),
             Event::Refused { table, reason } => {

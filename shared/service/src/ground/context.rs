@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, TaskQueue};
+use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, TaskQueue, Watched};
 use icepress_model::{TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
@@ -45,6 +45,12 @@ impl Context {
     pub async fn layout_seen(&self) -> Result<Layout, CoordinationError> {
         let layout = self.store.layout().await?;
         Ok(layout.unwrap_or_else(|| Layout::first(self.settings.buckets)))
+    }
+
+    /// Tables that somebody has to look at now or later, in all buckets that are looked after.
+    pub(crate) async fn watched(&self) -> Result<Watched, CoordinationError> {
+        let layout = self.layout_seen().await?;
+        Ok(Watched::new(&self.store, layout.swept().all()))
     }
 
     /// The catalog of a table, with the storage of its files.

@@ -7,7 +7,7 @@ mod versions;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use icepress_coordination::{CoordinationError, Finding, Listing, TableRow};
+use icepress_coordination::{CoordinationError, Finding, Layout, TableRow, Watched};
 use icepress_model::{DatabaseId, TableId, TimestampMs};
 use icepress_storage::{PutMode, WriteOptions};
 
@@ -15,7 +15,7 @@ use crate::{
     Context, OpenCatalog, VERSION,
     people::{
         block,
-        processes::{self, AtWork},
+        processes::{AtWork, LOOKS_TOGETHER, Oldest, UnderWay},
     },
     scheduler::evaluate,
 };
@@ -214,42 +214,49 @@ async fn schedulers(context: &Context) -> Result<Finding, CoordinationError> {
     })
 }
 
-/// What the rows of all tables tell, each looked at once: there may be more of them than fit into memory.
+/// What the rows of tables tell that somebody has to look at: those at rest, of which there may be any number, are not read.
 async fn tables(context: &Context) -> Vec<Result<Vec<Finding>, CoordinationError>> {
     let now = context.ambient.now();
-    let layout = context.layout_seen().await;
-    let (blockers, failure) = match block::blockers(context).await {
+    let (layout, no_layout) = match context.layout_seen().await {
+        Ok(layout) => (layout, None),
+        Err(error) => (Layout::first(context.settings.buckets), Some(error)),
+    };
+    let (blockers, no_blockers) = match block::blockers(context).await {
         Ok(blockers) => (blockers, None),
         Err(error) => (Vec::new(), Some(error)),
     };
-    let mut places = moving::Places::default();
+    let mut astray = moving::Astray::default();
     let mut held = holds::Held::new(blockers);
     let mut ailing = Ailing::default();
+    let patience = context.settings.check_interval * 6;
+    let mut stuck = Oldest::new(patience, LISTED);
     let mut at_work = Vec::new();
-    let mut rows = Listing::of_all(&context.store);
+    let mut rows = Watched::new(&context.store, moving::buckets_to_search(&layout));
     loop {
         let row = match rows.next().await {
-            Ok(Some(listed)) => listed.row,
+            Ok(Some(row)) => row,
             Ok(None) => break,
             Err(error) => {
-                return [failure, Some(error)]
-                    .into_iter()
-                    .flatten()
-                    .map(Err)
-                    .collect();
+                let all = [no_layout, no_blockers, Some(error)];
+                return all.into_iter().flatten().map(Err).collect();
             }
         };
-        if let (Ok(row), Ok(layout)) = (&row, &layout) {
-            places.add(layout, row, now);
-        }
         if let Ok(row) = &row {
+            astray.add(&layout, row, now);
             held.add(row);
             at_work.extend(AtWork::of(row));
         }
+        if at_work.len() == LOOKS_TOGETHER {
+            stuck.add(context, std::mem::take(&mut at_work)).await;
+        }
         ailing.add(context, row, now);
     }
-    let buckets = layout.map(|layout| vec![moving::finding(&layout, &places, now)]);
-    let blockers = match failure {
+    stuck.add(context, at_work).await;
+    let buckets = match no_layout {
+        Some(error) => Err(error),
+        None => moving::findings(context, &layout, &astray, now).await,
+    };
+    let blockers = match no_blockers {
         None => Ok(held.blockers(now)),
         Some(error) => Err(error),
     };
@@ -258,14 +265,14 @@ async fn tables(context: &Context) -> Vec<Result<Vec<Finding>, CoordinationError
         blockers,
         held.quotas(context).await,
         Ok(ailing.findings()),
-        stuck(context, at_work).await,
+        Ok(of_processes(stuck.look_at_tasks(context).await)),
     ]
 }
 
 /// Tables that fail, that can't be read, or that are due and not looked at.
 #[derive(Debug, Default)]
 struct Ailing {
-    /// All tables.
+    /// All that were looked at.
     number: usize,
     /// What is wrong with the first of them.
     findings: Vec<Finding>,
@@ -306,7 +313,10 @@ impl Ailing {
         if self.findings.is_empty() {
             self.findings.push(Finding::well(
                 "tables",
-                format!("none of {} known ones fails or waits too long", self.number),
+                format!(
+                    "of {} that are due, wait or are worked on, none fails or waits too long",
+                    self.number
+                ),
             ));
         }
         self.findings
@@ -338,29 +348,37 @@ fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding
     })
 }
 
-/// Processes that are older than work of their kind should be.
-async fn stuck(context: &Context, at_work: Vec<AtWork>) -> Result<Vec<Finding>, CoordinationError> {
-    let patience = context.settings.check_interval * 6;
-    let old = processes::older_than(context, patience, at_work).await?;
-    Ok(old
-        .into_iter()
-        .map(|work| {
-            Finding::doubt(
-                format!("process {}", work.process),
-                format!(
-                    "of table {} is {} old and waits for {}",
-                    work.table,
-                    lasting(work.age),
-                    work.waits_for
-                ),
-                format!(
-                    "see the optimizers' log, or `icepress cancel {}`",
-                    work.process
-                ),
-            )
-        })
-        .take(LISTED)
-        .collect())
+/// Processes that are older than work of their kind should be, and those that can't be read.
+fn of_processes(stuck: UnderWay) -> Vec<Finding> {
+    let old = stuck.work.into_iter().map(|work| {
+        Finding::doubt(
+            format!("process {}", work.process),
+            format!(
+                "of table {} is {} old and waits for {}",
+                work.table,
+                lasting(work.age),
+                work.waits_for
+            ),
+            format!(
+                "see the optimizers' log, or `icepress cancel {}`",
+                work.process
+            ),
+        )
+    });
+    let unread = stuck.unread.into_iter().map(|unread| {
+        let advice = "see why the state store refuses that row; its table is free once it is gone";
+        Finding::wrong("state of a process", unread, advice)
+    });
+    let mut findings: Vec<Finding> = old.chain(unread).collect();
+    let more = stuck.more + stuck.more_unread;
+    if more > 0 {
+        findings.push(Finding::doubt(
+            "processes",
+            format!("{more} more are as old, or can't be read"),
+            "see `icepress processes`",
+        ));
+    }
+    findings
 }
 
 /// How long, for people.

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _, future, stream};
+use futures::{StreamExt as _, stream};
 use icepress_coordination::{
-    CancelOutcome, CoordinationError, Listing, ProcessRow, ProcessState, TableRow, TaskRow,
-    TaskState,
+    CancelOutcome, CoordinationError, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
 };
 use icepress_model::{ProcessId, ProcessOutcome, TableId, TimestampMs};
 use serde::Serialize;
@@ -89,6 +88,10 @@ impl AtWork {
 
 /// Processes that are looked at at the same time: each may have a thousand tasks.
 const LOOKS_AT_ONCE: usize = 8;
+/// Processes that are collected before they are looked at.
+pub(crate) const LOOKS_TOGETHER: usize = 100;
+/// Rows that can't be read that are told one by one.
+const MOST_UNREAD: usize = 20;
 
 /// Gives up a process because a person says so. One that is being committed is not, for whether its snapshot is in the
 /// table is for the committer to find out; once the committer's claim is over, nobody is at it, and this does.
@@ -143,58 +146,145 @@ async fn delete_uncommitted(
     Ok(())
 }
 
-/// All processes under way, of one table or of all, the oldest first. Rows that can't be read are left out.
+/// What is under way.
+#[derive(Debug, Clone, Default)]
+pub struct UnderWay {
+    /// Processes, the oldest first.
+    pub work: Vec<Work>,
+    /// Younger ones beside them.
+    pub more: u64,
+    /// Which rows could not be read, and why: the first of them.
+    pub unread: Vec<String>,
+    /// Further ones that could not be read.
+    pub more_unread: u64,
+}
+
+/// The oldest processes under way, at most `most`, of one table or of all. A row that can't be read hides no other.
 pub async fn under_way(
     context: &Context,
     table: Option<&TableId>,
-) -> Result<Vec<Work>, CoordinationError> {
-    let mut at_work = Vec::new();
+    most: usize,
+) -> Result<UnderWay, CoordinationError> {
+    let mut oldest = Oldest::new(Duration::ZERO, most);
     match table {
         Some(table) => match context.store.table(table).await {
-            Ok(row) => at_work.extend(row.as_ref().and_then(AtWork::of)),
-            Err(CoordinationError::UnreadableRow { .. }) => {}
-            Err(error) => return Err(error),
+            Ok(row) => {
+                let at_work = row.as_ref().and_then(AtWork::of);
+                oldest.add(context, at_work.into_iter().collect()).await;
+            }
+            Err(error) => oldest.note_unread(format!("table {table}: {error}")),
         },
         None => {
-            let mut rows = Listing::of_all(&context.store);
-            while let Some(listed) = rows.next().await? {
-                at_work.extend(listed.row.ok().as_ref().and_then(AtWork::of));
+            let mut rows = context.watched().await?;
+            let mut some = Vec::with_capacity(LOOKS_TOGETHER);
+            while let Some(row) = rows.next().await? {
+                match row {
+                    Ok(row) => some.extend(AtWork::of(&row)),
+                    Err(error) => oldest.note_unread(error.to_string()),
+                }
+                if some.len() == LOOKS_TOGETHER {
+                    oldest.add(context, std::mem::take(&mut some)).await;
+                }
+            }
+            oldest.add(context, some).await;
+        }
+    }
+    Ok(oldest.look_at_tasks(context).await)
+}
+
+/// The oldest processes of those that are handed to it, of however many.
+#[derive(Debug)]
+pub(crate) struct Oldest {
+    least_age: Duration,
+    most: usize,
+    kept: Vec<(ProcessRow, Option<String>)>,
+    found: UnderWay,
+}
+
+impl Oldest {
+    /// Those that were planned so long ago, at most `most`.
+    pub(crate) fn new(least_age: Duration, most: usize) -> Self {
+        Self {
+            least_age,
+            most,
+            kept: Vec::new(),
+            found: UnderWay::default(),
+        }
+    }
+
+    /// Looks at some more.
+    pub(crate) async fn add(&mut self, context: &Context, some: Vec<AtWork>) {
+        let now = context.ambient.now();
+        let looks = some.into_iter().map(|at_work| read(context, at_work));
+        let mut looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
+        while let Some((at_work, read)) = looks.next().await {
+            match read {
+                Ok(Some(process)) if now.since(process.created_at) >= self.least_age => {
+                    self.kept.push((process, at_work.waits));
+                }
+                Ok(_) => {}
+                Err(error) => self.note_unread(format!("process {}: {error}", at_work.process)),
+            }
+            // Sorted once in a while: that costs little, and twice the memory at most.
+            if self.kept.len() > self.most.saturating_mul(2).saturating_add(LOOKS_TOGETHER) {
+                self.shorten();
             }
         }
     }
-    older_than(context, Duration::ZERO, at_work).await
+
+    fn shorten(&mut self) {
+        let age = |(process, _): &(ProcessRow, _)| (process.created_at, process.process.clone());
+        self.kept.sort_by_cached_key(age);
+        self.found.more += self.kept.len().saturating_sub(self.most) as u64;
+        self.kept.truncate(self.most);
+    }
+
+    pub(crate) fn note_unread(&mut self, text: String) {
+        if self.found.unread.len() < MOST_UNREAD {
+            self.found.unread.push(text);
+        } else {
+            self.found.more_unread += 1;
+        }
+    }
+
+    /// The oldest, with how their tasks stand.
+    pub(crate) async fn look_at_tasks(mut self, context: &Context) -> UnderWay {
+        self.shorten();
+        let kept = std::mem::take(&mut self.kept);
+        let looks = kept
+            .into_iter()
+            .map(|(process, waits)| look(context, process, waits));
+        let mut looks = stream::iter(looks).buffered(LOOKS_AT_ONCE);
+        while let Some(looked) = looks.next().await {
+            match looked {
+                Ok(work) => self.found.work.push(work),
+                Err(unread) => self.note_unread(unread),
+            }
+        }
+        self.found
+    }
 }
 
-/// Those of the processes that were planned so long ago, the oldest first.
-pub(crate) async fn older_than(
+async fn read(
     context: &Context,
-    age: Duration,
-    at_work: Vec<AtWork>,
-) -> Result<Vec<Work>, CoordinationError> {
-    let looks = at_work
-        .into_iter()
-        .map(|at_work| look(context, age, at_work));
-    let looks = stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE);
-    let mut all: Vec<Work> = looks.try_filter_map(future::ok).try_collect().await?;
-    all.sort_by(|a, b| (a.started_at, &a.process).cmp(&(b.started_at, &b.process)));
-    Ok(all)
+    at_work: AtWork,
+) -> (AtWork, Result<Option<ProcessRow>, CoordinationError>) {
+    let row = context.store.process(&at_work.process).await;
+    (at_work, row)
 }
 
 async fn look(
     context: &Context,
-    least_age: Duration,
-    at_work: AtWork,
-) -> Result<Option<Work>, CoordinationError> {
+    process: ProcessRow,
+    waits: Option<String>,
+) -> Result<Work, String> {
     let now = context.ambient.now();
-    let process = match context.store.process(&at_work.process).await {
-        Ok(Some(process)) if now.since(process.created_at) >= least_age => process,
-        Ok(_) | Err(CoordinationError::UnreadableRow { .. }) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let tasks = TaskCounts::of(&context.store.tasks(&at_work.process).await?, now);
-    Ok(Some(Work {
+    let tasks = context.store.tasks(&process.process).await;
+    let tasks = tasks.map_err(|error| format!("tasks of process {}: {error}", process.process))?;
+    let tasks = TaskCounts::of(&tasks, now);
+    Ok(Work {
         // What the table's row says of it is of the last look, and may be over.
-        waits_for: match at_work.waits.filter(|_| process.open_tasks == 0) {
+        waits_for: match waits.filter(|_| process.open_tasks == 0) {
             Some(reason) => reason,
             None => waits_for(&process, tasks, now),
         },
@@ -205,7 +295,7 @@ async fn look(
         process: process.process,
         table: process.table,
         tasks,
-    }))
+    })
 }
 
 fn waits_for(process: &ProcessRow, tasks: TaskCounts, now: TimestampMs) -> String {

@@ -57,6 +57,8 @@ pub struct Explanation {
     pub plan: TablePlan,
     /// What is known of the table.
     pub row: Option<TableRow>,
+    /// What of the state could not be read: the rest stands without it.
+    pub unread: Vec<String>,
     /// Its last processes, newest first.
     pub processes: Vec<ProcessRow>,
     /// The order that the table wants its rows in, which a rewrite does not make; `None` where it wants none.
@@ -69,14 +71,22 @@ const EXPLAINED_PROCESSES: usize = 10;
 /// Plan, state and history of a table. Nothing is written.
 pub async fn explain(context: &Context, table: &TableId) -> Result<Explanation, TableError> {
     let (loaded, plan) = evaluate::evaluate(context, table).await?;
+    let mut unread = Vec::new();
+    let row = context.store.table(table).await.unwrap_or_else(|error| {
+        unread.push(format!("what is known of table {table}: {error}"));
+        None
+    });
+    let processes = context.store.processes_of(table, EXPLAINED_PROCESSES).await;
+    let processes = processes.unwrap_or_else(|error| {
+        unread.push(format!("processes of table {table}: {error}"));
+        Vec::new()
+    });
     Ok(Explanation {
         plan,
         sort_order: sort_order(&loaded.metadata),
-        row: context.store.table(table).await?,
-        processes: context
-            .store
-            .processes_of(table, EXPLAINED_PROCESSES)
-            .await?,
+        row,
+        unread,
+        processes,
     })
 }
 

@@ -8,10 +8,10 @@ use icepress_coordination::{
 };
 use icepress_model::{Scope, TimestampMs};
 
-use super::{LISTED, lasting, several};
+use super::{LISTED, lasting};
 use crate::{Context, Waiting, WaitsFor};
 
-/// What keeps tables back, counted over all of them.
+/// What keeps tables back, counted over those that wait.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     blockers: Vec<Blocking>,
@@ -23,9 +23,7 @@ pub(super) struct Held {
 #[derive(Debug)]
 struct Blocking {
     blocker: Blocker,
-    /// Tables in its scope.
-    covered: usize,
-    /// Those of them that wait for its end.
+    /// Tables in its scope that wait for its end.
     kept: usize,
 }
 
@@ -34,11 +32,9 @@ const SCOPES: usize = 1_000;
 
 impl Held {
     pub(super) fn new(blockers: Vec<Blocker>) -> Self {
-        let blockers = blockers.into_iter().map(|blocker| Blocking {
-            blocker,
-            covered: 0,
-            kept: 0,
-        });
+        let blockers = blockers
+            .into_iter()
+            .map(|blocker| Blocking { blocker, kept: 0 });
         Self {
             blockers: blockers.collect(),
             quotas: BTreeMap::new(),
@@ -49,10 +45,8 @@ impl Held {
         let waits = Waiting::of(row);
         let waits_for = waits.as_ref().map(|waits| waits.waits_for);
         for blocking in &mut self.blockers {
-            if blocking.blocker.scope.covers(&row.table) {
-                blocking.covered += 1;
-                blocking.kept += usize::from(waits_for == Some(WaitsFor::Blocker));
-            }
+            let waits = waits_for == Some(WaitsFor::Blocker);
+            blocking.kept += usize::from(waits && blocking.blocker.scope.covers(&row.table));
         }
         if let Some(waits) = waits
             && let (WaitsFor::Quota | WaitsFor::Tasks, Some(scope)) =
@@ -91,12 +85,8 @@ fn shorten(findings: &mut Vec<Finding>, subject: &str, advice: &str) {
 }
 
 fn of_blocker(blocking: &Blocking, now: TimestampMs) -> Finding {
-    let Blocking {
-        blocker,
-        covered,
-        kept,
-    } = blocking;
-    let (covered, kept) = (*covered, *kept);
+    let Blocking { blocker, kept } = blocking;
+    let kept = *kept;
     let Blocker {
         scope,
         owner,
@@ -111,8 +101,8 @@ fn of_blocker(blocking: &Blocking, now: TimestampMs) -> Finding {
         false => "without an end".to_owned(),
     };
     let seen = format!(
-        "{owner} blocks {} {left}, of which {kept} wait for that: {reason}",
-        several(covered, "table")
+        "{owner} blocks it {left}, and {} for that: {reason}",
+        waiting_tables(kept)
     );
     match (ends, kept) {
         (true, 0) => Finding::well(subject, seen),

@@ -47,7 +47,7 @@ fn a_blocker_is_told_with_owner_end_and_tables_and_is_a_doubt_where_some_wait_fo
     let said = of(&blocker, &tables);
     assert_eq!(said.severity, Severity::Well);
     assert_eq!(said.subject, "blocker of database lake.sales");
-    let seen = "nightly blocks 2 tables for 2 h more, of which 0 wait for that: a merge";
+    let seen = "nightly blocks it for 2 h more, and 0 tables wait for that: a merge";
     assert_eq!(said.seen, seen);
 
     let [mut a, mut b, mut c] = tables.clone();
@@ -60,7 +60,11 @@ fn a_blocker_is_told_with_owner_end_and_tables_and_is_a_doubt_where_some_wait_fo
     }
     let said = of(&blocker, &[a, b, c]);
     assert_eq!(said.severity, Severity::Doubt);
-    assert!(said.seen.contains("of which 1 wait"), "{}", said.seen);
+    assert!(
+        said.seen.contains("1 table waits for that"),
+        "{}",
+        said.seen
+    );
     assert!(said.advice.unwrap().contains("--owner nightly"));
 
     blocker.expires_at = TimestampMs(i64::MAX);

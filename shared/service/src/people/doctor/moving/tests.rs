@@ -25,11 +25,15 @@ fn rows(layout: &Layout, numbers: std::ops::Range<u32>) -> Vec<TableRow> {
 }
 
 fn finding(layout: &Layout, tables: &[TableRow], now: TimestampMs) -> Finding {
-    let mut places = Places::default();
+    let (mut places, mut astray) = (Places::default(), Astray::default());
     for row in tables {
-        places.add(layout, row, now);
+        places.add(layout, row);
+        astray.add(layout, row, now);
     }
-    super::finding(layout, &places, now)
+    match layout.is_moving() {
+        true => moving(layout, places.old, places.all, now),
+        false => settled(layout, &astray),
+    }
 }
 
 #[test]
@@ -84,4 +88,14 @@ fn due_tables_of_an_older_layout_in_no_bucket_are_told() {
         "{}",
         said.seen
     );
+}
+
+#[test]
+fn buckets_of_former_layouts_are_searched_where_there_were_any() {
+    let numbers = |layout: &Layout| buckets_to_search(layout).count();
+    let eight = Layout::first(count(8));
+    assert_eq!(numbers(&eight), 8);
+    let two = layout::resize(&eight, count(2)).unwrap();
+    let two = layout::settle(&two, two.generation).unwrap();
+    assert_eq!(numbers(&two), 128);
 }
