@@ -15,7 +15,7 @@ use iceberg::spec::{
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult,
-    GroupTask, InputFile, MetadataLocation, ProcessId, RewriteFailure, Rows, SchemaId,
+    GroupTask, InputFile, MetadataLocation, ProcessId, RewriteFailure, RowId, Rows, SchemaId,
     SequenceNumber, SnapshotId, SpecId, TableId, Tier, ambient::Ambient,
 };
 use icepress_storage::LocalStorage;
@@ -338,7 +338,8 @@ impl TestTable {
         }
     }
 
-    /// Rewrites the group. Whatever comes of it, the second opinion has nothing to say against it.
+    /// Rewrites the group. Whatever comes of it, the second opinion has nothing to say against it, and decoded row by row
+    /// it has the rows that it had.
     pub(crate) fn rewrite(&self) -> Result<GroupResult, RewriteFailure> {
         let result = block_on(rewrite_group(
             &self.context(),
@@ -352,6 +353,8 @@ impl TestTable {
                 let opinion = self.opinion(&after, look)?;
                 assert_eq!(opinion.faults, Vec::<String>::new(), "{look:?}");
             }
+            let (before, after) = (self.hash(), self.hash_of(&after).unwrap());
+            assert!(after.is_same_as(&before), "{before:?} became {after:?}");
         }
         Ok(result)
     }
@@ -435,12 +438,17 @@ impl TestTable {
 
     /// The same where it may fail.
     pub(crate) fn try_hash(&self) -> Result<RowsHash, RewriteFailure> {
+        self.hash_of(&self.group)
+    }
+
+    /// The hash of the live rows of a group of the table.
+    fn hash_of(&self, group: &Group) -> Result<RowsHash, RewriteFailure> {
         block_on(hash_rows(
             &self.context(),
             &self.metadata,
             &Self::table_id(),
             SchemaId(self.metadata.current_schema_id()),
-            std::slice::from_ref(&self.group),
+            std::slice::from_ref(group),
         ))
     }
 
@@ -455,7 +463,9 @@ impl TestTable {
                     size: Bytes(entry.file_size_in_bytes()),
                     rows: Rows(entry.record_count()),
                     sequence_number: SequenceNumber(100),
-                    first_row_id: None,
+                    // A row whose id was not kept would get another.
+                    first_row_id: (self.metadata.format_version() >= FormatVersion::V3)
+                        .then_some(RowId(1 << 40)),
                     deletes: Vec::new(),
                 })
                 .collect(),
