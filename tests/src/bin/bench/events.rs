@@ -1,11 +1,7 @@
-//! Event rows, as the benches of rewrites have them: ids, times, words of few and of many values, decimals, texts that never repeat, a list.
+//! The rows of the benches' tables: events of twelve columns (ids, times, zipf keys, words of few and of many values, URLs,
+//! decimals, UUID texts, short texts, a list, a double, a boolean), and wide rows of texts.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use anyhow::Result;
 use arrow_array::{
@@ -16,18 +12,27 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use iceberg::spec::TableMetadata;
 use icepress_catalog::metadata::Metadata;
-use parquet::{
-    arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY},
-    basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
-};
+use icepress_model::Bytes;
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use serde_json::json;
 
-/// Files of a table.
-pub(crate) const FILES: u64 = 64;
-/// Rows of a file.
-pub(crate) const ROWS: u64 = 240_000;
+use crate::{duel::DICTIONARY, tables::Shape};
+
+/// Rows that are made at a time at most.
 const BATCH: u64 = 24_000;
+/// Wide rows are long.
+const WIDE_BATCH: u64 = 500;
+/// Columns of a wide row.
+const WIDE_COLUMNS: i32 = 40;
+
+/// Which columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Columns {
+    /// An event's.
+    Events,
+    /// Forty texts of 50 to 500 bytes.
+    Wide,
+}
 
 /// A fast generator with a fixed stream: every run measures the same bytes.
 pub(crate) struct Stream(pub(crate) u64);
@@ -47,6 +52,34 @@ impl Stream {
         self.next() % bound
     }
 
+    /// Text of letters, digits and two signs, at random.
+    fn text(&mut self, length: usize) -> String {
+        const SIGNS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut text = String::with_capacity(length);
+        while text.len() < length {
+            let mut drawn = self.next();
+            for _ in 0..(length - text.len()).min(10) {
+                text.push(SIGNS[(drawn % 64) as usize].into());
+                drawn /= 64;
+            }
+        }
+        text
+    }
+
+    /// The text of a UUID.
+    fn uuid(&mut self) -> String {
+        let (high, low) = (self.next(), self.next());
+        format!(
+            "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+            high >> 32,
+            high >> 16 & 0xFFFF,
+            high & 0xFFF,
+            0x8000 | low >> 48 & 0x3FFF,
+            low & 0xFFFF_FFFF_FFFF
+        )
+    }
+
     /// Small numbers far more often than large ones.
     fn skewed(&mut self, bound: u64) -> u64 {
         let share = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
@@ -57,30 +90,23 @@ impl Stream {
 /// Field id of the first column: numbers from 0 on, over all files.
 pub(crate) const EVENT_ID: i32 = 1;
 
-/// Writes the files of a table to `folder`.
-pub(crate) fn write_all(folder: &Path) -> Result<()> {
-    fs::create_dir(folder)?;
-    eprintln!("writing {FILES} files to {}", folder.display());
-    (0..FILES).try_for_each(|file| write(&folder.join(format!("{file:02}.parquet")), file))
-}
-
-/// Writes the file with a number, as a streaming writer would: one row group, zstd.
-fn write(path: &Path, number: u64) -> Result<()> {
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
-        .set_max_row_group_row_count(None)
-        .set_data_page_row_count_limit(20_000)
-        .build();
-    let schema = Arc::new(Schema::new(fields()));
-    let mut writer =
-        ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties))?;
+/// The rows of the file with a number, by batches.
+pub(crate) fn batches(shape: &Shape, number: u64) -> impl Iterator<Item = Result<RecordBatch>> {
+    let (columns, rows) = (shape.columns, shape.rows);
+    let step = match columns {
+        Columns::Events => BATCH,
+        Columns::Wide => WIDE_BATCH,
+    };
     let mut stream = Stream(number);
-    for first in (0..ROWS).step_by(BATCH as usize) {
-        let columns = columns(&mut stream, number * ROWS + first)?;
-        writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
-    }
-    writer.close()?;
-    Ok(())
+    (0..rows).step_by(step as usize).map(move |first| {
+        let count = step.min(rows - first);
+        let first = number * rows + first;
+        let (fields, arrays) = match columns {
+            Columns::Events => (fields(), columns_of(&mut stream, first, count)?),
+            Columns::Wide => (wide_fields(), wide_columns(&mut stream, count)),
+        };
+        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+    })
 }
 
 /// A column as Parquet files of Iceberg have it, with its field id.
@@ -94,7 +120,6 @@ fn fields() -> Vec<Field> {
     vec![
         field(EVENT_ID, "event_id", DataType::Int64),
         field(2, "event_time", timestamp()),
-        field(3, "received_time", timestamp()),
         field(4, "user_id", DataType::Int64),
         field(5, "kind", DataType::Utf8),
         field(6, "country", DataType::Utf8),
@@ -112,21 +137,33 @@ fn fields() -> Vec<Field> {
     ]
 }
 
-fn columns(stream: &mut Stream, first: u64) -> Result<Vec<ArrayRef>> {
+fn wide_fields() -> Vec<Field> {
+    let text = |id: i32| field(id, &format!("text_{id:02}"), DataType::Utf8);
+    (1..=WIDE_COLUMNS).map(text).collect()
+}
+
+fn wide_columns(stream: &mut Stream, rows: u64) -> Vec<ArrayRef> {
+    let mut column = || -> ArrayRef {
+        let texts = (0..rows).map(|_| {
+            let length = 50 + stream.below(451) as usize;
+            stream.text(length)
+        });
+        Arc::new(StringArray::from_iter_values(texts))
+    };
+    (0..WIDE_COLUMNS).map(|_| column()).collect()
+}
+
+fn columns_of(stream: &mut Stream, first: u64, rows: u64) -> Result<Vec<ArrayRef>> {
     let start = 1_760_000_000_000_000 + first as i64 * 400;
-    let times: Vec<i64> = (0..BATCH)
+    let times: Vec<i64> = (0..rows)
         .map(|row| start + row as i64 * 400 + stream.below(300) as i64)
-        .collect();
-    let received: Vec<i64> = times
-        .iter()
-        .map(|time| time + 1_000 + stream.below(5_000) as i64)
         .collect();
     let zoned = |values: Vec<i64>| -> ArrayRef {
         Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00"))
     };
     let texts = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
     let mut many = |make: &mut dyn FnMut(&mut Stream) -> String| -> Vec<String> {
-        (0..BATCH).map(|_| make(stream)).collect()
+        (0..rows).map(|_| make(stream)).collect()
     };
     let kinds = many(&mut |s| format!("kind_{}", s.skewed(20)));
     let countries = many(&mut |s| format!("country-{:03}", s.skewed(200)));
@@ -137,7 +174,7 @@ fn columns(stream: &mut Stream, first: u64) -> Result<Vec<ArrayRef>> {
             page % 37
         )
     });
-    let sessions = many(&mut |s| format!("{:016x}", s.next()));
+    let sessions = many(&mut Stream::uuid);
     let messages = many(&mut |s| {
         let words = [
             "cart", "paid", "late", "retry", "queue", "gold", "north", "zero",
@@ -147,12 +184,11 @@ fn columns(stream: &mut Stream, first: u64) -> Result<Vec<ArrayRef>> {
             .collect();
         format!("{} {}", picked.join(" "), s.below(1_000))
     });
-    let prices =
-        Decimal128Array::from_iter_values((0..BATCH).map(|_| stream.below(200_000).into()))
-            .with_precision_and_scale(12, 2)?;
-    let ids = Int64Array::from_iter_values((first..first + BATCH).map(|id| id as i64));
-    let users = Int64Array::from_iter_values((0..BATCH).map(|_| stream.skewed(2_000_000) as i64));
-    let lengths: Vec<usize> = (0..BATCH).map(|_| stream.below(4) as usize).collect();
+    let prices = Decimal128Array::from_iter_values((0..rows).map(|_| stream.below(200_000).into()))
+        .with_precision_and_scale(12, 2)?;
+    let ids = Int64Array::from_iter_values((first..first + rows).map(|id| id as i64));
+    let users = Int64Array::from_iter_values((0..rows).map(|_| stream.skewed(2_000_000) as i64));
+    let lengths: Vec<usize> = (0..rows).map(|_| stream.below(4) as usize).collect();
     let tags: StringArray = (0..lengths.iter().sum::<usize>())
         .map(|_| Some(format!("tag{}", stream.skewed(300))))
         .collect();
@@ -162,14 +198,13 @@ fn columns(stream: &mut Stream, first: u64) -> Result<Vec<ArrayRef>> {
         Arc::new(tags),
         None,
     )?;
-    let scores: Float64Array = (0..BATCH)
+    let scores: Float64Array = (0..rows)
         .map(|_| (stream.below(10) > 0).then(|| stream.below(100_000) as f64 / 1000.0))
         .collect();
-    let mobile: BooleanArray = (0..BATCH).map(|_| Some(stream.below(3) > 0)).collect();
+    let mobile: BooleanArray = (0..rows).map(|_| Some(stream.below(3) > 0)).collect();
     Ok(vec![
         Arc::new(ids),
         zoned(times),
-        zoned(received),
         Arc::new(users),
         texts(kinds),
         texts(countries),
@@ -183,29 +218,15 @@ fn columns(stream: &mut Stream, first: u64) -> Result<Vec<ArrayRef>> {
     ])
 }
 
-/// Where rewritten files go.
-pub(crate) fn table_location(folder: &Path) -> PathBuf {
-    folder.join("table")
-}
-
-/// The table that the files belong to, as far as a rewrite asks.
-pub(crate) fn table(folder: &Path, format_version: u8) -> Result<Metadata> {
+/// The table's schema.
+pub(crate) fn schema_json(columns: Columns) -> serde_json::Value {
     let column = |id: i32, name: &str, kind: serde_json::Value| json!({"id": id, "name": name, "required": false, "type": kind});
     let list =
         json!({"type": "list", "element-id": 13, "element": "string", "element-required": false});
-    let metadata: TableMetadata = serde_json::from_value(json!({
-        "format-version": format_version,
-        "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1",
-        "location": table_location(folder),
-        "last-sequence-number": 2,
-        "next-row-id": FILES * ROWS,
-        "last-updated-ms": 1,
-        "last-column-id": 14,
-        "current-schema-id": 0,
-        "schemas": [{"type": "struct", "schema-id": 0, "fields": [
+    let fields = match columns {
+        Columns::Events => vec![
             column(EVENT_ID, "event_id", "long".into()),
             column(2, "event_time", "timestamptz".into()),
-            column(3, "received_time", "timestamptz".into()),
             column(4, "user_id", "long".into()),
             column(5, "kind", "string".into()),
             column(6, "country", "string".into()),
@@ -216,13 +237,44 @@ pub(crate) fn table(folder: &Path, format_version: u8) -> Result<Metadata> {
             column(11, "tags", list),
             column(12, "score", "double".into()),
             column(14, "is_mobile", "boolean".into()),
-        ]}],
+        ],
+        Columns::Wide => {
+            let text = |id: i32| column(id, &format!("text_{id:02}"), "string".into());
+            (1..=WIDE_COLUMNS).map(text).collect()
+        }
+    };
+    json!({"type": "struct", "schema-id": 0, "fields": fields})
+}
+
+/// The table that a shape's files belong to, as far as a rewrite asks, whose new files go to `folder`.
+pub(crate) fn table(
+    shape: &Shape,
+    folder: &Path,
+    format_version: u8,
+    row_group: Bytes,
+) -> Result<Metadata> {
+    let metadata: TableMetadata = serde_json::from_value(json!({
+        "format-version": format_version,
+        "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1",
+        "location": folder,
+        "last-sequence-number": 2,
+        "next-row-id": shape.all_rows(),
+        "last-updated-ms": 1,
+        "last-column-id": WIDE_COLUMNS,
+        "current-schema-id": 0,
+        "schemas": [schema_json(shape.columns)],
         "default-spec-id": 0,
         "partition-specs": [{"spec-id": 0, "fields": []}],
         "last-partition-id": 999,
         "default-sort-order-id": 0,
         "sort-orders": [{"order-id": 0, "fields": []}],
-        "properties": {},
+        "properties": {
+            "write.parquet.dict-size-bytes": DICTIONARY.to_string(),
+            "write.parquet.row-group-size-bytes": row_group.get().to_string(),
+        },
     }))?;
     Ok(metadata.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,18 @@
 //! Benches: `bench NAME` prints one line, the figure beside its baseline in the same run. Not timed tests: nothing
 //! fails because a machine is slow.
 
-mod binpack;
 mod commit;
 mod delete_index;
-mod deletes;
+mod duel;
 mod events;
 mod measure;
+mod plain;
 mod plan;
+mod removed;
 mod requests;
 mod rewriting;
+mod scan;
+mod tables;
 
 use std::process::ExitCode;
 
@@ -17,21 +20,26 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["binpack"] => binpack::run().map_err(Into::into),
-        ["binpack", part, folder] => binpack::run_part(part, folder).map_err(Into::into),
         ["commit"] => commit::run(),
         ["delete_index"] => delete_index::run(),
-        ["deletes"] => deletes::run(deletes::ROUNDS).map_err(Into::into),
-        ["deletes", rounds] => deletes::run_rounds(rounds).map_err(Into::into),
-        ["deletes", part, folder] => deletes::run_part(part, folder).map_err(Into::into),
         ["plan"] => plan::run(),
+        ["plan", role, folder] => plan::run_role(role, folder),
         ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
         ["requests", "many", tables] => tables.parse().map_err(Into::into).and_then(requests::many),
         ["requests", tables, idle] => requests::run_sized(tables, idle),
-        ["plan", role, folder] => plan::run_role(role, folder),
+        ["scan"] => scan::run().map_err(Into::into),
+        [duel::SIDE, name, side, row_group_mb] => {
+            duel::run_side(name, side, row_group_mb).map_err(Into::into)
+        }
+        [name] if duel::find(name).is_some() => duel::run(name, None).map_err(Into::into),
+        [name, row_group_mb] if duel::find(name).is_some() => {
+            duel::run(name, Some(row_group_mb)).map_err(Into::into)
+        }
         _ => {
             eprintln!(
-                "bench: give the name of a bench: binpack, commit, delete_index, deletes, plan, requests"
+                "bench: give the name of a bench: commit, delete_index, plan, requests, scan, or of a rewrite, with the MB \
+                 of its row groups where they are to be others: {}",
+                duel::names()
             );
             return ExitCode::from(2);
         }
@@ -39,7 +47,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {error}");
+            eprintln!("bench: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -16,6 +16,19 @@ pub(crate) fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
+/// Seconds since this process began, in steps of 10 ms.
+pub(crate) fn wall_seconds() -> Result<f64, Box<dyn Error>> {
+    // proc(5): the 22nd word is when the process began, in ticks since the machine did.
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, words) = stat.rsplit_once(')').ok_or("/proc/self/stat is odd")?;
+    let begun = words.split_whitespace().nth(19);
+    let begun: f64 = begun.ok_or("/proc/self/stat is short")?.parse()?;
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let now = uptime.split_whitespace().next();
+    let now: f64 = now.ok_or("/proc/uptime is empty")?.parse()?;
+    Ok(now - begun / 100.0)
+}
+
 /// The most memory that this process has had at any time, in MB.
 pub(crate) fn peak_rss_mb() -> Result<f64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;

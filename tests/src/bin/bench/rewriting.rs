@@ -1,110 +1,90 @@
-//! What the benches of rewrites share: the files of a folder as a group's inputs, the rewrite of that group, and what one
-//! side of a comparison uses, each side in a process of its own.
+//! What the benches of rewrites share: the rewrite of a group, and what one side of a comparison uses, each side in a process
+//! of its own.
 
 use std::{
-    fs,
-    path::Path,
     process::{Command, Stdio},
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteFile, Group, GroupReason, GroupResult, GroupTask, InputFile,
-    MetadataLocation, ProcessId, RowId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
+    MetadataLocation, ProcessId, SchemaId, SequenceNumber, SnapshotId, SpecId, Tier,
     ambient::Ambient,
 };
 use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
 use icepress_storage::LocalStorage;
 
-use crate::{
-    events,
-    measure::{cpu_seconds, peak_rss_mb},
-};
+use crate::measure::{cpu_seconds, peak_rss_mb, wall_seconds};
 
 /// What rewritten files should grow to.
 pub(crate) const TARGET: Bytes = Bytes::mebibytes(512);
 /// What an optimizer function with 2 vCPUs might give a group.
 const MEMORY_CAP: Bytes = Bytes::mebibytes(512);
 
-/// What one side used, start of its process included.
+/// What one side used, start of its process included, and what it wrote.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     pub(crate) cpu_seconds: f64,
+    pub(crate) wall_seconds: f64,
     pub(crate) peak_rss_mb: f64,
+    pub(crate) bytes: u64,
 }
 
-/// Runs `bench BENCH PART FOLDER`, which is to end with [`print_usage`].
-pub(crate) fn measured(bench: &str, part: &str, folder: &Path) -> Result<Usage> {
-    let output = Command::new(std::env::current_exe()?)
-        .args([bench, part])
-        .arg(folder)
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "{part} failed");
+/// Runs `bench` with `words`, which is to end with [`print_usage`], on so many processors (all without a number).
+pub(crate) fn measured(words: &[&str], cores: Option<usize>) -> Result<Usage> {
+    let program = std::env::current_exe()?;
+    let mut command = match cores {
+        None => Command::new(program),
+        Some(cores) => {
+            let mut bound = Command::new("taskset");
+            bound.args(["--cpu-list", &format!("0-{}", cores.max(1) - 1)]);
+            bound.arg(program);
+            bound
+        }
+    };
+    let output = command.args(words).stderr(Stdio::inherit()).output()?;
+    ensure!(output.status.success(), "{} failed", words.join(" "));
     let text = String::from_utf8(output.stdout)?;
     let numbers: Vec<f64> = text
         .split_whitespace()
         .map(str::parse)
         .collect::<Result<_, _>>()?;
-    let [cpu_seconds, peak_rss_mb] = numbers[..] else {
-        bail!("{part} printed '{text}'");
+    let [cpu_seconds, wall_seconds, peak_rss_mb, bytes] = numbers[..] else {
+        bail!("{} printed '{text}'", words.join(" "));
     };
     Ok(Usage {
         cpu_seconds,
+        wall_seconds,
         peak_rss_mb,
+        bytes: bytes as u64,
     })
 }
 
-/// Prints what this process has used so far, for [`measured`].
-pub(crate) fn print_usage() -> Result<()> {
+/// Prints what this process has used so far and what it wrote, for [`measured`].
+pub(crate) fn print_usage(bytes: u64) -> Result<()> {
     let failed = |error: Box<dyn std::error::Error>| anyhow!("{error}");
     println!(
-        "{} {}",
+        "{} {} {} {bytes}",
         cpu_seconds().map_err(failed)?,
+        wall_seconds().map_err(failed)?,
         peak_rss_mb().map_err(failed)?
     );
     Ok(())
 }
 
-/// The files of a folder in the order of their names, to each of which all `deletes` may apply.
-pub(crate) fn input_files(folder: &Path, deletes: u32) -> Result<Vec<InputFile>> {
-    let mut inputs = fs::read_dir(folder)?
-        .map(|entry| {
-            let path = entry?.path();
-            Ok(InputFile {
-                size: Bytes(path.metadata()?.len()),
-                path: path
-                    .to_str()
-                    .context("a file's name is no text")?
-                    .to_owned(),
-                rows: Rows(events::ROWS),
-                sequence_number: SequenceNumber(1),
-                first_row_id: None,
-                deletes: (0..deletes).collect(),
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    inputs.sort_by(|one, other| one.path.cmp(&other.path));
-    for (input, first) in inputs.iter_mut().zip((0..).step_by(events::ROWS as usize)) {
-        input.first_row_id = Some(RowId(first));
-    }
-    Ok(inputs)
-}
-
-/// All bytes of the inputs, in MB (10^6).
-pub(crate) fn megabytes(inputs: &[InputFile]) -> f64 {
-    let bytes: u64 = inputs.iter().map(|input| input.size.get()).sum();
-    bytes as f64 / 1e6
+/// A group to rewrite.
+#[derive(Debug)]
+pub(crate) struct Rewriting {
+    pub(crate) metadata: Metadata,
+    pub(crate) inputs: Vec<InputFile>,
+    pub(crate) deletes: Vec<DeleteFile>,
 }
 
 /// Rewrites one group.
-pub(crate) fn rewrite(
-    metadata: &Metadata,
-    inputs: Vec<InputFile>,
-    deletes: Vec<DeleteFile>,
-) -> Result<GroupResult> {
+pub(crate) fn rewrite(group: &Rewriting) -> Result<GroupResult> {
+    let metadata = &group.metadata;
     let task = GroupTask {
         table: "bench.shop.events".parse()?,
         process: ProcessId::from("bench"),
@@ -121,9 +101,9 @@ pub(crate) fn rewrite(
             partition: serde_json::Value::Null,
             partition_name: String::new(),
             reason: GroupReason::EnoughFiles,
-            tier: icepress_model::Tier::Full,
-            inputs,
-            deletes,
+            tier: Tier::Full,
+            inputs: group.inputs.clone(),
+            deletes: group.deletes.clone(),
             target_file_size: TARGET,
             shares_deletes: false,
         },
