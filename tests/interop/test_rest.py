@@ -138,7 +138,11 @@ def glue_database(client):
     ],
 )
 def test_the_rest_endpoints_of_aws_with_pyiceberg_writing(icepress, tmp_path, service, make, lines):
-    keys = {"AWS_ACCESS_KEY_ID": rest_server.ACCOUNT, "AWS_SECRET_ACCESS_KEY": rest_server.SECRET}
+    # The chain finds no keys: those of the catalog's options are used, for all of it, or to sign with and for the files.
+    keys = "".join(
+        f"    {whose}.access-key-id: {rest_server.ACCOUNT}\n    {whose}.secret-access-key: {rest_server.SECRET}\n"
+        for whose in (["client"] if service == "s3tables" else ["rest", "s3"])
+    )
     with rest_server.aws() as url:
 
         def client(name):
@@ -167,9 +171,9 @@ def test_the_rest_endpoints_of_aws_with_pyiceberg_writing(icepress, tmp_path, se
             rows = [{"id": i, "text": f"row {i}"} for i in range(first, first + 10)]
             table.append(pyarrow.Table.from_pylist(rows, schema=table.schema().as_arrow()))
         runner = icepress(readers.Warehouse(tmp_path), how="yaml")
-        runner.environment.update(keys, AWS_REGION=rest_server.REGION)
+        runner.environment.update(AWS_REGION=rest_server.REGION, AWS_EC2_METADATA_DISABLED="true")
         (runner.home / ".pyiceberg.yaml").write_text(
-            f"catalog:\n  default:\n    {lines}\n    uri: {url}/iceberg\n    warehouse: '{warehouse}'\n    s3.endpoint: {url}\n"
+            f"catalog:\n  default:\n    {lines}\n    uri: {url}/iceberg\n    warehouse: '{warehouse}'\n    s3.endpoint: {url}\n{keys}"
         )
         assert runner.run_once()["sales.orders"]["outcome"] == "compacted"
         table = catalog.load_table("sales.orders")

@@ -1,7 +1,7 @@
 //! Configuration: which catalogs there are, from `icepress.toml` or from what PyIceberg is configured with.
 //!
 //! The files and the environment are read once, by [`Sources::read`]; [`load_configuration`] is a pure function of what
-//! was read. Property names are Iceberg's own. Keys of AWS are never taken from a file: `aws-config`'s chain finds them.
+//! was read. Property names are Iceberg's own. Keys of AWS are found by `aws-config`'s chain unless a catalog names its own (`keys`).
 
 use std::{
     collections::BTreeMap,
@@ -12,6 +12,7 @@ use std::{
 use icepress_model::CatalogName;
 use thiserror::Error;
 
+mod keys;
 mod known;
 mod nearest;
 mod places;

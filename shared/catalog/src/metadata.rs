@@ -27,6 +27,7 @@ mod settle;
 mod snapshots;
 mod whole;
 
+pub use old::delete_what_a_found_commit_left;
 pub(crate) use old::delete_what_left_the_log;
 use readable::Unreadable;
 pub use settle::{discard_staged, outcome_by_looking};

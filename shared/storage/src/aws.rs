@@ -7,6 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use aws_config::{
     BehaviorVersion, Region, SdkConfig, identity::IdentityCache, sts::AssumeRoleProvider,
 };
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_types::service_config::ServiceConfigKey;
 pub use ledger::{RequestLedger, RequestTotals};
 use tokio::sync::OnceCell;
@@ -30,14 +31,41 @@ pub struct AssumedRole {
     pub region: Option<String>,
 }
 
+/// Keys that somebody wrote down, instead of those that the chain finds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessKeys {
+    /// The access key's id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// Where the keys are those of a session.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for AccessKeys {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessKeys")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who works instead of whom the chain finds.
+#[derive(Debug)]
+enum Caller {
+    Role(AssumedRole),
+    Keys(AccessKeys),
+}
+
 /// AWS as this process sees it: region, credentials (environment, profile, SSO, web identity, container or instance
 /// role) and HTTP client. Found at first use, since a laptop with local tables has none; shared by all clones, so that
 /// credentials are fetched once and not for each client.
 #[derive(Clone, Default)]
 pub struct AwsEnvironment {
     found: Arc<OnceCell<SdkConfig>>,
-    /// Whose credentials are used to become whom.
-    role: Option<Arc<(AwsEnvironment, AssumedRole)>>,
+    /// Of which AWS, and as whom.
+    caller: Option<Arc<(AwsEnvironment, Caller)>>,
     ledger: RequestLedger,
     limits: TimeLimits,
 }
@@ -62,7 +90,7 @@ impl AwsEnvironment {
     pub fn from_config(config: SdkConfig) -> Self {
         Self {
             found: Arc::new(OnceCell::new_with(Some(config))),
-            role: None,
+            caller: None,
             ledger: RequestLedger::default(),
             limits: TimeLimits::default(),
         }
@@ -71,9 +99,21 @@ impl AwsEnvironment {
     /// The same AWS as `role` sees it. Its keys are asked for at the first request, shared by all clients of the outcome,
     /// and renewed before they expire.
     pub fn assuming(&self, role: AssumedRole) -> Self {
+        self.called_by(Caller::Role(role))
+    }
+
+    /// The same AWS with other keys, if there are any.
+    pub fn with_keys(&self, keys: Option<AccessKeys>) -> Self {
+        match keys {
+            Some(keys) => self.called_by(Caller::Keys(keys)),
+            None => self.clone(),
+        }
+    }
+
+    fn called_by(&self, caller: Caller) -> Self {
         Self {
             found: Arc::default(),
-            role: Some(Arc::new((self.clone(), role))),
+            caller: Some(Arc::new((self.clone(), caller))),
             ledger: self.ledger.clone(),
             limits: self.limits,
         }
@@ -94,14 +134,17 @@ impl AwsEnvironment {
     pub async fn config(&self) -> &SdkConfig {
         self.found
             .get_or_init(|| async {
-                match self.role.as_deref() {
+                match self.caller.as_deref() {
                     None => {
                         aws_config::defaults(BehaviorVersion::latest())
                             .timeout_config(self.limits.of_requests())
                             .load()
                             .await
                     }
-                    Some((caller, role)) => as_role(Box::pin(caller.config()).await, role).await,
+                    Some((of, Caller::Role(role))) => {
+                        as_role(Box::pin(of.config()).await, role).await
+                    }
+                    Some((of, Caller::Keys(keys))) => with_keys(Box::pin(of.config()).await, keys),
                 }
             })
             .await
@@ -120,6 +163,17 @@ pub(crate) fn endpoint_of(shared: &SdkConfig, service_id: &str) -> Option<String
         .zip(key.ok())
         .and_then(|(services, key)| services.load_config(key));
     own.or_else(|| shared.endpoint_url().map(str::to_owned))
+}
+
+fn with_keys(shared: &SdkConfig, keys: &AccessKeys) -> SdkConfig {
+    let (id, secret) = (keys.id.clone(), keys.secret.clone());
+    let token = keys.session_token.clone();
+    let keys = Credentials::new(id, secret, token, None, "the catalog's properties");
+    shared
+        .to_builder()
+        .credentials_provider(SharedCredentialsProvider::new(keys))
+        .identity_cache(IdentityCache::lazy().build())
+        .build()
 }
 
 async fn as_role(caller: &SdkConfig, role: &AssumedRole) -> SdkConfig {
@@ -142,9 +196,7 @@ async fn as_role(caller: &SdkConfig, role: &AssumedRole) -> SdkConfig {
     let region = region.or_else(|| caller.region().cloned());
     caller
         .to_builder()
-        .credentials_provider(
-            aws_credential_types::provider::SharedCredentialsProvider::new(provider.build().await),
-        )
+        .credentials_provider(SharedCredentialsProvider::new(provider.build().await))
         // One for all clients: otherwise each would ask for keys of its own.
         .identity_cache(IdentityCache::lazy().build())
         .region(region)
@@ -157,5 +209,42 @@ impl fmt::Debug for AwsEnvironment {
         f.debug_struct("AwsEnvironment")
             .field("is_found", &self.found.initialized())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::provider::ProvideCredentials as _;
+
+    use super::*;
+
+    async fn keys(aws: &AwsEnvironment) -> (String, Option<String>) {
+        let provider = aws.config().await.credentials_provider();
+        let keys = provider.unwrap().provide_credentials().await.unwrap();
+        let token = keys.session_token().map(str::to_owned);
+        (keys.access_key_id().to_owned(), token)
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_given_are_used_instead_of_those_that_were_found() {
+        let found = Credentials::new("FOUND", "s", None, None, "test");
+        let found = SdkConfig::builder()
+            .credentials_provider(SharedCredentialsProvider::new(found))
+            .region(Region::new("eu-west-3"))
+            .build();
+        let aws = AwsEnvironment::from_config(found);
+        let given = AccessKeys {
+            id: "GIVEN".to_owned(),
+            secret: "hidden".to_owned(),
+            session_token: Some("t".to_owned()),
+        };
+        let with_keys = aws.with_keys(Some(given));
+        assert_eq!(
+            keys(&with_keys).await,
+            ("GIVEN".to_owned(), Some("t".to_owned()))
+        );
+        let region = with_keys.config().await.region().cloned();
+        assert_eq!(region, Some(Region::new("eu-west-3")));
+        assert_eq!(keys(&aws.with_keys(None)).await, ("FOUND".to_owned(), None));
     }
 }

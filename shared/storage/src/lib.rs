@@ -18,7 +18,7 @@ mod s3;
 mod storage;
 mod time_limits;
 
-pub use aws::{AssumedRole, AwsEnvironment, RequestLedger, RequestTotals};
+pub use aws::{AccessKeys, AssumedRole, AwsEnvironment, RequestLedger, RequestTotals};
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
 pub use reach::Reach;

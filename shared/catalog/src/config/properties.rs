@@ -11,10 +11,6 @@ use icepress_storage::AssumedRole;
 
 use super::{ConfigurationError, values::Values};
 
-/// Ends of keys whose values are credentials. They are never used and never shown.
-const CREDENTIALS: [&str; 3] = ["access-key-id", "secret-access-key", "session-token"];
-/// Ways of PyIceberg to choose credentials that are `aws-config`'s affair here.
-const IDENTITIES: [&str; 2] = ["profile-name", "role-arn"];
 /// Parts of keys whose values are shown to nobody.
 const SECRETS: [&str; 8] = [
     "secret",
@@ -303,28 +299,15 @@ impl CatalogProperties {
         )
     }
 
-    /// What is ignored, a line each.
+    /// What nothing reads and looks like a slip, a line each.
     pub fn warnings(&self) -> Vec<String> {
-        let slips = self.slips().map(|(key, right)| {
+        let slip = |(key, right)| {
             format!(
                 "{}: catalog {}: nothing reads {key}: did you mean {right}?",
                 self.origin, self.name
             )
-        });
-        let ignored = self
-            .values
-            .keys()
-            .filter_map(|key| {
-                let said = if is_ignored(key) {
-                    "is ignored: credentials are found by the AWS chain only (environment, profile, SSO, role)"
-                } else if ends_with(key, &IDENTITIES) && key != "client.role-arn" {
-                    "is ignored: set AWS_PROFILE, or client.assume-role.arn for all of the catalog, instead"
-                } else {
-                    return None;
-                };
-                Some(format!("{}: catalog {}: {key} {said}", self.origin, self.name))
-            });
-        ignored.chain(slips).collect()
+        };
+        self.slips().map(slip).collect()
     }
 }
 
@@ -362,14 +345,4 @@ fn shown(key: &str, value: &str) -> String {
     } else {
         without_login(value)
     }
-}
-
-/// Whether a property is one whose value is never used.
-pub(super) fn is_ignored(key: &str) -> bool {
-    ends_with(key, &CREDENTIALS)
-}
-
-fn ends_with(key: &str, ends: &[&str]) -> bool {
-    key.rsplit_once('.')
-        .is_some_and(|(_, end)| ends.contains(&end))
 }

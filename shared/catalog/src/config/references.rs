@@ -72,13 +72,10 @@ impl fmt::Display for SecretReference {
 }
 
 impl CatalogProperties {
-    /// The properties whose values are kept elsewhere. Those that are never used are left out.
+    /// The properties whose values are kept elsewhere.
     pub fn secrets(&self) -> Result<Vec<(String, SecretReference)>, ConfigurationError> {
         let mut found = Vec::new();
         for (key, value) in &self.values {
-            if super::properties::is_ignored(key) {
-                continue;
-            }
             match SecretReference::of(value) {
                 None => {}
                 Some(Ok(reference)) => found.push((key.clone(), reference)),
@@ -119,7 +116,7 @@ mod tests {
             ("credential", &format!("secret:{ARN}")),
             ("header.x-key", &format!("secret:{ARN}#key")),
             ("uri", "ssm:/prod/uri"),
-            ("s3.secret-access-key", "ssm:/never/used"),
+            ("s3.secret-access-key", "ssm:/prod/s3"),
             ("warehouse", "s3://lake"),
         ]);
         let found = properties.secrets().unwrap();
@@ -132,11 +129,12 @@ mod tests {
             [
                 format!("credential=secret:{ARN}"),
                 format!("header.x-key=secret:{ARN}#key"),
+                "s3.secret-access-key=ssm:/prod/s3".to_owned(),
                 "uri=ssm:/prod/uri".to_owned()
             ]
         );
         assert_eq!(found[0].1.region(), Some("eu-west-3"));
-        assert_eq!(found[2].1.region(), None);
+        assert_eq!(found[3].1.region(), None);
     }
 
     #[test]

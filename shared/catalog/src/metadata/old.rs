@@ -4,18 +4,23 @@
 //! a longer one out of it, which the `iceberg` crate sees to. Where `write.metadata.delete-after-commit.enabled` is set, the
 //! files that left the log are deleted once the commit is in (Java: `CatalogUtil.deleteRemovedMetadataFiles`). Who may not
 //! delete leaves such a log whole instead: what is in no log is found by a search for orphans alone, and whoever commits
-//! next and may delete finds it there.
+//! next and may delete finds it there. That is bounded, for the log is read and written with every commit.
 
 use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{MetadataLog, TableMetadata};
+use icepress_model::{MetadataLocation, TableId};
 use icepress_storage::Storage;
 use serde_json::{Value, json};
 
+use super::load_at;
 use crate::LoadedTable;
 
 /// Whether what left the log is deleted.
 const DELETE: &str = "write.metadata.delete-after-commit.enabled";
+/// So many files stay in the log of one that may not delete them, besides those that the table wants: about 150 kB of a
+/// metadata file. Where nobody ever comes who may, older ones leave it, for a search for orphans to find.
+const MOST_KEPT: usize = 1000;
 /// What the name of each metadata file has in it: Java takes no other for one.
 const IN_THE_NAME: &str = ".metadata.json";
 
@@ -35,14 +40,16 @@ pub(super) fn keep_in_the_log(next: &mut Value, base: &TableMetadata) {
         .iter()
         .filter_map(|entry| Some(entry.get("metadata-file")?.as_str()?.to_owned()))
         .collect();
-    let left = base
+    let left: Vec<&MetadataLog> = base
         .metadata_log()
         .iter()
         .filter(|entry| !kept.contains(&entry.metadata_file))
-        .map(|entry| {
-            json!({ "metadata-file": entry.metadata_file, "timestamp-ms": entry.timestamp_ms })
-        });
-    log.splice(..0, left);
+        .collect();
+    let newest = &left[left.len().saturating_sub(MOST_KEPT)..];
+    let newest = newest.iter().map(
+        |entry| json!({ "metadata-file": entry.metadata_file, "timestamp-ms": entry.timestamp_ms }),
+    );
+    log.splice(..0, newest);
 }
 
 /// Deletes the files that the commit from `base` to `now` took out of the log, where the table wants it and `storage` may.
@@ -67,6 +74,29 @@ pub(crate) async fn delete_what_left_the_log(
                 "a metadata file that left the table's log could not be deleted and stays behind"
             );
         }
+    }
+}
+
+/// The same for a commit that was found to be in, after an unknown outcome or by another process than made it: `made` is
+/// the metadata file that it made current, which lists the one that it was made of.
+pub async fn delete_what_a_found_commit_left(
+    storage: &dyn Storage,
+    table: &TableId,
+    made: &MetadataLocation,
+) {
+    if !storage.may_delete() {
+        return;
+    }
+    // One that can't be read any more, or whose base can't be, leaves files for a search for orphans.
+    let Ok(now) = load_at(storage, table, made.clone()).await else {
+        return;
+    };
+    let Some(before) = now.metadata.metadata_log().last() else {
+        return;
+    };
+    let before = MetadataLocation::from(before.metadata_file.as_str());
+    if let Ok(base) = load_at(storage, table, before).await {
+        delete_what_left_the_log(storage, &base, &now).await;
     }
 }
 

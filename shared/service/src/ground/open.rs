@@ -207,16 +207,18 @@ async fn open_catalog(
     ground: Ground,
     ambient: &Ambient,
 ) -> Result<OpenCatalog, OpenError> {
-    // All of the catalog's AWS, its tables' files included, is reached as one caller.
+    // All of the catalog's AWS is reached as one caller, but for its tables' files where they have keys of their own.
+    let aws = aws.with_keys(properties.client_keys()?);
     let aws = match properties.assumed_role()? {
-        None => aws.clone(),
+        None => aws,
         Some(role) => aws.assuming(role),
     };
     let aws = &aws;
+    let for_files = aws.with_keys(properties.file_keys()?);
     // The one place that says where this catalog's files may lie: all that is opened for it is opened within this.
     let reach = properties.reach(ground.disk == Disk::Here)?;
     let (options, within) = (properties.s3_options()?, reach.clone());
-    let router = StorageRouter::new(aws.clone(), options, within, ambient.clone());
+    let router = StorageRouter::new(for_files, options, within, ambient.clone());
     let storage: Arc<dyn Storage> = Arc::new(router.that_deletes(ground.may_delete));
     let catalog: Arc<dyn Catalog> = match properties.kind()? {
         CatalogKind::Sql => Arc::new(

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
-use icepress_catalog::{CatalogError, CommitError, LoadedTable};
+use icepress_catalog::{
+    CatalogError, CommitError, LoadedTable, metadata::delete_what_a_found_commit_left,
+};
 use icepress_model::TableId;
 
 use super::{
@@ -113,7 +115,7 @@ impl Committer<'_> {
         loop {
             let loaded = self.load().await?;
             if let Some(outcome) = proposal.found_in(&loaded) {
-                return Ok(outcome);
+                return Ok(self.found(outcome).await);
             }
             // Only now: a catalog that sent the swap twice could have lost the race against itself.
             discard(self.context.storage.as_ref(), &garbage).await;
@@ -149,6 +151,13 @@ impl Committer<'_> {
                 CatalogError::NoSuchTable(table) => CommitFailure::TableGone(table),
                 error => CommitFailure::Catalog(error),
             })
+    }
+
+    /// A commit whose end nobody saw: what it left behind goes now.
+    async fn found(&self, outcome: CommitOutcome) -> CommitOutcome {
+        let storage = self.context.storage.as_ref();
+        delete_what_a_found_commit_left(storage, self.table, &outcome.location).await;
+        outcome
     }
 
     async fn swap(
@@ -244,7 +253,7 @@ impl Committer<'_> {
             match self.context.catalog.load(self.table).await {
                 Ok(now) => {
                     if let Some(outcome) = proposal.found_in(&now) {
-                        return Ok(Some(outcome));
+                        return Ok(Some(self.found(outcome).await));
                     }
                     if self.context.catalog.is_overtaken(tried_on, &now) {
                         return Ok(None);

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use icepress_storage::{AwsEnvironment, PutMode, Reach, S3Options, StorageRouter, WriteOptions};
 
+use iceberg::spec::TableMetadata;
+
 use super::*;
+use crate::metadata::{delete_what_a_found_commit_left, load_at, old::keep_in_the_log};
 
 const DELETE: (&str, &str) = ("write.metadata.delete-after-commit.enabled", "True");
 const TWO: (&str, &str) = ("write.metadata.previous-versions-max", "2");
@@ -134,6 +137,60 @@ async fn nothing_is_deleted_unless_the_commit_is_known_to_be_in() {
     let off = properties(&[(DELETE.0, "false")]);
     commit(&storage, &states[2], off, Ok(())).await.unwrap();
     assert!(there(&root).is_superset(&before));
+}
+
+/// A swap that took effect and of which nobody knew: what it left in no log goes when the commit is found.
+#[tokio::test]
+async fn what_an_unknown_outcome_left_is_deleted_when_the_commit_is_found() {
+    for may_delete in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display().to_string();
+        let base = new_table(&Ambient::system(), &root, &[TWO, DELETE]).await;
+        let storage = that_deletes(true);
+        let mut all = locations(&commits(&storage, &base, 3).await);
+        let at = MetadataLocation::from(all[3].as_str());
+        let state = load_at(&storage, &table(), at).await.unwrap();
+        let change = TableChange {
+            requirements: Vec::new(),
+            updates: properties(&[("by", "us")]),
+        };
+        let staged = stage_metadata(&storage, &Ambient::system(), &state, change).await;
+        let made = staged.unwrap().location;
+        all.push(made.to_string());
+        assert_eq!(there(&root), set(&all[1..]), "in no log, and there still");
+        delete_what_a_found_commit_left(&that_deletes(may_delete), &table(), &made).await;
+        let stays = if may_delete { &all[2..] } else { &all[1..] };
+        assert_eq!(there(&root), set(stays));
+        // Once more, as another process would.
+        delete_what_a_found_commit_left(&that_deletes(may_delete), &table(), &made).await;
+        assert_eq!(there(&root), set(stays));
+    }
+}
+
+#[tokio::test]
+async fn the_log_of_who_may_never_delete_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display().to_string();
+    let base = new_table(&Ambient::system(), &root, &[TWO, DELETE]).await;
+    let entries = |range: std::ops::Range<i64>| -> serde_json::Value {
+        range
+            .map(|i| {
+                let file = format!("{root}/t/metadata/{i:05}-x.metadata.json");
+                serde_json::json!({ "metadata-file": file, "timestamp-ms": 1_000 + i })
+            })
+            .collect()
+    };
+    let mut json = serde_json::to_value(&**base.metadata).unwrap();
+    json["last-updated-ms"] = 10_000.into();
+    json["metadata-log"] = entries(0..1_500);
+    let long: TableMetadata = serde_json::from_value(json.clone()).unwrap();
+    json["metadata-log"] = entries(1_499..1_501);
+    keep_in_the_log(&mut json, &long);
+    assert_eq!(
+        json["metadata-log"],
+        entries(499..1_501),
+        "the newest, in order"
+    );
 }
 
 #[tokio::test]
