@@ -20,7 +20,7 @@ use crate::{
     http::HttpClient,
     options::RestOptions,
     session::{Opening, parse},
-    types::{LocationBody, Namespaces, Tables},
+    types::{LocationBody, NamespacesBody, TablesBody},
     vended::{self, TableStorages},
 };
 
@@ -86,7 +86,7 @@ impl RestCatalog {
                 }
                 Err(failure) => return Err(failure.into_catalog_error(&self.core.name)),
             };
-            let page: Namespaces = parse(&answer.body, &url)
+            let page: NamespacesBody = parse(&answer.body, &url)
                 .map_err(|failure| failure.into_catalog_error(&self.core.name))?;
             found.extend(page.namespaces.into_iter().map(Namespace));
             match page
@@ -151,7 +151,7 @@ impl Catalog for RestCatalog {
             }
             Err(failure) => return Err(failure.into_catalog_error(&self.core.name)),
         };
-        let page: Tables = parse(&answer.body, &url)
+        let page: TablesBody = parse(&answer.body, &url)
             .map_err(|failure| failure.into_catalog_error(&self.core.name))?;
         Ok(TablePage {
             next: page

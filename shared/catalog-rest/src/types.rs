@@ -23,7 +23,7 @@ pub(crate) struct ServerConfig {
 
 /// Answer of `GET …/namespaces`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Namespaces {
+pub(crate) struct NamespacesBody {
     #[serde(default)]
     pub(crate) namespaces: Vec<Vec<String>>,
     #[serde(rename = "next-page-token")]
@@ -32,7 +32,7 @@ pub(crate) struct Namespaces {
 
 /// Answer of `GET …/tables`.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Tables {
+pub(crate) struct TablesBody {
     #[serde(default)]
     pub(crate) identifiers: Vec<Identifier>,
     #[serde(rename = "next-page-token")]

@@ -16,7 +16,7 @@ use icepress_table::{partition_from_json, partition_path, partition_type};
 use crate::{
     RewriteContext,
     constants::partition_constants,
-    deletes::{DeletedPositions, EqualityDeletes, Tables, input_source},
+    deletes::{DeleteContext, DeletedPositions, EqualityDeletes, input_source},
     failure::{Result, corrupt, unsupported},
     lineage::{lineage, lineage_fields},
     memory::Shares,
@@ -145,13 +145,13 @@ impl<'a> GroupReader<'a> {
     ) -> Result<Self> {
         let shares = Shares::of(context.memory_cap);
         let current = schema.as_struct();
-        let tables = Tables {
+        let of_deletes = DeleteContext {
             metadata,
             current,
             group,
             shares,
         };
-        let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
+        let (mut equality, key_files) = EqualityDeletes::prepare(&of_deletes)?;
         let mut targets = current.fields().to_vec();
         targets.extend(equality.extra.iter().cloned());
         let lineage = lineage_fields(metadata, current)?;
@@ -159,7 +159,7 @@ impl<'a> GroupReader<'a> {
         let reading = reading_of(context, metadata, schema, group, targets)?;
         let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
         equality
-            .load(&tables, key_files, &reading, &mut positions)
+            .load(&of_deletes, key_files, &reading, &mut positions)
             .await?;
         let shares = shares.after_deletes(positions.memory() + equality.memory());
         let sources = (0..group.inputs.len())

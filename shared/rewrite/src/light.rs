@@ -16,7 +16,7 @@ use roaring::RoaringTreemap;
 
 use crate::{
     RewriteContext,
-    deletes::{DeletedPositions, EqualityDeletes, Tables},
+    deletes::{DeleteContext, DeletedPositions, EqualityDeletes},
     failure::{Result, from_write, unsupported},
     group::{Partition, reading_of, schema_of},
     memory::Shares,
@@ -127,20 +127,20 @@ pub(crate) async fn deleted_positions(
     group: &Group,
 ) -> Result<(DeletedPositions, u64)> {
     let shares = Shares::of(context.memory_cap);
-    let tables = Tables {
+    let of_deletes = DeleteContext {
         metadata,
         current: schema.as_struct(),
         group,
         shares,
     };
-    let (mut equality, key_files) = EqualityDeletes::prepare(&tables)?;
+    let (mut equality, key_files) = EqualityDeletes::prepare(&of_deletes)?;
     let mut targets = schema.as_struct().fields().to_vec();
     targets.extend(equality.extra.iter().cloned());
     let reading = reading_of(context, metadata, schema, group, targets)?;
     let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
     equality
-        .load(&tables, key_files, &reading, &mut positions)
+        .load(&of_deletes, key_files, &reading, &mut positions)
         .await?;
-    equality.find(&tables, &reading, &mut positions).await?;
+    equality.find(&of_deletes, &reading, &mut positions).await?;
     Ok((positions, equality.passes))
 }

@@ -30,7 +30,7 @@ use crate::{
     session::Session,
 };
 use dice::Dice;
-use result::{DemoResult, DemoTable, MadeOnly};
+use result::{DemoResult, DemoTable, WrittenOnly};
 use warehouse::{Folder, Warehouse};
 
 /// 2026-01-01 in days since 1970.
@@ -50,7 +50,7 @@ struct Definition {
 
 /// A table as its writer left it.
 #[derive(Debug)]
-struct Made {
+struct WrittenTable {
     table: TableId,
     story: &'static str,
     /// Its rows by the writer's own books.
@@ -95,7 +95,7 @@ pub(crate) async fn demo(
     .map_err(|error| Failure::Work(format!("the demo's tables: {error:#}")))?;
 
     if wanted.no_run {
-        let result = MadeOnly::new(&made, folder.path());
+        let result = WrittenOnly::new(&made, folder.path());
         output.print(&result, || result.to_text())?;
         return Ok(Ending::Well);
     }
@@ -156,7 +156,7 @@ async fn make_tables(
     catalog: &CatalogName,
     storage: Arc<dyn Storage>,
     screen: &Screen,
-) -> Result<Vec<Made>> {
+) -> Result<Vec<WrittenTable>> {
     let ambient = Ambient {
         random: Arc::new(Dice::new(!seed)),
         ..Ambient::system()
@@ -185,7 +185,7 @@ async fn make_tables(
             counted(written.live_rows, "row"),
             counted(files.data_files, "data file"),
         ));
-        made.push(Made {
+        made.push(WrittenTable {
             snapshot: SnapshotId(table.metadata.current_snapshot_id().unwrap_or_default()),
             table: table.table,
             story: definition.story,
@@ -199,7 +199,7 @@ async fn make_tables(
 /// How the table is after the run: its rows against those before it, and what the next plan would do.
 async fn compare(
     session: &Session,
-    made: &Made,
+    made: &WrittenTable,
     report: embedded::TableReport,
     storage: &dyn Storage,
 ) -> Result<DemoTable, Failure> {

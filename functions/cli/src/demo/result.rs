@@ -6,12 +6,12 @@ use icepress_model::CatalogName;
 use icepress_service::embedded::{TableOutcome, TableReport};
 use serde::Serialize;
 
-use super::Made;
+use super::WrittenTable;
 use crate::render::{change, count, counted, report::health, table};
 
 /// The demo without a run: what there is now.
 #[derive(Debug, Serialize)]
-pub(super) struct MadeOnly {
+pub(super) struct WrittenOnly {
     tables: Vec<MadeTable>,
     warehouse: PathBuf,
 }
@@ -23,8 +23,8 @@ struct MadeTable {
     rows: u64,
 }
 
-impl MadeOnly {
-    pub(super) fn new(made: &[Made], warehouse: &Path) -> Self {
+impl WrittenOnly {
+    pub(super) fn new(made: &[WrittenTable], warehouse: &Path) -> Self {
         let tables = made.iter().map(|made| MadeTable {
             table: made.table.to_string(),
             story: made.story,

@@ -47,7 +47,7 @@ struct Join {
 
 /// What equality deletes are loaded from and applied to, should several passes be needed.
 #[derive(Debug)]
-pub(crate) struct Tables<'a> {
+pub(crate) struct DeleteContext<'a> {
     pub(crate) metadata: &'a Metadata,
     pub(crate) current: &'a StructType,
     pub(crate) group: &'a Group,
@@ -56,8 +56,8 @@ pub(crate) struct Tables<'a> {
 
 impl EqualityDeletes {
     /// Finds the key columns of a group's deletes, without reading a file.
-    pub(crate) fn prepare(tables: &Tables<'_>) -> Result<(Self, Vec<KeyFiles>)> {
-        let group = tables.group;
+    pub(crate) fn prepare(context: &DeleteContext<'_>) -> Result<(Self, Vec<KeyFiles>)> {
+        let group = context.group;
         let mut kinds: BTreeMap<Vec<i32>, Vec<u32>> = BTreeMap::new();
         for (index, delete) in (0u32..).zip(&group.deletes) {
             if let DeleteContent::Equality { field_ids } = &delete.content {
@@ -71,13 +71,13 @@ impl EqualityDeletes {
             joins: Vec::new(),
             extra: Vec::new(),
             passes: 0,
-            step: tables.shares.batch,
+            step: context.shares.batch,
         };
         let mut files = Vec::new();
         for (ids, indices) in kinds {
             let fields = ids
                 .iter()
-                .map(|id| KeyField::find(tables.metadata, tables.current, *id))
+                .map(|id| KeyField::find(context.metadata, context.current, *id))
                 .collect::<Result<Vec<_>>>()?;
             let applies: Vec<bool> = group
                 .inputs
@@ -90,7 +90,7 @@ impl EqualityDeletes {
             let types: Vec<Type> = fields.iter().map(|field| field.key_type.clone()).collect();
             let paths = fields
                 .iter()
-                .map(|field| deletes.place(field, tables.current))
+                .map(|field| deletes.place(field, context.current))
                 .collect();
             deletes.joins.push(Join {
                 in_data: KeyColumns::new(paths, &types)?,
@@ -117,7 +117,7 @@ impl EqualityDeletes {
     /// Reads the deletes. Whatever does not fit is applied to the inputs at once, and marked in `positions`.
     pub(crate) async fn load(
         &mut self,
-        tables: &Tables<'_>,
+        context: &DeleteContext<'_>,
         files: Vec<KeyFiles>,
         data: &Arc<Reading>,
         positions: &mut DeletedPositions,
@@ -126,7 +126,7 @@ impl EqualityDeletes {
             let deletes: Vec<&DeleteFile> = key_files
                 .indices
                 .iter()
-                .map(|index| &tables.group.deletes[*index as usize])
+                .map(|index| &context.group.deletes[*index as usize])
                 .collect();
             let reading = Reading {
                 storage: Arc::clone(&data.storage),
@@ -138,7 +138,7 @@ impl EqualityDeletes {
                 },
             };
             let sources = deletes.iter().map(|delete| source(delete)).collect();
-            let mut scan = Scan::new(Arc::new(reading), sources, tables.shares);
+            let mut scan = Scan::new(Arc::new(reading), sources, context.shares);
             while let Some(piece) = scan.next().await? {
                 let delete = deletes[piece.file];
                 if let Some(id) = piece.opened.projection.absent.first() {
@@ -148,11 +148,11 @@ impl EqualityDeletes {
                         delete.path
                     )));
                 }
-                let mut batches = Batches::new(piece, tables.shares.batch)?;
+                let mut batches = Batches::new(piece, context.shares.batch)?;
                 while let Some(batch) = batches.next()? {
                     self.insert(kind, key_files, delete, &batch)?;
-                    if self.memory() > tables.shares.keys {
-                        self.spill(tables, data, positions).await?;
+                    if self.memory() > context.shares.keys {
+                        self.spill(context, data, positions).await?;
                     }
                     scan.look_ahead()?;
                     tokio::task::yield_now().await;
@@ -195,43 +195,43 @@ impl EqualityDeletes {
     /// read, and only of those that a delete is listed for.
     pub(crate) async fn find(
         &mut self,
-        tables: &Tables<'_>,
+        context: &DeleteContext<'_>,
         data: &Arc<Reading>,
         positions: &mut DeletedPositions,
     ) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
-        self.spill(tables, data, positions).await
+        self.spill(context, data, positions).await
     }
 
     /// Compares the key columns of all inputs with what has been read so far, marks the rows found, and forgets the
     /// keys.
     async fn spill(
         &mut self,
-        tables: &Tables<'_>,
+        context: &DeleteContext<'_>,
         data: &Arc<Reading>,
         positions: &mut DeletedPositions,
     ) -> Result<()> {
         self.passes += 1;
-        let inputs: Vec<usize> = (0..tables.group.inputs.len())
+        let inputs: Vec<usize> = (0..context.group.inputs.len())
             .filter(|input| {
                 self.joins
                     .iter()
                     .any(|join| join.applies[*input] && !join.keys.is_empty())
             })
             .collect();
-        let reading = self.key_reading(tables, data);
+        let reading = self.key_reading(context, data);
         let sources = inputs
             .iter()
-            .map(|input| input_source(tables.group, *input))
+            .map(|input| input_source(context.group, *input))
             .collect();
-        let mut scan = Scan::new(Arc::new(reading), sources, tables.shares);
+        let mut scan = Scan::new(Arc::new(reading), sources, context.shares);
         while let Some(piece) = scan.next().await? {
             let input = inputs[piece.file];
-            let sequence = tables.group.inputs[input].sequence_number.get();
-            let path = &tables.group.inputs[input].path;
-            let mut batches = Batches::new(piece, tables.shares.batch)?;
+            let sequence = context.group.inputs[input].sequence_number.get();
+            let path = &context.group.inputs[input].path;
+            let mut batches = Batches::new(piece, context.shares.batch)?;
             while let Some(batch) = batches.next()? {
                 let mut kept = vec![true; batch.rows];
                 self.hide(input, sequence, path, &batch, &mut kept)?;
@@ -243,7 +243,7 @@ impl EqualityDeletes {
                 scan.look_ahead()?;
                 tokio::task::yield_now().await;
             }
-            positions.check(&tables.shares)?;
+            positions.check(&context.shares)?;
         }
         for join in &mut self.joins {
             join.keys = KeySet::default();
@@ -253,8 +253,8 @@ impl EqualityDeletes {
 
     /// What to read of the inputs to see their keys: every column that is no part of a key is asked for as a column
     /// that no file has, so that the places of the others stay what they are.
-    fn key_reading(&self, tables: &Tables<'_>, data: &Arc<Reading>) -> Reading {
-        let current = tables.current.fields().len();
+    fn key_reading(&self, context: &DeleteContext<'_>, data: &Arc<Reading>) -> Reading {
+        let current = context.current.fields().len();
         let extra = current..current + self.extra.len();
         let needed = |index: usize| {
             extra.contains(&index)

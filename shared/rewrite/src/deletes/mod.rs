@@ -5,7 +5,7 @@ mod key_set;
 mod keys;
 mod position;
 
-pub(crate) use equality::{EqualityDeletes, Tables, input_source};
+pub(crate) use equality::{DeleteContext, EqualityDeletes, input_source};
 pub(crate) use position::DeletedPositions;
 
 #[cfg(test)]

@@ -59,16 +59,16 @@ enum Column {
     /// From a decoded column.
     Read { index: usize, step: Step },
     /// Without the file.
-    Made(Made),
+    Fill(Filler),
 }
 
 /// A column, or a part of one, of which the file has nothing.
 #[derive(Debug)]
-enum Made {
+enum Filler {
     Null(DataType),
     Constant(ArrayRef),
     /// A struct that is there in each row, with fields that are made.
-    Struct(Fields, Vec<Made>),
+    Struct(Fields, Vec<Filler>),
 }
 
 /// What to do to a decoded array.
@@ -76,7 +76,7 @@ enum Made {
 enum Step {
     Leaf(LeafConversion),
     /// A part that shows where values are, and holds none of those asked for.
-    Replace(Made),
+    Replace(Filler),
     Struct(Fields, Vec<Column>),
     List(FieldRef, Box<Step>),
     Map(FieldRef, Box<Step>, Box<Step>),
@@ -209,7 +209,7 @@ impl Builder<'_> {
                     .count(),
                 step: self.step(source, &target.field_type)?,
             }),
-            source => Ok(Column::Made(self.made(source, target)?)),
+            source => Ok(Column::Fill(self.made(source, target)?)),
         }
     }
 
@@ -219,14 +219,14 @@ impl Builder<'_> {
 
     /// A target of which the file has nothing; `source` is the file's column of that id, should it have one with none
     /// of the fields asked for.
-    fn made(&self, source: Option<&FileColumn>, target: &NestedField) -> Result<Made> {
+    fn made(&self, source: Option<&FileColumn>, target: &NestedField) -> Result<Filler> {
         if let Some(constant) = self.constants.get(&target.id) {
-            return Ok(Made::Constant(Arc::clone(constant)));
+            return Ok(Filler::Constant(Arc::clone(constant)));
         }
         // What a file was written without has the value that the column began with (format version 3).
         if let Some(default) = &target.initial_default {
             self.absent.borrow_mut().push(target.id);
-            return Ok(Made::Constant(default_value(target, default)?));
+            return Ok(Filler::Constant(default_value(target, default)?));
         }
         if let Type::Struct(fields) = target.field_type.as_ref()
             && ((target.required && source.is_some()) || self.has_constant(&target.field_type))
@@ -236,7 +236,7 @@ impl Builder<'_> {
                 .iter()
                 .map(|field| self.made(None, field))
                 .collect::<Result<_>>()?;
-            return Ok(Made::Struct(arrow_fields(fields.fields())?, made));
+            return Ok(Filler::Struct(arrow_fields(fields.fields())?, made));
         }
         if target.required {
             return Err(unsupported(format!(
@@ -245,7 +245,7 @@ impl Builder<'_> {
             )));
         }
         self.absent.borrow_mut().push(target.id);
-        Ok(Made::Null(arrow_type(&target.field_type)?))
+        Ok(Filler::Null(arrow_type(&target.field_type)?))
     }
 
     /// Whether a field of a struct has a value of its own, so that the struct can't be NULL.
@@ -386,12 +386,12 @@ impl Column {
                     decoded.len()
                 ))),
             },
-            Self::Made(made) => made.apply(rows),
+            Self::Fill(made) => made.apply(rows),
         }
     }
 }
 
-impl Made {
+impl Filler {
     fn apply(&self, rows: usize) -> std::result::Result<ArrayRef, ArrowError> {
         match self {
             Self::Null(data_type) => Ok(new_null_array(data_type, rows)),
