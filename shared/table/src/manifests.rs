@@ -5,6 +5,7 @@
 //! table's properties ask for.
 
 mod encode;
+mod encode_list;
 mod entry;
 mod header;
 mod labels;
@@ -29,9 +30,9 @@ use icepress_model::TableId;
 use icepress_storage::Storage;
 
 pub(crate) use encode::{
-    Amendment, ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, write_manifest_list,
-    write_manifests,
+    Amendment, ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, write_manifests,
 };
+pub(crate) use encode_list::write_manifest_list;
 pub(crate) use header::{HeaderSchema, ManifestHeader};
 #[cfg(test)]
 pub(crate) use list::manifest_list;
