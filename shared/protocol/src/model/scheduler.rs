@@ -1,4 +1,6 @@
-//! What a scheduler does: leases, the census, the sweep (protocols.md, sections 1 to 3).
+//! What a scheduler does: leases, the census (`census`), the sweep (protocols.md, sections 1 to 3).
+
+mod census;
 
 use std::time::Duration;
 
@@ -7,11 +9,8 @@ use icepress_model::{Epoch, TimestampMs};
 use super::{
     actions::Step,
     mutations::Mutation,
-    rows::{self, LAYOUT, NOW, process_id, table_id},
-    world::{
-        Commit, CommitAt, File, News, Process, ProcessState, Row, SchedulerAt, Seen, Task,
-        TaskState,
-    },
+    rows::{self, NOW, process_id, table_id},
+    world::{Commit, CommitAt, File, Process, ProcessState, Row, SchedulerAt, Task, TaskState},
 };
 use crate::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, Payload, TableRow,
@@ -119,172 +118,6 @@ impl Step<'_> {
         self.world.schedulers[usize::from(who)].lease = None;
         Ok(())
     }
-
-    // --- the census ---
-
-    pub(super) fn list(&mut self, who: u8) -> Verdict {
-        let tables = self.world.catalog.iter();
-        let listed = tables.map(|entry| entry.exists.then_some(entry.location));
-        let listed = listed.collect();
-        self.go(who, SchedulerAt::Listed(listed));
-        Ok(())
-    }
-
-    pub(super) fn compare(&mut self, who: u8) -> Verdict {
-        let SchedulerAt::Listed(listed) = self.at(who) else {
-            return Err("only what was listed can be compared".to_owned());
-        };
-        let news = self.news(&listed);
-        let has_lease = self.world.schedulers[usize::from(who)].lease.is_some();
-        if has_lease {
-            return self.begin_recording(who, news);
-        }
-        let nothing_new = news.marks.is_empty() && news.gone.is_empty() && news.digest.is_none();
-        let next = if nothing_new {
-            SchedulerAt::Idle
-        } else {
-            SchedulerAt::Found {
-                news,
-                compared_with: self.world.digest.clone(),
-            }
-        };
-        self.go(who, next);
-        Ok(())
-    }
-
-    fn news(&self, listed: &[Option<u8>]) -> News {
-        let mut marks = Vec::new();
-        let mut gone = Vec::new();
-        let mut digest = Vec::new();
-        for (table, (now, last)) in (0..).zip(listed.iter().zip(&self.world.digest)) {
-            digest.push(match (now, last) {
-                (Some(location), Seen::At(seen)) if seen == location => *last,
-                (Some(location), _) => {
-                    marks.push((table, *location));
-                    Seen::At(*location)
-                }
-                (None, Seen::Never) => Seen::Never,
-                (None, Seen::At(_)) => Seen::MissingOnce,
-                (None, Seen::MissingOnce) => {
-                    gone.push(table);
-                    Seen::Never
-                }
-            });
-        }
-        News {
-            marks,
-            gone,
-            digest: Some(digest).filter(|digest| *digest != self.world.digest),
-        }
-    }
-
-    pub(super) fn compare_again(&mut self, who: u8) -> Verdict {
-        let SchedulerAt::Found {
-            news,
-            compared_with,
-        } = self.at(who)
-        else {
-            return Err("only what is new is recorded".to_owned());
-        };
-        if compared_with == self.world.digest {
-            self.begin_recording(who, news)
-        } else {
-            self.list(who)
-        }
-    }
-
-    fn begin_recording(&mut self, who: u8, mut news: News) -> Verdict {
-        if self.is(Mutation::DigestBeforeMarks)
-            && let Some(digest) = news.digest.take()
-        {
-            let lease = self.lease_of(who);
-            if !transition::is_newest(&self.world.bucket_row(0), &lease) {
-                self.after_write(who, Written::Fenced, SchedulerAt::Idle);
-                return Ok(());
-            }
-            self.world.digest = digest;
-            self.world.digest_epoch = epoch_of(&lease);
-        }
-        self.go(who, SchedulerAt::Recording(news));
-        Ok(())
-    }
-
-    pub(super) fn mark(&mut self, who: u8) -> Verdict {
-        let mut at = self.at(who);
-        let SchedulerAt::Recording(news) = &mut at else {
-            return Err("only what is new is marked".to_owned());
-        };
-        let (table, location) = news.marks.remove(0);
-        let location = rows::location(location);
-        self.write_mark(table, Some(&location))?;
-        self.go(who, at);
-        Ok(())
-    }
-
-    pub(super) fn force(&mut self, who: u8) -> Verdict {
-        let mut at = self.at(who);
-        let SchedulerAt::Recording(news) = &mut at else {
-            return Err("only what is new is marked".to_owned());
-        };
-        let table = news.gone.remove(0);
-        // The rows of the database are read, and those marked that are gone: there may be none.
-        if self.world.rows[usize::from(table)].is_some() {
-            self.write_mark(table, None)?;
-        }
-        self.go(who, at);
-        Ok(())
-    }
-
-    fn write_mark(
-        &mut self,
-        table: u8,
-        location: Option<&icepress_model::MetadataLocation>,
-    ) -> Verdict {
-        let before = self.world.table_row(table);
-        let home = self.world.home_of(table);
-        let after = transition::mark(before.as_ref(), home, &table_id(table), location, NOW);
-        if let Some(after) = after {
-            invariants::table_step(before.as_ref(), &after)?;
-            self.world.put_table(table, &after);
-        }
-        Ok(())
-    }
-
-    pub(super) fn put_digest(&mut self, who: u8) -> Verdict {
-        let SchedulerAt::Recording(News {
-            digest: Some(digest),
-            ..
-        }) = self.at(who)
-        else {
-            self.go(who, SchedulerAt::Idle);
-            return Ok(());
-        };
-        let lease = self.lease_of(who);
-        let newest = Epoch(u64::from(self.world.digest_epoch));
-        let bucket = self.world.bucket_row(0);
-        let accepted = self.is(Mutation::LeaseUnchecked)
-            || unless_fenced(transition::check_digest(
-                &bucket,
-                &lease,
-                LAYOUT,
-                None,
-                Some((LAYOUT, newest)),
-            ))?
-            .is_some();
-        let written = if accepted {
-            self.check_accepted(&lease)?;
-            invariants::accepted_epoch(newest, lease.epoch)?;
-            self.world.digest = digest;
-            self.world.digest_epoch = epoch_of(&lease);
-            Written::Accepted
-        } else {
-            Written::Fenced
-        };
-        self.after_write(who, written, SchedulerAt::Idle);
-        Ok(())
-    }
-
-    // --- the sweep ---
 
     pub(super) fn look(&mut self, who: u8, table: u8) -> Verdict {
         let seen = self.world.rows[usize::from(table)].clone();
