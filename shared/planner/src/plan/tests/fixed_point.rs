@@ -107,6 +107,8 @@ proptest! {
         // The limit of a group is above all files together: one group a partition, and one for its delete files.
         let light = plan.groups.iter().any(|group| group.tier == Tier::Light);
         prop_assert!(plan.follow_up || !light);
+        // And nothing is announced without a delete: merged files are at rest at once.
+        prop_assert!(!plan.follow_up || !world.deletes.is_empty());
         world.run(&plan, ratio, overshoot);
         // Files that stay may seem to be hit harder once those are gone that they shared deletes with.
         let known = taken(&plan);
