@@ -360,3 +360,74 @@ async fn c44_a_writers_own_anomaly_is_the_same_with_us_and_without() {
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0].len(), 79);
 }
+
+/// Every group is too much for the optimizer at work, however small: it is halved down to one file, those are left alone
+/// and told of, and nothing is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn c40_what_never_fits_is_made_smaller_down_to_one_file_and_then_left_alone() {
+    let lab = Lab::new(40).await;
+    let off = ("icepress.light-rewrites", "false");
+    let table = lab.create_table("events", &[off]).await;
+    lab.append_numbered(&table, &["eu"], 4, 10, 0).await;
+    let even: Vec<i64> = (0..40).step_by(2).collect();
+    lab.delete_ids(&table, "eu", &even).await;
+    let planner = lab.worker(settings_for_tests("planner"));
+    let hurried = lab.worker(Settings {
+        invocation_limit: Some(Duration::from_secs(1)),
+        ..settings_for_tests("hurried")
+    });
+    let (mut sizes, mut last) = (Vec::new(), None);
+    for _ in 0..12 {
+        let messages = planned(&planner).await;
+        let row = planner.store.table(&table).await.unwrap().unwrap();
+        if row.active_process.is_some() && row.active_process != last {
+            last = row.active_process;
+            let of_last = |message: &&TaskMessage| Some(&message.task.process) == last.as_ref();
+            let mut files = Vec::new();
+            for task in planner.store.tasks(last.as_ref().unwrap()).await.unwrap() {
+                let Payload::Inline(text) = &task.payload else {
+                    panic!("{task:?}")
+                };
+                let task: GroupTask = serde_json::from_str(text).unwrap();
+                files.push(task.group.inputs.len());
+            }
+            sizes.push(files);
+            for message in messages.iter().filter(of_last) {
+                let soon = Deadline::after(&lab.ambient, Duration::from_secs(1));
+                let handled = handle(&hurried, message, soon).await.unwrap();
+                assert_eq!(handled, Handled::Done);
+            }
+        }
+        let settings = &planner.settings;
+        lab.clock
+            .advance(settings.check_interval + settings.commit_ttl);
+    }
+    let largest = sizes.iter().filter_map(|files| files.iter().max());
+    assert_eq!(largest.collect::<Vec<_>>(), [&4, &2, &1], "{sizes:?}");
+    let alone = sizes.iter().flatten().filter(|files| **files == 1);
+    assert_eq!(alone.count(), 4, "each file, and once: {sizes:?}");
+    let told = ended(&lab.take_events());
+    assert_eq!(told.len(), 3, "{told:?}");
+    let ProcessOutcome::Failed { failures, .. } = &told[2] else {
+        panic!("{told:?}")
+    };
+    assert!(failures[0].contains("optimizer_memory_mb"), "{failures:?}");
+    let row = planner.store.table(&table).await.unwrap().unwrap();
+    assert_eq!(row.due_at, None, "nothing is tried again");
+    let conclusion = row.conclusion.unwrap();
+    assert!(
+        conclusion.contains(r#""reason":"too-much""#),
+        "{conclusion}"
+    );
+    // Whoever has the time does what others could not.
+    assert!(
+        run_once(
+            &lab.stranger(settings_for_tests("patient")).await,
+            1,
+            &Stop::default()
+        )
+        .await
+        .is_ok()
+    );
+    assert_eq!(lab.rows(&table).await.1.len(), 1);
+}
