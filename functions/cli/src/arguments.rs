@@ -152,10 +152,13 @@ pub(crate) enum Command {
     Tables(TablesArguments),
     /// Show what a run would do to a table, and change nothing
     #[command(after_long_help = shapes::PLAN)]
-    Plan(TableArgument),
+    Plan(PlanArguments),
     /// Compact one table now, whether it is due or not
     #[command(after_long_help = shapes::COMPACT)]
     Compact(CompactArguments),
+    /// Expire a table's old snapshots, and delete the files that nobody needs then
+    #[command(after_long_help = shapes::MAINTAIN)]
+    Maintain(MaintainArguments),
     /// Say why a table is as it is: its health, what was done, and why the rest was left alone
     #[command(after_long_help = shapes::EXPLAIN)]
     Explain(TableArgument),
@@ -287,6 +290,73 @@ pub(crate) struct RunArguments {
     /// Only these tables; all of the catalog where none is given
     #[arg(value_name = "TABLE")]
     pub(crate) tables: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) table: TableArgument,
+
+    /// The kind of work [default: rewrite]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) only: Option<PlanKind>,
+
+    #[command(flatten)]
+    pub(crate) expiry: ExpiryArguments,
+}
+
+/// What is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanKind {
+    /// New files for many small ones
+    Rewrite,
+    /// What `icepress maintain` would expire and delete
+    Expire,
+}
+
+/// What `maintain` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum UpkeepKind {
+    /// Old snapshots go, and the files that nobody needs then
+    Expire,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaintainArguments {
+    #[command(flatten)]
+    pub(crate) table: TableArgument,
+
+    /// Only this kind of work; everything that there is where none is given
+    #[arg(long, value_name = "KIND")]
+    pub(crate) only: Option<UpkeepKind>,
+
+    #[command(flatten)]
+    pub(crate) expiry: ExpiryArguments,
+
+    /// Delete so many files at most; the next run goes on
+    #[arg(long, value_name = "N")]
+    pub(crate) max_files: Option<u64>,
+
+    /// Delete so much at most; the next run goes on
+    #[arg(long, value_name = "BYTES", value_parser = amounts::bytes)]
+    pub(crate) max_bytes: Option<Bytes>,
+
+    /// Begin no deletion after that time, as in 5m; the next run goes on
+    #[arg(long, value_name = "TIME", value_parser = amounts::duration)]
+    pub(crate) max_time: Option<Duration>,
+}
+
+/// How old snapshots must be.
+#[derive(Debug, Args)]
+pub(crate) struct ExpiryArguments {
+    /// Expire snapshots older than this, as in 5d, instead of what the table's properties say. Branches with an age of their
+    /// own keep to it
+    #[arg(long, value_name = "AGE", value_parser = amounts::age)]
+    pub(crate) older_than: Option<Duration>,
+
+    /// Keep snapshots younger than this whatever is asked for: somebody may read them, or write on them
+    #[arg(long, value_name = "AGE", value_parser = amounts::age, default_value = "1h")]
+    pub(crate) keep_younger_than: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::Value;
 use support::{Said, about, icepress, run};
@@ -323,4 +323,77 @@ fn a_sorted_table_is_told_to_be_kept_in_no_order() {
         told.contains(&format!("sorted by {order}: not kept")),
         "{told}"
     );
+}
+
+#[test]
+fn snapshots_are_planned_expired_and_gone() {
+    let (_folder, warehouse) = warehouse();
+    assert_eq!(run(&warehouse, &["run", "--once"]).code, 0);
+    let files = || {
+        let listed = Command::new("find")
+            .args([
+                ".",
+                "-path",
+                "*shop/orders/*",
+                "-type",
+                "f",
+                "-not",
+                "-name",
+                "*.metadata.json",
+            ])
+            .current_dir(&warehouse)
+            .output()
+            .unwrap();
+        String::from_utf8(listed.stdout).unwrap().lines().count() as u64
+    };
+    let all = ["--older-than", "0", "--keep-younger-than", "0", "--json"];
+    let words = |first: &[&'static str]| [first, &all[..]].concat();
+
+    // Everything is younger than an hour.
+    let young = run(
+        &warehouse,
+        &[
+            "plan",
+            "shop.orders",
+            "--only",
+            "expire",
+            "--older-than",
+            "0",
+        ],
+    );
+    assert_eq!(young.code, 0, "{}", young.stderr);
+    assert!(
+        young.stdout.contains("0 snapshots would be expired"),
+        "{}",
+        young.stdout
+    );
+    assert!(
+        young.stdout.contains("younger than the least age"),
+        "{}",
+        young.stdout
+    );
+
+    let before = files();
+    let plan = run(
+        &warehouse,
+        &words(&["plan", "shop.orders", "--only", "expire"]),
+    )
+    .json();
+    assert_eq!(files(), before, "a plan deletes nothing");
+    let report = run(&warehouse, &words(&["maintain", "shop.orders"])).json();
+    assert_eq!(report["files"], plan["files"]);
+    let deleted: u64 = report["files"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|counts| counts["files"].as_u64().unwrap())
+        .sum();
+    assert!(deleted > 3);
+    assert_eq!(files(), before - deleted);
+    assert_eq!(report["snapshots_kept"], 1);
+    let again = run(&warehouse, &words(&["maintain", "shop.orders"])).json();
+    assert_eq!(again["snapshots"].as_array().unwrap().len(), 0);
+    assert_eq!(files(), before - deleted);
+    let verdict = run(&warehouse, &["plan", "shop.orders"]);
+    assert_eq!(verdict.code, 0, "{}", verdict.stderr);
 }

@@ -23,6 +23,7 @@ mod json;
 mod keep;
 mod old;
 mod readable;
+mod refs;
 mod settle;
 mod snapshots;
 mod whole;

@@ -23,7 +23,7 @@ pub use ground::{
     version::{SIGN_INTERVAL, SignOfLife, VERSION},
 };
 pub use icepress_planner::VerifyRows;
-pub use people::{block, buckets, doctor, processes, repair, tables};
+pub use people::{block, buckets, doctor, maintain, processes, repair, tables};
 pub use scheduler::{
     errands::run_errand,
     evaluate::EvaluateError,

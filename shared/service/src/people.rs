@@ -3,6 +3,7 @@
 pub mod block;
 pub mod buckets;
 pub mod doctor;
+pub mod maintain;
 pub mod processes;
 pub mod repair;
 pub mod tables;

@@ -15,6 +15,7 @@ mod ranges;
 mod reach;
 mod router;
 mod s3;
+mod spelling;
 mod storage;
 mod time_limits;
 
@@ -24,6 +25,7 @@ pub use local::LocalStorage;
 pub use reach::Reach;
 pub use router::StorageRouter;
 pub use s3::{Encryption, MOST_TAGS, S3Options, S3Storage, WriteAttributes};
+pub use spelling::one_spelling;
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };

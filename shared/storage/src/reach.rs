@@ -70,6 +70,11 @@ impl Reach {
         })
     }
 
+    /// Whether `location` lies where this may go.
+    pub fn holds(&self, location: &str) -> bool {
+        self.check(location, "look at").is_ok()
+    }
+
     /// Whether `location` lies where this may go; `action` only names what was tried in the error.
     pub(crate) fn check(&self, location: &str, action: &'static str) -> Result<(), StorageError> {
         let refused = |why: &str| {
@@ -124,7 +129,7 @@ impl Place {
 }
 
 /// The parts of a path, with `.` and `..` followed. What climbs above the root stays there.
-fn parts(path: &str, keeps_empty: bool) -> Vec<String> {
+pub(crate) fn parts(path: &str, keeps_empty: bool) -> Vec<String> {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
@@ -148,7 +153,7 @@ fn parts(path: &str, keeps_empty: bool) -> Vec<String> {
 }
 
 /// The path with everything decoded that can be, also what was encoded twice.
-fn decoded(path: &str) -> String {
+pub(crate) fn decoded(path: &str) -> String {
     let mut now = path.to_owned();
     loop {
         let next = percent_decode_str(&now).decode_utf8_lossy().into_owned();

@@ -15,12 +15,13 @@ mod metrics_modes;
 mod partition;
 pub mod reserved_ids;
 pub mod scan;
+pub mod tracked;
 pub mod vectors;
 
 pub use commit::{
     CommitContext, CommitFailure, CommitOutcome, CommitPolicy, Correction, DropCause, DroppedGroup,
     Duplicate, Examination, FileRepair, FinishedGroup, Gatekeeper, IS_REPAIR, ManifestRepair,
-    NoObjection, PROCESS_ID, Repairs, Unrepairable, commit_groups, commit_groups_unless,
+    NoObjection, PROCESS_ID, Repairs, Retries, Unrepairable, commit_groups, commit_groups_unless,
     examine_manifests, find_commit, repair_manifests,
 };
 pub use error::TableError;

@@ -37,7 +37,7 @@ pub(crate) use header::{HeaderSchema, ManifestHeader};
 #[cfg(test)]
 pub(crate) use list::manifest_list;
 pub(crate) use partition::{PartitionKey, PartitionTable};
-pub(crate) use read::{LiveFile, RemovedEntry, read_entries, read_removed};
+pub(crate) use read::{LiveFile, RemovedEntry, read_entries, read_live_paths, read_removed};
 pub(crate) use row_ids::assign_first_row_ids;
 pub(crate) use specs::{Spec, Specs};
 pub(crate) use writer::Compression;
@@ -310,7 +310,15 @@ pub(crate) async fn manifests_of(
         let message = "its manifest list is encrypted, which Icepress can't read";
         return Err(unsupported(table, message.to_owned()));
     }
-    let location = snapshot.manifest_list();
+    listed_at(storage, table, snapshot.manifest_list()).await
+}
+
+/// The manifests that the manifest list at `location` names.
+pub(crate) async fn listed_at(
+    storage: &dyn Storage,
+    table: &TableId,
+    location: &str,
+) -> Result<Vec<ManifestFile>, TableError> {
     let content = fetch(storage, table, location).await?;
     list::manifest_list(&content).map_err(|error| defect(table, location, error))
 }

@@ -49,6 +49,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "no time: write it as in 30s, 5m or 1h".to_owned())
 }
 
+/// `30s`, `1h`, `5d`, or `0`: a time that may be none.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let (number, _) = split(text);
+    match number.parse() {
+        Ok(0u64) => Ok(Duration::ZERO),
+        _ => duration(text),
+    }
+}
+
 /// At least one.
 pub(super) fn threads(text: &str) -> Result<usize, String> {
     text.parse()

@@ -43,6 +43,21 @@ GROUP is
 and PARTITION is
   {\"spec_id\", \"partition_name\", \"files\", \"bytes\", \"reason\"}.";
 
+pub(super) const MAINTAIN: &str = "\
+Which snapshots go is for the table to say: history.expire.max-snapshot-age-ms, .min-snapshots-to-keep and .max-ref-age-ms, the ages
+that a branch or tag has of its own, and Amoro's snapshot.keep.duration, .min-count and .flink.checkpoint-retention. What a process
+under way was planned on stays. gc.enabled = false and table-expire.enabled = false are refused.
+
+The commit comes first, then the files that no snapshot of any branch or tag refers to: data and delete files, statistics, manifests,
+manifest lists. Before it, and before the first file goes, everything is written down in the table's metadata folder
+(icepress-upkeep), so that a run that was killed is gone on with by the next. Files outside the table's own folders stay.
+
+JSON (with --json): {\"table\", \"snapshots\": [{\"snapshot_id\", \"timestamp_ms\"}…], \"refs\": [NAME…] (branches and tags that went),
+  \"spared\": [{\"snapshot_id\", \"why\"}…], \"snapshots_kept\": N, \"files\": {KIND: {\"files\", \"bytes\"}…}, \"outside\": {\"files\", \"bytes\"},
+  \"revived\": {\"files\", \"bytes\"} (needed again, and kept), \"unfinished\": true or false}, where KIND is
+  \"data\" | \"delete\" | \"statistics\" | \"manifest\" | \"manifest-list\". `icepress plan TABLE --only expire --json` is the same without \"revived\".
+  Bytes are as the table has them; of manifest lists it has none.";
+
 pub(super) const EXPLAIN: &str = "\
 JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…],
 \"sort_order\": the table's own as TEXT or null, \"sort_order_is_kept\": true or false}, where PROCESS is

@@ -7,6 +7,7 @@ mod compact;
 mod completions;
 mod doctor;
 mod explain;
+mod maintain;
 mod plan;
 mod processes;
 mod redrive;
@@ -44,7 +45,9 @@ pub(crate) async fn dispatch(
     };
     let names: Vec<&str> = match &command {
         Command::Run(wanted) => wanted.tables.iter().map(String::as_str).collect(),
-        Command::Plan(wanted) | Command::Explain(wanted) => vec![&wanted.table],
+        Command::Explain(wanted) => vec![&wanted.table],
+        Command::Plan(wanted) => vec![&wanted.table.table],
+        Command::Maintain(wanted) => vec![&wanted.table.table],
         Command::Compact(wanted) => vec![&wanted.table.table],
         Command::Verify(wanted) => vec![&wanted.table.table],
         Command::Repair(wanted) => vec![&wanted.table.table],
@@ -57,7 +60,10 @@ pub(crate) async fn dispatch(
     match command {
         Command::Run(wanted) => run::run(&session, &wanted, output).await,
         Command::Tables(wanted) => tables::tables(&session, &wanted, output).await,
-        Command::Plan(_) => plan::plan(&session, session.table()?, output).await,
+        Command::Plan(wanted) => plan::plan(&session, session.table()?, &wanted, output).await,
+        Command::Maintain(wanted) => {
+            maintain::maintain(&session, session.table()?, &wanted, output).await
+        }
         Command::Compact(wanted) => {
             compact::compact(&session, session.table()?, wanted.all_files, output).await
         }

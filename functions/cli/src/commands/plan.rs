@@ -3,7 +3,9 @@
 use icepress_model::TableId;
 use icepress_service::tables;
 
+use super::maintain;
 use crate::{
+    arguments::{PlanArguments, PlanKind},
     failure::{Ending, Failure},
     render::{Output, plan as show},
     session::Session,
@@ -13,8 +15,15 @@ use crate::{
 pub(super) async fn plan(
     session: &Session,
     table: &TableId,
+    wanted: &PlanArguments,
     output: Output,
 ) -> Result<Ending, Failure> {
+    match wanted.only {
+        None | Some(PlanKind::Rewrite) => {}
+        Some(PlanKind::Expire) => {
+            return maintain::plan(session, table, &wanted.expiry, output).await;
+        }
+    }
     let plan = tables::plan(&session.context, table)
         .await
         .map_err(|error| super::failure_of_evaluation(&error))?;

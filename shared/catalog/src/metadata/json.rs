@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     check::first_fault,
     readable::{Unreadable, bind_void_fields, leave_out_unknown, lost_defaults, unknown_type},
-    snapshots,
+    refs, snapshots,
     whole::{Metadata, holds_moments, take_out_moments},
 };
 
@@ -46,11 +46,20 @@ pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
 /// Reads a metadata file's content.
 pub(super) fn parse(content: &[u8]) -> Result<Metadata, Unreadable> {
     let json = decompressed(content).map_err(Unreadable::Invalid)?;
-    let error = match serde_json::from_slice::<TableMetadata>(&json) {
-        Ok(metadata) => return with_all_defaults(&json, metadata),
+    let metadata = parse_without_old_refs(&json)?;
+    Ok(match metadata.format_version() {
+        FormatVersion::V1 => metadata.with_old_refs(refs::of_file(&json)),
+        FormatVersion::V2 | FormatVersion::V3 => metadata,
+    })
+}
+
+/// The metadata without the branches and tags of version 1, which the crate forgets.
+fn parse_without_old_refs(json: &[u8]) -> Result<Metadata, Unreadable> {
+    let error = match serde_json::from_slice::<TableMetadata>(json) {
+        Ok(metadata) => return with_all_defaults(json, metadata),
         Err(error) => error,
     };
-    let mut value: Value = serde_json::from_slice(&json)
+    let mut value: Value = serde_json::from_slice(json)
         .map_err(|error| Unreadable::Invalid(format!("it is not valid JSON: {error}")))?;
     // The error of the whole says only that no version's form fits.
     let version = match value.get("format-version") {
@@ -75,7 +84,7 @@ pub(super) fn parse(content: &[u8]) -> Result<Metadata, Unreadable> {
         take_out_moments(&mut value);
         match serde_json::from_value::<TableMetadata>(value.clone()) {
             Ok(metadata) => {
-                let metadata = with_all_defaults(&json, metadata)?;
+                let metadata = with_all_defaults(json, metadata)?;
                 return Ok(metadata.with_named_manifests(completed.named_manifests));
             }
             Err(error) => why = error,

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use iceberg::TableUpdate;
+use iceberg::{TableUpdate, spec::MAIN_BRANCH};
 use serde_json::{Map, Value, json};
 
 use super::{change::refs_after, snapshots::name_operation};
@@ -132,8 +132,15 @@ fn keep_names(next: &mut Value, old: &Map<String, Value>) {
 
 /// Branches and tags that nobody moved. The crate forgets those of version 1 altogether, which Java writes there too.
 fn keep_refs(next: &mut Value, old: &mut Map<String, Value>, updates: &[TableUpdate]) {
-    let Some(Value::Object(old)) = old.remove("refs") else {
-        return;
+    let named = |update: &TableUpdate| matches!(update, TableUpdate::SetSnapshotRef { ref_name, .. } if ref_name != MAIN_BRANCH);
+    let old = match (old.remove("refs"), old.get("current-snapshot-id")) {
+        (Some(Value::Object(refs)), _) => refs,
+        // The first branch or tag of a table of version 1. Where there are any, the main branch is one of them.
+        (None, Some(current)) if updates.iter().any(named) => {
+            let main = json!({ "snapshot-id": current, "type": "branch" });
+            Map::from_iter([(MAIN_BRANCH.to_owned(), main)])
+        }
+        _ => return,
     };
     let kept = refs_after(old, updates);
     match next.get_mut("refs").and_then(Value::as_object_mut) {

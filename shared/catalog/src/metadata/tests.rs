@@ -410,6 +410,39 @@ async fn a_v1_table_keeps_its_void_fields_its_tags_and_its_sort_order() {
 }
 
 #[tokio::test]
+async fn c31_a_v1_table_has_all_its_branches_and_tags() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut json = v1_metadata(&folder.path().display().to_string());
+    let names = |state: &LoadedTable| -> Vec<String> {
+        let refs = state.metadata.refs().unwrap();
+        refs.into_keys().collect()
+    };
+    let base = loaded_from(folder.path(), &json).await;
+    assert_eq!(names(&base), ["kept", "main"]);
+
+    // The first tag of a table that had none.
+    json.as_object_mut().unwrap().remove("refs");
+    let bare = loaded_from(folder.path(), &json).await;
+    assert_eq!(names(&bare), ["main"]);
+    let retention = SnapshotRetention::Tag {
+        max_ref_age_ms: None,
+    };
+    let tagged = TableUpdate::SetSnapshotRef {
+        ref_name: "first".to_owned(),
+        reference: SnapshotReference::new(10, retention),
+    };
+    let tagged = stage(&still(), &bare, vec![tagged]).await.unwrap();
+    assert_eq!(names(&tagged), ["first", "main"]);
+    assert_eq!(written(&tagged).await["refs"]["main"]["snapshot-id"], 11);
+
+    // What can't be read keeps nobody from reading the table, and from saying so.
+    json["refs"] = serde_json::json!({ "odd": { "snapshot-id": 10, "type": "twig" } });
+    let text = json.to_string();
+    let odd = super::parse_metadata(&table(), &base.metadata_location, text.as_bytes()).unwrap();
+    assert!(odd.refs().unwrap_err().contains("odd"));
+}
+
+#[tokio::test]
 async fn a_change_of_the_spec_itself_is_still_judged() {
     let folder = tempfile::tempdir().unwrap();
     let base = loaded_from(

@@ -4,14 +4,21 @@
 //! Timestamps with a time zone it reads, and panics when it writes a fraction of a second before 1970. So these defaults are
 //! kept from it: they are read and written here, and the schemas that have any are made once more, with them.
 
-use std::{collections::HashMap, ops::Deref, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Deref,
+    sync::Arc,
+};
 
 use iceberg::spec::{
-    ListType, Literal, MapType, NestedField, NestedFieldRef, PrimitiveLiteral, PrimitiveType,
-    Schema, SchemaRef, StructType, TableMetadata, Type,
+    FormatVersion, ListType, Literal, MAIN_BRANCH, MapType, NestedField, NestedFieldRef,
+    PrimitiveLiteral, PrimitiveType, Schema, SchemaRef, SnapshotReference, SnapshotRetention,
+    StructType, TableMetadata, Type,
 };
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde_json::Value;
+
+use super::refs::{self, OldRefs};
 
 /// A table's metadata. Everything is the crate's, save for the schemas: those are asked for here.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,9 +28,31 @@ pub struct Metadata {
     completed: HashMap<i32, SchemaRef>,
     /// The manifests of snapshots that have no manifest list, by the snapshots' ids.
     named_manifests: HashMap<i64, Vec<String>>,
+    /// The branches and tags of version 1.
+    old_refs: OldRefs,
 }
 
 impl Metadata {
+    /// All branches and tags, by name; the main branch among them wherever there is a current snapshot. The error, in words
+    /// for people, is that some can't be read: then nobody knows what they keep.
+    pub fn refs(&self) -> Result<BTreeMap<String, SnapshotReference>, String> {
+        let mut refs = match self.parsed.format_version() {
+            FormatVersion::V1 => self.old_refs.clone()?,
+            FormatVersion::V2 | FormatVersion::V3 => refs::of_metadata(&self.parsed)?,
+        };
+        if let Some(current) = self.parsed.current_snapshot_id() {
+            let main =
+                || SnapshotReference::new(current, SnapshotRetention::branch(None, None, None));
+            refs.entry(MAIN_BRANCH.to_owned()).or_insert_with(main);
+        }
+        Ok(refs)
+    }
+
+    /// The same with the branches and tags that its file, of version 1, has.
+    pub(super) fn with_old_refs(self, old_refs: OldRefs) -> Self {
+        Self { old_refs, ..self }
+    }
+
     /// The manifests of a snapshot that the metadata file names itself, as files of version 1 may (until 2019 writers did);
     /// `None` where it has a manifest list. The crate takes such a snapshot's list to be the empty text.
     pub fn named_manifests(&self, snapshot_id: i64) -> Option<&[String]> {
@@ -93,6 +122,7 @@ impl From<TableMetadata> for Metadata {
             parsed,
             completed: HashMap::new(),
             named_manifests: HashMap::new(),
+            old_refs: Ok(BTreeMap::new()),
         }
     }
 }

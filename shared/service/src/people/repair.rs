@@ -102,9 +102,9 @@ async fn commit_context(context: &Context, table: &TableId) -> Result<CommitCont
 
 /// Lets nothing be committed to a table that somebody blocks.
 #[derive(Debug)]
-struct UnlessBlocked<'a> {
-    context: &'a Context,
-    table: &'a TableId,
+pub(super) struct UnlessBlocked<'a> {
+    pub(super) context: &'a Context,
+    pub(super) table: &'a TableId,
 }
 
 #[async_trait]

@@ -22,15 +22,18 @@ const LOOKS_AFTER_UNKNOWN_OUTCOME: u32 = 5;
 
 /// How hard to try, with the table's own wishes (`commit.retry.*`) in it.
 #[derive(Debug, Clone, Copy)]
-struct Retries {
-    attempts: u32,
+pub struct Retries {
+    /// Tries in all.
+    pub attempts: u32,
     first_backoff: Duration,
     longest_backoff: Duration,
-    total: Duration,
+    /// After how long nothing is tried again.
+    pub total: Duration,
 }
 
 impl Retries {
-    fn new(context: &CommitContext, properties: &HashMap<String, String>) -> Self {
+    /// Those of a table with these properties.
+    pub fn new(context: &CommitContext, properties: &HashMap<String, String>) -> Self {
         let number = |key: &str| {
             properties
                 .get(key)
@@ -51,7 +54,7 @@ impl Retries {
     }
 
     /// The longest wait before try number `attempt`, of which the first is 0.
-    fn backoff(&self, attempt: u32) -> Duration {
+    pub fn backoff(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(16);
         (self.first_backoff * (1 << doublings)).min(self.longest_backoff)
     }

@@ -29,6 +29,7 @@ use icepress_model::{
 use icepress_storage::Storage;
 use thiserror::Error;
 
+pub use self::committer::Retries;
 pub use self::find::find_commit;
 pub use self::gatekeeper::{Gatekeeper, NoObjection};
 pub use self::repair::{

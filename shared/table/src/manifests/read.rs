@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use icepress_model::Bytes;
+
 use super::{
     Content, Count, FileContent, FileFormat, ManifestFile, Measured,
     entry::{EntryReader, RawEntry, file_layout},
@@ -18,7 +20,10 @@ use super::{
     row_ids::Inheritance,
     specs::Spec,
 };
-use crate::avro::{AvroError, Container};
+use crate::{
+    avro::{AvroError, Container},
+    tracked::TrackedFile,
+};
 
 const EXISTING: i64 = 0;
 const ADDED: i64 = 1;
@@ -91,18 +96,7 @@ pub(crate) fn read_entries(
     }; 3];
     container.for_each(|cursor| {
         let raw = entries.read(cursor)?;
-        let (place, is_live) = match raw.status {
-            Some(ADDED) => (0, true),
-            Some(EXISTING) => (1, true),
-            // What was removed is written down once more, for those who ask what a snapshot changed.
-            Some(DELETED) => (2, false),
-            Some(other) => {
-                return Err(AvroError::corrupt(format!(
-                    "manifest_entry.status: {other}, where 0, 1 and 2 are known"
-                )));
-            }
-            None => return Err(AvroError::corrupt("manifest_entry.status: missing")),
-        };
+        let (place, is_live) = standing(&raw)?;
         let sum = &mut counted[place];
         sum.files = sum.files.map(|files| files + 1);
         let rows = raw.file.rows.unwrap_or(0);
@@ -110,11 +104,7 @@ pub(crate) fn read_entries(
         if !is_live {
             return Ok(());
         }
-        let path = raw
-            .file
-            .path
-            .and_then(|path| std::str::from_utf8(path).ok())
-            .ok_or_else(|| AvroError::corrupt("data_file.file_path: no path that is UTF-8"))?;
+        let path = path_of(&raw)?;
         let defect = |what: String| AvroError::corrupt(format!("file {path} {what}"));
         let partition = reader
             .number(raw.file.partition, partitions)
@@ -177,6 +167,66 @@ pub(crate) fn read_removed(
         Ok(())
     })?;
     Ok(removed)
+}
+
+/// Calls `each` for the file of every live entry of the manifest `content`, which the list names as `listed`. Nothing else of
+/// the entries is looked at, so that what can't be planned for any more can still be told apart from what nobody needs.
+pub(crate) fn read_live_paths(
+    content: &[u8],
+    listed: &ManifestFile,
+    mut each: impl FnMut(TrackedFile<'_>),
+) -> Result<(), AvroError> {
+    let mut container = Container::open(content)?;
+    give_ids(container.schema_mut(), Level::Entry);
+    let entries = EntryReader::new(container.schema(), Content::Data)?;
+    let mut counted = [0; 3];
+    container.for_each(|cursor| {
+        let raw = entries.read(cursor)?;
+        let (place, is_live) = standing(&raw)?;
+        counted[place] += 1;
+        if is_live {
+            each(TrackedFile {
+                path: path_of(&raw)?,
+                bytes: Bytes(
+                    raw.file
+                        .size
+                        .and_then(|size| u64::try_from(size).ok())
+                        .unwrap_or(0),
+                ),
+                is_delete_file: listed.content == Content::Deletes,
+            });
+        }
+        Ok(())
+    })?;
+    let measured = Measured {
+        length: content.len() as i64,
+        counted: counted.map(|files| Count {
+            files: Some(files),
+            rows: None,
+        }),
+    };
+    check_whole(listed, &measured)
+}
+
+/// Where an entry is counted (added, existing, removed), and whether it is live.
+fn standing(raw: &RawEntry<'_>) -> Result<(usize, bool), AvroError> {
+    match raw.status {
+        Some(ADDED) => Ok((0, true)),
+        Some(EXISTING) => Ok((1, true)),
+        // What was removed is written down once more, for those who ask what a snapshot changed.
+        Some(DELETED) => Ok((2, false)),
+        Some(other) => Err(AvroError::corrupt(format!(
+            "manifest_entry.status: {other}, where 0, 1 and 2 are known"
+        ))),
+        None => Err(AvroError::corrupt("manifest_entry.status: missing")),
+    }
+}
+
+fn path_of<'a>(raw: &RawEntry<'a>) -> Result<&'a str, AvroError> {
+    raw.file
+        .path
+        .and_then(|path| std::str::from_utf8(path).ok())
+        .ok_or_else(|| AvroError::corrupt("data_file.file_path: no path that is UTF-8"))
 }
 
 /// Avro has no end: a file that was cut between two blocks looks whole, and its last files would be lost without a word.

@@ -1,0 +1,83 @@
+//! What upkeep does or would do, for people.
+
+use icepress_model::TableId;
+use icepress_upkeep::{Counted, Counts, ExpirePlan, ExpireReport, FileKind, Spared};
+
+use super::{count, counted};
+
+/// What was done.
+pub(crate) fn of_report(table: &TableId, report: &ExpireReport) -> String {
+    let mut text = format!(
+        "{table}: {} expired, {} left\n",
+        counted(report.snapshots.len() as u64, "snapshot"),
+        count(report.snapshots_kept)
+    );
+    text.push_str(&of_files("deleted", &report.files));
+    text.push_str(&of_rest(&report.refs, &report.spared, report.outside));
+    if report.revived.files > 0 {
+        text.push_str(&format!(
+            "  {} had been written down as dead, are needed again, and stay\n",
+            counted(report.revived.files, "file")
+        ));
+    }
+    if report.unfinished {
+        text.push_str("  a limit was reached: the next run goes on from here\n");
+    }
+    text
+}
+
+/// What would be done.
+pub(crate) fn of_plan(table: &TableId, plan: &ExpirePlan) -> String {
+    let mut text = format!(
+        "{table}: {} would be expired, {} would be left\n",
+        counted(plan.snapshots.len() as u64, "snapshot"),
+        count(plan.snapshots_kept)
+    );
+    text.push_str(&of_files("would be deleted", &plan.files));
+    text.push_str(&of_rest(&plan.refs, &plan.spared, plan.outside));
+    if plan.unfinished {
+        text.push_str("  an earlier run left files to delete, which come first\n");
+    }
+    text
+}
+
+fn of_files(what: &str, files: &Counted) -> String {
+    let lines = files.iter().map(|(kind, counts)| {
+        let name = match kind {
+            FileKind::Data => "data file",
+            FileKind::Delete => "delete file",
+            FileKind::Statistics => "statistics file",
+            FileKind::Manifest => "manifest",
+            FileKind::ManifestList => "manifest list",
+        };
+        let size = match counts.bytes.get() {
+            0 => String::new(),
+            _ => format!(" ({})", counts.bytes),
+        };
+        format!("  {what}: {}{size}\n", counted(counts.files, name))
+    });
+    lines.collect()
+}
+
+fn of_rest(refs: &[String], spared: &[Spared], outside: Counts) -> String {
+    let mut text = String::new();
+    if !refs.is_empty() {
+        text.push_str(&format!(
+            "  branches and tags past their age: {}\n",
+            refs.join(", ")
+        ));
+    }
+    for spared in spared {
+        text.push_str(&format!(
+            "  snapshot {} stays: {}\n",
+            spared.snapshot_id, spared.why
+        ));
+    }
+    if outside.files > 0 {
+        text.push_str(&format!(
+            "  {} that nobody needs lie outside the table's own folders, and stay\n",
+            counted(outside.files, "file")
+        ));
+    }
+    text
+}

@@ -1,0 +1,202 @@
+//! Deleting what is written down: in batches, several at a time, within limits, and ticked off as it goes.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use icepress_model::{TableId, ambient::Ambient};
+use icepress_storage::{Reach, Storage, StorageError, StorageErrorKind};
+
+use crate::{
+    DeadFile, UpkeepError,
+    dead::{Marks, mark_of},
+    expire::{Counts, Progress},
+    ledger::{Done, Planned, Record},
+    limits::Meter,
+};
+
+/// What S3 deletes with one request.
+const BATCH: usize = 1000;
+/// Batches under way at a time: after so many the ledger is told.
+const BATCHES_AT_ONCE: usize = 4;
+/// How often a batch is tried again of which the store says that it is too much, beyond the storage's own tries.
+const MORE_TRIES: u32 = 6;
+/// The first wait before that, which doubles.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// So many refusals are written down to be tried again. More are no mishap but a reason to stop.
+const MOST_REFUSED: usize = 1000;
+
+/// Deletes the files of one record.
+pub(crate) struct Sweep<'a> {
+    pub(crate) storage: &'a dyn Storage,
+    pub(crate) ambient: &'a Ambient,
+    pub(crate) table: &'a TableId,
+    /// Where files of the table may lie. What lies elsewhere stays.
+    pub(crate) places: &'a Reach,
+    /// Which of the files some snapshot needs again.
+    pub(crate) alive: &'a Marks,
+    pub(crate) progress: Progress<'a>,
+}
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) deleted: BTreeMap<crate::FileKind, Counts>,
+    /// What lies outside the table's places and stays.
+    pub(crate) outside: Counts,
+    /// What came to life again and stays.
+    pub(crate) revived: Counts,
+    /// Whether everything was gone through.
+    pub(crate) is_whole: bool,
+}
+
+impl Sweep<'_> {
+    /// Goes on where the record's last run ended, as far as `meter` allows.
+    pub(crate) async fn run(
+        &self,
+        record: &Record<'_>,
+        planned: &Planned,
+        meter: &mut Meter<'_>,
+    ) -> Result<Swept, UpkeepError> {
+        let mut swept = Swept::default();
+        let mut done = record.done().await?;
+        let mut first_refusal = None;
+        let mut gone_through = 0;
+        let again = std::mem::take(&mut done.refused);
+        if !again.is_empty() {
+            let allowed = meter.room(again.len());
+            let later = again[allowed..].to_vec();
+            self.wave(
+                &again[..allowed],
+                &mut done,
+                &mut swept,
+                meter,
+                &mut first_refusal,
+            )
+            .await?;
+            done.refused.extend(later);
+            record.write_done(&done).await?;
+        }
+        while done.part < planned.parts {
+            let files = record.part(done.part).await?;
+            while done.lines < files.len() {
+                let left = &files[done.lines.min(files.len())..];
+                let wave = meter.room(left.len().min(BATCH * BATCHES_AT_ONCE));
+                if wave == 0 {
+                    return Ok(swept);
+                }
+                self.wave(
+                    &left[..wave],
+                    &mut done,
+                    &mut swept,
+                    meter,
+                    &mut first_refusal,
+                )
+                .await?;
+                done.lines += wave;
+                gone_through += wave as u64;
+                record.write_done(&done).await?;
+                (self.progress)(gone_through, planned.files);
+                if done.refused.len() > MOST_REFUSED {
+                    return Err(self.not_deleted(&done, first_refusal));
+                }
+            }
+            done.part += 1;
+            done.lines = 0;
+            record.write_done(&done).await?;
+        }
+        if !done.refused.is_empty() && first_refusal.is_some() {
+            return Err(self.not_deleted(&done, first_refusal));
+        }
+        swept.is_whole = done.refused.is_empty();
+        Ok(swept)
+    }
+
+    fn not_deleted(&self, done: &Done, first: Option<StorageError>) -> UpkeepError {
+        UpkeepError::NotDeleted {
+            table: self.table.clone(),
+            files: done.refused.len() as u64,
+            source: first.unwrap_or(StorageError {
+                kind: StorageErrorKind::Other,
+                action: "delete",
+                location: self.table.to_string(),
+                source: None,
+            }),
+        }
+    }
+
+    async fn wave(
+        &self,
+        files: &[DeadFile],
+        done: &mut Done,
+        swept: &mut Swept,
+        meter: &mut Meter<'_>,
+        first_refusal: &mut Option<StorageError>,
+    ) -> Result<(), UpkeepError> {
+        let mut dead = Vec::with_capacity(files.len());
+        for file in files {
+            if self.alive.is_alive(mark_of(&file.path)) {
+                swept.revived.add(file);
+            } else if !self.places.holds(&file.path) {
+                swept.outside.add(file);
+            } else {
+                dead.push(file.clone());
+            }
+        }
+        let batches: Vec<&[DeadFile]> = dead.chunks(BATCH).collect();
+        let outcomes: Vec<Vec<(DeadFile, StorageError)>> = stream::iter(batches)
+            .map(|batch| self.batch(batch))
+            .buffer_unordered(BATCHES_AT_ONCE)
+            .collect()
+            .await;
+        let refused: BTreeMap<String, (DeadFile, StorageError)> = outcomes
+            .into_iter()
+            .flatten()
+            .map(|(file, error)| (file.path.clone(), (file, error)))
+            .collect();
+        for file in &dead {
+            if !refused.contains_key(&file.path) {
+                swept.deleted.entry(file.kind).or_default().add(file);
+                meter.add(1, file.bytes.get());
+            }
+        }
+        for (file, error) in refused.into_values() {
+            first_refusal.get_or_insert(error);
+            done.refused.push(file);
+        }
+        Ok(())
+    }
+
+    /// Deletes one batch; returns what was refused. What the store is too busy for is tried again, ever more slowly.
+    async fn batch(&self, files: &[DeadFile]) -> Vec<(DeadFile, StorageError)> {
+        let mut open: Vec<DeadFile> = files.to_vec();
+        let mut refused = Vec::new();
+        for attempt in 0..=MORE_TRIES {
+            if attempt > 0 {
+                let wait = FIRST_WAIT * (1 << (attempt - 1));
+                self.ambient
+                    .clock
+                    .sleep(wait + self.ambient.jitter(wait))
+                    .await;
+            }
+            let locations: Vec<String> = open.iter().map(|file| file.path.clone()).collect();
+            let mut busy = Vec::new();
+            let outcomes = self.storage.delete(&locations).await;
+            for (file, outcome) in open.into_iter().zip(outcomes) {
+                match outcome.result {
+                    Ok(()) => {}
+                    Err(error)
+                        if error.kind == StorageErrorKind::Throttled && attempt < MORE_TRIES =>
+                    {
+                        busy.push(file);
+                    }
+                    Err(error) => refused.push((file, error)),
+                }
+            }
+            open = busy;
+            if open.is_empty() {
+                break;
+            }
+        }
+        refused
+    }
+}

@@ -1,0 +1,38 @@
+//! What keeps a table tidy beside rewrites. So far: expiring snapshots, with the files that nobody needs then.
+//!
+//! Works on a catalog and a storage, and knows nothing of leases, queues and processes: who is at work on a table's older
+//! snapshots is asked of [`Pins`], and whether a commit is welcome of the table's `Gatekeeper`.
+//!
+//! Files are deleted under three rules, whatever the kind of upkeep:
+//!
+//! * **The table first.** A file is dead once no state of the table that anybody can load refers to it. So the commit that
+//!   lets go of snapshots comes first, and what is dead is looked for on the table as it is afterwards.
+//! * **Written down before** (`ledger`): first what is about to be let go, since the table forgets it with the commit;
+//!   then every file, before the first is deleted. Whoever is killed at any point leaves something that the next run goes
+//!   on from.
+//! * **In doubt it lives.** What can't be read stops everything. Paths are compared in one spelling for all ways to write
+//!   them (`icepress_storage::one_spelling`), and by hash: either can only take a dead file for a live one.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod dead;
+mod delete;
+mod error;
+mod expire;
+mod ledger;
+mod limits;
+mod pins;
+mod policy;
+mod retain;
+
+pub use dead::{DeadFile, FileKind};
+pub use error::UpkeepError;
+pub use expire::{
+    Counted, Counts, ExpirePlan, ExpireReport, ExpireRequest, Progress, expire, plan_expire,
+};
+pub use limits::Limits;
+pub use pins::{NoPins, Pin, Pins};
+pub use policy::{ExpirePolicy, FLOOR};
+pub use retain::{Expiring, Spared};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Expiry on tables that live in memory. What is live and what is there is never asked of the code under test: lists and
+//! manifests are read with the `iceberg` crate's own readers.
+
+mod ages;
+mod deaths;
+mod files;
+mod histories;
+mod world;
