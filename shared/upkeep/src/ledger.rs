@@ -166,7 +166,7 @@ impl<'a> Record<'a> {
         let lines = content.split(|byte| *byte == b'\n');
         lines
             .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_slice(line))
+            .map(serde_json::from_slice)
             .collect::<Result<_, _>>()
             .map_err(|error| self.unreadable(location, error))
     }

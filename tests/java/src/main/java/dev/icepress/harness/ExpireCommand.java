@@ -13,6 +13,7 @@ import org.apache.iceberg.GenericStatisticsFile;
 import org.apache.iceberg.Snapshot;
 import org.apache.iceberg.SnapshotRef;
 import org.apache.iceberg.Table;
+import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.data.IcebergGenerics;
 import org.apache.iceberg.data.Record;
 import org.apache.iceberg.io.CloseableIterable;
@@ -22,25 +23,29 @@ import org.apache.iceberg.puffin.Puffin;
 import org.apache.iceberg.puffin.PuffinWriter;
 
 /**
- * {@code expire}: Java's own expiry as the judge of ours. {@code --do age} gives a table a past: a tag, branches, a
+ * {@code expire}: Java's own expiry as the judge of ours. {@code --do age} gives tables a past: a tag, branches, a
  * staged snapshot, statistics, files that are replaced and one that comes back. {@code --do expire} expires everything
  * older than {@code --older-than} and says which files it would delete, deleting none. {@code --do read} says how many
- * rows each snapshot has.
+ * rows each snapshot has. All tables, or those that {@code --table} names; one JSON object by table.
  */
 final class ExpireCommand {
   private ExpireCommand() {}
 
   static void run(Main.Options options) throws IOException {
     try (JdbcCatalog catalog = Catalogs.open(options)) {
-      Table table = catalog.loadTable(Catalogs.identifier(options.get("table")));
-      Object answer =
-          switch (options.get("do")) {
-            case "age" -> age(table);
-            case "expire" -> expire(table, options.number("older-than", 0));
-            case "read" -> read(table);
-            default -> throw new IllegalArgumentException("--do age|expire|read");
-          };
-      System.out.println(Json.text(answer));
+      Map<String, Object> answers = new LinkedHashMap<>();
+      for (TableIdentifier name : Catalogs.chosen(catalog, options)) {
+        Table table = catalog.loadTable(name);
+        Object answer =
+            switch (options.get("do")) {
+              case "age" -> age(table);
+              case "expire" -> expire(table, options.number("older-than", 0));
+              case "read" -> read(table);
+              default -> throw new IllegalArgumentException("--do age|expire|read");
+            };
+        answers.put(name.toString(), answer);
+      }
+      System.out.println(Json.text(answers));
     }
   }
 
@@ -93,7 +98,7 @@ final class ExpireCommand {
     try (PuffinWriter writer = Puffin.write(table.io().newOutputFile(path)).createdBy("test").build()) {
       writer.add(
           new Blob(
-              "some-blob",
+              "apache-datasketches-theta-v1",
               java.util.List.of(1),
               snapshot.snapshotId(),
               snapshot.sequenceNumber(),

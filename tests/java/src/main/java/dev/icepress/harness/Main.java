@@ -47,7 +47,7 @@ public final class Main {
           damage --table NS.NAME --kind KIND                           append a file whose manifest entry lies
           writer --table NS.NAME --kind append|position|equality|vector|overwrite|stream --commits N|--seconds N --from ID [--pause-ms N] [--format V]
           wap    --table NS.NAME --do stage|publish                    write, audit, publish: JSON, ids by ref
-          expire --table NS.NAME --do age|expire|read [--older-than MS]   a past, Java's expiry as the judge of ours
+          expire --do age|expire|read [--table NS.NAME] [--older-than MS]   a past, Java's expiry as the judge of ours
           rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there
           lock   --lock-table T --endpoint URL   Java's lock manager, told what to do on standard input
           appender --kind glue|hadoop|dynamodb|jdbc --table NS.NAME --commits N --from ID   makes a table, appends""");
