@@ -7,12 +7,12 @@ import time
 import pytest
 import readers
 
-# Deletes of each kind, a spec that evolved, a partitioned table of version 1, a schema that evolved, vectors.
+# Deletes of each kind, a spec that evolved, schemas that evolved, a table of version 1, vectors.
 TABLES = [
     "deletes.upserts",
     "deletes.global",
     "deletes.positions",
-    "parts.identity_v1",
+    "evolve.columns_v1",
     "evolve.columns_v2",
     "v3.equality",
 ]
