@@ -1,8 +1,9 @@
 //! Deleted rows by position: position delete files and deletion vectors, as one bitmap for each input.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow_array::{Array, cast::AsArray, types::Int64Type};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::{NestedField, PrimitiveType, Type};
 use icepress_model::{Bytes, DeleteContent, DeleteFile, Group};
 use icepress_storage::Storage;
@@ -20,6 +21,70 @@ use crate::{
     project::{KnownColumns, Wanted},
     read::{Batches, Reading, Scan, SourceFile},
 };
+
+/// Bytes of vectors that come in one request, unless one has more.
+const READ: u64 = 1 << 20;
+/// Requests for vectors that are under way at a time.
+const READS_AT_ONCE: usize = 8;
+
+/// A deletion vector, and which inputs it is said to belong to.
+struct Vector<'a> {
+    delete: &'a DeleteFile,
+    range: Range<u64>,
+    inputs: Vec<usize>,
+}
+
+/// The inputs that each delete of the group applies to.
+fn inputs_of_deletes(group: &Group) -> Vec<Vec<usize>> {
+    let mut inputs = vec![Vec::new(); group.deletes.len()];
+    for (index, input) in group.inputs.iter().enumerate() {
+        for delete in &input.deletes {
+            if let Some(inputs) = inputs.get_mut(*delete as usize)
+                && inputs.last() != Some(&index)
+            {
+                inputs.push(index);
+            }
+        }
+    }
+    inputs
+}
+
+/// Vectors of one file, in the order in which they lie there, up to [`READ`] bytes together; none is empty.
+fn reads_of(mut vectors: Vec<Vector<'_>>) -> Vec<Vec<Vector<'_>>> {
+    vectors.sort_by(|one, other| {
+        let place = |of: &Vector<'_>| (of.range.start, of.range.end);
+        (&one.delete.path, place(one)).cmp(&(&other.delete.path, place(other)))
+    });
+    let mut reads: Vec<Vec<Vector<'_>>> = Vec::new();
+    let mut bytes = 0u64;
+    for vector in vectors {
+        let own = vector.range.end - vector.range.start;
+        match reads.last_mut() {
+            Some(read)
+                if read[0].delete.path == vector.delete.path
+                    && bytes.saturating_add(own) <= READ =>
+            {
+                bytes += own;
+                read.push(vector);
+            }
+            _ => {
+                bytes = own;
+                reads.push(vec![vector]);
+            }
+        }
+    }
+    reads
+}
+
+/// Fetches ranges of one file, all at once.
+async fn fetch(
+    storage: Arc<dyn Storage>,
+    path: String,
+    ranges: Vec<Range<u64>>,
+) -> Result<Vec<bytes::Bytes>> {
+    let fetched = storage.read_ranges(&path, &ranges).await;
+    fetched.map_err(|error| from_read(&error, &path))
+}
 
 /// The deleted positions of each input that has any.
 #[derive(Debug, Default)]
@@ -75,41 +140,46 @@ impl DeletedPositions {
         shares: &Shares,
     ) -> Result<Self> {
         let mut deleted = Self::default();
-        let mut files = Vec::new();
-        for (index, delete) in (0u32..).zip(&group.deletes) {
-            let inputs: Vec<usize> = (0..group.inputs.len())
-                .filter(|input| group.inputs[*input].deletes.contains(&index))
-                .collect();
+        let (mut files, mut vectors) = (Vec::new(), Vec::new());
+        for (delete, inputs) in group.deletes.iter().zip(inputs_of_deletes(group)) {
             match delete.content {
                 _ if inputs.is_empty() => {}
                 DeleteContent::Equality { .. } => {}
                 DeleteContent::Position => files.push((delete, inputs)),
-                DeleteContent::Vector { offset, length } => {
-                    let end = offset.saturating_add(length);
-                    deleted
-                        .load_vector(storage, group, delete, offset..end, &inputs)
-                        .await?;
-                    deleted.check(shares)?;
-                }
+                DeleteContent::Vector { offset, length } => vectors.push(Vector {
+                    delete,
+                    range: offset..offset.saturating_add(length),
+                    inputs,
+                }),
+            }
+        }
+        let reads = reads_of(vectors);
+        let fetches: Vec<_> = reads
+            .iter()
+            .map(|vectors| {
+                let ranges = vectors.iter().map(|vector| vector.range.clone()).collect();
+                fetch(Arc::clone(storage), vectors[0].delete.path.clone(), ranges)
+            })
+            .collect();
+        let mut fetched = stream::iter(fetches).buffered(READS_AT_ONCE);
+        for vectors in &reads {
+            let blobs = fetched.try_next().await?.unwrap_or_default();
+            if blobs.len() != vectors.len() {
+                let path = &vectors[0].delete.path;
+                return Err(corrupt(path, "not all of its vectors came"));
+            }
+            for (vector, blob) in vectors.iter().zip(blobs) {
+                deleted.add_vector(group, vector, &blob)?;
+                deleted.check(shares)?;
             }
         }
         deleted.load_files(storage, group, &files, shares).await?;
         Ok(deleted)
     }
 
-    async fn load_vector(
-        &mut self,
-        storage: &Arc<dyn Storage>,
-        group: &Group,
-        delete: &DeleteFile,
-        range: std::ops::Range<u64>,
-        inputs: &[usize],
-    ) -> Result<()> {
-        let blob = storage
-            .read_range(&delete.path, range)
-            .await
-            .map_err(|error| from_read(&error, &delete.path))?;
-        let positions = decode_vector(&blob).map_err(|what| corrupt(&delete.path, what))?;
+    fn add_vector(&mut self, group: &Group, vector: &Vector<'_>, blob: &[u8]) -> Result<()> {
+        let delete = vector.delete;
+        let positions = decode_vector(blob).map_err(|what| corrupt(&delete.path, what))?;
         if positions.len() != delete.rows.get() {
             return Err(differs(
                 &delete.path,
@@ -120,7 +190,7 @@ impl DeletedPositions {
                 ),
             ));
         }
-        for input in inputs {
+        for input in &vector.inputs {
             let path = &group.inputs[*input].path;
             if delete
                 .referenced_data_file

@@ -8,15 +8,18 @@ use iceberg::spec::{
     NestedField, PrimitiveType, StructType, Transform, Type, UnboundPartitionField,
     UnboundPartitionSpec,
 };
-use icepress_model::{Bytes, RewriteFailureKind, Rows};
+use icepress_model::{Attempt, Bytes, RewriteFailureKind, Rows};
 use parquet::file::properties::WriterProperties;
 use proptest::prelude::*;
 
-use crate::group::GroupReader;
+use crate::{RewriteContext, group::GroupReader, rewrite_group};
 
-use super::support::{
-    TestTable, batch, block_on, field, int32, int64, longs, optional, people, people_fields,
-    structs, texts, utf8,
+use super::{
+    noting::Noting,
+    support::{
+        TestTable, batch, block_on, field, int32, int64, longs, optional, people, people_fields,
+        structs, texts, utf8,
+    },
 };
 
 pub(super) fn numbered(range: std::ops::Range<i64>) -> RecordBatch {
@@ -91,6 +94,28 @@ fn c49_many_vectors_in_one_file_are_told_apart() {
     let result = table.rewrite().unwrap();
     assert_eq!(result.rows_deleted, Rows(8));
     assert_eq!(ids(&table.read_back(&result)), expected);
+}
+
+#[test]
+fn vectors_of_one_file_come_in_one_request() {
+    let mut table = TestTable::new(people_fields());
+    for file in 0..30 {
+        table.data(1, &numbered(file * 10..file * 10 + 10));
+    }
+    let all: Vec<(usize, &[u64])> = (0..30).map(|file| (file, [3, 7].as_slice())).collect();
+    table.delete_vectors(2, &all);
+    let puffin = table.group.deletes[0].path.clone();
+    let storage = Arc::new(Noting::default());
+    let context = RewriteContext {
+        storage: Arc::<Noting>::clone(&storage),
+        ..table.context()
+    };
+    let task = table.task();
+    let result = block_on(rewrite_group(&context, &table.metadata, &task, Attempt(1))).unwrap();
+    assert_eq!(result.rows_deleted, Rows(60));
+    let reads = storage.reads();
+    let of_puffin = reads.iter().filter(|(path, _)| *path == puffin).count();
+    assert_eq!(of_puffin, 1, "{reads:?}");
 }
 
 #[test]
