@@ -1,7 +1,7 @@
 //! All tables of a catalog with what is known of them, by name: read from the state, and from the catalog only where no
 //! census has listed a database yet. Nothing is loaded or planned, and no more than a page of each share is in memory.
 
-use std::{collections::VecDeque, pin::pin, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use futures::future::{Either, join_all, select};
 use icepress_catalog::CatalogError;
@@ -208,7 +208,7 @@ impl Unseen {
         &mut self,
         asking: impl Future<Output = Result<T, AskError>>,
     ) -> Result<T, String> {
-        let clock = self.context.ambient.clock.clone();
+        let clock = Arc::clone(&self.context.ambient.clock);
         let begin = clock.monotonic();
         let asking = pin!(asking);
         let patience = pin!(clock.sleep(self.patience));
