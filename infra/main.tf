@@ -203,6 +203,7 @@ module "alarms" {
   dead_queue_names         = module.queues.dead_queue_names
   scheduler_function_name  = module.scheduler.function_name
   optimizer_log_group_name = module.optimizer.log_group_name
+  scheduler_log_group_name = module.scheduler.log_group_name
   topic_arn                = var.alarm_topic_arn
   tags                     = var.tags
 }

@@ -139,6 +139,7 @@ run "a_failed_task_lights_an_alarm_of_its_own" {
     dead_queue_names         = ["icepress-tasks-0-dlq"]
     scheduler_function_name  = "icepress-scheduler"
     optimizer_log_group_name = "/aws/lambda/icepress-optimizer"
+    scheduler_log_group_name = "/aws/lambda/icepress-scheduler"
     topic_arn                = null
     tags                     = {}
   }
@@ -151,6 +152,16 @@ run "a_failed_task_lights_an_alarm_of_its_own" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.failed_tasks.namespace == "Icepress/icepress" && aws_cloudwatch_metric_alarm.failed_tasks.metric_name == "FailedTasks" && aws_cloudwatch_metric_alarm.failed_tasks.treat_missing_data == "notBreaching"
     error_message = "failed tasks must raise an alarm that goes out by itself"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_metric_filter.repeats.pattern == "{ $.fields.message = \"repeats itself\" }" && aws_cloudwatch_log_metric_filter.repeats.log_group_name == "/aws/lambda/icepress-scheduler"
+    error_message = "the lines that the scheduler writes of plans that repeat themselves must be counted"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.repeats.metric_name == "Repeats" && aws_cloudwatch_metric_alarm.repeats.treat_missing_data == "notBreaching"
+    error_message = "a plan that repeats itself must raise an alarm that goes out by itself"
   }
 }
 

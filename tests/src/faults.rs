@@ -26,6 +26,7 @@ pub struct FaultyCatalog {
     inner: Arc<dyn Catalog>,
     faults: Mutex<VecDeque<CatalogFault>>,
     listings_fail: Mutex<bool>,
+    loads_throttled: Mutex<bool>,
 }
 
 impl FaultyCatalog {
@@ -35,6 +36,7 @@ impl FaultyCatalog {
             inner,
             faults: Mutex::default(),
             listings_fail: Mutex::default(),
+            loads_throttled: Mutex::default(),
         })
     }
 
@@ -46,6 +48,11 @@ impl FaultyCatalog {
     /// Makes every listing of tables fail after its first table, or stop failing.
     pub fn fail_listings(&self, fail: bool) {
         *self.listings_fail.lock().unwrap() = fail;
+    }
+
+    /// Makes the catalog ask for fewer requests whenever a table is loaded, or stop doing so.
+    pub fn throttle_loads(&self, throttle: bool) {
+        *self.loads_throttled.lock().unwrap() = throttle;
     }
 }
 
@@ -80,6 +87,12 @@ impl Catalog for FaultyCatalog {
     }
 
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        if *self.loads_throttled.lock().unwrap() {
+            return Err(CatalogError::Throttled {
+                catalog: self.name().to_string(),
+                message: "too many requests".to_owned(),
+            });
+        }
         self.inner.load(table).await
     }
 

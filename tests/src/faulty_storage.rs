@@ -32,6 +32,7 @@ struct Orders {
     deleted: Vec<String>,
     edit: Option<Edit>,
     deadly: Option<String>,
+    throttled: Option<String>,
 }
 
 /// Bytes that are changed on their way, and into what.
@@ -89,6 +90,11 @@ impl FaultyStorage {
         self.orders.lock().unwrap().deadly = Some(format!("/{folder}/"));
     }
 
+    /// From now on, whoever reads a metadata file or manifest whose name has this in it is asked for fewer requests.
+    pub fn throttle_reads_of(&self, part: &str) {
+        self.orders.lock().unwrap().throttled = Some(part.to_owned());
+    }
+
     /// From now on, puts `into` where a data file has `from` the first time, which must be as long.
     pub fn edit_data(&self, from: &[u8], into: &[u8]) {
         assert_eq!(from.len(), into.len());
@@ -125,6 +131,13 @@ impl FaultyStorage {
             .is_some_and(|folder| location.contains(folder))
         {
             std::process::abort();
+        }
+        let throttled = orders.throttled.as_deref();
+        if throttled.is_some_and(|part| location.contains(part)) {
+            return Err(StorageError {
+                kind: StorageErrorKind::Throttled,
+                ..Self::lost("read", location)
+            });
         }
         let number = orders.reads;
         orders.reads += 1;

@@ -241,11 +241,22 @@ impl Lab {
 
     /// Appends files as a foreign writer does, in one snapshot: each holds rows of one region.
     pub async fn append(&self, table: &TableId, files: &[Vec<Row>]) -> LoadedTable {
+        let named = |_| self.ambient.uuid().to_string();
+        self.append_as(table, files, named).await
+    }
+
+    /// The same, with names for the files by their numbers.
+    pub async fn append_as(
+        &self,
+        table: &TableId,
+        files: &[Vec<Row>],
+        name: impl Fn(usize) -> String,
+    ) -> LoadedTable {
         let location = self.load(table).await.metadata.location().to_owned();
         let mut added = Vec::new();
-        for rows in files {
+        for (number, rows) in files.iter().enumerate() {
             let content = write_rows(rows);
-            let path = format!("{location}/data/{}.parquet", self.ambient.uuid());
+            let path = format!("{location}/data/{}.parquet", name(number));
             let size = content.len() as u64;
             self.storage
                 .put(

@@ -6,19 +6,20 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use icepress_catalog::SqlCatalog;
 use icepress_coordination::{
     CancelOutcome, Conclusion, NewProcess, NewTask, Payload, ProcessState, SqliteFile,
-    SqliteOptions, StateStore,
+    SqliteOptions, StateStore, TableRow,
 };
 use icepress_model::{
-    Attempt, BucketCount, CatalogName, ProcessId, ProcessOutcome, RewriteFailure,
+    Attempt, BucketCount, CatalogName, LeftAloneReason, ProcessId, ProcessOutcome, RewriteFailure,
     RewriteFailureKind, TableId, TaskId, ambient::Ambient,
 };
 use icepress_service::{
-    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings, buckets,
+    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings, Waiting, buckets,
+    WaitsFor,
     embedded::{Stop, run_once},
     processes, tick,
 };
 use icepress_storage::{LocalStorage, Storage};
-use icepress_tests::{FaultyStorage, Lab, settings_for_tests};
+use icepress_tests::{FaultyStorage, Lab, Row, settings_for_tests};
 use sqlx::{Connection as _, SqliteConnection};
 
 /// Tables of six small files each.
@@ -312,6 +313,115 @@ async fn c56_a_process_whose_committer_is_gone_can_be_cancelled() {
     assert_eq!(late, CancelOutcome::Cancelled);
     let row = worker.store.table(&table).await.unwrap().unwrap();
     assert_eq!(row.active_process, None);
+}
+
+// --- requests refused ---
+
+/// What is known of a table that is due.
+async fn known(worker: &Context, table: &TableId) -> TableRow {
+    worker.store.table(table).await.unwrap().unwrap()
+}
+
+/// Whoever asks for fewer requests is asked later, and less and less often: the table has not failed, and stays due.
+async fn is_no_failure_of_a_table(seed: u64, refuse: fn(&Lab), allow: fn(&Lab)) {
+    let lab = Lab::new(seed).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(settings_for_tests("a"));
+    refuse(&lab);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        tick(&worker, Deadline::NONE).await.unwrap();
+        let row = known(&worker, &table).await;
+        assert_eq!((row.failures, row.begun), (0, 0), "{row:?}");
+        assert!(row.due_location.is_some(), "{row:?}");
+        let waiting = Waiting::of(&row).expect("it says what it waits for");
+        assert_eq!(waiting.waits_for, WaitsFor::Requests);
+        assert!(waiting.reason.contains("requests"), "{}", waiting.reason);
+        let wait = row.due_at.unwrap().since(lab.ambient.now());
+        waits.push(wait.as_secs());
+        lab.clock.advance(wait + Duration::from_secs(1));
+    }
+    assert!(waits[0] <= 3 && waits[7] > 60, "{waits:?}");
+    let longest = worker.settings.longest_rest.as_secs() * 5 / 4;
+    assert!(waits.iter().all(|wait| *wait <= longest), "{waits:?}");
+    assert_eq!(failures_told(&lab, &table), 0);
+
+    allow(&lab);
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &table).await, 1);
+    assert_eq!(Waiting::of(&known(&worker, &table).await), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_throttling_by_a_catalog_is_no_failure_of_a_table() {
+    let throttle = |lab: &Lab| lab.catalog.throttle_loads(true);
+    is_no_failure_of_a_table(37, throttle, |lab| lab.catalog.throttle_loads(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_throttling_of_metadata_files_is_no_failure_of_a_table() {
+    let throttle = |lab: &Lab| lab.disk.throttle_reads_of(".metadata.json");
+    is_no_failure_of_a_table(38, throttle, |lab| lab.disk.reset()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_throttling_of_manifests_is_no_failure_of_a_table() {
+    let throttle = |lab: &Lab| lab.disk.throttle_reads_of(".avro");
+    is_no_failure_of_a_table(39, throttle, |lab| lab.disk.reset()).await;
+}
+
+// --- repetition ---
+
+/// Small files of one name each that say that `process` wrote them: what an engine would leave that never gets done.
+async fn leave_as(lab: &Lab, table: &TableId, process: &ProcessId, first_id: i64) {
+    let files: Vec<_> = (first_id..first_id + 6)
+        .map(|id| vec![Row::numbered(id, "eu")])
+        .collect();
+    let name = |number| format!("00000-1-{process}-9{number:04}");
+    lab.append_as(table, &files, name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c55_a_plan_that_would_repeat_the_last_run_backs_off_and_is_explained() {
+    let lab = Lab::new(40).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(settings_for_tests("a"));
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    let process = worker.store.processes_of(&table, 1).await.unwrap().remove(0);
+    leave_as(&lab, &table, &process.process, 100).await;
+    lab.take_events();
+
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        tick(&worker, Deadline::NONE).await.unwrap();
+        let row = known(&worker, &table).await;
+        assert_eq!(row.active_process, None, "the same work was begun again");
+        let wait = row.due_at.expect("it is looked at again").since(lab.ambient.now());
+        waits.push(wait);
+        lab.clock.advance(wait + Duration::from_secs(1));
+    }
+    assert!(waits.is_sorted() && waits[2] > waits[0] * 2, "{waits:?}");
+    let told = lab.take_events();
+    let repeats = told
+        .iter()
+        .filter(|event| matches!(event, Event::Repeats { table: of, .. } if *of == table));
+    assert_eq!(repeats.count(), 3, "the alarm counts them");
+
+    let explained = icepress_service::tables::explain(&worker, &table).await.unwrap();
+    let row = explained.row.unwrap();
+    assert_eq!(row.failures, 3);
+    let said = row.conclusion.unwrap();
+    assert!(said.contains("would do again what the last run did"), "{said}");
+    let left = &explained.plan.left_alone;
+    let is_told = left.iter().any(|left| left.reason == LeftAloneReason::Repeats);
+    assert!(is_told && explained.plan.groups.is_empty(), "{left:?}");
+
+    // What is new is worked on at once, and the table comes to rest.
+    lab.append_numbered(&table, &["eu"], 6, 1, 200).await;
+    lab.clock.advance(worker.settings.longest_backoff * 2);
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &table).await, 1);
+    assert_eq!(known(&worker, &table).await.failures, 0);
 }
 
 // --- deaths ---

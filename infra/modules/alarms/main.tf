@@ -1,4 +1,4 @@
-# What a person should hear of: tasks that failed for good, messages that nobody could answer, and a scheduler that fails.
+# What a person should hear of: tasks that failed for good, plans that repeat themselves, messages that nobody could answer, and a scheduler that fails.
 
 locals {
   actions = var.topic_arn == null ? [] : [var.topic_arn]
@@ -23,6 +23,36 @@ resource "aws_cloudwatch_metric_alarm" "failed_tasks" {
   alarm_description   = "Tasks failed for good; icepress tables --state failing shows which tables, icepress explain why"
   namespace           = aws_cloudwatch_log_metric_filter.failed_tasks.metric_transformation[0].namespace
   metric_name         = aws_cloudwatch_log_metric_filter.failed_tasks.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.actions
+  ok_actions          = local.actions
+  tags                = var.tags
+}
+
+# A plan that would do again what the last run did: an error of Icepress, which such a table's owner should report. The scheduler
+# leaves such work alone and says it in its log.
+resource "aws_cloudwatch_log_metric_filter" "repeats" {
+  name           = "${var.name}-repeats"
+  log_group_name = var.scheduler_log_group_name
+  pattern        = "{ $.fields.message = \"repeats itself\" }"
+
+  metric_transformation {
+    name      = "Repeats"
+    namespace = "Icepress/${var.name}"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "repeats" {
+  alarm_name          = "${var.name}-repeats"
+  alarm_description   = "A plan would do again what the last run did, and is left alone: an error of Icepress; icepress tables --state failing shows the table, icepress explain what to report"
+  namespace           = aws_cloudwatch_log_metric_filter.repeats.metric_transformation[0].namespace
+  metric_name         = aws_cloudwatch_log_metric_filter.repeats.metric_transformation[0].name
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1

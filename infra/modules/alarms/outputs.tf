@@ -12,3 +12,8 @@ output "failed_tasks_alarm_arn" {
   description = "ARN of the alarm on tasks that failed for good."
   value       = aws_cloudwatch_metric_alarm.failed_tasks.arn
 }
+
+output "repeats_alarm_arn" {
+  description = "ARN of the alarm on plans that would do again what the last run did."
+  value       = aws_cloudwatch_metric_alarm.repeats.arn
+}

@@ -18,6 +18,11 @@ variable "optimizer_log_group_name" {
   type        = string
 }
 
+variable "scheduler_log_group_name" {
+  description = "Name of the scheduler's log group, in which it says which tables' plans would repeat themselves."
+  type        = string
+}
+
 variable "scheduler_error_period_seconds" {
   description = "Seconds over which the scheduler's errors are summed."
   type        = number

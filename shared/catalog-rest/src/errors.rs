@@ -157,6 +157,11 @@ impl Failure {
                 catalog,
                 message: self.message,
             },
+            // A read that is answered so is to be asked again later. Commits are sorted before they come here.
+            FailureKind::Busy | FailureKind::Unready => CatalogError::Throttled {
+                catalog,
+                message: self.message,
+            },
             _ => CatalogError::Unavailable {
                 catalog,
                 message: self.message,

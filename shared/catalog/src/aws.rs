@@ -86,6 +86,7 @@ impl AwsFailure {
         let message = format!("{what}: {}", self.message);
         match self.kind {
             AwsFailureKind::Denied => CatalogError::PermissionDenied { catalog, message },
+            AwsFailureKind::Busy => CatalogError::Throttled { catalog, message },
             _ => CatalogError::Unavailable {
                 catalog,
                 message,
@@ -116,6 +117,8 @@ fn kind_of(code: &str) -> AwsFailureKind {
         | "InvalidClientTokenId" => AwsFailureKind::Denied,
         "ThrottlingException"
         | "Throttling"
+        | "ThrottledException"
+        | "ProvisionedThroughputExceededException"
         | "TooManyRequestsException"
         | "RequestLimitExceeded" => AwsFailureKind::Busy,
         "ValidationException" | "SerializationException" => AwsFailureKind::Invalid,

@@ -1,7 +1,7 @@
 //! What can go wrong between us and a catalog, as decisions for the caller.
 
 use icepress_model::TableId;
-use icepress_storage::StorageError;
+use icepress_storage::{StorageError, StorageErrorKind};
 use thiserror::Error;
 
 /// Boxed cause.
@@ -27,7 +27,16 @@ pub enum CatalogError {
         /// What was refused.
         message: String,
     },
-    /// The catalog could not be reached, throttled us, or failed; trying again may help.
+    /// The catalog, or the storage of its metadata, asked for fewer requests, and went on asking after our retries: nothing was
+    /// done, and no table is to blame.
+    #[error("catalog {catalog} asks for fewer requests: {message}")]
+    Throttled {
+        /// The catalog.
+        catalog: String,
+        /// What it said.
+        message: String,
+    },
+    /// The catalog could not be reached, or failed; trying again may help.
     #[error("catalog {catalog}: {message}")]
     Unavailable {
         /// The catalog.
@@ -73,6 +82,17 @@ pub enum CatalogError {
         /// What is wrong.
         message: String,
     },
+}
+
+impl CatalogError {
+    /// Whether somebody asked for fewer requests: to be asked again later, and no failure of a table.
+    pub fn is_throttling(&self) -> bool {
+        match self {
+            Self::Throttled { .. } => true,
+            Self::MetadataUnreadable { source, .. } => source.kind == StorageErrorKind::Throttled,
+            _ => false,
+        }
+    }
 }
 
 /// A commit that did not succeed. The variants decide what may be deleted and what is tried again.

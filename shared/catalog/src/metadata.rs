@@ -306,6 +306,12 @@ async fn write(
         .await
         .map_err(|source| match source.kind {
             StorageErrorKind::NotAllowed => not_allowed(table, &source),
+            StorageErrorKind::Throttled => CatalogError::Throttled {
+                catalog: table.catalog.to_string(),
+                message: format!(
+                    "table {table}: its new metadata file could not be written: {source}"
+                ),
+            },
             _ => CatalogError::Unavailable {
                 catalog: table.catalog.to_string(),
                 message: format!(

@@ -1,5 +1,7 @@
 //! Outcomes: what came of a group, and of a process.
 
+use std::{collections::BTreeMap, fmt};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -167,6 +169,89 @@ pub struct Lessons {
     /// How fast its groups were rewritten, where they were large enough to tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pace: Option<Pace>,
+    /// How many groups failed of what: the reasons that are named are the first ones alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub causes: BTreeMap<FailureCause, u64>,
+}
+
+impl Lessons {
+    /// Counts so many groups that failed of one cause.
+    pub fn count(&mut self, cause: FailureCause, groups: u64) {
+        if groups > 0 {
+            *self.causes.entry(cause).or_default() += groups;
+        }
+    }
+
+    /// The counts for people: `149 over-memory, 1 corrupt-file`, the most frequent first; empty where nothing was counted.
+    fn counted_causes(&self) -> String {
+        let mut causes: Vec<_> = self.causes.iter().collect();
+        causes.sort_by_key(|(_, groups)| std::cmp::Reverse(**groups));
+        let causes = causes.iter().map(|(cause, groups)| format!("{groups} {cause}"));
+        causes.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Why a group is not in the table, as far as it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureCause {
+    /// See [`RewriteFailureKind::Transient`], and so on.
+    Transient,
+    /// A file was missing.
+    FileVanished,
+    /// A file was not what it should be.
+    CorruptFile,
+    /// Access was refused.
+    PermissionDenied,
+    /// An object lay in an archive tier.
+    Archived,
+    /// It has what we don't rewrite.
+    Unsupported,
+    /// It was more than its worker's memory.
+    OverMemory,
+    /// It was more than its worker's time.
+    OverTime,
+    /// What was written was not what was read.
+    WrongRows,
+    /// It lost against another writer, or an earlier commit of the process went without it.
+    Conflict,
+    /// The last gate refused it.
+    Gate,
+}
+
+impl From<RewriteFailureKind> for FailureCause {
+    fn from(kind: RewriteFailureKind) -> Self {
+        match kind {
+            RewriteFailureKind::Transient => Self::Transient,
+            RewriteFailureKind::FileVanished => Self::FileVanished,
+            RewriteFailureKind::CorruptFile => Self::CorruptFile,
+            RewriteFailureKind::PermissionDenied => Self::PermissionDenied,
+            RewriteFailureKind::Archived => Self::Archived,
+            RewriteFailureKind::Unsupported => Self::Unsupported,
+            RewriteFailureKind::OverMemory => Self::OverMemory,
+            RewriteFailureKind::OverTime => Self::OverTime,
+            RewriteFailureKind::WrongRows => Self::WrongRows,
+        }
+    }
+}
+
+impl fmt::Display for FailureCause {
+    /// As it stands in rows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Transient => "transient",
+            Self::FileVanished => "file-vanished",
+            Self::CorruptFile => "corrupt-file",
+            Self::PermissionDenied => "permission-denied",
+            Self::Archived => "archived",
+            Self::Unsupported => "unsupported",
+            Self::OverMemory => "over-memory",
+            Self::OverTime => "over-time",
+            Self::WrongRows => "wrong-rows",
+            Self::Conflict => "conflict",
+            Self::Gate => "gate",
+        })
+    }
 }
 
 impl ProcessOutcome {
@@ -254,11 +339,11 @@ impl ProcessOutcome {
             } => Self::PartlyCommitted {
                 location,
                 snapshot_id,
-                failures: bounded_reasons(failures),
+                failures: bounded_reasons(failures, &lessons),
                 lessons,
             },
             Self::Failed { failures, lessons } => Self::Failed {
-                failures: bounded_reasons(failures),
+                failures: bounded_reasons(failures, &lessons),
                 lessons,
             },
             Self::Abandoned { reason } => Self::Abandoned {
@@ -270,14 +355,18 @@ impl ProcessOutcome {
 
 /// The first reasons, and a line that says how many more there were. A list that ends in such a line already has one
 /// more than are named, and stays as it is.
-fn bounded_reasons(reasons: Vec<String>) -> Vec<String> {
+fn bounded_reasons(reasons: Vec<String>, lessons: &Lessons) -> Vec<String> {
     let more = reasons.len().saturating_sub(NAMED_REASONS);
     let first = reasons.iter().take(NAMED_REASONS + usize::from(more == 1));
     let mut kept: Vec<String> = first
         .map(|reason| shortened(reason.clone(), LONGEST_REASON))
         .collect();
     if more > 1 {
-        kept.push(format!("and {more} more: see the tasks of the process"));
+        let causes = match lessons.counted_causes() {
+            causes if causes.is_empty() => causes,
+            causes => format!(" (in all {causes})"),
+        };
+        kept.push(format!("and {more} more{causes}: see the tasks of the process"));
     }
     kept
 }
@@ -303,6 +392,7 @@ mod tests {
             failures: (0..1_000).map(reason).collect(),
             lessons: Lessons {
                 lost_files: 7,
+                causes: [(FailureCause::Gate, 1), (FailureCause::OverMemory, 999)].into(),
                 ..Lessons::default()
             },
         };
@@ -317,7 +407,11 @@ mod tests {
             panic!("{bounded:?}")
         };
         assert!(failures[0].starts_with("group 0: "), "{}", failures[0]);
-        assert_eq!(failures[10], "and 990 more: see the tasks of the process");
+        assert_eq!(
+            failures[10],
+            "and 990 more (in all 999 over-memory, 1 gate): see the tasks of the process"
+        );
+        assert_eq!(serde_json::from_str::<ProcessOutcome>(&text).unwrap(), bounded);
         assert_eq!(bounded.clone().bounded(), bounded, "once is enough");
     }
 }

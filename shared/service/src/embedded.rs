@@ -96,11 +96,14 @@ async fn outstanding(
         if row.due_at.is_some_and(|due_at| due_at <= now) && !held_by_others {
             return Ok(Outstanding::Now);
         }
-        // What waits for a blocker's end, a window or a quota is not waited for: that may be days.
+        // What waits for a blocker's end, a window or a quota is not waited for: that may be days. Nor is a service that asks
+        // for fewer requests: each look is one more.
         match Waiting::of(row).map(|waiting| waiting.waits_for) {
             None => under_way |= row.active_process.is_some(),
             Some(WaitsFor::Tasks) => under_way = true,
-            Some(WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota) => {}
+            Some(
+                WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota | WaitsFor::Requests,
+            ) => {}
         }
     }
     Ok(if under_way || held_by_others {

@@ -37,6 +37,11 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// Whether storage asked for fewer requests: to be asked again later, and no failure of the table.
+    pub fn is_throttling(&self) -> bool {
+        matches!(self, Self::Storage { source, .. } if source.kind == StorageErrorKind::Throttled)
+    }
+
     /// Of a request to storage that failed. A table whose files lie where its catalog allows none is one that we don't
     /// maintain: trying again would not help.
     pub(crate) fn of_storage(table: &TableId, source: StorageError) -> Self {

@@ -265,10 +265,16 @@ impl MachineCatalog {
     }
 
     fn unavailable(&self, cut: Cut) -> CatalogError {
-        CatalogError::Unavailable {
-            catalog: self.name.to_string(),
-            message: format!("the request failed ({cut:?})"),
-            source: None,
+        match cut {
+            Cut::Throttled => CatalogError::Throttled {
+                catalog: self.name.to_string(),
+                message: "the request was refused".to_owned(),
+            },
+            _ => CatalogError::Unavailable {
+                catalog: self.name.to_string(),
+                message: format!("the request failed ({cut:?})"),
+                source: None,
+            },
         }
     }
 

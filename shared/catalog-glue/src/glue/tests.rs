@@ -500,7 +500,7 @@ async fn what_certainly_failed_is_told_apart() {
     assert!(
         matches!(
             error,
-            CommitError::Refused(CatalogError::Unavailable { .. })
+            CommitError::Refused(CatalogError::Throttled { .. })
         ),
         "{error}"
     );

@@ -273,11 +273,10 @@ async fn c25_the_outcome_of_a_commit_is_told_apart(bench: &JavaBench) {
     for status in [400, 422, 429] {
         before(status, 3 - usize::from(status != 429) * 2);
         let error = catalog.commit(&base, say(&base, "a", 1)).await.unwrap_err();
-        let is_refused = matches!(
-            error,
-            CommitError::Refused(CatalogError::Unavailable { .. })
-        );
-        assert!(is_refused, "{status}: {error}");
+        let CommitError::Refused(refused) = &error else {
+            panic!("{status}: {error}");
+        };
+        assert_eq!(refused.is_throttling(), status == 429, "{status}: {error}");
         assert!(error.to_string().contains("said the proxy"), "{error}");
     }
     assert_eq!(bench.snapshots("fate_refused").await, 0);

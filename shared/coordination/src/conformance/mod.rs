@@ -101,6 +101,7 @@ macro_rules! store_rules {
             tables::a_mark_does_not_shorten_the_pause_of_a_table_that_failed,
             tables::a_mark_waits_out_the_pause_of_a_process_that_failed,
             tables::a_person_can_mark_what_was_evaluated,
+            tables::c57_an_evaluation_that_begins_is_noted_until_it_is_concluded,
             tables::due_tables_come_longest_due_first,
             tables::a_conclusion_clears_only_the_marks_it_saw,
             tables::a_table_that_could_not_be_loaded_keeps_its_mark,

@@ -126,6 +126,57 @@ pub(super) async fn a_person_can_mark_what_was_evaluated(world: Arc<dyn StoreWor
     assert_eq!(row(&*store, &orders).await.due_at, Some(at(2)));
 }
 
+/// Who dies at a table leaves a trace, which whoever concludes something about it takes away. It is a note and no planning:
+/// nobody may take it for the writing of an owner whose lease is over.
+pub(super) async fn c57_an_evaluation_that_begins_is_noted_until_it_is_concluded(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let orders = table("orders");
+    marked(&*store, &orders, "m1", at(10)).await;
+    let seen = row(&*store, &orders).await;
+    assert_eq!(seen.begun, 0);
+    store.note_begun(&held, &seen).await.unwrap();
+    // An answer was lost.
+    store.note_begun(&held, &seen).await.unwrap();
+    let noted = row(&*store, &orders).await;
+    assert_eq!(noted, TableRow { begun: 1, ..seen.clone() }, "and nothing else");
+    store.note_begun(&held, &noted).await.unwrap();
+    let twice = row(&*store, &orders).await;
+    assert_eq!(twice.begun, 2);
+    // A mark takes nothing away.
+    marked(&*store, &orders, "m2", at(20)).await;
+    assert_eq!(row(&*store, &orders).await.begun, 2);
+    let said = conclusion(Some("m1"), None);
+    store.conclude(&held, &twice, &said).await.unwrap();
+    let concluded = row(&*store, &orders).await;
+    assert_eq!((concluded.begun, concluded.epoch), (0, held.epoch));
+
+    // A former owner notes nothing that a later one would have to answer for, nor does the owner of another bucket.
+    store.release_lease(&held, None).await.unwrap();
+    let next = lease(&*store, "b").await;
+    let late = store.conclude(&next, &concluded, &said).await;
+    late.unwrap();
+    let of_next = row(&*store, &orders).await;
+    assert_fenced(store.note_begun(&held, &of_next).await, "a former owner");
+    let elsewhere = Lease {
+        bucket: BucketId(BUCKET.0 + 1),
+        ..next.clone()
+    };
+    let moved = store.note_begun(&elsewhere, &of_next).await;
+    assert!(matches!(moved, Err(CoordinationError::Moved(_))), "{moved:?}");
+    assert_eq!(row(&*store, &orders).await, of_next);
+
+    // What is gone is not made again.
+    let gone = TableRow {
+        table: table("gone"),
+        ..seen
+    };
+    store.note_begun(&next, &gone).await.unwrap();
+    assert_eq!(store.table(&gone.table).await.unwrap(), None);
+}
+
 fn names(rows: &[Result<TableRow, CoordinationError>]) -> Vec<&str> {
     rows.iter()
         .map(|row| match row {

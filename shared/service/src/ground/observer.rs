@@ -177,6 +177,7 @@ impl Observer for LogObserver {
                 reason,
                 until,
             } => tracing::info!(%table, %reason, until = until.map(TimestampMs::get), "waits"),
+            // infra/ counts these lines by their message too.
             Event::Repeats { table, message } => {
                 tracing::error!(%table, %message, "repeats itself");
             }

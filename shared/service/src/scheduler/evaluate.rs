@@ -37,6 +37,17 @@ pub enum EvaluateError {
     NotKept(String),
 }
 
+impl EvaluateError {
+    /// Whether somebody asked for fewer requests: the table is looked at again later, and did not fail.
+    pub(crate) fn is_throttling(&self) -> bool {
+        match self {
+            Self::Catalog(error) => error.is_throttling(),
+            Self::Table(error) => error.is_throttling(),
+            Self::Plan(_) | Self::Limit(_) | Self::NotKept(_) => false,
+        }
+    }
+}
+
 /// Loads a table and makes the plan that a run would make, for whoever only looks: where the table's last process can't be
 /// read, as if there were none.
 pub(crate) async fn evaluate(

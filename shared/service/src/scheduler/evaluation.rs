@@ -141,6 +141,10 @@ pub(super) async fn conclude_failure(
     error: EvaluateError,
 ) -> Result<(), CoordinationError> {
     let message = error.to_string();
+    if error.is_throttling() {
+        let obstacle = Obstacle::throttled(context, row, message);
+        return wait(context, lease, row, &obstacle).await;
+    }
     match error {
         EvaluateError::Catalog(CatalogError::NoSuchTable(_)) if row.due_location.is_none() => {
             // The census forced this look because two complete listings lacked the table.

@@ -273,28 +273,24 @@ async fn put_back(
     round: &mut Round,
 ) -> Result<(), CoordinationError> {
     let message = format!("table {}: {error}", row.table);
-    let throttled = matches!(error, CoordinationError::Throttled { .. });
-    let conclusion = if throttled {
-        Conclusion {
-            evaluated_location: None,
-            text: no_longer_waiting(row),
-            next_due_at: Some(context.ambient.now() + context.settings.slot_wait),
-            failures: row.failures,
-        }
+    let written = if matches!(error, CoordinationError::Throttled { .. }) {
+        let obstacle = Obstacle::throttled(context, row, message);
+        wait(context, lease, row, &obstacle).await
     } else {
+        context.tell(Event::TableFailed {
+            table: row.table.clone(),
+            message: message.clone(),
+        });
         let failures = row.failures.saturating_add(1);
-        Conclusion {
+        let conclusion = Conclusion {
             evaluated_location: None,
             text: evaluate::conclusion_of_failure(&message),
             next_due_at: Some(after_backoff(context, failures)),
             failures,
-        }
+        };
+        context.store.conclude(lease, row, &conclusion).await
     };
-    context.tell(Event::TableFailed {
-        table: row.table.clone(),
-        message,
-    });
-    match context.store.conclude(lease, row, &conclusion).await {
+    match written {
         Ok(()) | Err(CoordinationError::Moved(_)) => {
             round.in_a_row = 0;
             Ok(())

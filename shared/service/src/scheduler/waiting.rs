@@ -1,5 +1,7 @@
 //! Why a table that is due is not worked on: what its row's conclusion says of it beside the rest.
 
+use std::time::Duration;
+
 use icepress_coordination::{Conclusion, TableRow};
 use icepress_model::{Scope, TimestampMs};
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,8 @@ pub enum WaitsFor {
     Quota,
     /// The end of processes that hold all of a quota's tasks.
     Tasks,
+    /// A catalog, a storage or a store that asks for fewer requests.
+    Requests,
 }
 
 /// That a table waits.
@@ -58,6 +62,22 @@ pub(crate) struct Obstacle {
 }
 
 impl Obstacle {
+    /// That somebody asked for fewer requests, who is asked again after a wait that doubles: no failure of the table.
+    pub(crate) fn throttled(context: &Context, row: &TableRow, message: String) -> Self {
+        let now = context.ambient.now();
+        let settings = &context.settings;
+        let waited = Waiting::of(row)
+            .filter(|waits| waits.waits_for == WaitsFor::Requests)
+            .map_or(Duration::ZERO, |waits| now.since(waits.since));
+        let wait = waited.min(settings.longest_rest).max(settings.slot_wait);
+        Self {
+            waits_for: WaitsFor::Requests,
+            reason: message,
+            quota_of: None,
+            until: Some(now + wait + context.ambient.jitter(wait / 4)),
+        }
+    }
+
     /// What to write about a table that waits for it. Mark, failures and what was concluded before stay as they are.
     ///
     /// The next look is when the wait is over, but not later than the longest pause: somebody may raise a quota, or delete
@@ -68,7 +88,7 @@ impl Obstacle {
         let latest = now + settings.longest_backoff;
         let next_look = match self.waits_for {
             WaitsFor::Tasks => now + settings.slot_wait,
-            WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota => {
+            WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota | WaitsFor::Requests => {
                 self.until.map_or(latest, |until| until.min(latest))
             }
         };
@@ -88,7 +108,7 @@ impl Obstacle {
                 serde_json::json!(waiting),
             ),
             // A look that would be due at once would be done again and again.
-            next_due_at: Some(next_look.max(now + std::time::Duration::from_millis(1))),
+            next_due_at: Some(next_look.max(now + Duration::from_millis(1))),
             failures: row.failures,
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
 use icepress_model::{
-    Bytes, Group, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
+    Bytes, Group, FailureCause, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
     ProcessOutcome, TableId, Tier, TimestampMs,
 };
 use icepress_planner::path_hash;
@@ -215,6 +215,7 @@ async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
             TaskState::Done(result) => result,
             TaskState::Failed(failure) => {
                 gathered.failures.push(failure.message.clone());
+                gathered.lessons.count(failure.kind.into(), 1);
                 if !failure.kind.is_too_much() {
                     gathered.failed_otherwise = true;
                 } else if sized < SIZED_FAILURES {
@@ -349,7 +350,7 @@ async fn settle_failure(
         }
         CommitFailure::OutcomeUnknown { .. }
         | CommitFailure::HeldBack { .. }
-        | CommitFailure::Catalog(CatalogError::Unavailable { .. })
+        | CommitFailure::Catalog(CatalogError::Throttled { .. } | CatalogError::Unavailable { .. })
         | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
             postpone(context, claim, header, &message).await
         }
@@ -367,7 +368,7 @@ async fn settle_failure(
             let lost = Lost::among(&dropped, sizes);
             failures.extend(dropped.into_iter().map(|group| group.reason));
             let lessons = lost.and(lessons);
-            let ending = if only_lost && !lost.gate {
+            let ending = if only_lost && lost.refused == 0 {
                 let shrinks = lost.can_shrink(context);
                 Ending::lost(failures, header.failures, lessons, shrinks)
             } else {
@@ -444,8 +445,10 @@ fn sizes(groups: &[FinishedGroup]) -> HashMap<u32, u64> {
 struct Lost {
     /// Data files in the largest group that lost against another writer.
     files: u64,
-    /// Whether the last gate refused a group.
-    gate: bool,
+    /// How many groups lost, or were left out by an earlier commit.
+    conflicts: u64,
+    /// How many the last gate refused.
+    refused: u64,
 }
 
 impl Lost {
@@ -453,19 +456,22 @@ impl Lost {
         let conflicts = dropped
             .iter()
             .filter(|group| group.cause == DropCause::Conflict);
+        let is_refused = |group: &&DroppedGroup| group.cause == DropCause::Gate;
+        let refused = dropped.iter().filter(is_refused).count() as u64;
         let sizes = conflicts.map(|group| sizes.get(&group.index).copied().unwrap_or(1));
         Self {
             files: sizes.max().unwrap_or(0),
-            gate: dropped.iter().any(|group| group.cause == DropCause::Gate),
+            conflicts: dropped.len() as u64 - refused,
+            refused,
         }
     }
 
     /// What it teaches, beside `lessons`.
-    fn and(self, lessons: Lessons) -> Lessons {
-        Lessons {
-            lost_files: self.files,
-            ..lessons
-        }
+    fn and(self, mut lessons: Lessons) -> Lessons {
+        lessons.lost_files = self.files;
+        lessons.count(FailureCause::Conflict, self.conflicts);
+        lessons.count(FailureCause::Gate, self.refused);
+        lessons
     }
 
     /// Whether smaller groups can be made, which may win where these lost.
@@ -534,7 +540,7 @@ impl Ending {
         let mut task_failures = told.failures;
         // A group whose files are unreadable, or were written wrong, would fail again at once; one that lost against a writer, or more work
         // that the plan left out, is worth another plan now.
-        let unreadable = !(task_failures.is_empty() || told.next_is_smaller) || lost.gate;
+        let unreadable = !(task_failures.is_empty() || told.next_is_smaller) || lost.refused > 0;
         let worth_another = header.follow_up
             || outcome.rebased
             || !outcome.dropped.is_empty()
