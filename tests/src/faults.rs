@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,6 +28,7 @@ pub struct FaultyCatalog {
     faults: Mutex<VecDeque<CatalogFault>>,
     listings_fail: Mutex<bool>,
     loads_throttled: Mutex<bool>,
+    listings_kill: Mutex<bool>,
 }
 
 impl FaultyCatalog {
@@ -37,6 +39,7 @@ impl FaultyCatalog {
             faults: Mutex::default(),
             listings_fail: Mutex::default(),
             loads_throttled: Mutex::default(),
+            listings_kill: Mutex::default(),
         })
     }
 
@@ -48,6 +51,11 @@ impl FaultyCatalog {
     /// Makes every listing of tables fail after its first table, or stop failing.
     pub fn fail_listings(&self, fail: bool) {
         *self.listings_fail.lock().unwrap() = fail;
+    }
+
+    /// From now on, whoever lists tables dies of it, at once and without a word.
+    pub fn die_at_listings(&self) {
+        *self.listings_kill.lock().unwrap() = true;
     }
 
     /// Makes the catalog ask for fewer requests whenever a table is loaded, or stop doing so.
@@ -71,6 +79,12 @@ impl Catalog for FaultyCatalog {
         database: &DatabaseId,
         next: Option<&str>,
     ) -> Result<TablePage, CatalogError> {
+        let kills = *self.listings_kill.lock().unwrap();
+        if kills {
+            // Whoever notes what takes long has the time for it.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            std::process::abort();
+        }
         let mut page = self.inner.list_tables(database, next).await?;
         if *self.listings_fail.lock().unwrap() {
             if next.is_some() {

@@ -170,6 +170,7 @@ impl Lab {
             settings: Arc::new(settings),
             observer: Arc::clone(&self.events) as Arc<dyn Observer>,
             commits: Default::default(),
+            plans: Default::default(),
         }
     }
 

@@ -6,20 +6,20 @@ use std::{path::Path, process::Command, sync::Arc, time::Duration};
 use icepress_catalog::SqlCatalog;
 use icepress_coordination::{
     CancelOutcome, Conclusion, NewProcess, NewTask, Payload, ProcessState, SqliteFile,
-    SqliteOptions, StateStore, TableRow,
+    SqliteOptions, StateStore, TableRow, limits::Blocker,
 };
 use icepress_model::{
-    Attempt, BucketCount, CatalogName, LeftAloneReason, ProcessId, ProcessOutcome, RewriteFailure,
-    RewriteFailureKind, TableId, TaskId, ambient::Ambient,
+    Attempt, BucketCount, Bytes, CatalogName, LeftAloneReason, ProcessId, ProcessOutcome,
+    RewriteFailure, RewriteFailureKind, Scope, TableId, TaskId, TimestampMs, ambient::Ambient,
 };
 use icepress_service::{
-    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings, Waiting, buckets,
-    WaitsFor,
+    Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings, Waiting, WaitsFor,
+    buckets, doctor,
     embedded::{Stop, run_once},
-    processes, tick,
+    handle, processes, tick,
 };
 use icepress_storage::{LocalStorage, Storage};
-use icepress_tests::{FaultyStorage, Lab, Row, settings_for_tests};
+use icepress_tests::{FaultyCatalog, FaultyStorage, Lab, Row, peek, planned, settings_for_tests};
 use sqlx::{Connection as _, SqliteConnection};
 
 /// Tables of six small files each.
@@ -387,7 +387,12 @@ async fn c55_a_plan_that_would_repeat_the_last_run_backs_off_and_is_explained() 
     let table = tables(&lab, &["t"]).await.remove(0);
     let worker = lab.worker(settings_for_tests("a"));
     run_once(&worker, 1, &Stop::default()).await.unwrap();
-    let process = worker.store.processes_of(&table, 1).await.unwrap().remove(0);
+    let process = worker
+        .store
+        .processes_of(&table, 1)
+        .await
+        .unwrap()
+        .remove(0);
     leave_as(&lab, &table, &process.process, 100).await;
     lab.take_events();
 
@@ -396,7 +401,10 @@ async fn c55_a_plan_that_would_repeat_the_last_run_backs_off_and_is_explained() 
         tick(&worker, Deadline::NONE).await.unwrap();
         let row = known(&worker, &table).await;
         assert_eq!(row.active_process, None, "the same work was begun again");
-        let wait = row.due_at.expect("it is looked at again").since(lab.ambient.now());
+        let wait = row
+            .due_at
+            .expect("it is looked at again")
+            .since(lab.ambient.now());
         waits.push(wait);
         lab.clock.advance(wait + Duration::from_secs(1));
     }
@@ -407,13 +415,20 @@ async fn c55_a_plan_that_would_repeat_the_last_run_backs_off_and_is_explained() 
         .filter(|event| matches!(event, Event::Repeats { table: of, .. } if *of == table));
     assert_eq!(repeats.count(), 3, "the alarm counts them");
 
-    let explained = icepress_service::tables::explain(&worker, &table).await.unwrap();
+    let explained = icepress_service::tables::explain(&worker, &table)
+        .await
+        .unwrap();
     let row = explained.row.unwrap();
     assert_eq!(row.failures, 3);
     let said = row.conclusion.unwrap();
-    assert!(said.contains("would do again what the last run did"), "{said}");
+    assert!(
+        said.contains("would do again what the last run did"),
+        "{said}"
+    );
     let left = &explained.plan.left_alone;
-    let is_told = left.iter().any(|left| left.reason == LeftAloneReason::Repeats);
+    let is_told = left
+        .iter()
+        .any(|left| left.reason == LeftAloneReason::Repeats);
     assert!(is_told && explained.plan.groups.is_empty(), "{left:?}");
 
     // What is new is worked on at once, and the table comes to rest.
@@ -427,6 +442,8 @@ async fn c55_a_plan_that_would_repeat_the_last_run_backs_off_and_is_explained() 
 // --- deaths ---
 
 const CHILD: &str = "ICEPRESS_TEST_DEADLY_LAB";
+const HANDS_OVER: &str = "ICEPRESS_TEST_HANDS_OVER";
+const LISTS: &str = "ICEPRESS_TEST_DEADLY_LISTING";
 const DEADLY: &str = "monster";
 
 /// What a scheduler that dies at one table works with, in a process of its own.
@@ -460,10 +477,12 @@ async fn child_context(folder: &Path) -> Context {
             buckets: BucketCount(1.try_into().unwrap()),
             lease_ttl: Duration::from_secs(1),
             lease_guard: Duration::ZERO,
+            note_listing_after: Duration::ZERO,
             ..settings_for_tests(&worker)
         }),
         observer: Arc::new(LogObserver),
         commits: Default::default(),
+        plans: Default::default(),
     }
 }
 
@@ -473,8 +492,48 @@ async fn a_scheduler_of_its_own() {
     let Some(folder) = std::env::var_os(CHILD) else {
         return;
     };
-    let context = child_context(Path::new(&folder)).await;
-    run_once(&context, 1, &Stop::default()).await.unwrap();
+    let mut context = child_context(Path::new(&folder)).await;
+    if std::env::var_os(LISTS).is_some() {
+        let own = context.catalogs.iter().next().unwrap().clone();
+        let catalog = FaultyCatalog::around(own.catalog);
+        catalog.die_at_listings();
+        context.catalogs = Catalogs::new([OpenCatalog {
+            catalog,
+            storage: own.storage,
+        }]);
+    }
+    if std::env::var_os(HANDS_OVER).is_some() {
+        let settings = (*context.settings).clone();
+        context.settings = Arc::new(Settings {
+            hands_over: true,
+            ..settings
+        });
+        tick(&context, Deadline::NONE).await.unwrap();
+    } else {
+        run_once(&context, 1, &Stop::default()).await.unwrap();
+    }
+}
+
+/// Runs a scheduler in a process of its own, again and again until it comes to an end; how often it died. One that hands
+/// over has no optimizers beside it.
+fn die_until_done(lab: &Lab, how: Option<&str>) -> u32 {
+    let mut deaths = 0;
+    loop {
+        let mut run = Command::new(std::env::current_exe().unwrap());
+        run.args(["--exact", "a_scheduler_of_its_own", "--test-threads", "1"])
+            .env(CHILD, lab.folder.path());
+        if let Some(how) = how {
+            run.env(how, "1");
+        }
+        let run = run.output().unwrap();
+        if run.status.success() {
+            return deaths;
+        }
+        deaths += 1;
+        assert!(deaths < 5, "it dies at every run: {run:?}");
+        // Until the leases of the dead are over.
+        std::thread::sleep(Duration::from_millis(1_200));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -482,19 +541,7 @@ async fn c57_a_scheduler_that_dies_at_one_table_serves_the_others_and_puts_that_
     let lab = Lab::new(36).await;
     let others = tables(&lab, &["a0", "a1", "z0", "z1"]).await;
     let monster = tables(&lab, &[DEADLY]).await.remove(0);
-    let mut deaths = 0;
-    loop {
-        let run = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_scheduler_of_its_own", "--test-threads", "1"])
-            .env(CHILD, lab.folder.path())
-            .output()
-            .unwrap();
-        if run.status.success() {
-            break;
-        }
-        deaths += 1;
-        assert!(deaths < 5, "it dies at every run: {run:?}");
-    }
+    let deaths = die_until_done(&lab, None);
     assert_eq!(deaths, 2, "it was tried twice, the second time by itself");
     for table in &others {
         assert_eq!(files(&lab, table).await, 1, "{table} was not served");
@@ -510,4 +557,251 @@ async fn c57_a_scheduler_that_dies_at_one_table_serves_the_others_and_puts_that_
     assert!(row.due_at > Some(lab.ambient.now()), "{row:?}");
     let said = row.conclusion.unwrap();
     assert!(said.contains("begun 2 times and never ended"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c57_a_scheduler_that_dies_at_a_listing_serves_what_is_due_and_puts_the_listing_off() {
+    let lab = Lab::new(47).await;
+    let all = tables(&lab, &["a", "b"]).await;
+    let worker = lab.worker(Settings {
+        buckets: BucketCount(1.try_into().unwrap()),
+        ..settings_for_tests("a")
+    });
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    let now = lab.ambient.now();
+    for table in &all {
+        lab.append_numbered(table, &["eu"], 6, 1, 100).await;
+        let home = known(&worker, table).await.home();
+        worker.store.force_due(home, table, now).await.unwrap();
+    }
+
+    let deaths = die_until_done(&lab, Some(LISTS));
+    assert_eq!(deaths, 2, "in its bucket's turn, and in a run of its own");
+    for table in &all {
+        assert_eq!(files(&lab, table).await, 1, "{table} was not served");
+    }
+    // A listing that ends takes the notes away, once its wait is over.
+    lab.take_events();
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    let waits = lab.take_events().into_iter().any(|event| {
+        matches!(event, Event::ListingFailed { message, .. } if message.contains("never ended"))
+    });
+    assert!(waits, "it waits");
+    lab.clock.advance(worker.settings.first_backoff * 2);
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    lab.append_numbered(&all[0], &["eu"], 6, 1, 200).await;
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &all[0]).await, 1, "what is new is seen again");
+}
+
+// --- evaluations and commits of others ---
+
+/// Settings of a scheduler that has optimizers beside it, and no memory for plans to speak of.
+fn with_optimizers(worker: &str) -> Settings {
+    Settings {
+        hands_over: true,
+        ..settings_for_tests(worker)
+    }
+}
+
+fn of_little_memory(worker: &str) -> Settings {
+    Settings {
+        plan_memory: Bytes(1),
+        ..with_optimizers(worker)
+    }
+}
+
+fn handed_over(events: &[Event]) -> Vec<String> {
+    let reasons = events.iter().filter_map(|event| match event {
+        Event::HandedOver { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    reasons.collect()
+}
+
+/// Has optimizers work off what is queued, once.
+async fn optimize(worker: &Context) {
+    for bucket in worker.settings.buckets.all() {
+        for message in peek(worker, bucket).await {
+            handle(worker, &message, Deadline::NONE).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c57_a_table_too_large_for_the_scheduler_is_looked_at_by_an_optimizer() {
+    let lab = Lab::new(41).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(of_little_memory("a"));
+
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+
+    assert_eq!(files(&lab, &table).await, 1);
+    let reasons = handed_over(&lab.take_events());
+    // Once for the rewrite, and once to see that nothing is left to do, or not even that.
+    assert!((1..=2).contains(&reasons.len()), "{reasons:?}");
+    assert!(reasons[0].contains("manifests"), "{reasons:?}");
+    let processes = worker.store.processes_of(&table, 9).await.unwrap();
+    let ends: Vec<_> = processes.iter().rev().map(|row| &row.state).collect();
+    assert_eq!(ends[0], &ProcessState::Ended(ProcessOutcome::Evaluated));
+    let committed = |state: &ProcessState| {
+        matches!(state, ProcessState::Ended(ProcessOutcome::Committed { .. }))
+    };
+    assert!(committed(ends[1]), "{ends:?}");
+    // What was learned is handed on although an evaluation came between.
+    let row = known(&worker, &table).await;
+    assert_eq!(
+        (row.failures, row.begun, row.due_at),
+        (0, 0, None),
+        "{row:?}"
+    );
+
+    // At rest nothing is handed over.
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(handed_over(&lab.take_events()).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_was_made_elsewhere_is_carried_out_beside_other_writers() {
+    let lab = Lab::new(42).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(of_little_memory("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    optimize(&worker).await;
+    // Between the plan and its start somebody else writes.
+    lab.append_numbered(&table, &["eu"], 2, 1, 500).await;
+    let (before, _) = lab.rows(&table).await;
+
+    tick(&worker, Deadline::NONE).await.unwrap();
+    optimize(&worker).await;
+    assert_eq!(
+        files(&lab, &table).await,
+        3,
+        "the six that were planned are one"
+    );
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(lab.rows(&table).await.0, before);
+    let row = known(&worker, &table).await;
+    assert_eq!(
+        row.due_at, None,
+        "what was written meanwhile was looked at: {row:?}"
+    );
+    let location = lab.load(&table).await.metadata_location;
+    assert!([row.evaluated_location, row.committed_location].contains(&Some(location)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_do_elsewhere_is_looked_at_again_where_the_table_moved_since() {
+    let lab = Lab::new(43).await;
+    let table = lab.create_table("t", &[]).await;
+    lab.append_numbered(&table, &["eu"], 1, 1, 0).await;
+    let worker = lab.worker(of_little_memory("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    optimize(&worker).await;
+    lab.append_numbered(&table, &["eu"], 6, 1, 500).await;
+
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &table).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_optimizer_can_t_look_at_is_told_as_if_the_scheduler_had_looked() {
+    let lab = Lab::new(44).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(of_little_memory("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    lab.disk.throttle_reads_of(".avro");
+    optimize(&worker).await;
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let row = known(&worker, &table).await;
+    assert_eq!(row.failures, 0, "{row:?}");
+    let waits = Waiting::of(&row).map(|waits| waits.waits_for);
+    assert_eq!(waits, Some(WaitsFor::Requests));
+
+    // It is asked again.
+    lab.disk.reset();
+    lab.clock.advance(Duration::from_secs(60));
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &table).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c57_a_commit_that_nobody_came_back_from_is_made_by_an_optimizer() {
+    let lab = Lab::new(45).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(with_optimizers("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let message = planned(&worker).await.remove(0);
+    // Whoever reports the last task dies at the commit, and so does the next.
+    worker
+        .store
+        .block(&blocker(&table, lab.ambient.now() + Duration::from_secs(1)))
+        .await
+        .unwrap();
+    handle(&worker, &message, Deadline::NONE).await.unwrap();
+    let process = &message.task.process;
+    for _ in 0..2 {
+        let now = lab.ambient.now();
+        let dead = "dead".into();
+        let claim = worker.store.claim_commit(process, &dead, now, now).await;
+        assert!(claim.unwrap().is_some());
+        lab.clock.advance(Duration::from_secs(1));
+    }
+    lab.clock.advance(worker.settings.check_interval * 2);
+
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let row = worker.store.process(process).await.unwrap().unwrap();
+    assert_eq!(row.commit_claims, 2, "the scheduler leaves it to others");
+    assert_eq!(files(&lab, &table).await, 6);
+    optimize(&worker).await;
+    assert_eq!(files(&lab, &table).await, 1);
+}
+
+fn blocker(table: &TableId, expires_at: TimestampMs) -> Blocker {
+    Blocker {
+        scope: Scope::Table(table.clone()),
+        owner: "a person".to_owned(),
+        reason: "a pause".to_owned(),
+        created_at: TimestampMs(0),
+        expires_at,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c57_a_table_at_which_schedulers_die_is_looked_at_by_an_optimizer() {
+    let lab = Lab::new(46).await;
+    let other = tables(&lab, &["other"]).await.remove(0);
+    let monster = tables(&lab, &[DEADLY]).await.remove(0);
+    let deaths = die_until_done(&lab, Some(HANDS_OVER));
+    assert_eq!(deaths, 2, "it was tried twice, the second time by itself");
+
+    // Whose memory is larger, lives.
+    let worker = lab.worker(with_optimizers("a"));
+    let row = known(&worker, &monster).await;
+    assert!(
+        row.active_process.is_some(),
+        "an optimizer is asked: {row:?}"
+    );
+    let findings = doctor::examine(&worker).await;
+    let told = findings
+        .iter()
+        .find(|finding| finding.subject.contains(DEADLY))
+        .expect("the doctor tells of it");
+    assert!(
+        told.seen.contains("begun 2 times and never ended"),
+        "{told:?}"
+    );
+    lab.clock.advance(Duration::from_secs(120));
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    for table in [&other, &monster] {
+        assert_eq!(files(&lab, table).await, 1, "{table}");
+    }
+
+    // The next times nobody dies for it.
+    lab.append_numbered(&monster, &["eu"], 6, 1, 300).await;
+    lab.take_events();
+    let deaths = die_until_done(&lab, Some(HANDS_OVER));
+    assert_eq!(deaths, 0);
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &monster).await, 1);
 }

@@ -186,7 +186,9 @@ fn read_configuration(
 /// Catalogs that can't be reached may be tomorrow; the rest is for the person to change.
 fn failure_to_open(error: OpenError) -> Failure {
     match error {
-        OpenError::Catalog(CatalogError::Throttled { .. } | CatalogError::Unavailable { .. }) => Failure::work(error),
+        OpenError::Catalog(CatalogError::Throttled { .. } | CatalogError::Unavailable { .. }) => {
+            Failure::work(error)
+        }
         error => Failure::Use(error.to_string()),
     }
 }

@@ -121,6 +121,8 @@ pub enum CensusNote {
     Listing,
     /// What the catalog calls the states that were seen (ETags).
     Tags,
+    /// That a listing was begun and has not ended.
+    Begun,
 }
 
 /// What the censuses saw (section 2).

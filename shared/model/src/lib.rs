@@ -23,7 +23,7 @@ pub use ids::{
     RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
 };
 pub use outcome::{
-    ColumnValues, GroupResult, GroupSize, Inspection, Lessons, Pace, ProcessOutcome,
+    ColumnValues, FailureCause, GroupResult, GroupSize, Inspection, Lessons, Pace, ProcessOutcome,
     RewriteFailure, RewriteFailureKind,
 };
 pub use plan::{

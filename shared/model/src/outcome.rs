@@ -186,7 +186,9 @@ impl Lessons {
     fn counted_causes(&self) -> String {
         let mut causes: Vec<_> = self.causes.iter().collect();
         causes.sort_by_key(|(_, groups)| std::cmp::Reverse(**groups));
-        let causes = causes.iter().map(|(cause, groups)| format!("{groups} {cause}"));
+        let causes = causes
+            .iter()
+            .map(|(cause, groups)| format!("{groups} {cause}"));
         causes.collect::<Vec<_>>().join(", ")
     }
 }
@@ -259,7 +261,7 @@ impl ProcessOutcome {
     pub fn reason(&self) -> Option<String> {
         const LONGEST: usize = 600;
         let failures = match self {
-            Self::Committed { .. } => return None,
+            Self::Committed { .. } | Self::Evaluated => return None,
             Self::PartlyCommitted { failures, .. } | Self::Failed { failures, .. } => {
                 failures.as_slice()
             }
@@ -311,6 +313,8 @@ pub enum ProcessOutcome {
         #[serde(flatten)]
         lessons: Lessons,
     },
+    /// It was to look at the table and not to rewrite anything, and did: what came of that is the result of its task.
+    Evaluated,
     /// Given up without an attempt to commit: the table was dropped, or a person cancelled.
     Abandoned {
         /// Why.
@@ -330,7 +334,7 @@ impl ProcessOutcome {
     /// group failed of stands in its task's row.
     pub fn bounded(self) -> Self {
         match self {
-            Self::Committed { .. } => self,
+            Self::Committed { .. } | Self::Evaluated => self,
             Self::PartlyCommitted {
                 location,
                 snapshot_id,
@@ -366,7 +370,9 @@ fn bounded_reasons(reasons: Vec<String>, lessons: &Lessons) -> Vec<String> {
             causes if causes.is_empty() => causes,
             causes => format!(" (in all {causes})"),
         };
-        kept.push(format!("and {more} more{causes}: see the tasks of the process"));
+        kept.push(format!(
+            "and {more} more{causes}: see the tasks of the process"
+        ));
     }
     kept
 }
@@ -411,7 +417,10 @@ mod tests {
             failures[10],
             "and 990 more (in all 999 over-memory, 1 gate): see the tasks of the process"
         );
-        assert_eq!(serde_json::from_str::<ProcessOutcome>(&text).unwrap(), bounded);
+        assert_eq!(
+            serde_json::from_str::<ProcessOutcome>(&text).unwrap(),
+            bounded
+        );
         assert_eq!(bounded.clone().bounded(), bounded, "once is enough");
     }
 }

@@ -101,9 +101,7 @@ async fn outstanding(
         match Waiting::of(row).map(|waiting| waiting.waits_for) {
             None => under_way |= row.active_process.is_some(),
             Some(WaitsFor::Tasks) => under_way = true,
-            Some(
-                WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota | WaitsFor::Requests,
-            ) => {}
+            Some(WaitsFor::Blocker | WaitsFor::Window | WaitsFor::Quota | WaitsFor::Requests) => {}
         }
     }
     Ok(if under_way || held_by_others {

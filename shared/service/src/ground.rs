@@ -7,5 +7,6 @@ pub(crate) mod file;
 pub(crate) mod gate;
 pub(crate) mod observer;
 pub mod open;
+pub(crate) mod plans;
 pub(crate) mod settings;
 pub(crate) mod version;

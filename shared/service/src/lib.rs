@@ -19,6 +19,7 @@ pub use ground::{
     gate::CommitGate,
     observer::{Event, LogObserver, Observer},
     open,
+    plans::PlanRoom,
     settings::{Settings, Times},
     version::{SIGN_INTERVAL, SignOfLife, VERSION},
 };

@@ -2,9 +2,10 @@
 //! way, all within limits.
 
 pub(crate) mod census;
+pub(crate) mod elsewhere;
 pub(crate) mod errands;
 pub(crate) mod evaluate;
-mod evaluation;
+pub(crate) mod evaluation;
 pub(crate) mod header;
 pub(crate) mod limits;
 mod start;

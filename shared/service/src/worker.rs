@@ -1,6 +1,7 @@
 //! What a worker does: it claims a task, rewrites its group, looks at what came out, reports, and commits the process
 //! when the last task is done.
 
+pub(crate) mod evaluate;
 pub(crate) mod finish;
 pub(crate) mod forsaken;
 pub(crate) mod inspect;

@@ -31,4 +31,4 @@ pub use partition::{
     PartitionError, partition_from_json, partition_name, partition_path, partition_to_json,
     partition_type,
 };
-pub use scan::{open_snapshot, open_snapshot_at};
+pub use scan::{ListedSnapshot, list_snapshot, open_snapshot, open_snapshot_at};

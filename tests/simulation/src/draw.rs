@@ -74,6 +74,7 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
         // So short, and so few, that much is handed out.
         own_share: Duration::from_millis(engine.below(2_000)),
         long_listing: engine.below(4),
+        note_listing_after: Duration::from_millis(100),
         may_delete: engine.below(2) == 0,
         evaluations_at_once: 1 + engine.below(4) as usize,
         plan: PlanOptions {
@@ -125,20 +126,23 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
     settings
 }
 
-/// A table that nobody can see to for as long as the world lasts: that must be no other table's trouble.
+/// A table that not everybody can see to for as long as the world lasts: that must be no other table's trouble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcast {
     /// Its row is never written any more (case C56).
     Refused(String),
-    /// Schedulers hear nothing any more when they read its files (case C57).
+    /// Schedulers hear nothing any more when they read its files (case C57). Optimizers do, and see to it.
     Silent(String),
+    /// Schedulers are asked for fewer requests whenever they read its files (case C56).
+    Throttled(String),
 }
 
 impl Outcast {
-    /// The table's name.
-    pub(crate) fn name(&self) -> &str {
+    /// The table's name, where nobody at all can see to it.
+    pub(crate) fn forsaken(&self) -> Option<&str> {
         match self {
-            Self::Refused(name) | Self::Silent(name) => name,
+            Self::Refused(name) | Self::Throttled(name) => Some(name),
+            Self::Silent(_) => None,
         }
     }
 }
@@ -148,8 +152,19 @@ pub(crate) fn outcast(seed: u64, tables: u64) -> Option<Outcast> {
     let name = "t1".to_owned();
     match seed % 16 {
         5 if tables > 1 => Some(Outcast::Refused(name)),
+        9 if tables > 1 => Some(Outcast::Throttled(name)),
         11 if tables > 1 => Some(Outcast::Silent(name)),
         _ => None,
+    }
+}
+
+/// The memory that schedulers have for plans: in some worlds it is none to speak of, so that all is looked at by optimizers, in
+/// others so little that plans wait for each other. By the seed alone, as [`outcast`].
+pub(crate) fn plan_memory(seed: u64, usual: Bytes) -> Bytes {
+    match seed % 16 {
+        3 => Bytes(1),
+        13 => Bytes(8 << (10 + seed / 16 % 4)),
+        _ => usual,
     }
 }
 

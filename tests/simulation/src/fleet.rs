@@ -146,6 +146,7 @@ impl Account {
                 machine: name.to_owned(),
             }),
             commits: Default::default(),
+            plans: Default::default(),
         };
         Machine {
             name: name.to_owned(),

@@ -211,6 +211,15 @@ impl Network {
         machine.starts_with("scheduler") && location.contains(&format!("/{name}/"))
     }
 
+    /// Whether whoever reads a file is asked for fewer requests, for ever.
+    pub(crate) fn is_throttled(&self, machine: &str, location: &str) -> bool {
+        let outcast = lock(&self.outcast);
+        let Some(Outcast::Throttled(name)) = &*outcast else {
+            return false;
+        };
+        machine.starts_with("scheduler") && location.contains(&format!("/{name}/"))
+    }
+
     /// Whether something happens at a service whose chance is so many in a million; never without an engine.
     pub fn happens(&self, in_a_million: u64) -> bool {
         self.engine

@@ -13,7 +13,7 @@ use iceberg::spec::FormatVersion;
 use icepress_catalog::lock::LockOptions;
 use icepress_coordination::create_state_table;
 use icepress_model::{BucketCount, Group, ambient::Ambient};
-use icepress_service::tables::plan;
+use icepress_service::{Settings, tables::plan};
 
 use crate::{
     ambient::machine,
@@ -180,6 +180,7 @@ impl World {
             lease: Duration::from_millis(3_000 + engine.below(2_000)),
         });
         let java = lock.as_ref().and_then(|_| draw::java(engine, theme));
+        let settings = draw::settings(engine, buckets, theme);
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),
@@ -188,7 +189,10 @@ impl World {
             pointers: Arc::clone(&pointers),
             dynamodb: aws.dynamodb_client(&clock),
             queues: aws.sqs_client(&clock),
-            settings: draw::settings(engine, buckets, theme),
+            settings: Settings {
+                plan_memory: draw::plan_memory(seed, settings.plan_memory),
+                ..settings
+            },
             limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
@@ -589,7 +593,7 @@ impl World {
             self.engine.violated(format!("at rest: {wrong}"));
         }
         // What an outcast's process holds it holds until somebody can end it.
-        if self.outcast.is_none()
+        if self.outcast().is_none()
             && let Err(wrong) = oracle::nothing_held(&self.dynamo, STATE)
         {
             self.engine.violated(format!("at rest: {wrong}"));
@@ -623,7 +627,7 @@ impl World {
 
     /// The name of the table that nobody can see to, if there is one.
     fn outcast(&self) -> Option<&str> {
-        self.outcast.as_ref().map(Outcast::name)
+        self.outcast.as_ref().and_then(Outcast::forsaken)
     }
 
     fn end(self) {

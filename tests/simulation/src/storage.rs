@@ -179,6 +179,9 @@ impl MachineStorage {
         if self.network.is_silent(&self.machine, location) {
             return std::future::pending().await;
         }
+        if self.network.is_throttled(&self.machine, location) {
+            return Err(error(StorageErrorKind::Throttled, "read", location));
+        }
         let found = self
             .call("read", location, move |objects| objects.content(&key))
             .await?;

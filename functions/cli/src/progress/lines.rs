@@ -28,6 +28,9 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             .then(|| format!("{table}: {}", of_plan(plan))),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
         Event::Waiting { table, reason, .. } => Some(format!("{table}: waits: {reason}")),
+        Event::HandedOver { table, reason, .. } => {
+            Some(format!("{table}: handed over to an optimizer: {reason}"))
+        }
         Event::Repeats { table, message } | Event::TableFailed { table, message } => {
             Some(error_about(table, message))
         }
@@ -110,6 +113,7 @@ fn of_outcome(table: &TableId, outcome: &ProcessOutcome) -> String {
             counted(failures.len() as u64, "group"),
         ),
         ProcessOutcome::Failed { failures, .. } => error_about(table, &all(failures)),
+        ProcessOutcome::Evaluated => format!("{table}: looked at"),
         ProcessOutcome::Abandoned { reason } => format!("{table}: given up: {reason}"),
     }
 }

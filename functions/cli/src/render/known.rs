@@ -50,6 +50,9 @@ pub(crate) struct Known {
     failure: Option<String>,
     refused: Option<String>,
     waits: Option<Waiting>,
+    /// Why an optimizer looks at it in a scheduler's place, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<String>,
 }
 
 impl Known {
@@ -97,6 +100,7 @@ impl Known {
             failure: text("/failure"),
             refused,
             waits,
+            elsewhere: text("/elsewhere/reason"),
         }
     }
 
@@ -202,6 +206,9 @@ impl Known {
                 .map(|until| format!(", until {}", moment(until, now)));
             let until = until.unwrap_or_default();
             text.push_str(&format!("it waits: {}{until}\n", waits.reason));
+        }
+        if let Some(reason) = &self.elsewhere {
+            text.push_str(&format!("an optimizer looks at it: {reason}\n"));
         }
         if let Some(reason) = &self.refused {
             text.push_str(&format!("left alone: {reason}\n"));
@@ -326,6 +333,7 @@ pub(crate) fn ending(outcome: &ProcessOutcome) -> String {
             failures.join("; ")
         ),
         ProcessOutcome::Failed { failures, .. } => format!("failed: {}", failures.join("; ")),
+        ProcessOutcome::Evaluated => "looked at the table for a scheduler".to_owned(),
         ProcessOutcome::Abandoned { reason } => format!("given up: {reason}"),
     }
 }

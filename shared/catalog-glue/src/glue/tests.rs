@@ -498,10 +498,7 @@ async fn what_certainly_failed_is_told_apart() {
     );
     let error = catalog.commit(&base, change("a")).await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            CommitError::Refused(CatalogError::Throttled { .. })
-        ),
+        matches!(error, CommitError::Refused(CatalogError::Throttled { .. })),
         "{error}"
     );
     assert_eq!(

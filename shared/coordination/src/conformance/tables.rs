@@ -141,7 +141,14 @@ pub(super) async fn c57_an_evaluation_that_begins_is_noted_until_it_is_concluded
     // An answer was lost.
     store.note_begun(&held, &seen).await.unwrap();
     let noted = row(&*store, &orders).await;
-    assert_eq!(noted, TableRow { begun: 1, ..seen.clone() }, "and nothing else");
+    assert_eq!(
+        noted,
+        TableRow {
+            begun: 1,
+            ..seen.clone()
+        },
+        "and nothing else"
+    );
     store.note_begun(&held, &noted).await.unwrap();
     let twice = row(&*store, &orders).await;
     assert_eq!(twice.begun, 2);
@@ -165,7 +172,10 @@ pub(super) async fn c57_an_evaluation_that_begins_is_noted_until_it_is_concluded
         ..next.clone()
     };
     let moved = store.note_begun(&elsewhere, &of_next).await;
-    assert!(matches!(moved, Err(CoordinationError::Moved(_))), "{moved:?}");
+    assert!(
+        matches!(moved, Err(CoordinationError::Moved(_))),
+        "{moved:?}"
+    );
     assert_eq!(row(&*store, &orders).await, of_next);
 
     // What is gone is not made again.

@@ -160,6 +160,7 @@ pub(super) fn note_of(database: &DatabaseId, note: CensusNote) -> String {
     let kind = match note {
         CensusNote::Listing => "listing",
         CensusNote::Tags => "tags",
+        CensusNote::Begun => "begun",
     };
     format!("{kind}#{}", key::of_database(database))
 }

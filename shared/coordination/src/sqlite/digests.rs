@@ -11,6 +11,7 @@ fn key_of_note(database: &DatabaseId, note: CensusNote) -> String {
     let kind = match note {
         CensusNote::Listing => "listing",
         CensusNote::Tags => "tags",
+        CensusNote::Begun => "begun",
     };
     format!("/{kind}/{}", key::of_database(database))
 }

@@ -262,6 +262,7 @@ pub(super) fn outcome_of(outcome: Outcome) -> ProcessOutcome {
             failures: Vec::new(),
             lessons: Lessons::default(),
         },
+        Outcome::Evaluated => ProcessOutcome::Evaluated,
         Outcome::Failed => ProcessOutcome::Failed {
             failures: Vec::new(),
             lessons: Lessons::default(),
@@ -281,6 +282,7 @@ fn outcome_from(outcome: &ProcessOutcome) -> Outcome {
             Outcome::Partly(number_of(location.as_str()))
         }
         ProcessOutcome::Failed { .. } => Outcome::Failed,
+        ProcessOutcome::Evaluated => Outcome::Evaluated,
         ProcessOutcome::Abandoned { .. } => Outcome::Abandoned,
     }
 }

@@ -161,6 +161,7 @@ pub(super) enum Outcome {
     Committed(u8),
     Partly(u8),
     Failed,
+    Evaluated,
     Abandoned,
 }
 

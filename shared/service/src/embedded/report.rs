@@ -383,6 +383,7 @@ impl Observer for Collector {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(format!("bucket {bucket}: {message}")),
             Event::GroupFinished { result: Err(_), .. }
+            | Event::HandedOver { .. }
             | Event::DatabaseListed { .. }
             | Event::GroupStarted { .. }
             | Event::TaskFailed { .. }
@@ -400,6 +401,8 @@ fn note_end(seen: &mut Seen, outcome: &ProcessOutcome) {
             seen.failed = failures.first().cloned();
         }
         ProcessOutcome::Failed { failures, .. } => seen.failed = failures.first().cloned(),
+        // What it concluded is told when something is made of it.
+        ProcessOutcome::Evaluated => {}
         ProcessOutcome::Abandoned { reason } => seen.failed = Some(reason.clone()),
     }
 }

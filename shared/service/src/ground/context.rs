@@ -7,7 +7,7 @@ use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, Task
 use icepress_model::{TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
-use crate::{Catalogs, CommitGate, Event, Observer, OpenCatalog, Settings};
+use crate::{Catalogs, CommitGate, Event, Observer, OpenCatalog, PlanRoom, Settings};
 
 /// Ports, settings and an observer.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Context {
     pub observer: Arc<dyn Observer>,
     /// What every commit goes through.
     pub commits: CommitGate,
+    /// What every plan waits for before it reads manifests.
+    pub plans: PlanRoom,
 }
 
 impl Context {

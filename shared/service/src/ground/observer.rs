@@ -71,6 +71,15 @@ pub enum Event {
         /// One line.
         message: String,
     },
+    /// A table is more than whoever looks at tables gets to the end of: an optimizer looks at it.
+    HandedOver {
+        /// The table.
+        table: TableId,
+        /// The process that looks at it.
+        process: ProcessId,
+        /// Why, one line.
+        reason: String,
+    },
     /// Something about a table failed; it is tried again later.
     TableFailed {
         /// The table.
@@ -181,6 +190,11 @@ impl Observer for LogObserver {
             Event::Repeats { table, message } => {
                 tracing::error!(%table, %message, "repeats itself");
             }
+            Event::HandedOver {
+                table,
+                process,
+                reason,
+            } => tracing::warn!(%table, %process, %reason, "handed over"),
             Event::TableFailed { table, message } => tracing::error!(%table, %message, "failed"),
             Event::GroupStarted {
                 table,

@@ -17,7 +17,7 @@ use icepress_model::{WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
 use thiserror::Error;
 
-use crate::{Catalogs, CommitGate, Context, Deadline, Observer, OpenCatalog, Settings};
+use crate::{Catalogs, CommitGate, Context, Deadline, Observer, OpenCatalog, PlanRoom, Settings};
 pub use environment::{CloudEnvironment, EnvironmentError};
 
 /// What failed at start.
@@ -80,7 +80,9 @@ pub async fn cloud(
     settings.limits = Arc::new(environment.limits);
     settings.plan_defaults = Arc::new(environment.plan);
     let memory = environment.optimizer_memory_mebibytes;
-    settings = settings.with_optimizer(memory, environment.optimizer_limit);
+    settings = settings
+        .with_memory(environment.memory_mebibytes)
+        .with_optimizer(memory, environment.optimizer_limit);
     environment.times.apply(&mut settings);
     let aws = &aws.clone().with_limits(settings.requests);
     let payloads = StorageRouter::new(
@@ -119,6 +121,7 @@ pub async fn cloud(
         settings: Arc::new(settings),
         observer,
         commits: CommitGate::default(),
+        plans: PlanRoom::default(),
     })
 }
 
@@ -150,6 +153,7 @@ pub async fn embedded<'a>(
         settings: Arc::new(settings),
         observer,
         commits: CommitGate::default(),
+        plans: PlanRoom::default(),
     })
 }
 

@@ -50,6 +50,8 @@ pub struct Settings {
     pub own_share: Duration,
     /// A database of more tables than this is listed in a run of its own, where there is anybody to hand it to.
     pub long_listing: u64,
+    /// A listing that takes longer is noted as begun, for who dies of it.
+    pub note_listing_after: Duration,
     /// How many tables of a bucket are evaluated at once.
     pub evaluations_at_once: usize,
     /// Due tables taken from the store at a time, the longest due first; they are worked on in the order of their
@@ -69,6 +71,11 @@ pub struct Settings {
     pub payload_limit: Bytes,
     /// Where large plans and results go; `None` keeps them in the state store whatever their size.
     pub payload_location: Option<String>,
+    /// How much memory plans that are made side by side may take. One that takes more is handed over to an optimizer, where
+    /// [`Settings::hands_over`] says so, and else made alone.
+    pub plan_memory: Bytes,
+    /// Whether optimizers have a memory and a time of their own, so that they may get to the end of what nobody here does.
+    pub hands_over: bool,
     /// How much memory one group's rewrite may take.
     pub memory_cap: Bytes,
     /// How long one invocation lasts at the most; `None` where there is no limit.
@@ -116,6 +123,7 @@ impl Settings {
             longest_backoff: Duration::from_secs(6 * 3600),
             own_share: Duration::from_secs(2),
             long_listing: 2_000,
+            note_listing_after: Duration::from_secs(5),
             evaluations_at_once: 2,
             due_page: 1_000,
             slot_wait: Duration::from_secs(2),
@@ -125,6 +133,8 @@ impl Settings {
             billed_memory: Bytes::mebibytes(2_048),
             payload_limit: Bytes(64 << 10),
             payload_location: None,
+            plan_memory: Bytes::mebibytes(1_024),
+            hands_over: false,
             memory_cap: Bytes::mebibytes(512),
             invocation_limit: None,
             optimizer_limit: None,
@@ -151,6 +161,8 @@ impl Settings {
             evaluations_at_once: 4,
             slot_wait: Duration::from_secs(60),
             payload_location: Some(payload_location),
+            plan_memory: share_for_plans(512),
+            hands_over: true,
             memory_cap: Bytes::mebibytes(2048),
             deadline_margin: Duration::from_secs(20),
             may_delete: false,
@@ -180,6 +192,14 @@ impl Settings {
     /// How plans are made of a table whose properties say nothing.
     pub fn plan_of(&self, table: &TableId) -> Result<PlanOptions, InvalidProperty> {
         self.plan_defaults.of(&self.plan, table)
+    }
+
+    /// Takes over how much memory there is where this runs.
+    pub fn with_memory(mut self, memory_mebibytes: Option<u64>) -> Self {
+        if let Some(memory) = memory_mebibytes {
+            self.plan_memory = share_for_plans(memory);
+        }
+        self
     }
 
     /// Takes over how much memory and time an optimizer's invocation has.
@@ -240,6 +260,12 @@ impl Settings {
 const START: Duration = Duration::from_secs(5);
 /// Of the time there is so much is planned with: what one worker refuses another need not have planned.
 const NEARLY: f64 = 0.9;
+
+/// What of a function's memory plans may take: the rest is for the program, the SDKs and a commit that is made beside them.
+fn share_for_plans(memory_mebibytes: u64) -> Bytes {
+    const OTHERS: u64 = 128;
+    Bytes::mebibytes(memory_mebibytes.saturating_sub(OTHERS).max(32) * 3 / 4)
+}
 
 /// What of a function's memory one group may take: the rest is for the program, the SDKs and the metadata.
 fn share_for_rewrite(memory_mebibytes: u64) -> Bytes {

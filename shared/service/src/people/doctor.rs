@@ -17,7 +17,7 @@ use crate::{
         block,
         processes::{AtWork, LOOKS_TOGETHER, Oldest, UnderWay},
     },
-    scheduler::evaluate,
+    scheduler::{elsewhere, evaluate},
 };
 
 /// Tables of a catalog that are tried until one can be read.
@@ -335,6 +335,13 @@ fn of_row(context: &Context, row: &TableRow, now: TimestampMs) -> Option<Finding
             subject,
             format!("failed {} times in a row: {why}", row.failures),
             format!("see `icepress explain {}`", row.table),
+        ));
+    }
+    if let Some(reason) = elsewhere::never_ends_here(row) {
+        return Some(Finding::doubt(
+            subject,
+            format!("an optimizer looks at it: {reason}"),
+            "give the scheduler more memory (scheduler_memory_mb) or time, or expire snapshots and rewrite manifests",
         ));
     }
     let overdue = now.since(row.due_at?);

@@ -6,7 +6,7 @@ mod verify;
 use iceberg::spec::{TableMetadata, Transform};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
-use icepress_model::{BucketId, ProcessId, TableId, TablePlan};
+use icepress_model::{BucketId, ProcessId, ProcessOutcome, TableId, TablePlan};
 use icepress_planner::PlanOptions;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -245,5 +245,10 @@ async fn bucket_of(context: &Context, table: &TableId) -> Result<BucketId, Coord
 
 async fn has_ended(context: &Context, process: &ProcessId) -> Result<bool, CoordinationError> {
     let row = context.store.process(process).await?;
-    Ok(row.is_none_or(|row| matches!(row.state, ProcessState::Ended(_))))
+    Ok(row.is_none_or(|row| match row.state {
+        // It looked at the table for a scheduler: the wish is not answered by that.
+        ProcessState::Ended(ProcessOutcome::Evaluated) => false,
+        ProcessState::Ended(_) => true,
+        ProcessState::Running | ProcessState::Committing { .. } => false,
+    }))
 }

@@ -3,6 +3,7 @@
 //! Marks come first, then the digest: a crash between the two repeats marks and loses none. A listing that fails half
 //! way changes no digest and removes nothing.
 
+mod begun;
 mod digest;
 pub(crate) mod long;
 mod survey;
@@ -15,10 +16,13 @@ use icepress_catalog::CatalogError;
 use icepress_coordination::{
     CensusNote, CoordinationError, Digest, Layout, Lease, MarkOutcome, hash_of_name,
 };
-use icepress_model::{BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs};
+use icepress_model::{
+    BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs, listing_of_database,
+};
 use thiserror::Error;
 
-use crate::{Context, Event};
+use crate::{Context, Deadline, Event};
+use begun::Begun;
 use digest::{Seen, SeenTables};
 use survey::Survey;
 
@@ -114,8 +118,55 @@ pub(crate) enum Looked {
     TooLong,
 }
 
-/// Lists one database and compares. Needs no lease, since it writes nothing.
-pub(crate) async fn look(context: &Context, database: &DatabaseId) -> Result<Looked, CensusError> {
+/// Lists one database and compares. Needs no lease, since it writes nothing but, where it takes long, that it is begun.
+///
+/// One that somebody died at is left to a run of its own, and so is one for which the time does not do: that goes on where it
+/// stopped, and waits where it died.
+pub(crate) async fn look(
+    context: &Context,
+    layout: &Layout,
+    database: &DatabaseId,
+    deadline: Deadline,
+) -> Result<Looked, CensusError> {
+    let begun = Begun::of(context, database).await?;
+    if begun.times > 0 && context.errands.is_some() {
+        return Ok(Looked::TooLong);
+    }
+    let looking = list_and_compare(context, database);
+    tokio::pin!(looking);
+    let cut = deadline.earlier_by(context.settings.deadline_margin / 2);
+    let too_late = cut.passed(&context.ambient);
+    tokio::pin!(too_late);
+    let clock = &context.ambient.clock;
+    tokio::select! {
+        biased;
+        looked = &mut looking => return looked,
+        () = &mut too_late => return Ok(Looked::TooLong),
+        () = clock.sleep(context.settings.note_listing_after) => {}
+    }
+    // Whoever is at it besides has noted it.
+    let Some(lease) = long::take(context, listing_of_database(database)).await? else {
+        return looking.await;
+    };
+    let generation = layout.generation;
+    begun.note(context, &lease, generation, database).await?;
+    let looked = tokio::select! {
+        biased;
+        looked = &mut looking => looked,
+        () = &mut too_late => Ok(Looked::TooLong),
+    };
+    // Where the note stays, the next listing is a run of its own.
+    let cleared = Begun::clear(context, &lease, generation, database).await;
+    let released = context.store.release_lease(&lease, None).await;
+    if let Err(error) = cleared.and(released) {
+        context.tell(Event::Notice {
+            message: format!("that {database} was listed to the end could not be noted: {error}"),
+        });
+    }
+    looked
+}
+
+async fn list_and_compare(context: &Context, database: &DatabaseId) -> Result<Looked, CensusError> {
     let most = match &context.errands {
         Some(_) => context.settings.long_listing,
         None => u64::MAX,
@@ -159,11 +210,12 @@ pub(crate) async fn record(
     layout: &Layout,
     lease: &Lease,
     look: Look,
+    deadline: Deadline,
 ) -> Result<BTreeSet<BucketId>, CensusError> {
     // Somebody else's census came between: its record is newer than this look.
     let stale = context.store.digest(&look.database).await? != look.last;
     let mut look = match stale {
-        true => match self::look(context, &look.database).await? {
+        true => match self::look(context, layout, &look.database, deadline).await? {
             Looked::Whole(again) => again,
             Looked::TooLong => return Ok(BTreeSet::new()),
         },

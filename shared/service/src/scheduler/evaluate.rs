@@ -1,21 +1,26 @@
 //! Looking at one table: load it, read its manifests, plan.
 
+use std::collections::HashMap;
+
 use iceberg::spec::SnapshotRef;
 use icepress_catalog::{
     CatalogError, LoadedTable,
     metadata::{Metadata, metadata_folder},
 };
 use icepress_coordination::{ProcessRow, TableRow, limits::InvalidLimit};
-use icepress_model::{Group, LeftAlone, LeftAloneReason, TableId, TablePlan, text::shortened};
+use icepress_model::{
+    Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, TableId, TablePlan, text::shortened,
+};
 use icepress_planner::{PlanError, PlanOptions, Repeated, group_all, plan_table, take_out_repeats};
 use icepress_rewrite::data_folder;
 use icepress_storage::Storage;
-use icepress_table::{TableError, open_snapshot, open_snapshot_at};
+use icepress_table::{TableError, list_snapshot, open_snapshot_at};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use super::header::{Known, key_of};
-use crate::Context;
+use super::header::{Known, Learned, key_of};
+use crate::{Context, ground::plans};
 
 /// A table that could not be looked at.
 #[derive(Debug, Error)]
@@ -32,6 +37,17 @@ pub enum EvaluateError {
     /// One of its limits makes no sense.
     #[error(transparent)]
     Limit(#[from] InvalidLimit),
+    /// Its manifests are more than the memory takes that there is for plans.
+    #[error(
+        "its manifests have {manifests}, more than the {memory} of memory take that there are for plans: rewrite them, or give \
+         the scheduler more memory"
+    )]
+    TooLarge {
+        /// Bytes of manifests.
+        manifests: Bytes,
+        /// The memory.
+        memory: Bytes,
+    },
     /// A plan could be made, but not be kept.
     #[error("{0}")]
     NotKept(String),
@@ -43,7 +59,7 @@ impl EvaluateError {
         match self {
             Self::Catalog(error) => error.is_throttling(),
             Self::Table(error) => error.is_throttling(),
-            Self::Plan(_) | Self::Limit(_) | Self::NotKept(_) => false,
+            Self::Plan(_) | Self::Limit(_) | Self::TooLarge { .. } | Self::NotKept(_) => false,
         }
     }
 }
@@ -58,9 +74,28 @@ pub(crate) async fn evaluate(
     let last = last.ok().and_then(|last| last.into_iter().next());
     let loaded = load(context, table).await?;
     let outlook = Outlook::new(context, &loaded, last.as_ref(), 0)?;
-    let mut plan = plan_loaded(context, table, &loaded, &outlook.options).await?;
-    outlook.take_out_repeats(&mut plan);
-    Ok((loaded, plan))
+    let planned = outlook.plan(context, &loaded, None).await?;
+    Ok((loaded, planned.plan))
+}
+
+/// A plan as it was made, before anybody asks how much of it the table's limits allow now.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Planned {
+    /// The state that was loaded.
+    pub(crate) location: MetadataLocation,
+    /// The table's properties in it, by which its limits are asked.
+    pub(crate) properties: HashMap<String, String>,
+    /// Without what would repeat the last process.
+    pub(crate) plan: TablePlan,
+    /// Groups that were taken out for that.
+    pub(crate) repeated: u64,
+    /// See [`Known::shrunk_to`].
+    pub(crate) shrunk_to: Option<u64>,
+    /// What the next process hands on.
+    pub(crate) learned: Learned,
+    /// The bytes of the manifests that were read.
+    pub(crate) manifests: Bytes,
 }
 
 /// By what a table is planned: its settings, and what its last process taught.
@@ -93,8 +128,28 @@ impl Outlook {
         Ok(Self { options, known })
     }
 
+    /// Plans the table as it was loaded. Fails where that takes more memory than `most`.
+    pub(crate) async fn plan(
+        &self,
+        context: &Context,
+        loaded: &LoadedTable,
+        most: Option<Bytes>,
+    ) -> Result<Planned, EvaluateError> {
+        let (mut plan, manifests) = plan_loaded(context, loaded, &self.options, most).await?;
+        let repeated = self.take_out_repeats(&mut plan);
+        Ok(Planned {
+            location: loaded.metadata_location.clone(),
+            properties: loaded.metadata.properties().clone(),
+            repeated: repeated.groups,
+            shrunk_to: self.known.shrunk_to,
+            learned: self.known.learned.clone().with_plan(&plan, &repeated),
+            plan,
+            manifests,
+        })
+    }
+
     /// Takes out what would repeat the last process; unless a person asked for all files, whatever they are.
-    pub(crate) fn take_out_repeats(&self, plan: &mut TablePlan) -> Repeated {
+    fn take_out_repeats(&self, plan: &mut TablePlan) -> Repeated {
         match &self.known.last {
             Some(last) if !self.options.force => take_out_repeats(plan, last),
             _ => Repeated::default(),
@@ -107,20 +162,35 @@ pub(crate) async fn load(context: &Context, table: &TableId) -> Result<LoadedTab
     Ok(context.catalog_of(table)?.catalog.load(table).await?)
 }
 
-/// A plan for a table as it was loaded.
-pub(crate) async fn plan_loaded(
+/// A plan for a table as it was loaded, and the bytes of the manifests that it was made of. Nothing of them is read before
+/// there is room for it beside other plans.
+async fn plan_loaded(
     context: &Context,
-    table: &TableId,
     loaded: &LoadedTable,
     options: &PlanOptions,
-) -> Result<TablePlan, EvaluateError> {
+    most: Option<Bytes>,
+) -> Result<(TablePlan, Bytes), EvaluateError> {
+    let LoadedTable {
+        table, metadata, ..
+    } = loaded;
     let storage = context.catalog_of(table)?.storage_of(table).await?;
-    let scan = open_snapshot(&*storage, table, &loaded.metadata).await?;
-    let plan = plan_table(&scan, &loaded.metadata, &loaded.metadata_location, options)?;
-    if !plan.groups.is_empty() {
-        check_places(&*storage, table, &loaded.metadata, &plan.groups)?;
+    let listed = list_snapshot(&*storage, table, metadata).await?;
+    let manifests = listed.manifest_bytes();
+    let memory = plans::memory_of(manifests);
+    if let Some(most) = most.filter(|most| memory > *most) {
+        return Err(EvaluateError::TooLarge {
+            manifests,
+            memory: most,
+        });
     }
-    Ok(plan)
+    let room = context.settings.plan_memory;
+    let _place = context.plans.enter(room, memory).await;
+    let scan = listed.open(&*storage).await?;
+    let plan = plan_table(&scan, metadata, &loaded.metadata_location, options)?;
+    if !plan.groups.is_empty() {
+        check_places(&*storage, table, metadata, &plan.groups)?;
+    }
+    Ok((plan, manifests))
 }
 
 /// Whether everything that these groups read and write lies where the table's catalog allows it. Storage would refuse it

@@ -1,14 +1,15 @@
 //! The evaluation of a table that is due: it is loaded and planned within its limits, and what came of it is concluded.
 
-use icepress_catalog::{CatalogError, LoadedTable};
+use icepress_catalog::CatalogError;
 use icepress_coordination::{Conclusion, CoordinationError, Lease, ProcessRow, TableRow};
-use icepress_model::TablePlan;
-use icepress_planner::{Repeated, Sliced, slice};
+use icepress_model::Group;
+use icepress_planner::{Sliced, slice};
 use icepress_table::TableError;
+use serde::{Deserialize, Serialize};
 
 use super::{
-    evaluate::{self, EvaluateError, Outlook},
-    header::Known,
+    elsewhere::{self, Finding, Past},
+    evaluate::{self, EvaluateError, Outlook, Planned},
     limits::{self, Room, RoomError},
     start::start,
     sweep::wait,
@@ -21,17 +22,47 @@ pub(super) async fn evaluate_and_start(
     lease: &Lease,
     row: &TableRow,
 ) -> Result<(), CoordinationError> {
-    let last = last_process(context, row).await?;
-    match plan_within_limits(context, row, last.as_ref()).await {
-        Ok(Planned::Something(work)) => start(context, lease, row, *work).await,
-        Ok(Planned::Waits(obstacle)) => wait(context, lease, row, &obstacle).await,
-        Err(PlanningError::Table(error)) => conclude_failure(context, lease, row, error).await,
+    let past = Past::of(context, row).await?;
+    // A person may want another plan than was made for nobody in particular.
+    let finding = match context.settings.by_hand {
+        true => None,
+        false => past.finding(context, row).await?,
+    };
+    let turns = past.turns();
+    let decided = match finding {
+        // Whether a table is gone its catalog says without a file of it being read, and says it anew.
+        Some(Finding::Failure(failure)) if failure.kind == FailureKind::Gone => {
+            plan_within_limits(context, row, past.last.as_ref()).await
+        }
+        Some(Finding::Failure(failure)) => {
+            // Where it is looked at again, it is anew.
+            let row = elsewhere::no_longer_awaited(row);
+            return conclude_failure(context, lease, &row, failure).await;
+        }
+        Some(Finding::Plan(mut planned)) => {
+            planned.learned.elsewhere = turns;
+            within_limits(context, row, *planned).await
+        }
+        None if turns > 0 && elsewhere::is_possible(context) => {
+            return elsewhere::hand_over_again(context, lease, row, turns - 1).await;
+        }
+        None => plan_within_limits(context, row, past.last.as_ref()).await,
+    };
+    match decided {
+        Ok(Decided::Something(work)) => start(context, lease, row, *work).await,
+        Ok(Decided::Waits(obstacle)) => wait(context, lease, row, &obstacle).await,
+        Err(PlanningError::Table(error @ EvaluateError::TooLarge { .. })) => {
+            elsewhere::hand_over_large(context, lease, row, &error.to_string()).await
+        }
+        Err(PlanningError::Table(error)) => {
+            conclude_failure(context, lease, row, Failure::of(&error)).await
+        }
         Err(PlanningError::Coordination(error)) => Err(error),
     }
 }
 
 /// What looking at a table comes to.
-enum Planned {
+enum Decided {
     /// A plan that its limits allow now; an empty one where there is nothing to do.
     Something(Box<Work>),
     /// It has to wait.
@@ -40,13 +71,9 @@ enum Planned {
 
 /// What is to be done about a table now.
 pub(super) struct Work {
-    pub(super) loaded: LoadedTable,
-    pub(super) plan: TablePlan,
+    /// As much of the plan as may be done.
+    pub(super) planned: Planned,
     pub(super) room: Room,
-    /// What was known of the table.
-    pub(super) known: Known,
-    /// What was taken out of the plan, because the last process had done it.
-    pub(super) repeated: Repeated,
 }
 
 enum PlanningError {
@@ -74,63 +101,118 @@ async fn plan_within_limits(
     context: &Context,
     row: &TableRow,
     last: Option<&ProcessRow>,
-) -> Result<Planned, PlanningError> {
-    let table = &row.table;
-    let loaded = evaluate::load(context, table)
-        .await
-        .map_err(PlanningError::Table)?;
-    let room = match limits::room(context, table, &loaded).await? {
+) -> Result<Decided, PlanningError> {
+    let loaded = evaluate::load(context, &row.table).await?;
+    let properties = loaded.metadata.properties();
+    let mut room = match limits::room(context, &row.table, properties).await? {
         Ok(room) => room,
-        Err(obstacle) => return Ok(Planned::Waits(obstacle)),
+        Err(obstacle) => return Ok(Decided::Waits(obstacle)),
     };
+    let most = elsewhere::is_possible(context).then_some(context.settings.plan_memory);
     let mut outlook = Outlook::new(context, &loaded, last, row.failures.into())?;
     loop {
-        let mut plan = evaluate::plan_loaded(context, table, &loaded, &outlook.options)
-            .await
-            .map_err(PlanningError::Table)?;
-        let repeated = outlook.take_out_repeats(&mut plan);
-        let wanted = plan.groups.clone();
-        let turn = outlook.options.turn;
-        return Ok(
-            match slice(plan, turn, |groups| room.allows(context, groups)) {
-                Sliced::Whole(plan) | Sliced::Part(plan) => Planned::Something(Box::new(Work {
-                    loaded,
-                    plan,
-                    room,
-                    known: outlook.known,
-                    repeated,
-                })),
-                Sliced::Inseparable if !outlook.options.separable => {
-                    outlook.options.separable = true;
-                    continue;
-                }
-                Sliced::Nothing | Sliced::Inseparable => {
-                    let obstacle = room.obstacle(context, &wanted);
-                    Planned::Waits(obstacle.unwrap_or_else(|| Obstacle {
-                        waits_for: WaitsFor::Quota,
-                        reason: "its quotas allow none of its groups".to_owned(),
-                        quota_of: None,
-                        until: None,
-                    }))
-                }
-            },
-        );
+        let planned = outlook.plan(context, &loaded, most).await?;
+        match fit(context, row, room, planned) {
+            Fit::Decided(decided) => return Ok(decided),
+            Fit::Inseparable(same, wanted) if outlook.options.separable => {
+                return Ok(Decided::Waits(obstacle(context, &same, &wanted)));
+            }
+            Fit::Inseparable(same, _) => {
+                outlook.options.separable = true;
+                room = same;
+            }
+        }
     }
 }
 
-/// The table's last process, which tells how large groups may be, and what was done already.
-async fn last_process(
+/// The same with a plan that was made elsewhere.
+async fn within_limits(
     context: &Context,
     row: &TableRow,
-) -> Result<Option<ProcessRow>, CoordinationError> {
-    // A table that no process ever ended on costs no question.
-    if row.committed_location.is_none() && row.conclusion.is_none() {
-        return Ok(None);
+    planned: Planned,
+) -> Result<Decided, PlanningError> {
+    let room = match limits::room(context, &row.table, &planned.properties).await? {
+        Ok(room) => room,
+        Err(obstacle) => return Ok(Decided::Waits(obstacle)),
+    };
+    Ok(match fit(context, row, room, planned) {
+        Fit::Decided(decided) => decided,
+        Fit::Inseparable(room, wanted) => Decided::Waits(obstacle(context, &room, &wanted)),
+    })
+}
+
+/// What a plan comes to under its table's limits.
+enum Fit {
+    Decided(Decided),
+    /// A part of it might do, if its groups were such that they may be taken apart.
+    Inseparable(Room, Vec<Group>),
+}
+
+fn fit(context: &Context, row: &TableRow, room: Room, planned: Planned) -> Fit {
+    let wanted = planned.plan.groups.clone();
+    let turn = row.failures.into();
+    match slice(planned.plan, turn, |groups| room.allows(context, groups)) {
+        Sliced::Whole(plan) | Sliced::Part(plan) => {
+            let planned = Planned { plan, ..planned };
+            Fit::Decided(Decided::Something(Box::new(Work { planned, room })))
+        }
+        Sliced::Inseparable => Fit::Inseparable(room, wanted),
+        Sliced::Nothing => Fit::Decided(Decided::Waits(obstacle(context, &room, &wanted))),
     }
-    match context.store.processes_of(&row.table, 1).await {
-        Ok(processes) => Ok(processes.into_iter().next()),
-        Err(CoordinationError::UnreadableRow { .. }) => Ok(None),
-        Err(error) => Err(error),
+}
+
+/// What keeps all of these groups back.
+fn obstacle(context: &Context, room: &Room, wanted: &[Group]) -> Obstacle {
+    room.obstacle(context, wanted).unwrap_or_else(|| Obstacle {
+        waits_for: WaitsFor::Quota,
+        reason: "its quotas allow none of its groups".to_owned(),
+        quota_of: None,
+        until: None,
+    })
+}
+
+/// Why a table could not be looked at: what is to be concluded of it, whoever looked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Failure {
+    kind: FailureKind,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FailureKind {
+    /// Its catalog has no such table.
+    Gone,
+    /// It is none that we maintain.
+    Refused,
+    /// Somebody asked for fewer requests.
+    Throttled,
+    /// Anything else: it is tried again.
+    Failed,
+}
+
+impl Failure {
+    /// What an error comes to.
+    pub(crate) fn of(error: &EvaluateError) -> Self {
+        let kind = match error {
+            error if error.is_throttling() => FailureKind::Throttled,
+            EvaluateError::Catalog(CatalogError::NoSuchTable(_)) => FailureKind::Gone,
+            EvaluateError::Table(TableError::Unsupported { .. })
+            | EvaluateError::Catalog(
+                CatalogError::NotIceberg(_) | CatalogError::Unsupported { .. },
+            ) => FailureKind::Refused,
+            EvaluateError::Catalog(_)
+            | EvaluateError::Table(_)
+            | EvaluateError::Plan(_)
+            | EvaluateError::Limit(_)
+            | EvaluateError::TooLarge { .. }
+            | EvaluateError::NotKept(_) => FailureKind::Failed,
+        };
+        Self {
+            kind,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -138,63 +220,55 @@ pub(super) async fn conclude_failure(
     context: &Context,
     lease: &Lease,
     row: &TableRow,
-    error: EvaluateError,
+    failure: Failure,
 ) -> Result<(), CoordinationError> {
-    let message = error.to_string();
-    if error.is_throttling() {
-        let obstacle = Obstacle::throttled(context, row, message);
-        return wait(context, lease, row, &obstacle).await;
-    }
-    match error {
-        EvaluateError::Catalog(CatalogError::NoSuchTable(_)) if row.due_location.is_none() => {
+    let Failure { kind, message } = failure;
+    let of_table = |message: &str| Event::TableFailed {
+        table: row.table.clone(),
+        message: message.to_owned(),
+    };
+    let conclusion = match kind {
+        FailureKind::Throttled => {
+            let obstacle = Obstacle::throttled(context, row, message);
+            return wait(context, lease, row, &obstacle).await;
+        }
+        FailureKind::Gone if row.due_location.is_none() => {
             // The census forced this look because two complete listings lacked the table.
             context.store.forget_table(lease, row).await?;
             return Ok(());
         }
-        EvaluateError::Catalog(CatalogError::NoSuchTable(_)) => {
-            context.tell(Event::TableFailed {
-                table: row.table.clone(),
-                message: message.clone(),
-            });
-            let conclusion = Conclusion {
+        FailureKind::Gone => {
+            context.tell(of_table(&message));
+            Conclusion {
                 evaluated_location: row.due_location.clone(),
                 text: evaluate::conclusion_of_failure(&message),
                 next_due_at: None,
                 failures: 0,
-            };
-            return context.store.conclude(lease, row, &conclusion).await;
+            }
         }
-        EvaluateError::Table(TableError::Unsupported { .. })
-        | EvaluateError::Catalog(CatalogError::NotIceberg(_) | CatalogError::Unsupported { .. }) => {
+        FailureKind::Refused => {
             context.tell(Event::Refused {
                 table: row.table.clone(),
                 reason: message.clone(),
             });
-            let conclusion = Conclusion {
+            Conclusion {
                 evaluated_location: row.due_location.clone(),
                 text: evaluate::conclusion_of_refusal(&message),
                 next_due_at: None,
                 failures: 0,
-            };
-            return context.store.conclude(lease, row, &conclusion).await;
+            }
         }
-        EvaluateError::Catalog(_)
-        | EvaluateError::Table(_)
-        | EvaluateError::Plan(_)
-        | EvaluateError::Limit(_)
-        | EvaluateError::NotKept(_) => {}
-    }
-    context.tell(Event::TableFailed {
-        table: row.table.clone(),
-        message: message.clone(),
-    });
-    let failures = row.failures.saturating_add(1);
-    let wait = context.settings.backoff(failures);
-    let conclusion = Conclusion {
-        evaluated_location: None,
-        text: evaluate::conclusion_of_failure(&message),
-        next_due_at: Some(context.ambient.now() + wait + context.ambient.jitter(wait / 4)),
-        failures,
+        FailureKind::Failed => {
+            context.tell(of_table(&message));
+            let failures = row.failures.saturating_add(1);
+            let wait = context.settings.backoff(failures);
+            Conclusion {
+                evaluated_location: None,
+                text: evaluate::conclusion_of_failure(&message),
+                next_due_at: Some(context.ambient.now() + wait + context.ambient.jitter(wait / 4)),
+                failures,
+            }
+        }
     };
     context.store.conclude(lease, row, &conclusion).await
 }

@@ -25,6 +25,9 @@ pub(crate) struct ProcessHeader {
     /// What it reserved of its quotas.
     #[serde(default)]
     pub(crate) reserved: Usage,
+    /// The bytes of the manifests that the plan was made of: a commit reads them too.
+    #[serde(default)]
+    pub(crate) manifests: Bytes,
     /// What was known of the table's groups when it was planned.
     #[serde(default)]
     pub(crate) learned: Learned,
@@ -60,6 +63,9 @@ pub(crate) struct Learned {
     /// Data files that the process takes.
     #[serde(default)]
     files_then: u64,
+    /// So many of the next evaluations are an optimizer's, because schedulers died at those before.
+    #[serde(default)]
+    pub(crate) elsewhere: u32,
 }
 
 /// After so many calm processes groups may be twice as large again: what was too much need not be there any more.
@@ -168,6 +174,7 @@ impl Learned {
         self.repeats.clone_from(&repeated.known);
         self.rounds = repeated.rounds;
         self.files_then = files_of(plan);
+        self.elsewhere = 0;
         self
     }
 }
@@ -186,7 +193,7 @@ pub(crate) fn key_of(settings: &Settings, options: &PlanOptions) -> u64 {
     ))
 }
 
-fn header_of(process: &ProcessRow) -> Option<ProcessHeader> {
+pub(crate) fn header_of(process: &ProcessRow) -> Option<ProcessHeader> {
     serde_json::from_str(&process.header).ok()
 }
 
@@ -195,7 +202,7 @@ fn lessons_of(outcome: &ProcessOutcome) -> Option<&Lessons> {
         ProcessOutcome::Committed { lessons, .. }
         | ProcessOutcome::PartlyCommitted { lessons, .. }
         | ProcessOutcome::Failed { lessons, .. } => Some(lessons),
-        ProcessOutcome::Abandoned { .. } => None,
+        ProcessOutcome::Evaluated | ProcessOutcome::Abandoned { .. } => None,
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use icepress_catalog::LoadedTable;
 use icepress_coordination::{
     CommitClaim, CoordinationError, TableRow, TaskRow,
     limits::{
@@ -96,11 +95,12 @@ pub(crate) struct Room {
 }
 
 /// Looks whether a table may be worked on now, and how much of it: its window, and what is left of its quotas. A person
-/// who asks for one table is let in at any hour, and pays from the quotas whatever is left of them.
+/// who asks for one table is let in at any hour, and pays from the quotas whatever is left of them. `properties` are the
+/// table's.
 pub(crate) async fn room(
     context: &Context,
     table: &TableId,
-    loaded: &LoadedTable,
+    properties: &HashMap<String, String>,
 ) -> Result<Result<Room, Obstacle>, RoomError> {
     let now = context.ambient.now();
     let by_hand = context.settings.by_hand;
@@ -108,10 +108,7 @@ pub(crate) async fn room(
         priority,
         window,
         quotas,
-    } = context
-        .settings
-        .limits
-        .of(table, loaded.metadata.properties())?;
+    } = context.settings.limits.of(table, properties)?;
     if let Some(window) = window.filter(|window| !by_hand && !window.is_open(now)) {
         return Ok(Err(Obstacle {
             waits_for: WaitsFor::Window,

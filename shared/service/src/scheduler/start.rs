@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use icepress_catalog::LoadedTable;
 use icepress_coordination::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow, TaskMessage,
 };
-use icepress_model::{Epoch, GroupTask, Pace, ProcessId, TableId, TablePlan, TaskId};
+use icepress_model::{
+    Epoch, GroupTask, MetadataLocation, Pace, ProcessId, TableId, TablePlan, TaskId,
+};
 
 use super::{
-    evaluate::{self, EvaluateError},
-    evaluation::{Work, conclude_failure},
+    evaluate::{self, EvaluateError, Planned},
+    evaluation::{Failure, Work, conclude_failure},
     header::ProcessHeader,
     limits,
     sweep::wait,
@@ -25,28 +26,30 @@ pub(super) async fn start(
     row: &TableRow,
     work: Work,
 ) -> Result<(), CoordinationError> {
-    let Work {
-        loaded,
+    let Work { planned, room } = work;
+    let Planned {
+        location,
         plan,
-        room,
-        known,
         repeated,
-    } = work;
+        shrunk_to,
+        learned,
+        manifests,
+        ..
+    } = planned;
     let now = context.ambient.now();
-    let learned = known.learned.with_plan(&plan, &repeated);
     let plan = Arc::new(plan);
-    if repeated.groups > 0 {
-        let message = message_of_repeats(repeated.groups);
+    if repeated > 0 {
+        let message = message_of_repeats(repeated);
         context.tell(Event::Repeats {
             table: row.table.clone(),
             message: message.clone(),
         });
         if plan.groups.is_empty() {
-            return rest_after_repeats(context, lease, row, &loaded, &plan, &message).await;
+            return rest_after_repeats(context, lease, row, &location, &plan, &message).await;
         }
     }
     let conclusion = Conclusion {
-        evaluated_location: Some(loaded.metadata_location.clone()),
+        evaluated_location: Some(location),
         text: waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority),
         next_due_at: None,
         failures: row.failures,
@@ -79,7 +82,7 @@ pub(super) async fn start(
         Ok(tasks) => tasks,
         Err(error) => {
             let error = EvaluateError::NotKept(format!("the plan can't be kept: {error}"));
-            return conclude_failure(context, lease, row, error).await;
+            return conclude_failure(context, lease, row, Failure::of(&error)).await;
         }
     };
     let reservation = room.reservation(context, &plan.groups);
@@ -87,7 +90,8 @@ pub(super) async fn start(
         base,
         follow_up: plan.follow_up,
         failures: row.failures,
-        shrunk_to: known.shrunk_to,
+        shrunk_to,
+        manifests,
         learned,
         reserved: reservation
             .as_ref()
@@ -136,14 +140,14 @@ async fn rest_after_repeats(
     context: &Context,
     lease: &Lease,
     row: &TableRow,
-    loaded: &LoadedTable,
+    location: &MetadataLocation,
     plan: &TablePlan,
     message: &str,
 ) -> Result<(), CoordinationError> {
     let failures = row.failures.saturating_add(1);
     let wait = context.settings.backoff(failures);
     let conclusion = Conclusion {
-        evaluated_location: Some(loaded.metadata_location.clone()),
+        evaluated_location: Some(location.clone()),
         text: evaluate::conclusion_of_repeats(plan, message),
         next_due_at: Some(context.ambient.now() + wait + context.ambient.jitter(wait / 4)),
         failures,

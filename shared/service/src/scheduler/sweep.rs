@@ -11,7 +11,7 @@ use icepress_model::{TableId, TimestampMs};
 
 pub(crate) use self::keeper::keep_lease;
 use super::{
-    evaluate, evaluation,
+    elsewhere, evaluate, evaluation,
     limits::{self, Blockers},
     under_way::{self, Depth},
     waiting::{Obstacle, no_longer_waiting},
@@ -209,7 +209,13 @@ pub(crate) async fn look_at(
     let obstacle = visit.blockers.obstacle(context, &row.table);
     let looked = match (&row.active_process, obstacle) {
         (None, Some(obstacle)) => wait(context, lease, row, &obstacle).await,
-        (None, None) if is_given_up(context, row) => put_off(context, lease, row).await,
+        (None, None) if is_given_up(context, row) => {
+            if elsewhere::is_possible(context) && !elsewhere::is_awaited(row) {
+                elsewhere::hand_over_deadly(context, lease, row).await
+            } else {
+                put_off(context, lease, row).await
+            }
+        }
         (None, None) => match context.store.note_begun(lease, row).await {
             Ok(()) => evaluation::evaluate_and_start(context, lease, row).await,
             Err(error) => Err(error),

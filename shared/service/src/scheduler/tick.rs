@@ -164,7 +164,8 @@ pub(super) async fn work_bucket(
         return Ok(None);
     }
     let mut turn = Turn::default();
-    let looks = look_at_databases(context, row.bucket, databases, deadline, &mut turn).await?;
+    let looks =
+        look_at_databases(context, layout, row.bucket, databases, deadline, &mut turn).await?;
     let Some(looks) = looks else {
         return Ok(Some(turn));
     };
@@ -201,6 +202,7 @@ async fn anything_due(context: &Context, bucket: BucketId) -> Result<bool, Coord
 /// Lists the bucket's databases; those that changed since the last census are returned. `None` where the time is up.
 async fn look_at_databases(
     context: &Context,
+    layout: &Layout,
     bucket: BucketId,
     databases: &[(BucketId, DatabaseId)],
     deadline: Deadline,
@@ -211,7 +213,7 @@ async fn look_at_databases(
         if !has_time(context, deadline) {
             return Ok(None);
         }
-        match census::look(context, database).await {
+        match census::look(context, layout, database, deadline).await {
             Ok(census::Looked::Whole(look)) if look.found_nothing_new() => {}
             Ok(census::Looked::Whole(look)) => looks.push(look),
             Ok(census::Looked::TooLong) => turn.too_long.push(database.clone()),
@@ -283,7 +285,7 @@ async fn record_and_sweep(
     for look in looks {
         *lease = sweep::keep_lease(context, lease).await?;
         let database = look.database.clone();
-        match census::record(context, layout, lease, look).await {
+        match census::record(context, layout, lease, look, deadline).await {
             Ok(buckets) => marked.extend(buckets),
             Err(error) => tell_of_listing(context, &database, error)?,
         }

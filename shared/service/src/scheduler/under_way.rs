@@ -1,19 +1,25 @@
 //! Processes under way: one that nobody committed is committed, and what seems lost is sent again.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 use icepress_coordination::{
-    Conclusion, CoordinationError, Lease, ProcessRow, QueueDepth, TableRow, TaskRow, TaskState,
+    Conclusion, CoordinationError, Lease, ProcessRow, ProcessState, QueueDepth, TableRow, TaskRow,
+    TaskState,
 };
 use icepress_model::{BucketId, ProcessId, TaskId, TimestampMs};
 use tokio::sync::OnceCell;
 
 use super::{
+    elsewhere,
+    header::header_of,
     start::send,
     sweep::{Visit, Visited, look_again_at, look_again_later},
     waiting::Obstacle,
 };
-use crate::{Context, Event, worker::finish};
+use crate::{Context, Event, ground::plans, worker::finish};
 
 pub(super) async fn look_after_or_tell(
     context: &Context,
@@ -58,6 +64,16 @@ async fn look_after(
                 hold_back(context, lease, row, obstacle).await?;
                 return Ok(Visited::Done);
             }
+            if is_for_optimizers(context, &process_row, now) {
+                let any = TaskId {
+                    process: process.clone(),
+                    index: 0,
+                };
+                // Who is sent a task that is done sees to the commit.
+                send(context, lease, &row.table, process_row.epoch, &[any]).await?;
+                look_again_later(context, lease, row).await?;
+                return Ok(Visited::Done);
+            }
             // Somebody was at this commit before and may have died of it.
             if process_row.commit_claims > 0 && !visit.alone {
                 return Ok(Visited::Doubtful);
@@ -94,6 +110,24 @@ async fn look_after(
     Ok(Visited::Done)
 }
 
+/// Whether a commit that nobody is at is one for optimizers, who have more memory and time: the manifests are too much for
+/// what there is here, or two were at it before who never came back.
+fn is_for_optimizers(context: &Context, process: &ProcessRow, now: TimestampMs) -> bool {
+    if !elsewhere::is_possible(context) {
+        return false;
+    }
+    // One that evaluates ends without a commit.
+    let Some(header) = header_of(process) else {
+        return false;
+    };
+    let is_deadly = match &process.state {
+        ProcessState::Committing { deadline, .. } if *deadline >= now => return false,
+        ProcessState::Committing { .. } => process.commit_claims >= 2,
+        ProcessState::Running | ProcessState::Ended(_) => false,
+    };
+    is_deadly || plans::memory_of(header.manifests) > context.settings.plan_memory
+}
+
 /// Leaves a process uncommitted that is done with its tasks. It is looked at as often as any process under way: nothing
 /// else wakes it when the blocker is taken away.
 async fn hold_back(
@@ -118,14 +152,37 @@ async fn hold_back(
     context.store.conclude(lease, row, &conclusion).await
 }
 
-/// What lies in the bucket's queue: asked once for a page of tables, and only where that decides anything.
+/// What is known of the bucket's queue while a page of tables is visited.
 #[derive(Debug, Default)]
-pub(crate) struct Depth(OnceCell<Option<QueueDepth>>);
+pub(crate) struct Depth {
+    /// What lies in it: asked once, and only where that decides anything.
+    asked: OnceCell<Option<QueueDepth>>,
+    /// When the last message was sent, of those seen so far, that somebody has taken out; in milliseconds.
+    newest_taken: AtomicI64,
+}
 
 impl Depth {
+    /// Notes when messages were sent that somebody has taken out.
+    fn note_taken(&self, tasks: &[TaskRow], now: TimestampMs) {
+        let taken = tasks.iter().filter(|task| match &task.state {
+            TaskState::Done(_) => true,
+            TaskState::Running { deadline, .. } => *deadline >= now,
+            TaskState::Queued | TaskState::Failed(_) => false,
+        });
+        if let Some(newest) = taken.filter_map(|task| task.sent_at).max() {
+            self.newest_taken.fetch_max(newest.get(), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether messages that were sent long after `sent_at` have been taken out.
+    fn has_passed(&self, sent_at: TimestampMs) -> bool {
+        let newest = TimestampMs(self.newest_taken.load(Ordering::Relaxed));
+        newest.since(sent_at) >= PASSED_BY
+    }
+
     /// `None` where the queue does not say: then nothing counts as lost by it.
     async fn of(&self, context: &Context, bucket: BucketId) -> Option<QueueDepth> {
-        let asked = self.0.get_or_init(|| async {
+        let asked = self.asked.get_or_init(|| async {
             match context.queue.depth(bucket).await {
                 Ok(depth) => Some(depth),
                 Err(error) => {
@@ -185,8 +242,18 @@ async fn has_former_queue_lost(context: &Context, bucket: BucketId, ago: Duratio
     }
 }
 
+/// A message is lost past which so much later ones were taken out of the same queue, which keeps about their order: one that
+/// somebody received who died before the claim comes back within six times the longest run of a function.
+const PASSED_BY: Duration = Duration::from_secs(2 * 3600);
+
+/// That is said of processes with no more open tasks than this. Of a table with more, queues hold some back on purpose while
+/// those of others pass; when no more than these are left, it holds again.
+const FEW_OPEN: u32 = 10;
+
 /// Sends messages again for tasks that nobody works on and whose message is lost: a backlog, however old, is no loss.
 /// Twice is harmless, but each costs a request and a run.
+///
+/// A queue that is empty has lost what is not in it; one that never empties has lost what later messages have passed.
 async fn send_again(
     context: &Context,
     lease: &Lease,
@@ -196,10 +263,19 @@ async fn send_again(
 ) -> Result<(), CoordinationError> {
     let patience = context.settings.check_interval;
     let mut lost: Vec<TaskId> = Vec::new();
-    for task in context.store.tasks(&process.process).await? {
+    let tasks = context.store.tasks(&process.process).await?;
+    depth.note_taken(&tasks, now);
+    for task in tasks {
+        let is_passed = || {
+            let is_few = process.open_tasks <= FEW_OPEN;
+            is_few
+                && task.bucket == lease.bucket
+                && task.sent_at.is_some_and(|at| depth.has_passed(at))
+        };
         let is_lost = match Message::of(&task, now, patience) {
             Message::NotMissed => false,
             Message::Lost => true,
+            Message::SentAgo(_) if is_passed() => true,
             Message::SentAgo(ago) => {
                 let here = depth.of(context, lease.bucket).await;
                 here.is_some_and(|here| here.has_lost_what_is(ago))

@@ -127,7 +127,7 @@ pub(crate) fn no_longer_waiting(row: &TableRow) -> String {
 }
 
 /// A conclusion with one entry more, or changed.
-fn with_entry(conclusion: Option<&str>, name: &str, value: Value) -> String {
+pub(crate) fn with_entry(conclusion: Option<&str>, name: &str, value: Value) -> String {
     let read = conclusion.and_then(|text| serde_json::from_str(text).ok());
     let mut entries = match read {
         Some(Value::Object(entries)) => entries,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
 use icepress_model::{
-    Bytes, Group, FailureCause, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
+    Bytes, FailureCause, Group, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
     ProcessOutcome, TableId, Tier, TimestampMs,
 };
 use icepress_planner::path_hash;
@@ -18,6 +18,7 @@ use icepress_table::{
 use crate::{
     Context, Deadline, Event,
     scheduler::{
+        elsewhere::EvaluationHeader,
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
@@ -102,6 +103,9 @@ async fn commit_claimed(
     context: &Context,
     claim: &CommitClaim,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
+    if let Some(header) = EvaluationHeader::of(&claim.process) {
+        return end_evaluation(context, claim, header).await;
+    }
     let header: ProcessHeader = match serde_json::from_str(&claim.process.header) {
         Ok(header) => header,
         Err(error) => {
@@ -187,6 +191,37 @@ async fn commit_claimed(
             settle_failure(context, claim, &header, told, failure).await
         }
     }
+}
+
+/// Ends a process that looked at its table: there is nothing to commit, and the table falls due at once, for whoever makes
+/// something of what was found out.
+async fn end_evaluation(
+    context: &Context,
+    claim: &CommitClaim,
+    header: EvaluationHeader,
+) -> Result<Option<TimestampMs>, CoordinationError> {
+    let tasks = context.store.tasks(&claim.process.process).await?;
+    let ending = match tasks.into_iter().next().map(|task| task.state) {
+        Some(TaskState::Done(_)) => Ending {
+            outcome: ProcessOutcome::Evaluated,
+            committed: None,
+            next: Next::Now,
+            failures: header.failures,
+            removed_delete_files: 0,
+        },
+        Some(TaskState::Failed(failure)) => {
+            let mut lessons = Lessons::default();
+            lessons.count(failure.kind.into(), 1);
+            Ending::failed(vec![failure.message], header.failures, lessons)
+        }
+        // Its claim can't have been had; the next look decides.
+        Some(TaskState::Queued | TaskState::Running { .. }) => return Ok(None),
+        None => {
+            let reason = "its task's row is gone".to_owned();
+            Ending::failed(vec![reason], header.failures, Lessons::default())
+        }
+    };
+    end(context, claim, ending).await
 }
 
 /// What the tasks came to.
@@ -350,7 +385,9 @@ async fn settle_failure(
         }
         CommitFailure::OutcomeUnknown { .. }
         | CommitFailure::HeldBack { .. }
-        | CommitFailure::Catalog(CatalogError::Throttled { .. } | CatalogError::Unavailable { .. })
+        | CommitFailure::Catalog(
+            CatalogError::Throttled { .. } | CatalogError::Unavailable { .. },
+        )
         | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
             postpone(context, claim, header, &message).await
         }

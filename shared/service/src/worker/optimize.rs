@@ -19,8 +19,9 @@ use icepress_storage::Storage;
 
 use crate::{
     Context, Deadline, Event,
+    scheduler::elsewhere::EvaluateTask,
     worker::{
-        finish, inspect,
+        evaluate, finish, inspect,
         leftovers::{self, Footprints},
         payload,
     },
@@ -79,7 +80,10 @@ async fn handle_message(
     let worked = if row.attempt.get() > context.settings.claims_of_task {
         give_up(context, &message.table, &row).await?
     } else {
-        work(context, &message.table, &row, deadline).await?
+        match EvaluateTask::of(&row.payload) {
+            Some(task) => evaluate::evaluate(context, &row, &task, deadline).await?,
+            None => work(context, &message.table, &row, deadline).await?,
+        }
     };
     match worked {
         Worked::Reported(ReportOutcome::Accepted { open_tasks: 0 }) => {
@@ -92,7 +96,7 @@ async fn handle_message(
     }
 }
 
-enum Worked {
+pub(super) enum Worked {
     Reported(ReportOutcome),
     GivenBack(Duration),
 }
@@ -194,7 +198,7 @@ async fn work(
 }
 
 /// Whether the time until then is nearly all that any invocation has.
-fn has_all_time(context: &Context, work_until: Deadline) -> bool {
+pub(super) fn has_all_time(context: &Context, work_until: Deadline) -> bool {
     let settings = &context.settings;
     let left = work_until.left(&context.ambient);
     let all = settings.invocation_limit;
@@ -261,7 +265,11 @@ async fn rewrite_in_time(
 }
 
 /// Prolongs the claim at a third of its length; returns only when it is lost.
-async fn keep_claim(context: &Context, task: &TaskId, attempt: Attempt) -> CoordinationError {
+pub(super) async fn keep_claim(
+    context: &Context,
+    task: &TaskId,
+    attempt: Attempt,
+) -> CoordinationError {
     let ttl = context.settings.claim_ttl;
     loop {
         context.ambient.clock.sleep(ttl / 3).await;
@@ -410,7 +418,7 @@ async fn give_up(
 }
 
 /// A passing failure gives the task back while tries are left; any other ends it.
-async fn settle_failure(
+pub(super) async fn settle_failure(
     context: &Context,
     table: &TableId,
     row: &TaskRow,

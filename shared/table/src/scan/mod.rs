@@ -19,7 +19,7 @@ pub use crate::manifests::FileFormat;
 
 use crate::delete_index::{DeleteScope, DeleteTraits};
 pub use builder::{NewDataFile, NewDeleteFile, ScanBuilder, ScanDefect};
-pub use open::{open_snapshot, open_snapshot_at};
+pub use open::{ListedSnapshot, list_snapshot, open_snapshot, open_snapshot_at};
 
 use paths::{PathRef, Paths};
 

@@ -36,9 +36,59 @@ pub async fn open_snapshot(
     table: &TableId,
     metadata: &Metadata,
 ) -> Result<SnapshotScan, TableError> {
-    match metadata.current_snapshot() {
-        Some(snapshot) => open_snapshot_at(storage, table, metadata, snapshot).await,
-        None => Ok(SnapshotScan::empty(table.clone())),
+    list_snapshot(storage, table, metadata)
+        .await?
+        .open(storage)
+        .await
+}
+
+/// A snapshot whose manifests are listed and not read yet: how much there is to read can be told.
+#[derive(Debug)]
+pub struct ListedSnapshot<'a> {
+    table: &'a TableId,
+    metadata: &'a Metadata,
+    /// `None` of a table without a snapshot.
+    listed: Option<(&'a Snapshot, Vec<ManifestFile>)>,
+}
+
+/// Lists the manifests of the current snapshot of `metadata`. Fails as [`open_snapshot`] does.
+pub async fn list_snapshot<'a>(
+    storage: &dyn Storage,
+    table: &'a TableId,
+    metadata: &'a Metadata,
+) -> Result<ListedSnapshot<'a>, TableError> {
+    let listed = match metadata.current_snapshot() {
+        Some(snapshot) => {
+            let manifests = manifests_of(storage, table, metadata, snapshot).await?;
+            Some((&**snapshot, manifests))
+        }
+        None => None,
+    };
+    Ok(ListedSnapshot {
+        table,
+        metadata,
+        listed,
+    })
+}
+
+impl ListedSnapshot<'_> {
+    /// The bytes of the manifests that are to be read, as their list has them: 0 where it does not say.
+    pub fn manifest_bytes(&self) -> Bytes {
+        let manifests = self.listed.iter().flat_map(|(_, manifests)| manifests);
+        manifests
+            .filter(|manifest| manifest.may_have_live_files())
+            .map(|manifest| Bytes(u64::try_from(manifest.length).unwrap_or(0)))
+            .sum()
+    }
+
+    /// Reads its files.
+    pub async fn open(self, storage: &dyn Storage) -> Result<SnapshotScan, TableError> {
+        match self.listed {
+            Some((snapshot, manifests)) => {
+                open(storage, self.table, self.metadata, snapshot, &manifests).await
+            }
+            None => Ok(SnapshotScan::empty(self.table.clone())),
+        }
     }
 }
 
@@ -50,11 +100,21 @@ pub async fn open_snapshot_at(
     snapshot: &Snapshot,
 ) -> Result<SnapshotScan, TableError> {
     let manifests = manifests_of(storage, table, metadata, snapshot).await?;
-    for manifest in &manifests {
+    open(storage, table, metadata, snapshot, &manifests).await
+}
+
+async fn open(
+    storage: &dyn Storage,
+    table: &TableId,
+    metadata: &Metadata,
+    snapshot: &Snapshot,
+    manifests: &[ManifestFile],
+) -> Result<SnapshotScan, TableError> {
+    for manifest in manifests {
         check_readable(table, manifest)?;
     }
     let specs =
-        Specs::of(metadata, &manifests).map_err(|error| unsupported(table, error.to_string()))?;
+        Specs::of(metadata, manifests).map_err(|error| unsupported(table, error.to_string()))?;
     let mut assembly = Assembly {
         builder: ScanBuilder::new(
             table.clone(),

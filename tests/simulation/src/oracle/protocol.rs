@@ -403,7 +403,12 @@ fn judge_result(row: &TaskRow) -> Verdict {
     let TaskState::Done(Payload::Inline(text)) = &row.state else {
         return Ok(());
     };
-    let result: GroupResult = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    // What came of looking at a table names no files.
+    if value.get("plan").or(value.get("failure")).is_some() {
+        return Ok(());
+    }
+    let result: GroupResult = serde_json::from_value(value).map_err(|error| error.to_string())?;
     let stem = format!(
         "{:05}-{}-{}-",
         row.task.index, row.attempt, row.task.process

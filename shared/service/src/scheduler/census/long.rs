@@ -12,6 +12,7 @@ use icepress_model::{BucketId, DatabaseId, Generation, TimestampMs, listing_of_d
 
 use super::{
     CensusError, Found,
+    begun::Begun,
     digest::{SeenTables, number},
     mark_all, remember,
     survey::Survey,
@@ -34,7 +35,7 @@ pub(crate) enum Listed {
     ToTheEnd,
     /// The time was up: another run has to go on.
     InPart,
-    /// Another run is at it.
+    /// Another run is at it, or it has to wait because those before died of it.
     ByAnother,
 }
 
@@ -88,6 +89,21 @@ pub(crate) async fn go_on(
     let Some(mut lease) = take(context, listing_of_database(database)).await? else {
         return Ok(Listed::ByAnother);
     };
+    let (begun, generation) = (Begun::of(context, database).await?, layout.generation);
+    if let Some(until) = begun.waits_until(context) {
+        context.store.release_lease(&lease, None).await?;
+        let seconds = until.since(context.ambient.now()).as_secs();
+        context.tell(Event::ListingFailed {
+            database: database.to_string(),
+            message: format!(
+                "listing it was begun {} times and never ended: the scheduler seems to run out of memory or time at it; give \
+                 it more of both. It is tried again in {seconds} s",
+                begun.times
+            ),
+        });
+        return Ok(Listed::ByAnother);
+    }
+    begun.note(context, &lease, generation, database).await?;
     let mut run = Run {
         context,
         layout,
@@ -96,11 +112,15 @@ pub(crate) async fn go_on(
         kept: false,
     };
     let listed = run.list(&mut lease).await;
+    Begun::clear(context, &lease, generation, database).await?;
     context.store.release_lease(&lease, None).await?;
     listed
 }
 
-async fn take(context: &Context, number: BucketId) -> Result<Option<Lease>, CoordinationError> {
+pub(super) async fn take(
+    context: &Context,
+    number: BucketId,
+) -> Result<Option<Lease>, CoordinationError> {
     let settings = &context.settings;
     let (ttl, guard) = (settings.lease_ttl, settings.lease_guard);
     let now = context.ambient.now();

@@ -99,3 +99,26 @@ fn what_is_done_needs_no_message() {
         assert_eq!(message, Message::NotMissed);
     }
 }
+
+#[test]
+fn a_message_that_others_passed_long_ago_is_lost_though_the_queue_never_empties() {
+    let depth = Depth::default();
+    let later = SENT + PASSED_BY;
+    let done = |sent_at| {
+        task(
+            TaskState::Done(Payload::Inline(String::new())),
+            Some(sent_at),
+        )
+    };
+    assert!(!depth.has_passed(SENT), "nothing is known of others");
+    depth.note_taken(&[done(SENT + PASSED_BY / 2)], later);
+    assert!(!depth.has_passed(SENT), "it may be in somebody's hands");
+    // What nobody has taken, or whose holder died, says nothing.
+    let queued = task(TaskState::Queued, Some(later));
+    let died = task(claimed_until(SENT), Some(later));
+    depth.note_taken(&[queued, died], later);
+    assert!(!depth.has_passed(SENT));
+    depth.note_taken(&[done(later), done(SENT)], later);
+    assert!(depth.has_passed(SENT));
+    assert!(!depth.has_passed(SENT + HOUR), "it is younger");
+}

@@ -1,0 +1,77 @@
+//! The memory that plans take which are made side by side: each is weighed by the bytes of its manifests before these are
+//! read, and waits until there is room for it.
+
+use std::sync::{Arc, OnceLock};
+
+use icepress_model::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// A scan takes about 120 bytes a file, and what a plan makes of it about as much; a file rarely has fewer than 80 in its
+/// manifest, which is deflated.
+const TIMES_IN_MEMORY: u64 = 3;
+
+/// The memory that a plan takes of a table whose manifests have so many bytes.
+pub(crate) fn memory_of(manifests: Bytes) -> Bytes {
+    Bytes(manifests.get().saturating_mul(TIMES_IN_MEMORY))
+}
+
+/// The room that plans of one process of the program share. Clones are the same room.
+#[derive(Debug, Clone, Default)]
+pub struct PlanRoom(Arc<OnceLock<Semaphore>>);
+
+impl PlanRoom {
+    /// Waits until a plan of `memory` has its place among others in the room of `all`, and keeps it until the answer is
+    /// dropped. What is larger than the room gets all of it, and is alone.
+    pub(crate) async fn enter(&self, all: Bytes, memory: Bytes) -> SemaphorePermit<'_> {
+        let all = places(all);
+        let room = self.0.get_or_init(|| Semaphore::new(all as usize));
+        room.acquire_many(places(memory).min(all))
+            .await
+            .expect("nobody closes the room")
+    }
+}
+
+/// Memory in the room's units: a place is a kibibyte.
+fn places(memory: Bytes) -> u32 {
+    u32::try_from(memory.get() >> 10).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    const ALL: Bytes = Bytes::mebibytes(100);
+
+    #[tokio::test]
+    async fn plans_are_made_side_by_side_as_far_as_there_is_room() {
+        let room = PlanRoom::default();
+        let first = room.enter(ALL, Bytes::mebibytes(60)).await;
+        let second = room.enter(ALL, Bytes::mebibytes(30)).await;
+        let clone = room.clone();
+        let mut third = Box::pin(clone.enter(ALL, Bytes::mebibytes(20)));
+        assert!(
+            (&mut third).now_or_never().is_none(),
+            "there is room for 10 MiB"
+        );
+        drop(second);
+        let third = third.now_or_never().expect("there is room for 40 MiB");
+        drop((first, third));
+    }
+
+    #[tokio::test]
+    async fn what_is_larger_than_the_room_is_alone_in_it() {
+        let room = PlanRoom::default();
+        let small = room.enter(ALL, Bytes(1)).await;
+        let mut large = Box::pin(room.enter(ALL, Bytes(u64::MAX)));
+        assert!(
+            (&mut large).now_or_never().is_none(),
+            "somebody is in there"
+        );
+        drop(small);
+        let large = large.now_or_never().expect("it has the room to itself");
+        assert!(room.enter(ALL, Bytes(1)).now_or_never().is_none());
+        drop(large);
+    }
+}
