@@ -18,7 +18,7 @@ use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError, WriteOptions,
 };
 
-use crate::{Context, Event, worker::payload};
+use crate::{Context, Event, scheduler::elsewhere::EvaluateTask, worker::payload};
 
 /// Deletes files that are certainly nobody's, where the settings allow it.
 pub(crate) async fn delete(context: &Context, storage: &dyn Storage, paths: &[String]) {
@@ -62,6 +62,10 @@ pub(crate) async fn delete_reported(context: &Context, table: &TableId, process:
         let TaskState::Done(result) = &task.state else {
             continue;
         };
+        // Whoever only looks writes nothing.
+        if EvaluateTask::of(&task.payload).is_some() {
+            continue;
+        }
         match payload::fetch::<GroupResult>(context, result).await {
             Ok(result) => paths.extend(result.file_paths()),
             Err(error) => stays(format!("task {}: {error}", task.task)),
