@@ -167,10 +167,11 @@ pub(super) async fn c57_an_evaluation_that_begins_is_noted_until_it_is_concluded
     late.unwrap();
     let of_next = row(&*store, &orders).await;
     assert_fenced(store.note_begun(&held, &of_next).await, "a former owner");
-    let elsewhere = Lease {
-        bucket: BucketId(BUCKET.0 + 1),
-        ..next.clone()
-    };
+    let elsewhere = store
+        .take_lease(BucketId(BUCKET.0 + 1), &worker("c"), NOW, TTL, GUARD)
+        .await
+        .unwrap()
+        .expect("nobody holds that bucket");
     let moved = store.note_begun(&elsewhere, &of_next).await;
     assert!(
         matches!(moved, Err(CoordinationError::Moved(_))),
