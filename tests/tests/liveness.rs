@@ -532,6 +532,7 @@ fn die_until_done(lab: &Lab, how: Option<&str>) -> u32 {
         deaths += 1;
         assert!(deaths < 5, "it dies at every run: {run:?}");
         // Until the leases of the dead are over.
+        #[allow(clippy::disallowed_methods)]
         std::thread::sleep(Duration::from_millis(1_200));
     }
 }
