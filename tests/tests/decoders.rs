@@ -25,7 +25,7 @@ use icepress_model::{
     TableId, TablePlan, TimestampMs, ambient::Ambient,
 };
 use icepress_planner::{PlanOptions, plan_table};
-use icepress_rewrite::{RewriteContext, rewrite_group};
+use icepress_rewrite::{MergePages, RewriteContext, rewrite_group};
 use icepress_storage::Storage;
 use icepress_table::{
     CommitContext, CommitFailure, CommitPolicy, FinishedGroup, commit_groups, open_snapshot,
@@ -141,6 +141,7 @@ impl Patient {
             storage: self.storage(),
             ambient: self.ambient.clone(),
             memory_cap: Bytes::mebibytes(64),
+            merge_pages: MergePages::default(),
             progress: Arc::default(),
         }
     }

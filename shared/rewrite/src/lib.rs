@@ -1,5 +1,7 @@
 //! The engine: a file group in, data files out. Knows nothing of commits.
 //!
+//! Row groups are joined page by page where that is sound (`merge`), else by rows.
+//!
 //! Reading (`read`, `project`, `convert`, `constants`), deletes (`deletes`) and writing (`write`) are apart; `group` puts
 //! the first two together, `rewrite` and `hash` do something with the rows. `opinion` judges what was written, and
 //! shares nothing of how rows are read and written. Everything streams: what is held at a time
@@ -15,6 +17,7 @@ mod hash;
 mod light;
 mod lineage;
 mod memory;
+mod merge;
 mod opinion;
 mod project;
 mod read;
@@ -41,6 +44,18 @@ use icepress_model::{
 };
 use icepress_storage::Storage;
 
+/// Whether row groups are joined page by page, or row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MergePages {
+    /// By pages, where these are sound, in the table's own form, and large enough for readers.
+    #[default]
+    WhereItPays,
+    /// By pages, however small they are.
+    Always,
+    /// By rows.
+    Never,
+}
+
 /// What the engine works with.
 #[derive(Debug, Clone)]
 pub struct RewriteContext {
@@ -50,6 +65,8 @@ pub struct RewriteContext {
     pub ambient: Ambient,
     /// How much memory one group may take.
     pub memory_cap: Bytes,
+    /// How row groups are joined.
+    pub merge_pages: MergePages,
     /// Rows and bytes read so far, for progress bars.
     pub progress: Arc<Progress>,
 }

@@ -11,6 +11,8 @@ use crate::{
     RewriteContext,
     failure::{Result, corrupt, over_memory, unsupported},
     group::{GroupCounts, GroupReader, Partition, schema_of},
+    memory::Shares,
+    merge::{Merged, merge},
     write::{Output, OutputContext, Written},
 };
 
@@ -24,31 +26,36 @@ pub(crate) async fn rewrite(
     let schema = schema_of(metadata, task.base.schema_id)?;
     let group = &task.group;
     let partition = Partition::of(metadata, group)?;
-    let mut reader = GroupReader::open(context, metadata, &schema, group).await?;
-    let mut output = Output::new(OutputContext {
-        storage: Arc::clone(&context.storage),
-        metadata,
-        schema: Arc::clone(&schema),
-        task,
-        attempt,
-        partition_path: partition.folder(),
-        partition: partition.values,
-        shares: reader.shares(),
-    })?;
-    if let Err(failure) = copy(&mut reader, &mut output, group.input_bytes()).await {
-        output.abort().await;
-        return Err(failure);
-    }
-    let counts = reader.counts();
-    if counts.passes > 0 {
-        tracing::info!(
-            table = %task.table,
-            group = task.index,
-            passes = counts.passes,
-            "equality deletes did not fit the memory cap and were applied in several passes"
-        );
-    }
-    let written = output.finish().await?;
+    let outputs = |shares| {
+        Output::new(OutputContext {
+            storage: Arc::clone(&context.storage),
+            metadata,
+            schema: Arc::clone(&schema),
+            task,
+            attempt,
+            partition_path: partition.folder(),
+            partition: partition.values.clone(),
+            shares,
+        })
+    };
+    let mut output = outputs(Shares::of(context.memory_cap))?;
+    let merged = match merge(context, metadata, &schema, group, &mut output).await {
+        Ok(merged) => merged,
+        Err(failure) => {
+            output.abort().await;
+            return Err(failure);
+        }
+    };
+    let (counts, written) = match merged {
+        Merged::Whole(counts) => (counts, output.finish().await?),
+        Merged::Not(why) => {
+            output.abort().await;
+            tracing::debug!(table = %task.table, group = task.index, %why, "rows are decoded");
+            let mut reader = GroupReader::open(context, metadata, &schema, group).await?;
+            let output = outputs(reader.shares())?;
+            by_rows(task, &mut reader, output).await?
+        }
+    };
     check(&counts, &written)?;
     check_row_groups(&counts, &written)?;
     let data_files = written
@@ -72,6 +79,28 @@ pub(crate) async fn rewrite(
         row_groups_out: written.row_groups,
         seen: Inspection::default(),
     })
+}
+
+/// Reads all rows and writes them.
+async fn by_rows(
+    task: &GroupTask,
+    reader: &mut GroupReader<'_>,
+    mut output: Output,
+) -> Result<(GroupCounts, Written)> {
+    if let Err(failure) = copy(reader, &mut output, task.group.input_bytes()).await {
+        output.abort().await;
+        return Err(failure);
+    }
+    let counts = reader.counts();
+    if counts.passes > 0 {
+        tracing::info!(
+            table = %task.table,
+            group = task.index,
+            passes = counts.passes,
+            "equality deletes did not fit the memory cap and were applied in several passes"
+        );
+    }
+    Ok((counts, output.finish().await?))
 }
 
 /// The same with its maps in the order of their keys. The `iceberg` crate writes them as lists, in the order of its hash

@@ -127,6 +127,11 @@ impl Projection {
         })
     }
 
+    /// Whether each column asked for is what the file holds, value by value: nothing made up, converted or left out.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.columns.iter().all(Column::is_plain)
+    }
+
     /// The columns asked for, from `decoded` columns of `rows` rows each.
     pub(crate) fn apply(
         &self,
@@ -373,6 +378,13 @@ fn hinted_field(
 }
 
 impl Column {
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Read { step, .. } => step.is_plain(),
+            Self::Made(_) => false,
+        }
+    }
+
     fn apply(
         &self,
         decoded: &[ArrayRef],
@@ -412,6 +424,16 @@ impl Filler {
 }
 
 impl Step {
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Leaf(conversion) => *conversion == LeafConversion::Keep,
+            Self::Replace(_) => false,
+            Self::Struct(_, columns) => columns.iter().all(Column::is_plain),
+            Self::List(_, element) => element.is_plain(),
+            Self::Map(_, key, value) => key.is_plain() && value.is_plain(),
+        }
+    }
+
     fn apply(&self, array: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
         match self {
             Self::Leaf(conversion) => conversion.apply(array),

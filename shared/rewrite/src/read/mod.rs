@@ -12,7 +12,7 @@ use icepress_storage::Storage;
 
 pub(crate) use batches::{Batch, Batches};
 pub(crate) use content::FileBytes;
-pub(crate) use open::SourceFile;
+pub(crate) use open::{OpenFile, SourceFile, open};
 pub(crate) use scan::Scan;
 
 use crate::project::Wanted;

@@ -11,6 +11,8 @@ use std::{
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{Field, SchemaRef};
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt as _};
+use icepress_model::RewriteFailure;
 use icepress_storage::ObjectWriter;
 use parquet::{
     arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
@@ -23,6 +25,7 @@ use super::{bounds::Bounds, properties::ParquetSettings, statistics::shorten};
 use crate::{
     failure::{Result, from_write, unsupported},
     memory::COLUMN,
+    merge::{MergedChunk, SeenPages},
 };
 
 /// What is handed to storage at once.
@@ -204,6 +207,38 @@ impl Encoder {
         self.open_rows += batch.num_rows() as u64;
         self.rows += batch.num_rows() as u64;
         Ok(())
+    }
+
+    /// Writes a row group whose column chunks are made already, one after the other, each as it comes; returns what was seen
+    /// of each.
+    pub(crate) async fn append_row_group<E: From<RewriteFailure>>(
+        &mut self,
+        rows: u64,
+        mut chunks: impl Stream<Item = std::result::Result<MergedChunk, E>> + Unpin,
+    ) -> std::result::Result<Vec<SeenPages>, E> {
+        self.end_row_group().await?;
+        let failed = |error| encode_error(&self.path, &error);
+        let mut row_group = self.file.next_row_group().map_err(failed)?;
+        let mut seen = Vec::with_capacity(self.bounds.len());
+        for bounds in &mut self.bounds {
+            let Some(chunk) = chunks.next().await else {
+                return Err(unsupported("a row group lacks a column").into());
+            };
+            let mut chunk = chunk?;
+            seen.push(chunk.seen);
+            if let Some(bounds) = bounds {
+                bounds.add_chunk(&chunk.close.metadata);
+            }
+            shorten(&mut chunk.close).map_err(failed)?;
+            row_group
+                .append_column(&chunk.bytes, chunk.close)
+                .map_err(failed)?;
+            send(self.storage.as_mut(), self.sink.take_full()).await?;
+        }
+        row_group.close().map_err(failed)?;
+        self.rows += rows;
+        send(self.storage.as_mut(), self.sink.take_full()).await?;
+        Ok(seen)
     }
 
     /// Ends the open row group and hands it to storage.

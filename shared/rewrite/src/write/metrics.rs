@@ -65,6 +65,13 @@ impl NanCounts {
         }
     }
 
+    /// Counts NaNs of the column with an id, counted elsewhere.
+    pub(crate) fn count(&mut self, id: i32, nans: u64) {
+        if let Some(index) = self.columns.iter().position(|(column, _)| *column == id) {
+            self.counts[index] += nans;
+        }
+    }
+
     fn of(&self, id: i32) -> Option<u64> {
         let index = self.columns.iter().position(|(column, _)| *column == id)?;
         Some(self.counts[index])
@@ -164,6 +171,11 @@ impl EntryMaker {
                 self.collect(&map.value_field, true);
             }
         }
+    }
+
+    /// What is to be said of the column with an id.
+    pub(crate) fn mode(&self, id: i32) -> MetricsMode {
+        self.modes.of_column(id)
     }
 
     /// An empty pair of bounds for each leaf of `schema` that gets some: none for those in lists and maps, and for those

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema as ArrowSchema, SchemaRef};
+use futures::Stream;
 use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef, Struct, TableMetadata};
-use icepress_model::{Attempt, GroupTask};
+use icepress_model::{Attempt, GroupTask, RewriteFailure};
 use icepress_storage::{Storage, WriteOptions};
 use parquet::schema::types::SchemaDescriptor;
 
@@ -21,16 +22,18 @@ use crate::{
     failure::{Result, from_write, unsupported},
     lineage::lineage_fields,
     memory::Shares,
+    merge::{MergedChunk, Ways},
     schema::{arrow_fields, parquet_schema},
     steps::steps,
 };
 use encoder::Encoder;
-use icepress_table::MetricsModes;
+use icepress_table::{MetricsMode, MetricsModes};
 pub(crate) use location::Locations;
 pub use location::data_folder;
 use metrics::{EntryMaker, NanCounts};
 pub(crate) use positions::{PositionFiles, with_partition};
-use properties::{ParquetSettings, parquet_settings};
+pub(crate) use properties::ParquetSettings;
+use properties::parquet_settings;
 
 /// What may be left over for a file to take it in instead of leaving it as a small file of its own: a quarter of the
 /// target. Still far below the size at which a file counts as too large.
@@ -142,6 +145,21 @@ impl Output {
         })
     }
 
+    /// How the table wants its files.
+    pub(crate) fn settings(&self) -> &ParquetSettings {
+        &self.settings
+    }
+
+    /// The columns of its files.
+    pub(crate) fn parquet_schema(&self) -> &SchemaDescriptor {
+        &self.parquet_schema
+    }
+
+    /// What manifests are to say of the column with an id.
+    pub(crate) fn metrics_mode(&self, id: i32) -> MetricsMode {
+        self.entries.mode(id)
+    }
+
     /// The Arrow schema that batches must have.
     pub(crate) fn arrow_schema(&self) -> &SchemaRef {
         &self.arrow_schema
@@ -164,32 +182,62 @@ impl Output {
         Ok(())
     }
 
+    /// Begins a file with `settings` where none is open.
+    async fn open_with(&mut self, settings: ParquetSettings) -> Result<()> {
+        if self.open.is_none() {
+            let path = self.locations.next()?;
+            let storage = self
+                .storage
+                .writer(&path, &self.options)
+                .await
+                .map_err(|error| from_write(&error))?;
+            self.open = Some(Encoder::new(
+                path,
+                storage,
+                Arc::clone(&self.arrow_schema),
+                self.parquet_schema.root_schema_ptr(),
+                settings,
+                self.entries.bounds(&self.parquet_schema),
+            )?);
+        }
+        Ok(())
+    }
+
+    /// Writes a row group of `rows` rows whose column chunks are made already; returns how they came about.
+    pub(crate) async fn append_row_group<E: From<RewriteFailure>>(
+        &mut self,
+        rows: u64,
+        chunks: impl Stream<Item = std::result::Result<MergedChunk, E>> + Unpin,
+    ) -> std::result::Result<Ways, E> {
+        let settings = self.settings.clone();
+        self.open_with(settings).await?;
+        let Some(encoder) = &mut self.open else {
+            return Err(unsupported("no file is open").into());
+        };
+        let seen = encoder.append_row_group(rows, chunks).await?;
+        let mut ways = Ways::default();
+        for (leaf, seen) in seen.into_iter().enumerate() {
+            let column = self.parquet_schema.column(leaf);
+            let id = column.self_type().get_basic_info().id();
+            self.nans.count(id, seen.nans);
+            ways.add(seen.ways);
+        }
+        self.rows += rows;
+        Ok(ways)
+    }
+
     async fn write_step(
         &mut self,
         batch: &RecordBatch,
         left: (u64, u64),
         room: WriterRoom,
     ) -> Result<()> {
-        let encoder = match &mut self.open {
-            Some(encoder) => encoder,
-            None => {
-                let path = self.locations.next()?;
-                let storage = self
-                    .storage
-                    .writer(&path, &self.options)
-                    .await
-                    .map_err(|error| from_write(&error))?;
-                self.open.insert(Encoder::new(
-                    path,
-                    storage,
-                    Arc::clone(&self.arrow_schema),
-                    self.parquet_schema.root_schema_ptr(),
-                    self.settings.with_dictionary(room),
-                    self.entries.bounds(&self.parquet_schema),
-                )?)
-            }
-        };
+        let settings = self.settings.with_dictionary(room);
         self.nans.add(batch.columns());
+        self.open_with(settings).await?;
+        let Some(encoder) = &mut self.open else {
+            return Ok(());
+        };
         encoder.write(batch, room.row_group).await?;
         self.rows += batch.num_rows() as u64;
         let (finished, open) = (encoder.finished_bytes(), encoder.open_bytes());
@@ -220,7 +268,8 @@ impl Output {
         u128::from(open) + rest <= u128::from(allowed)
     }
 
-    async fn roll(&mut self) -> Result<()> {
+    /// Ends the open file, if there is one.
+    pub(crate) async fn roll(&mut self) -> Result<()> {
         let Some(encoder) = self.open.take() else {
             return Ok(());
         };

@@ -20,6 +20,7 @@ const ROW_GROUP_BYTES: u64 = 128 << 20;
 const PAGE_BYTES: usize = 1 << 20;
 const PAGE_ROWS: usize = 20_000;
 const DICTIONARY_BYTES: usize = 2 << 20;
+const UNITED_DICTIONARY_BYTES: usize = 8 << 20;
 const DICTIONARY_KEY: &str = "write.parquet.dict-size-bytes";
 const BLOOM_BYTES: u64 = 1 << 20;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
@@ -41,6 +42,17 @@ pub(crate) struct ParquetSettings {
 }
 
 impl ParquetSettings {
+    /// Bytes that a dictionary may have which unites those of many inputs. More than one that is built from rows: it costs
+    /// next to nothing, and readers less than values that are written out.
+    pub(crate) fn united_dictionary_bytes(&self) -> usize {
+        let set = self.writer.dictionary_page_size_limit();
+        if self.dictionary_is_set {
+            set
+        } else {
+            set.max(UNITED_DICTIONARY_BYTES)
+        }
+    }
+
     /// The same with room for dictionaries like those that the rows come from: long values that rows share would each be
     /// written out once for every row else. What the table says itself stands.
     pub(crate) fn with_dictionary(&self, room: WriterRoom) -> Self {

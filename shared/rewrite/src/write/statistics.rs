@@ -60,7 +60,10 @@ fn shortened(chunk: &ColumnChunkMetaData) -> Option<Statistics> {
         ),
     };
     let upper = upper.or_else(|| (high.len() <= MOST_WHOLE).then(|| high.to_vec()));
-    let exact = (lower.as_slice() == low, upper.as_deref() == Some(high));
+    let exact = (
+        lower.as_slice() == low && whole.min_is_exact(),
+        upper.as_deref() == Some(high) && whole.max_is_exact(),
+    );
     Some(match whole {
         Statistics::FixedLenByteArray(_) => {
             let fixed = |bytes: Vec<u8>| FixedLenByteArray::from(bytes);

@@ -14,7 +14,7 @@ use icepress_model::{
     Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TableId, TaskId, Tier,
 };
 use icepress_planner::VerifyRows;
-use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
+use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
 use icepress_storage::Storage;
 
 use crate::{
@@ -324,6 +324,7 @@ async fn rewrite(
         storage: Arc::clone(work.storage),
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
+        merge_pages: MergePages::default(),
         progress,
     };
     let began = context.ambient.clock.monotonic();

@@ -7,12 +7,14 @@
 
 mod mend;
 mod page;
+mod page_index;
 mod survey;
 #[cfg(test)]
 mod tests;
 mod thrift;
 
-pub use page::{PageHeader, page_header};
+pub use page::{PageHeader, PageLayout, page_header};
+pub use page_index::{PageBounds, page_bounds};
 pub use thrift::Malformed;
 
 use std::{

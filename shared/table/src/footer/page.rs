@@ -1,6 +1,11 @@
-//! The header of a page: what of it tells how much memory the page takes.
+//! The header of a page: how much memory the page takes, and how its levels and values are laid out.
 
 use super::thrift::{Cursor, Malformed, corrupt, kind};
+
+/// Page types of parquet.thrift.
+const DATA_PAGE: u64 = 0;
+const DICTIONARY_PAGE: u64 = 2;
+const DATA_PAGE_V2: u64 = 3;
 
 /// What a page says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +20,44 @@ pub struct PageHeader {
     pub values: u64,
     /// The CRC32 of its bytes in the file, where its writer left one.
     pub checksum: Option<u32>,
+    /// How what is in it is laid out.
+    pub layout: PageLayout,
+}
+
+/// How the levels and values of a page are laid out, encodings by their numbers in parquet.thrift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageLayout {
+    /// Values that data pages point to.
+    Dictionary {
+        /// How they are encoded.
+        encoding: u64,
+    },
+    /// Levels and values, compressed together.
+    Data {
+        /// How the values are encoded.
+        encoding: u64,
+        /// How the definition levels are.
+        definition: u64,
+        /// How the repetition levels are.
+        repetition: u64,
+    },
+    /// Levels outside of what is compressed.
+    DataV2 {
+        /// How the values are encoded.
+        encoding: u64,
+        /// Entries without a value.
+        nulls: u64,
+        /// Rows that begin in the page.
+        rows: u64,
+        /// Bytes of the definition levels.
+        definition_bytes: u64,
+        /// Bytes of the repetition levels, which come first.
+        repetition_bytes: u64,
+        /// Whether the values are compressed.
+        is_compressed: bool,
+    },
+    /// An index, or something that nobody has defined yet.
+    Other,
 }
 
 impl PageHeader {
@@ -27,10 +70,10 @@ impl PageHeader {
 
 /// The header at the beginning of `bytes`, and its length. Never recurses, and reserves nothing.
 pub fn page_header(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
-    const DICTIONARY_PAGE: u64 = 2;
     let mut cursor = Cursor::new(bytes);
     let mut page_type = None;
-    let (mut uncompressed, mut compressed, mut values, mut checksum) = (None, None, 0, None);
+    let (mut uncompressed, mut compressed, mut checksum) = (None, None, None);
+    let mut inner = Inner::default();
     let mut last = 0;
     while let Some((id, field_type)) = cursor.field(last)? {
         last = id;
@@ -40,7 +83,7 @@ pub fn page_header(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
             (3, kind::I32) => compressed = Some(cursor.count()?),
             (4, kind::I32) => checksum = Some(cursor.signed()? as u32),
             // The headers of data pages, dictionaries and data pages of version 2 begin with the number of values.
-            (5 | 7 | 8, kind::STRUCT) => values = values_of(&mut cursor)?,
+            (5 | 7 | 8, kind::STRUCT) => inner = Inner::read(&mut cursor)?,
             _ => cursor.pass_over(field_type)?,
         }
     }
@@ -50,8 +93,9 @@ pub fn page_header(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
                 is_dictionary: page_type == DICTIONARY_PAGE,
                 compressed,
                 uncompressed,
-                values,
+                values: inner.numbers[0],
                 checksum,
+                layout: inner.layout(page_type),
             },
             cursor.at,
         )),
@@ -59,14 +103,47 @@ pub fn page_header(bytes: &[u8]) -> Result<(PageHeader, usize), Malformed> {
     }
 }
 
-fn values_of(cursor: &mut Cursor<'_>) -> Result<u64, Malformed> {
-    let (mut values, mut last) = (0, 0);
-    while let Some((id, field_type)) = cursor.field(last)? {
-        last = id;
-        match (id, field_type) {
-            (1, kind::I32) => values = cursor.count()?,
-            _ => cursor.pass_over(field_type)?,
+/// What the headers of data pages, dictionaries and data pages of version 2 have, by the fields' places.
+#[derive(Debug, Default)]
+struct Inner {
+    /// Fields 1 to 6 where they are numbers, else 0.
+    numbers: [u64; 6],
+    /// Field 7 where it is there.
+    flag: Option<bool>,
+}
+
+impl Inner {
+    fn read(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let (mut inner, mut last) = (Self::default(), 0);
+        while let Some((id, field_type)) = cursor.field(last)? {
+            last = id;
+            match (id, field_type) {
+                (1..=6, kind::I32) => inner.numbers[id as usize - 1] = cursor.count()?,
+                (7, kind::TRUE | kind::FALSE) => inner.flag = Some(field_type == kind::TRUE),
+                _ => cursor.pass_over(field_type)?,
+            }
+        }
+        Ok(inner)
+    }
+
+    fn layout(&self, page_type: u64) -> PageLayout {
+        let [_, second, third, fourth, fifth, sixth] = self.numbers;
+        match page_type {
+            DATA_PAGE => PageLayout::Data {
+                encoding: second,
+                definition: third,
+                repetition: fourth,
+            },
+            DICTIONARY_PAGE => PageLayout::Dictionary { encoding: second },
+            DATA_PAGE_V2 => PageLayout::DataV2 {
+                nulls: second,
+                rows: third,
+                encoding: fourth,
+                definition_bytes: fifth,
+                repetition_bytes: sixth,
+                is_compressed: self.flag.unwrap_or(true),
+            },
+            _ => PageLayout::Other,
         }
     }
-    Ok(values)
 }

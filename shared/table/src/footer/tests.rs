@@ -357,6 +357,7 @@ fn page_headers_say_how_large_pages_are_and_recurse_into_nothing() {
         uncompressed: 5000,
         values: 9000,
         checksum: Some(-7i32 as u32),
+        layout: PageLayout::Dictionary { encoding: 0 },
     };
     assert!(!expected.matches(b"other bytes"));
     assert!(

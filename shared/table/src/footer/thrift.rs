@@ -134,6 +134,27 @@ impl<'a> Cursor<'a> {
         Ok(Value::Passed)
     }
 
+    /// Bytes with their length before them.
+    pub(super) fn binary(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.unsigned()?;
+        let start = self.at;
+        self.skip(length)?;
+        Ok(&self.bytes[start..self.at])
+    }
+
+    /// A boolean in a list.
+    pub(super) fn listed_bool(&mut self) -> Result<bool, Malformed> {
+        Ok(self.byte()? == kind::TRUE)
+    }
+
+    /// The number of elements of a list, and their type.
+    pub(super) fn list_head(&mut self) -> Result<(u64, u8), Malformed> {
+        match self.list()? {
+            Value::List { size, element } => Ok((size, element)),
+            _ => Err(corrupt("a list was expected")),
+        }
+    }
+
     fn list(&mut self) -> Result<Value, Malformed> {
         let head = self.byte()?;
         let size = match head >> 4 {

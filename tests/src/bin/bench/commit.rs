@@ -19,7 +19,7 @@ use icepress_model::{
     ambient::Ambient,
 };
 use icepress_planner::{PlanOptions, plan_table};
-use icepress_rewrite::{RewriteContext, rewrite_group};
+use icepress_rewrite::{MergePages, RewriteContext, rewrite_group};
 use icepress_storage::{
     AwsEnvironment, PutMode, RequestTotals, S3Options, S3Storage, Storage, WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},
@@ -92,6 +92,7 @@ async fn ready(
         storage: Arc::clone(&storage),
         ambient: ambient.clone(),
         memory_cap: Bytes::mebibytes(256),
+        merge_pages: MergePages::default(),
         progress: Arc::default(),
     };
     let result = rewrite_group(&engine, &loaded.metadata, &task, Attempt(1))

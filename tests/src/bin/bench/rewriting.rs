@@ -13,7 +13,7 @@ use icepress_model::{
     MetadataLocation, ProcessId, SchemaId, SequenceNumber, SnapshotId, SpecId, Tier,
     ambient::Ambient,
 };
-use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
+use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
 use icepress_storage::LocalStorage;
 
 use crate::measure::{cpu_seconds, peak_rss_mb, wall_seconds};
@@ -113,6 +113,7 @@ pub(crate) fn rewrite(group: &Rewriting) -> Result<GroupResult> {
         storage: Arc::new(LocalStorage::new()),
         ambient: Ambient::system(),
         memory_cap: MEMORY_CAP,
+        merge_pages: MergePages::default(),
         progress: Arc::new(Progress::default()),
     };
     let runtime = tokio::runtime::Runtime::new()?;

@@ -4,7 +4,9 @@
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::LoadedTable;
 use icepress_model::{Group, Rows, SchemaId, SnapshotId, TableId};
-use icepress_rewrite::{Look, Opinion, RewriteContext, RowsHash, hash_rows, second_opinion};
+use icepress_rewrite::{
+    Look, MergePages, Opinion, RewriteContext, RowsHash, hash_rows, second_opinion,
+};
 use icepress_table::{IS_REPAIR, PROCESS_ID};
 use std::sync::Arc;
 use thiserror::Error;
@@ -174,6 +176,7 @@ async fn engine(context: &Context, table: &TableId) -> Result<RewriteContext, Ve
         storage,
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
+        merge_pages: MergePages::default(),
         progress: Arc::default(),
     })
 }

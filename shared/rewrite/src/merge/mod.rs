@@ -1,0 +1,69 @@
+//! Row groups joined page by page: what the pages of many small row groups hold goes into one large row group without being
+//! decoded into rows.
+//!
+//! A page is copied as it lies, compressed and all, wherever that is sound. Only pages that point into a dictionary can't
+//! be copied into a chunk that has another one: there the dictionaries are united, each value hashed once, and the indices
+//! of the pages written anew (`dictionary`, `hybrid`). A column whose values hardly repeat is spelled out instead.
+//!
+//! `eligible` says of a file whether its columns are in the very form that the table's own would be written in, `layout`
+//! what goes into which row group, from footers alone, `column` makes a column chunk of many, and `run` fetches, has that
+//! done on all cores, and writes. Whatever is not understood, or not as it should be, is a [`Refusal`]: nothing of the merge
+//! is used then, and the group's rows are decoded and encoded. So nothing in here judges files; the decoder does.
+
+mod chunk;
+mod codec;
+mod column;
+mod dictionary;
+mod eligible;
+mod hybrid;
+mod layout;
+mod levels;
+mod page;
+mod run;
+mod statistics;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use icepress_model::RewriteFailure;
+
+pub(crate) use chunk::{MergedChunk, SeenPages, Ways};
+pub(crate) use run::{Merged, merge};
+
+/// Why pages are not merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal(String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn refused(why: impl fmt::Display) -> Refusal {
+    Refusal(why.to_string())
+}
+
+type Sound<T> = Result<T, Refusal>;
+
+/// Why a merge ended early.
+#[derive(Debug)]
+enum Stopped {
+    /// The rows are to be decoded instead.
+    Refused(Refusal),
+    /// Nothing would come of that either: storage failed, or a file is not what its manifest says.
+    Failed(RewriteFailure),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<RewriteFailure> for Stopped {
+    fn from(failure: RewriteFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
