@@ -118,7 +118,8 @@ impl World {
             storage: Arc::clone(&self.storage),
             ambient: self.ambient.clone(),
             memory_cap: Self::MEMORY,
-            merge_pages: MergePages::default(),
+            // Files of histories are small: their pages are merged all the same.
+            merge_pages: MergePages::Always,
             progress: Arc::default(),
         }
     }
