@@ -381,7 +381,7 @@ impl Column {
     fn is_plain(&self) -> bool {
         match self {
             Self::Read { step, .. } => step.is_plain(),
-            Self::Made(_) => false,
+            Self::Fill(_) => false,
         }
     }
 

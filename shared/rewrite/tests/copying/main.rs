@@ -7,7 +7,8 @@
 )]
 
 use icepress_rewrite::{
-    Look, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group, second_opinion,
+    Look, MergePages, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group,
+    second_opinion,
 };
 
 mod draw;
