@@ -176,9 +176,9 @@ fn a_blocked_table_waits_and_says_so_until_its_owner_lets_go() {
     assert_eq!(orders["state"], "waiting");
     assert_eq!(orders["waits"]["for"], "blocker");
     let doctor = run(&warehouse, &["doctor"]).stdout;
-    let told = "doubt  blocker of table default.shop.orders: spark blocks 1 table for ";
+    let told = "doubt  blocker of table default.shop.orders: spark blocks it for ";
     assert!(
-        doctor.contains(told) && doctor.contains("of which 1 wait for that: a merge"),
+        doctor.contains(told) && doctor.contains("more, and 1 table waits for that: a merge"),
         "{doctor}"
     );
     let explained = run(&warehouse, &["explain", "shop.orders"]).stdout;
