@@ -221,18 +221,37 @@ pub(crate) async fn record(
         },
         false => look,
     };
+    let stands = announce(context, layout, lease, &look).await?;
     let seen = &mut look.found.seen;
     let marked = mark_all(context, layout, &look.changed, seen).await?;
-    remember(
-        context,
-        layout,
-        lease,
-        &look.database,
-        &look.last,
-        look.found,
-    )
-    .await?;
+    remember(context, layout, lease, &look.database, &stands, look.found).await?;
     Ok(marked)
+}
+
+/// Writes down which tables are about to be marked for the first time, before they have rows: whoever dies in between leaves
+/// no row that no digest knows, which nobody would ask for once its table is dropped. Returns the digest that stands then.
+async fn announce(
+    context: &Context,
+    layout: &Layout,
+    lease: &Lease,
+    look: &Look,
+) -> Result<Digest, CensusError> {
+    let mut known = SeenTables::decode(&look.last);
+    let names = look
+        .changed
+        .iter()
+        .map(|(table, _)| hash_of_name(&table.name));
+    let new: Vec<u64> = names.filter(|name| !known.has_name(*name)).collect();
+    if new.is_empty() {
+        return Ok(look.last.clone());
+    }
+    known.miss_again(&new);
+    let digest = known.encode();
+    context
+        .store
+        .put_digest(lease, layout.generation, &look.database, &digest)
+        .await?;
+    Ok(digest)
 }
 
 /// Marks tables as due. Says in which buckets it made something due. Needs no lease: to mark twice is harmless.

@@ -59,6 +59,11 @@ impl SeenTables {
         (location != MISSING_ONCE).then_some(Seen { name, location })
     }
 
+    /// Whether anything is known of a table of that name, be it that it was missing.
+    pub(super) fn has_name(&self, name: u64) -> bool {
+        self.0.contains_key(&name)
+    }
+
     pub(super) fn contains(&self, seen: &Seen) -> bool {
         self.0.get(&seen.name) == Some(&seen.location)
     }
