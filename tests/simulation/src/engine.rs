@@ -139,7 +139,7 @@ impl Engine {
         Sleep {
             engine: Arc::clone(self),
             until: self.now() + delay,
-            waits: false,
+            wakes: None,
         }
     }
 
@@ -232,7 +232,9 @@ impl Inner {
 pub struct Sleep {
     engine: Arc<Engine>,
     until: Duration,
-    waits: bool,
+    /// Who is woken at its end. Whoever polls often, as one does who waits for many things, is woken by each once, not by each as
+    /// often as it polled: those wakings would beget others without end.
+    wakes: Option<Waker>,
 }
 
 impl Future for Sleep {
@@ -243,12 +245,15 @@ impl Future for Sleep {
         let engine = Arc::clone(&self.engine);
         let mut inner = engine.inner();
         // Even a sleep of no time is a point where others may go on.
-        if self.waits && inner.now >= until {
+        if self.wakes.is_some() && inner.now >= until {
             return Poll::Ready(());
         }
-        let delay = until.saturating_sub(inner.now);
-        inner.schedule(delay, Moment::Wake(context.waker().clone()));
-        self.waits = true;
+        let is_told = |waker: &Waker| waker.will_wake(context.waker());
+        if !self.wakes.as_ref().is_some_and(is_told) {
+            let delay = until.saturating_sub(inner.now);
+            inner.schedule(delay, Moment::Wake(context.waker().clone()));
+            self.wakes = Some(context.waker().clone());
+        }
         Poll::Pending
     }
 }
