@@ -16,10 +16,11 @@ use icepress_service::{
     Catalogs, Context, Deadline, Event, LogObserver, OpenCatalog, Settings, Waiting, WaitsFor,
     buckets, doctor,
     embedded::{Stop, run_once},
-    handle, processes, tick,
+    handle, maintain, processes, tick,
 };
 use icepress_storage::{LocalStorage, Storage};
 use icepress_tests::{FaultyCatalog, FaultyStorage, Lab, Row, peek, planned, settings_for_tests};
+use icepress_upkeep::ExpireRequest;
 use sqlx::{Connection as _, SqliteConnection};
 
 /// Tables of six small files each.
@@ -689,6 +690,20 @@ async fn a_plan_that_was_made_elsewhere_is_carried_out_beside_other_writers() {
     );
     let location = lab.load(&table).await.metadata_location;
     assert!([row.evaluated_location, row.committed_location].contains(&Some(location)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_evaluation_under_way_holds_up_no_expiry() {
+    let lab = Lab::new(49).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(of_little_memory("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let row = known(&worker, &table).await;
+    assert!(row.active_process.is_some(), "it is handed over: {row:?}");
+
+    let request = ExpireRequest::default();
+    let plan = maintain::plan(&worker, &table, &request).await.unwrap();
+    assert_eq!(plan.snapshots_kept, 1, "{plan:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

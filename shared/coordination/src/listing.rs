@@ -187,18 +187,11 @@ impl Listing {
         let (store, page) = (&self.store, self.page);
         let low = |part: &&mut Part| part.rows.len() <= page / 4;
         let reads = self.parts.iter_mut().filter(low).map(async |part| {
-            let Some(rest) = part.rest.take() else {
+            let Some(rest) = &part.rest else {
                 return Ok(());
             };
-            let read = store.tables_of_part(part.number, &rest, page).await;
-            let read = match read {
-                Ok(read) => read,
-                Err(error) => {
-                    // Whoever asks once more begins where this failed.
-                    part.rest = Some(rest);
-                    return Err(error);
-                }
-            };
+            // Where this or another read fails, `rest` stays: whoever asks once more begins where that was.
+            let read = store.tables_of_part(part.number, rest, page).await?;
             part.rest = read.rest;
             part.rows.extend(read.rows);
             Ok(())

@@ -11,7 +11,10 @@ use icepress_upkeep::{
 };
 
 use super::repair::UnlessBlocked;
-use crate::{Context, scheduler::header::ProcessHeader};
+use crate::{
+    Context,
+    scheduler::{elsewhere::EvaluationHeader, header::ProcessHeader},
+};
 
 /// Says what [`maintain`] would do to a table. Writes nothing.
 pub async fn plan(
@@ -67,7 +70,8 @@ impl Pins for BasesOfProcesses<'_> {
         let Some(row) = row.map_err(|error| error.to_string())? else {
             return Ok(Vec::new());
         };
-        if row.has_ended() {
+        // One that only looks has no base yet.
+        if row.has_ended() || EvaluationHeader::of(&row).is_some() {
             return Ok(Vec::new());
         }
         let header: ProcessHeader = serde_json::from_str(&row.header)
