@@ -210,6 +210,7 @@ async fn start(lab: &Lab, worker: &Context, table: &TableId, tasks: usize) -> Pr
     let plan = icepress_service::tables::plan(worker, table).await.unwrap();
     let process = NewProcess {
         process: ProcessId::from("p"),
+        kind: icepress_model::ProcessKind::Rewrite,
         table: table.clone(),
         created_at: now,
         header: serde_json::json!({ "base": plan.base, "follow_up": false, "failures": 0 })

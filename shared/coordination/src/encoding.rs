@@ -5,7 +5,7 @@
 use icepress_model::text::shortened;
 use icepress_model::{
     Attempt, BucketCount, BucketId, Bytes, CatalogName, Epoch, Generation, MetadataLocation,
-    NanoDollars, ProcessId, Scope, TableId, TaskId, TimestampMs, WorkerId,
+    NanoDollars, ProcessId, ProcessKind, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::{borrow::Cow, num::NonZeroU32};
@@ -281,6 +281,7 @@ pub(crate) fn decode_table(fields: &impl Fields) -> Decoded<TableRow> {
 pub(crate) fn encode_process(row: &ProcessRow) -> Columns {
     let columns = Columns::default()
         .text("process", row.process.as_str())
+        .text("kind", row.kind.name())
         .text("table_id", key::of_table(&row.table))
         .number("bucket", row.bucket.0)
         .number("epoch", signed(row.epoch.get()))
@@ -317,6 +318,7 @@ pub(crate) fn decode_process(fields: &impl Fields) -> Decoded<ProcessRow> {
     };
     Ok(ProcessRow {
         process: ProcessId(text(fields, "process")?),
+        kind: decode_kind(fields)?,
         table: decode_table_id(fields)?,
         bucket: BucketId(number(fields, "bucket")?),
         epoch: Epoch(number(fields, "epoch")?),
@@ -333,6 +335,17 @@ pub(crate) fn decode_process(fields: &impl Fields) -> Decoded<ProcessRow> {
     })
 }
 
+/// The kind of a process or task: rows that were written before there were kinds are of rewrites. One that a newer version
+/// wrote is not guessed at.
+fn decode_kind(fields: &impl Fields) -> Decoded<ProcessKind> {
+    match fields.text("kind")? {
+        None => Ok(ProcessKind::Rewrite),
+        Some(kind) => kind
+            .parse()
+            .map_err(|unknown| format!("{unknown}: a newer one wrote it")),
+    }
+}
+
 fn decode_table_id(fields: &impl Fields) -> Decoded<TableId> {
     key::to_table(&text(fields, "table_id")?)
 }
@@ -342,6 +355,7 @@ fn decode_table_id(fields: &impl Fields) -> Decoded<TableId> {
 pub(crate) fn encode_task(row: &TaskRow) -> Columns {
     let columns = Columns::default()
         .text("process", row.task.process.as_str())
+        .text("kind", row.kind.name())
         .number("task_index", row.task.index)
         .number("bucket", row.bucket.0)
         .number("attempt", row.attempt.get())
@@ -378,6 +392,7 @@ pub(crate) fn decode_task(fields: &impl Fields) -> Decoded<TaskRow> {
             process: ProcessId(text(fields, "process")?),
             index: number(fields, "task_index")?,
         },
+        kind: decode_kind(fields)?,
         bucket: BucketId(number(fields, "bucket")?),
         attempt: Attempt(number(fields, "attempt")?),
         state,

@@ -305,6 +305,7 @@ impl Run {
         let evaluated = seen.due_location.clone();
         let process = NewProcess {
             process: ProcessId(name.clone()),
+            kind: icepress_model::ProcessKind::Rewrite,
             table: table(which),
             created_at: self.now,
             header: "{}".to_owned(),

@@ -8,6 +8,7 @@ pub mod ambient;
 mod bucket;
 mod causes;
 mod ids;
+mod kind;
 mod outcome;
 mod plan;
 mod scope;
@@ -22,6 +23,7 @@ pub use ids::{
     Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
     RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
 };
+pub use kind::{ProcessKind, UnknownKind};
 pub use outcome::{
     ColumnValues, FailureCause, GroupResult, GroupSize, Inspection, Lessons, Pace, ProcessOutcome,
     RewriteFailure, RewriteFailureKind,

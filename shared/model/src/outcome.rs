@@ -261,7 +261,7 @@ impl ProcessOutcome {
     pub fn reason(&self) -> Option<String> {
         const LONGEST: usize = 600;
         let failures = match self {
-            Self::Committed { .. } | Self::Evaluated => return None,
+            Self::Committed { .. } | Self::Evaluated | Self::Maintained { .. } => return None,
             Self::PartlyCommitted { failures, .. } | Self::Failed { failures, .. } => {
                 failures.as_slice()
             }
@@ -315,6 +315,15 @@ pub enum ProcessOutcome {
     },
     /// It was to look at the table and not to rewrite anything, and did: what came of that is the result of its task.
     Evaluated,
+    /// Done, by a process of another kind than rewrites.
+    Maintained {
+        /// The table's state that it made; `None` where the table stayed as it was.
+        location: Option<MetadataLocation>,
+        /// What it did, in one line for people.
+        did: String,
+        /// Whether it ended at one of its limits, and another has to go on.
+        unfinished: bool,
+    },
     /// Given up without an attempt to commit: the table was dropped, or a person cancelled.
     Abandoned {
         /// Why.
@@ -335,6 +344,15 @@ impl ProcessOutcome {
     pub fn bounded(self) -> Self {
         match self {
             Self::Committed { .. } | Self::Evaluated => self,
+            Self::Maintained {
+                location,
+                did,
+                unfinished,
+            } => Self::Maintained {
+                location,
+                did: shortened(did, LONGEST_REASON),
+                unfinished,
+            },
             Self::PartlyCommitted {
                 location,
                 snapshot_id,

@@ -359,7 +359,11 @@ pub fn ended_truly(
     let made = match &row.state {
         ProcessState::Ended(
             ProcessOutcome::Committed { location, .. }
-            | ProcessOutcome::PartlyCommitted { location, .. },
+            | ProcessOutcome::PartlyCommitted { location, .. }
+            | ProcessOutcome::Maintained {
+                location: Some(location),
+                ..
+            },
         ) => location,
         _ => return Ok(()),
     };

@@ -1,7 +1,7 @@
 //! The rows that are kept, as protocols.md has them.
 
 use icepress_model::{
-    Attempt, BucketId, Epoch, Generation, MetadataLocation, ProcessId, ProcessOutcome,
+    Attempt, BucketId, Epoch, Generation, MetadataLocation, ProcessId, ProcessKind, ProcessOutcome,
     RewriteFailure, Scope, TableId, TaskId, TimestampMs, WorkerId,
 };
 use serde::{Deserialize, Serialize};
@@ -169,6 +169,8 @@ pub enum ProcessState {
 pub struct ProcessRow {
     /// Its id.
     pub process: ProcessId,
+    /// What it is for. Rows that were written before there were kinds are of rewrites.
+    pub kind: ProcessKind,
     /// The table.
     pub table: TableId,
     /// The bucket that the table was in when it was planned: whose queue carries the tasks.
@@ -203,6 +205,8 @@ impl ProcessRow {
 pub struct NewProcess {
     /// Its id.
     pub process: ProcessId,
+    /// What it is for.
+    pub kind: ProcessKind,
     /// The table.
     pub table: TableId,
     /// When.
@@ -247,6 +251,8 @@ pub enum TaskState {
 pub struct TaskRow {
     /// Its id.
     pub task: TaskId,
+    /// The kind of its process: who may do it, and how its payload is read.
+    pub kind: ProcessKind,
     /// The bucket that the table was in when it was planned: which queue carries it.
     pub bucket: BucketId,
     /// The newest attempt; `Attempt(0)` before the first.

@@ -44,6 +44,7 @@ async fn live(store: &dyn StateStore, table: &TableId, process: &ProcessId) -> L
     let seen = store.table(table).await.unwrap().unwrap();
     let new = NewProcess {
         process: process.clone(),
+        kind: icepress_model::ProcessKind::Rewrite,
         table: table.clone(),
         created_at: NOW,
         header: "{}".to_owned(),

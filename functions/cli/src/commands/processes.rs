@@ -33,10 +33,10 @@ pub(super) async fn processes(
                 lines.push("no process is under way".to_owned());
             }
             if !found.work.is_empty() {
-                let header = ["process", "table", "age", "open tasks", "waits for"];
+                let header = ["process", "kind", "table", "age", "open tasks", "waits for"];
                 lines.push(table(
                     &header,
-                    &[2, 3],
+                    &[3, 4],
                     found.work.iter().map(cells).collect(),
                 ));
             }
@@ -64,6 +64,7 @@ fn unread(found: &UnderWay) -> Vec<String> {
 fn object(work: &Work) -> Value {
     json!({
         "process": work.process.as_str(),
+        "kind": work.kind,
         "table": work.table.to_string(),
         "started_at": work.started_at.get(),
         "tasks": work.tasks,
@@ -74,6 +75,7 @@ fn object(work: &Work) -> Value {
 fn cells(work: &Work) -> Vec<String> {
     vec![
         work.process.to_string(),
+        work.kind.to_string(),
         work.table.to_string(),
         ago(work.age),
         format!("{} of {}", work.open_tasks, work.all_tasks),

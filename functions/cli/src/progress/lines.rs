@@ -113,6 +113,7 @@ fn of_outcome(table: &TableId, outcome: &ProcessOutcome) -> String {
             counted(failures.len() as u64, "group"),
         ),
         ProcessOutcome::Failed { failures, .. } => error_about(table, &all(failures)),
+        ProcessOutcome::Maintained { did, .. } => format!("{table}: {did}"),
         ProcessOutcome::Evaluated => format!("{table}: looked at"),
         ProcessOutcome::Abandoned { reason } => format!("{table}: given up: {reason}"),
     }

@@ -4,7 +4,9 @@ use std::{cmp::Ordering, time::Duration};
 
 use clap::ValueEnum;
 use icepress_coordination::{ProcessRow, ProcessState, TableRow};
-use icepress_model::{Bytes, MetadataLocation, ProcessOutcome, TableId, TablePlan, TimestampMs};
+use icepress_model::{
+    Bytes, MetadataLocation, ProcessKind, ProcessOutcome, TableId, TablePlan, TimestampMs,
+};
 use icepress_service::Waiting;
 use serde::Serialize;
 use serde_json::Value;
@@ -286,6 +288,7 @@ fn sentence(state: State) -> &'static str {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Past {
     process: String,
+    kind: ProcessKind,
     started_at: TimestampMs,
     state: &'static str,
     outcome: Option<ProcessOutcome>,
@@ -301,6 +304,7 @@ impl Past {
         };
         Self {
             process: row.process.to_string(),
+            kind: row.kind,
             started_at: row.created_at,
             state,
             outcome,
@@ -313,7 +317,11 @@ impl Past {
             None => self.state.to_owned(),
             Some(outcome) => ending(outcome),
         };
-        format!("{} ago: {what}\n", ago(now.since(self.started_at)))
+        format!(
+            "{} ago, {}: {what}\n",
+            ago(now.since(self.started_at)),
+            self.kind
+        )
     }
 }
 
@@ -333,6 +341,12 @@ pub(crate) fn ending(outcome: &ProcessOutcome) -> String {
             failures.join("; ")
         ),
         ProcessOutcome::Failed { failures, .. } => format!("failed: {}", failures.join("; ")),
+        ProcessOutcome::Maintained {
+            did, unfinished, ..
+        } => match unfinished {
+            true => format!("{did}; the rest is left to the next run"),
+            false => did.clone(),
+        },
         ProcessOutcome::Evaluated => "looked at the table for a scheduler".to_owned(),
         ProcessOutcome::Abandoned { reason } => format!("given up: {reason}"),
     }

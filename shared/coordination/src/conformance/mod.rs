@@ -23,7 +23,7 @@ use std::{fmt::Debug, future::Future, num::NonZeroU32, pin::Pin, sync::Arc, time
 use async_trait::async_trait;
 use icepress_model::{
     BucketCount, BucketId, CatalogName, DatabaseId, Generation, MetadataLocation, Namespace,
-    ProcessId, TableId, TaskId, TimestampMs, WorkerId,
+    ProcessId, ProcessKind, TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use crate::{
@@ -246,6 +246,8 @@ fn conclusion(evaluated: Option<&str>, next_due_at: Option<TimestampMs>) -> Conc
 fn new_process(id: &str, table: &TableId, evaluated: &str) -> NewProcess {
     NewProcess {
         process: ProcessId::from(id),
+        // None that a row without a kind would be taken for.
+        kind: ProcessKind::Tags,
         table: table.clone(),
         created_at: NOW,
         header: format!("{{\"base\":\"{evaluated}\"}}"),

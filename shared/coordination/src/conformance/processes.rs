@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use icepress_model::{Lessons, ProcessOutcome, SnapshotId};
+use icepress_model::{Lessons, ProcessKind, ProcessOutcome, SnapshotId};
 
 use super::*;
 use crate::{CancelOutcome, CommitClaim, ProcessState, ReportOutcome, Severity, TaskState};
@@ -76,9 +76,11 @@ pub(super) async fn a_process_of_300_tasks_starts_whole(world: Arc<dyn StoreWorl
     assert_eq!((process.bucket, process.epoch), (BUCKET, held.epoch));
     assert_eq!((&process.table, process.created_at), (&orders, NOW));
     assert_eq!(process.header, r#"{"base":"m1"}"#);
+    assert_eq!(process.kind, ProcessKind::Tags);
     let tasks = store.tasks(&"p1".into()).await.unwrap();
     for (index, row) in (0..).zip(&tasks) {
         assert_eq!(row.task, task("p1", index));
+        assert_eq!(row.kind, ProcessKind::Tags);
         assert_eq!(row.payload, new_tasks(300)[index as usize].payload);
         assert_eq!((&row.state, row.sent_at), (&TaskState::Queued, None));
         assert_eq!((row.attempt.get(), row.bucket), (0, BUCKET));

@@ -228,6 +228,7 @@ async fn a_missing_table_is_named(emulator: &Emulator) {
 
 fn new_process(id: &str, of: &str) -> NewProcess {
     NewProcess {
+        kind: icepress_model::ProcessKind::Rewrite,
         process: id.into(),
         table: table(of),
         created_at: NOW,

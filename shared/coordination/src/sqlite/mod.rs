@@ -37,14 +37,15 @@ use crate::{CoordinationError, encoding::Fields};
 type Result<T> = std::result::Result<T, CoordinationError>;
 
 /// The version of schema.sql, as `PRAGMA user_version` has it.
-const SCHEMA_VERSION: i64 = 4;
-const NOTE_VERSION: &str = "PRAGMA user_version = 4";
+const SCHEMA_VERSION: i64 = 5;
+const NOTE_VERSION: &str = "PRAGMA user_version = 5";
 
 /// What makes of a file of one version one of the next, the oldest first.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("from_1_to_2.sql"),
     include_str!("from_2_to_3.sql"),
     include_str!("from_3_to_4.sql"),
+    include_str!("from_4_to_5.sql"),
 ];
 
 /// How long a writer waits for another process's transaction. Ours take milliseconds.

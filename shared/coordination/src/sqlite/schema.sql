@@ -1,4 +1,4 @@
--- The state file of the embedded mode, version 4 (PRAGMA user_version). Times are milliseconds since 1970.
+-- The state file of the embedded mode, version 5 (PRAGMA user_version). Times are milliseconds since 1970.
 
 CREATE TABLE layout (
     id           INTEGER PRIMARY KEY CHECK (id = 1),
@@ -45,6 +45,7 @@ CREATE INDEX table_due ON table_state (bucket, due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE process (
     process       TEXT PRIMARY KEY,
+    kind          TEXT NOT NULL DEFAULT 'rewrite',
     table_id      TEXT NOT NULL,
     bucket        INTEGER NOT NULL,
     epoch         INTEGER NOT NULL,
@@ -65,6 +66,7 @@ CREATE INDEX process_ended ON process (created_at) WHERE state = 'ended';
 CREATE TABLE task (
     process    TEXT NOT NULL REFERENCES process (process) ON DELETE CASCADE,
     task_index INTEGER NOT NULL,
+    kind       TEXT NOT NULL DEFAULT 'rewrite',
     bucket     INTEGER NOT NULL,
     attempt    INTEGER NOT NULL,
     state      TEXT NOT NULL,

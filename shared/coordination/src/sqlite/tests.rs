@@ -2,8 +2,8 @@ use std::{collections::BTreeSet, ffi::OsString, process::Command, sync::Arc};
 
 use async_trait::async_trait;
 use icepress_model::{
-    BucketCount, BucketId, Epoch, Generation, MetadataLocation, ProcessOutcome, TableId, TaskId,
-    TimestampMs, WorkerId, ambient::ManualClock,
+    BucketCount, BucketId, Epoch, Generation, MetadataLocation, ProcessKind, ProcessOutcome,
+    TableId, TaskId, TimestampMs, WorkerId, ambient::ManualClock,
 };
 use proptest::{prelude::*, test_runner::Config};
 use tempfile::TempDir;
@@ -203,12 +203,12 @@ async fn what_is_no_state_file_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn a_newer_version_is_refused_with_what_to_do() {
     let world = World::new().await;
-    sqlx::raw_sql("PRAGMA user_version = 5")
+    sqlx::raw_sql("PRAGMA user_version = 6")
         .execute(&world.queue.writer)
         .await
         .unwrap();
     let message = refusal(&world.path()).await;
-    assert!(message.contains("version 5"), "{message}");
+    assert!(message.contains("version 6"), "{message}");
     assert!(message.contains("newer icepress"), "{message}");
 }
 
@@ -274,9 +274,31 @@ async fn a_file_of_version_1_goes_on_with_all_that_it_knew() {
         .unwrap();
     let news = store.table(&"lake.sales.news".parse().unwrap()).await;
     let process = news.unwrap().unwrap().active_process.unwrap();
-    assert!(store.process(&process).await.unwrap().is_some());
-    assert_eq!(store.tasks(&process).await.unwrap().len(), 1);
+    let rewrite = store.process(&process).await.unwrap().unwrap();
+    assert_eq!(rewrite.kind, ProcessKind::Rewrite, "there was no other");
+    let tasks = store.tasks(&process).await.unwrap();
+    assert_eq!(tasks.len(), 1);
+    assert_eq!(tasks[0].kind, ProcessKind::Rewrite);
     assert_eq!(store.blockers(&table.catalog).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_kind_of_process_that_is_not_known_is_not_guessed_at() {
+    let world = World::new().await;
+    let store = world.queue.store();
+    sqlx::raw_sql(
+        "INSERT INTO process VALUES
+             ('p', 'vacuum', 'lake/sales/news', 3, 2, 40, 'running', NULL, NULL, NULL, 0, 1, 1, '{}', NULL)",
+    )
+    .execute(&world.queue.writer)
+    .await
+    .unwrap();
+    let error = store.process(&"p".into()).await.unwrap_err();
+    assert!(
+        matches!(&error, CoordinationError::UnreadableRow { message, .. }
+            if message.contains("'vacuum'") && message.contains("newer")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -506,6 +528,7 @@ async fn a_killed_process_leaves_whole_rows() {
 fn new_process(id: &str, table: &TableId, created_at: TimestampMs) -> NewProcess {
     NewProcess {
         process: id.into(),
+        kind: icepress_model::ProcessKind::Rewrite,
         table: table.clone(),
         created_at,
         header: "{}".to_owned(),

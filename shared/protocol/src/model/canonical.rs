@@ -422,7 +422,9 @@ impl World {
     /// Every state of a table that is named anywhere.
     pub(super) fn each_location(&mut self, visit: &mut impl FnMut(&mut u8)) {
         let visit_outcome = |outcome: &mut Outcome, visit: &mut dyn FnMut(&mut u8)| {
-            if let Outcome::Committed(at) | Outcome::Partly(at) = outcome {
+            if let Outcome::Committed(at) | Outcome::Partly(at) | Outcome::Maintained(Some(at)) =
+                outcome
+            {
                 visit(at);
             }
         };

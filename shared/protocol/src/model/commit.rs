@@ -436,6 +436,7 @@ impl Step<'_> {
 
         let committed = match ending.outcome {
             Outcome::Committed(made) | Outcome::Partly(made) => Some(rows::location(made)),
+            Outcome::Maintained(made) => made.map(rows::location),
             Outcome::Failed | Outcome::Evaluated | Outcome::Abandoned => None,
         };
         let Some(table) = self.world.table_row(process.table) else {

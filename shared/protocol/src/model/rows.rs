@@ -4,8 +4,8 @@
 
 use icepress_model::{
     Attempt, BucketId, CatalogName, Epoch, Generation, Lessons, MetadataLocation, Namespace,
-    ProcessId, ProcessOutcome, RewriteFailure, RewriteFailureKind, SnapshotId, TableId, TaskId,
-    TimestampMs, WorkerId,
+    ProcessId, ProcessKind, ProcessOutcome, RewriteFailure, RewriteFailureKind, SnapshotId,
+    TableId, TaskId, TimestampMs, WorkerId,
 };
 
 use super::world::{Bucket, Outcome, Process, ProcessState, Row, Task, TaskState, World};
@@ -147,6 +147,7 @@ impl World {
         };
         ProcessRow {
             process: process_id(process.id),
+            kind: ProcessKind::Rewrite,
             table: table_id(process.table),
             bucket: BucketId(u32::from(self.bucket_of(process.table))),
             epoch: Epoch(u64::from(process.epoch)),
@@ -209,6 +210,7 @@ impl World {
                 process: process_id(process.id),
                 index: u32::from(index),
             },
+            kind: ProcessKind::Rewrite,
             bucket: BucketId(u32::from(self.bucket_of(process.table))),
             attempt: Attempt(u32::from(task.attempt)),
             state,
@@ -263,6 +265,11 @@ pub(super) fn outcome_of(outcome: Outcome) -> ProcessOutcome {
             lessons: Lessons::default(),
         },
         Outcome::Evaluated => ProcessOutcome::Evaluated,
+        Outcome::Maintained(at) => ProcessOutcome::Maintained {
+            location: at.map(location),
+            did: String::new(),
+            unfinished: false,
+        },
         Outcome::Failed => ProcessOutcome::Failed {
             failures: Vec::new(),
             lessons: Lessons::default(),
@@ -283,6 +290,10 @@ fn outcome_from(outcome: &ProcessOutcome) -> Outcome {
         }
         ProcessOutcome::Failed { .. } => Outcome::Failed,
         ProcessOutcome::Evaluated => Outcome::Evaluated,
+        ProcessOutcome::Maintained { location, .. } => {
+            let made = location.as_ref().map(|made| number_of(made.as_str()));
+            Outcome::Maintained(made)
+        }
         ProcessOutcome::Abandoned { .. } => Outcome::Abandoned,
     }
 }

@@ -338,6 +338,7 @@ impl Step<'_> {
         let id = self.world.fresh_process();
         let new_process = NewProcess {
             process: process_id(id),
+            kind: icepress_model::ProcessKind::Rewrite,
             table: table_id(table),
             created_at: NOW,
             header: String::new(),

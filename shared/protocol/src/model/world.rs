@@ -162,6 +162,8 @@ pub(super) enum Outcome {
     Partly(u8),
     Failed,
     Evaluated,
+    /// The state that upkeep made, where it made one.
+    Maintained(Option<u8>),
     Abandoned,
 }
 

@@ -7,6 +7,7 @@ pub fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> Pr
     let tasks = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
     ProcessRow {
         process: process.process.clone(),
+        kind: process.kind,
         table: process.table.clone(),
         bucket: lease.bucket,
         epoch: lease.epoch,
@@ -34,6 +35,7 @@ pub fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow> {
                 process: process.process.clone(),
                 index,
             },
+            kind: process.kind,
             bucket: process.bucket,
             attempt: Attempt(0),
             state: TaskState::Queued,

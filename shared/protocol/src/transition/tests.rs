@@ -86,6 +86,7 @@ fn b07_a_row_of_a_later_epoch_refuses_an_earlier_one() {
     };
     let process = NewProcess {
         process: ProcessId::from("p"),
+        kind: icepress_model::ProcessKind::Rewrite,
         table: table(),
         created_at: NOW,
         header: String::new(),

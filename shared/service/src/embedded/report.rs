@@ -95,6 +95,8 @@ struct Seen {
     row_groups_in: u64,
     row_groups_out: u64,
     committed: bool,
+    /// What was done beside rewrites, a line each.
+    maintained: Vec<String>,
     /// Whether a data file was written.
     new_data_files: bool,
     refused: Option<String>,
@@ -403,6 +405,7 @@ fn note_end(seen: &mut Seen, outcome: &ProcessOutcome) {
         ProcessOutcome::Failed { failures, .. } => seen.failed = failures.first().cloned(),
         // What it concluded is told when something is made of it.
         ProcessOutcome::Evaluated => {}
+        ProcessOutcome::Maintained { did, .. } => seen.maintained.push(did.clone()),
         ProcessOutcome::Abandoned { reason } => seen.failed = Some(reason.clone()),
     }
 }

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, stream};
 use icepress_coordination::{
     CancelOutcome, CoordinationError, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
 };
-use icepress_model::{ProcessId, ProcessOutcome, TableId, TimestampMs};
+use icepress_model::{ProcessId, ProcessKind, ProcessOutcome, TableId, TimestampMs};
 use serde::Serialize;
 
 use crate::{
@@ -54,6 +54,8 @@ impl TaskCounts {
 pub struct Work {
     /// The process.
     pub process: ProcessId,
+    /// What it is for.
+    pub kind: ProcessKind,
     /// Its table.
     pub table: TableId,
     /// When it was planned.
@@ -293,6 +295,7 @@ async fn look(
         all_tasks: process.tasks,
         open_tasks: process.open_tasks,
         process: process.process,
+        kind: process.kind,
         table: process.table,
         tasks,
     })

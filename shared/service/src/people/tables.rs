@@ -6,7 +6,7 @@ mod verify;
 use iceberg::spec::{TableMetadata, Transform};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
-use icepress_model::{BucketId, ProcessId, ProcessOutcome, TableId, TablePlan};
+use icepress_model::{BucketId, ProcessId, ProcessKind, ProcessOutcome, TableId, TablePlan};
 use icepress_planner::PlanOptions;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -132,16 +132,22 @@ pub async fn compact(
             break;
         }
         optimize_all(&context, optimizers, stop).await?;
-        if stop.requested() || has_ended(&context, &process).await? {
+        if stop.requested() {
             break;
         }
-        context
-            .ambient
-            .clock
-            .sleep(Duration::from_millis(200))
-            .await;
-        begun = begin(&context, table).await?;
-        begun.process = begun.process.or(Some(process));
+        match stands(&context, &process).await? {
+            Stands::Answered => break,
+            Stands::Elsewhere => begun = begin(&context, table).await?,
+            Stands::UnderWay => {
+                context
+                    .ambient
+                    .clock
+                    .sleep(Duration::from_millis(200))
+                    .await;
+                begun = begin(&context, table).await?;
+                begun.process = begun.process.or(Some(process));
+            }
+        }
     }
     let report = collector.report(&context).await;
     let of_table = report.tables.into_iter().find(|seen| seen.table == *table);
@@ -243,12 +249,23 @@ async fn bucket_of(context: &Context, table: &TableId) -> Result<BucketId, Coord
     }
 }
 
-async fn has_ended(context: &Context, process: &ProcessId) -> Result<bool, CoordinationError> {
-    let row = context.store.process(process).await?;
-    Ok(row.is_none_or(|row| match row.state {
-        // It looked at the table for a scheduler: the wish is not answered by that.
-        ProcessState::Ended(ProcessOutcome::Evaluated) => false,
-        ProcessState::Ended(_) => true,
-        ProcessState::Running | ProcessState::Committing { .. } => false,
-    }))
+/// Where a process stands that somebody waits for who wants a rewrite.
+enum Stands {
+    /// It has ended.
+    Answered,
+    /// It has ended, and was none that answers the wish: it only looked at the table, or is of another kind.
+    Elsewhere,
+    UnderWay,
+}
+
+async fn stands(context: &Context, process: &ProcessId) -> Result<Stands, CoordinationError> {
+    let Some(row) = context.store.process(process).await? else {
+        return Ok(Stands::Answered);
+    };
+    Ok(match row.state {
+        ProcessState::Ended(ProcessOutcome::Evaluated) => Stands::Elsewhere,
+        ProcessState::Ended(_) if row.kind != ProcessKind::Rewrite => Stands::Elsewhere,
+        ProcessState::Ended(_) => Stands::Answered,
+        ProcessState::Running | ProcessState::Committing { .. } => Stands::UnderWay,
+    })
 }

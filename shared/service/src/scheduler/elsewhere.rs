@@ -12,7 +12,7 @@ use icepress_coordination::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
     StartOutcome, TableRow, TaskState,
 };
-use icepress_model::{ProcessId, ProcessOutcome, TableId, TaskId};
+use icepress_model::{ProcessId, ProcessKind, ProcessOutcome, TableId, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -300,6 +300,7 @@ async fn hand_over(
     let entry = json!({ "process": process, "cause": cause, "reason": reason });
     let new_process = NewProcess {
         process: process.clone(),
+        kind: ProcessKind::Rewrite,
         table: row.table.clone(),
         created_at: now,
         header: serde_json::to_string(&header).expect("a header has string keys only"),

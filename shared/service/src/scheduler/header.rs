@@ -202,7 +202,9 @@ fn lessons_of(outcome: &ProcessOutcome) -> Option<&Lessons> {
         ProcessOutcome::Committed { lessons, .. }
         | ProcessOutcome::PartlyCommitted { lessons, .. }
         | ProcessOutcome::Failed { lessons, .. } => Some(lessons),
-        ProcessOutcome::Evaluated | ProcessOutcome::Abandoned { .. } => None,
+        ProcessOutcome::Evaluated
+        | ProcessOutcome::Maintained { .. }
+        | ProcessOutcome::Abandoned { .. } => None,
     }
 }
 

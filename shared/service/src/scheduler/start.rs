@@ -6,7 +6,7 @@ use icepress_coordination::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow, TaskMessage,
 };
 use icepress_model::{
-    Epoch, GroupTask, MetadataLocation, Pace, ProcessId, TableId, TablePlan, TaskId,
+    Epoch, GroupTask, MetadataLocation, Pace, ProcessId, ProcessKind, TableId, TablePlan, TaskId,
 };
 
 use super::{
@@ -100,6 +100,7 @@ pub(super) async fn start(
     };
     let new_process = NewProcess {
         process: process.clone(),
+        kind: ProcessKind::Rewrite,
         table: row.table.clone(),
         created_at: now,
         header: serde_json::to_string(&header).expect("a header has string keys only"),

@@ -218,6 +218,7 @@ impl Size {
         let written = if starts {
             let process = NewProcess {
                 process: ProcessId::from("p"),
+                kind: icepress_model::ProcessKind::Rewrite,
                 table: the_table(),
                 created_at: NOW,
                 header: String::new(),

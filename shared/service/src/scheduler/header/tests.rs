@@ -33,6 +33,7 @@ fn after(learned: Learned, shrunk_to: Option<u64>, outcome: ProcessOutcome) -> P
     };
     ProcessRow {
         process: ProcessId::from("p"),
+        kind: icepress_model::ProcessKind::Rewrite,
         table: "c.ns.t".parse().unwrap(),
         bucket: BucketId(0),
         epoch: Epoch(1),

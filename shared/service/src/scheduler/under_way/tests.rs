@@ -13,6 +13,7 @@ fn task(state: TaskState, sent_at: Option<TimestampMs>) -> TaskRow {
             process: ProcessId::from("p"),
             index: 0,
         },
+        kind: icepress_model::ProcessKind::Rewrite,
         bucket: BucketId(0),
         attempt: Attempt(1),
         state,
