@@ -145,22 +145,22 @@ run "a_failed_task_lights_an_alarm_of_its_own" {
   }
 
   assert {
-    condition     = aws_cloudwatch_log_metric_filter.failed_tasks.pattern == "{ $.fields.message = \"task failed for good\" }" && aws_cloudwatch_log_metric_filter.failed_tasks.log_group_name == "/aws/lambda/icepress-optimizer"
+    condition     = aws_cloudwatch_log_metric_filter.said["failed-tasks"].pattern == "{ $.fields.message = \"task failed for good\" }" && aws_cloudwatch_log_metric_filter.said["failed-tasks"].log_group_name == "/aws/lambda/icepress-optimizer"
     error_message = "the lines that the optimizer writes of failed tasks must be counted"
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.failed_tasks.namespace == "Icepress/icepress" && aws_cloudwatch_metric_alarm.failed_tasks.metric_name == "FailedTasks" && aws_cloudwatch_metric_alarm.failed_tasks.treat_missing_data == "notBreaching"
+    condition     = aws_cloudwatch_metric_alarm.sum["failed-tasks"].namespace == "Icepress/icepress" && aws_cloudwatch_metric_alarm.sum["failed-tasks"].metric_name == "FailedTasks" && aws_cloudwatch_metric_alarm.sum["failed-tasks"].treat_missing_data == "notBreaching"
     error_message = "failed tasks must raise an alarm that goes out by itself"
   }
 
   assert {
-    condition     = aws_cloudwatch_log_metric_filter.repeats.pattern == "{ $.fields.message = \"repeats itself\" }" && aws_cloudwatch_log_metric_filter.repeats.log_group_name == "/aws/lambda/icepress-scheduler"
+    condition     = aws_cloudwatch_log_metric_filter.said["repeats"].pattern == "{ $.fields.message = \"repeats itself\" }" && aws_cloudwatch_log_metric_filter.said["repeats"].log_group_name == "/aws/lambda/icepress-scheduler"
     error_message = "the lines that the scheduler writes of plans that repeat themselves must be counted"
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.repeats.metric_name == "Repeats" && aws_cloudwatch_metric_alarm.repeats.treat_missing_data == "notBreaching"
+    condition     = aws_cloudwatch_metric_alarm.sum["repeats"].metric_name == "Repeats" && aws_cloudwatch_metric_alarm.sum["repeats"].treat_missing_data == "notBreaching"
     error_message = "a plan that repeats itself must raise an alarm that goes out by itself"
   }
 }

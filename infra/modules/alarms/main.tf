@@ -4,58 +4,74 @@ locals {
   actions = var.topic_arn == null ? [] : [var.topic_arn]
 }
 
-# The optimizer says it in its log, once a task. A failed task is answered, so that it is no dead letter: the alarm is lit while
-# tasks fail, and goes out by itself.
-resource "aws_cloudwatch_log_metric_filter" "failed_tasks" {
-  name           = "${var.name}-failed-tasks"
-  log_group_name = var.optimizer_log_group_name
-  pattern        = "{ $.fields.message = \"task failed for good\" }"
+# What the functions say in their logs, once a table or a task. Nothing of it stays in a queue, so the alarm is lit while it is said,
+# and goes out by itself.
+locals {
+  said = {
+    failed-tasks = {
+      words       = "task failed for good"
+      metric      = "FailedTasks"
+      log_group   = var.optimizer_log_group_name
+      description = "Tasks failed for good; icepress tables --state failing shows which tables, icepress explain why"
+    }
+    # An error of Icepress, which such a table's owner should report.
+    repeats = {
+      words       = "repeats itself"
+      metric      = "Repeats"
+      log_group   = var.scheduler_log_group_name
+      description = "A plan would do again what the last run did, and is left alone: an error of Icepress; icepress tables --state failing shows the table, icepress explain what to report"
+    }
+  }
+
+  alarms = merge(
+    {
+      for name, said in local.said : name => {
+        description = said.description
+        namespace   = aws_cloudwatch_log_metric_filter.said[name].metric_transformation[0].namespace
+        metric      = aws_cloudwatch_log_metric_filter.said[name].metric_transformation[0].name
+        period      = 300
+        periods     = 1
+        dimensions  = null
+      }
+    },
+    {
+      scheduler-errors = {
+        description = "The scheduler failed in ${var.scheduler_error_periods} periods of ${var.scheduler_error_period_seconds} s, one after another"
+        namespace   = "AWS/Lambda"
+        metric      = "Errors"
+        period      = var.scheduler_error_period_seconds
+        periods     = var.scheduler_error_periods
+        dimensions  = { FunctionName = var.scheduler_function_name }
+      }
+    },
+  )
+}
+
+resource "aws_cloudwatch_log_metric_filter" "said" {
+  for_each = local.said
+
+  name           = "${var.name}-${each.key}"
+  log_group_name = each.value.log_group
+  pattern        = "{ $.fields.message = \"${each.value.words}\" }"
 
   metric_transformation {
-    name      = "FailedTasks"
+    name      = each.value.metric
     namespace = "Icepress/${var.name}"
     value     = "1"
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "failed_tasks" {
-  alarm_name          = "${var.name}-failed-tasks"
-  alarm_description   = "Tasks failed for good; icepress tables --state failing shows which tables, icepress explain why"
-  namespace           = aws_cloudwatch_log_metric_filter.failed_tasks.metric_transformation[0].namespace
-  metric_name         = aws_cloudwatch_log_metric_filter.failed_tasks.metric_transformation[0].name
+resource "aws_cloudwatch_metric_alarm" "sum" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = each.value.description
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  dimensions          = each.value.dimensions
   statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.actions
-  ok_actions          = local.actions
-  tags                = var.tags
-}
-
-# A plan that would do again what the last run did: an error of Icepress, which such a table's owner should report. The scheduler
-# leaves such work alone and says it in its log.
-resource "aws_cloudwatch_log_metric_filter" "repeats" {
-  name           = "${var.name}-repeats"
-  log_group_name = var.scheduler_log_group_name
-  pattern        = "{ $.fields.message = \"repeats itself\" }"
-
-  metric_transformation {
-    name      = "Repeats"
-    namespace = "Icepress/${var.name}"
-    value     = "1"
-  }
-}
-
-resource "aws_cloudwatch_metric_alarm" "repeats" {
-  alarm_name          = "${var.name}-repeats"
-  alarm_description   = "A plan would do again what the last run did, and is left alone: an error of Icepress; icepress tables --state failing shows the table, icepress explain what to report"
-  namespace           = aws_cloudwatch_log_metric_filter.repeats.metric_transformation[0].namespace
-  metric_name         = aws_cloudwatch_log_metric_filter.repeats.metric_transformation[0].name
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
+  period              = each.value.period
+  evaluation_periods  = each.value.periods
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
@@ -87,22 +103,28 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "scheduler_errors" {
-  alarm_name          = "${var.name}-scheduler-errors"
-  alarm_description   = "The scheduler failed in ${var.scheduler_error_periods} periods of ${var.scheduler_error_period_seconds} s, one after another"
-  namespace           = "AWS/Lambda"
-  metric_name         = "Errors"
-  statistic           = "Sum"
-  period              = var.scheduler_error_period_seconds
-  evaluation_periods  = var.scheduler_error_periods
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.actions
-  ok_actions          = local.actions
-  tags                = var.tags
+# Each had a resource of its own.
+moved {
+  from = aws_cloudwatch_log_metric_filter.failed_tasks
+  to   = aws_cloudwatch_log_metric_filter.said["failed-tasks"]
+}
 
-  dimensions = {
-    FunctionName = var.scheduler_function_name
-  }
+moved {
+  from = aws_cloudwatch_log_metric_filter.repeats
+  to   = aws_cloudwatch_log_metric_filter.said["repeats"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.failed_tasks
+  to   = aws_cloudwatch_metric_alarm.sum["failed-tasks"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.repeats
+  to   = aws_cloudwatch_metric_alarm.sum["repeats"]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.scheduler_errors
+  to   = aws_cloudwatch_metric_alarm.sum["scheduler-errors"]
 }

@@ -5,15 +5,15 @@ output "dead_letter_alarm_arns" {
 
 output "scheduler_error_alarm_arn" {
   description = "ARN of the alarm on the scheduler's errors."
-  value       = aws_cloudwatch_metric_alarm.scheduler_errors.arn
+  value       = aws_cloudwatch_metric_alarm.sum["scheduler-errors"].arn
 }
 
 output "failed_tasks_alarm_arn" {
   description = "ARN of the alarm on tasks that failed for good."
-  value       = aws_cloudwatch_metric_alarm.failed_tasks.arn
+  value       = aws_cloudwatch_metric_alarm.sum["failed-tasks"].arn
 }
 
 output "repeats_alarm_arn" {
   description = "ARN of the alarm on plans that would do again what the last run did."
-  value       = aws_cloudwatch_metric_alarm.repeats.arn
+  value       = aws_cloudwatch_metric_alarm.sum["repeats"].arn
 }
