@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use icepress_catalog::{
     Catalog, CatalogError, CommitError, ListedTable, LoadedTable, Located, TableChange, TablePage,
 };
-use icepress_coordination::{CoordinationError, Errand, Errands, StateStore};
+use icepress_coordination::{CensusNote, CoordinationError, Errand, Errands, StateStore};
 use icepress_model::{BucketCount, CatalogName, DatabaseId, Namespace, TableId};
 use icepress_service::{
     Catalogs, Context, Deadline, OpenCatalog, Settings, buckets,
@@ -28,6 +28,8 @@ struct Tagged {
     inner: Arc<dyn Catalog>,
     told_in_full: AtomicU64,
     told_as_seen: AtomicU64,
+    /// Whether it knows its own page tokens no more.
+    refuses_tokens: AtomicBool,
 }
 
 impl Tagged {
@@ -36,6 +38,7 @@ impl Tagged {
             inner: Arc::clone(&lab.catalog) as Arc<dyn Catalog>,
             told_in_full: AtomicU64::new(0),
             told_as_seen: AtomicU64::new(0),
+            refuses_tokens: AtomicBool::new(false),
         })
     }
 
@@ -61,6 +64,13 @@ impl Catalog for Tagged {
         database: &DatabaseId,
         next: Option<&str>,
     ) -> Result<TablePage, CatalogError> {
+        if next.is_some() && self.refuses_tokens.load(Ordering::Relaxed) {
+            return Err(CatalogError::Unavailable {
+                catalog: self.name().to_string(),
+                message: "there is no such page".to_owned(),
+                source: None,
+            });
+        }
         let mut names = Vec::new();
         let mut from = None;
         loop {
@@ -229,6 +239,116 @@ async fn a_long_database_is_listed_in_runs_of_its_own_and_none_of_them_alone_rem
     tick(&worker("e"), Deadline::NONE).await.unwrap();
     assert!(store.table(&tables[5]).await.unwrap().is_none());
     assert!(store.table(&tables[4]).await.unwrap().is_some());
+}
+
+/// What becomes of a long listing whose run has died.
+#[derive(Debug, Clone, Copy)]
+enum Afterwards {
+    /// Another goes on where it stopped.
+    GoesOn,
+    /// So much later that its place is worth nothing.
+    Stale,
+    /// The tables were spread anew over other buckets.
+    Resized,
+    /// The catalog knows its page no more.
+    Refused,
+    /// The database has become short.
+    Short,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b05_whatever_becomes_of_a_long_listing_no_row_outlives_its_table() {
+    use Afterwards::{GoesOn, Refused, Resized, Short, Stale};
+    for afterwards in [GoesOn, Stale, Resized, Refused, Short] {
+        let mut deaths = 0;
+        while dies_and_is_dropped(afterwards, deaths).await {
+            deaths += 1;
+        }
+        assert!(deaths >= 8, "{afterwards:?}: it wrote {deaths} times");
+    }
+}
+
+/// A first listing dies after so many writes; what it marked is looked at and at rest when all tables are dropped. Says
+/// whether it had so much to write.
+async fn dies_and_is_dropped(afterwards: Afterwards, writes: u32) -> bool {
+    let (lab, tables) = lab_of_tables(76, 3).await;
+    let catalog = Tagged::around(&lab);
+    let errands = Arc::new(Kept::default());
+    let worker = |long_listing| Context {
+        errands: Some(Arc::clone(&errands) as Arc<dyn Errands>),
+        ..cold(
+            &lab,
+            &catalog,
+            Settings {
+                long_listing,
+                ..settings_for_tests("w")
+            },
+        )
+    };
+    let listing = Errand::Listing {
+        database: tables[0].database(),
+    };
+    worker(1).layout().await.unwrap();
+    let lister = worker(1);
+    let store = DyingStore::around(Arc::clone(&lister.store), writes, true);
+    let lister = Context {
+        store: Arc::clone(&store) as Arc<dyn StateStore>,
+        ..lister
+    };
+    let listed = run_errand(&lister, &listing, Deadline::NONE).await;
+    assert_eq!(listed.is_err(), store.was_reached(), "{listed:?}");
+    if listed.is_ok() {
+        return false;
+    }
+    // Its lease is over, and what is due is looked at, while nobody lists anything.
+    lab.clock.advance(Duration::from_secs(600));
+    tick(&worker(0), Deadline::NONE).await.unwrap();
+    errands.take();
+    for table in &tables {
+        lab.drop_table(table).await;
+    }
+    let mut long_listing = 1;
+    match afterwards {
+        Afterwards::GoesOn => {}
+        Afterwards::Stale => lab.clock.advance(Duration::from_secs(7200)),
+        Afterwards::Resized => {
+            let three = BucketCount(3.try_into().unwrap());
+            buckets::resize(&worker(1), three).await.unwrap();
+        }
+        Afterwards::Refused => {
+            catalog.refuses_tokens.store(true, Ordering::Relaxed);
+            run_errand(&worker(1), &listing, Deadline::NONE)
+                .await
+                .unwrap();
+            catalog.refuses_tokens.store(false, Ordering::Relaxed);
+        }
+        Afterwards::Short => long_listing = 100,
+    }
+    for _ in 0..6 {
+        tick(&worker(long_listing), Deadline::NONE).await.unwrap();
+        for errand in errands.take() {
+            run_errand(&worker(long_listing), &errand, Deadline::NONE)
+                .await
+                .unwrap();
+        }
+        lab.clock.advance(Duration::from_secs(60));
+    }
+    let store = worker(1).store;
+    for table in &tables {
+        let row = store.table(table).await.unwrap();
+        assert!(row.is_none(), "{afterwards:?}, {writes} writes: {row:?}");
+    }
+    // Nothing is kept of it either.
+    let database = tables[0].database();
+    for note in [CensusNote::Listing, CensusNote::Begun] {
+        let kept = store.census_note(&database, note).await.unwrap();
+        assert_eq!(
+            kept.0,
+            Vec::<u8>::new(),
+            "{afterwards:?}, {writes}: {note:?}"
+        );
+    }
+    true
 }
 
 #[tokio::test(flavor = "multi_thread")]

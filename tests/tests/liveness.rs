@@ -93,6 +93,14 @@ async fn c56_a_table_whose_row_is_never_written_stops_itself_alone() {
         let wanted = if index == 2 { 6 } else { 1 };
         assert_eq!(files(&lab, table).await, wanted, "{table}");
     }
+    // Nothing else names it: it has no row.
+    let findings = doctor::examine(&worker).await;
+    let about: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.subject == "table lab.tests.t2")
+        .collect();
+    assert_eq!(about.len(), 1, "{findings:?}");
+    assert!(about[0].seen.contains("has no row"), "{about:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,11 +37,15 @@ pub(crate) enum Theme {
     Vectors,
     /// Java's writers beside holders of the commit lock that stand still.
     Locks,
+    /// Listings that take several runs, of tables that come and go.
+    Listings,
 }
 
 impl Theme {
-    pub(crate) fn drawn(engine: &Engine) -> Self {
+    /// Of one kind of world by the seed alone: the others are as they were without.
+    pub(crate) fn drawn(engine: &Engine, seed: u64) -> Self {
         match engine.below(13) {
+            _ if seed % 16 == 15 => Self::Listings,
             0 => Self::OldLeases,
             1 => Self::OldClaims,
             2 => Self::LateThoughts,
@@ -116,6 +120,12 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
             settings.commit_ttl = Duration::from_secs(9 + engine.below(30));
             settings.lease_guard = Duration::from_secs(engine.below(10));
             settings.check_interval = Duration::from_secs(20 + engine.below(60));
+        }
+        Theme::Listings => {
+            settings.long_listing = 0;
+            settings.lease_ttl = Duration::from_secs(60);
+            // Few wait at a listing at which others died.
+            settings.longest_backoff = Duration::from_secs(60);
         }
         Theme::Everything
         | Theme::UnknownOutcomes
@@ -198,6 +208,10 @@ pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
             rhythm.scheduler_limit = Duration::from_secs(30 + engine.below(30));
             rhythm.optimizer_limit = Duration::from_secs(200 + engine.below(200));
         }
+        Theme::Listings => {
+            rhythm.tick = Duration::from_secs(5 + engine.below(10));
+            rhythm.scheduler_limit = Duration::from_secs(25 + engine.below(20));
+        }
         Theme::Everything
         | Theme::UnknownOutcomes
         | Theme::Deaths
@@ -205,6 +219,15 @@ pub(crate) fn rhythm(engine: &Engine, theme: Theme) -> Rhythm {
         | Theme::Locks => {}
     }
     rhythm
+}
+
+/// Tables of a page of a listing, and how long the catalog takes over it.
+pub(crate) fn pages(engine: &Engine, theme: Theme) -> (usize, Duration) {
+    let tables = 1 + engine.below(2) as usize;
+    match theme {
+        Theme::Listings => (1, Duration::from_secs(2 + engine.below(8))),
+        _ => (tables, Duration::ZERO),
+    }
 }
 
 /// How Java's writers take the commit lock, in a world that has them.

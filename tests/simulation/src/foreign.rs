@@ -70,6 +70,8 @@ pub struct Writer {
     pub upgrades: bool,
     /// Whether its files are large, as its table sees it: their deletes are rewritten without them.
     pub light: bool,
+    /// How often it drops its table beside, in a hundred.
+    pub drops_more: u64,
 }
 
 /// What a commit of the writer adds and removes.
@@ -121,6 +123,9 @@ impl Writer {
             Err(icepress_catalog::CatalogError::NoSuchTable(_)) => return self.create().await,
             Err(error) => return Err(error.into()),
         };
+        if self.drops_more > 0 && self.engine.below(100) < self.drops_more {
+            return self.drop_table(&base).await;
+        }
         if base.metadata.current_snapshot().is_none() {
             return self.append(&base).await;
         }

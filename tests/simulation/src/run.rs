@@ -1,5 +1,8 @@
 //! One seed: a world is drawn, lived in while everything goes wrong, and then left alone until it comes to rest.
 
+mod rest;
+mod trouble;
+
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
@@ -12,30 +15,28 @@ use aws_sdk_dynamodb::types::{
 use iceberg::spec::FormatVersion;
 use icepress_catalog::lock::LockOptions;
 use icepress_coordination::create_state_table;
-use icepress_model::{BucketCount, Group, ambient::Ambient};
-use icepress_service::{Settings, tables::plan};
+use icepress_model::{BucketCount, ambient::Ambient};
+use icepress_service::Settings;
 
 use crate::{
     ambient::machine,
-    catalog::{CatalogWhims, MachineCatalog, Pointers},
+    catalog::{MachineCatalog, Pointers},
     connector::Aws,
     draw::{self, Outcast, Theme},
-    dynamo::{Dynamo, LOCK_KEY, Whims},
-    engine::{Driver, Engine, Perils, Step, TaskId},
+    dynamo::{Dynamo, LOCK_KEY},
+    engine::{Driver, Engine, Step, TaskId},
     fleet::{Account, ERRANDS, Fleet, LOCKS, MOST_BUCKETS, QUEUES, STATE, true_clock},
     foreign::{Writer, table_id},
     java::JavaLock,
-    network::{Held, Network, Weather},
-    oracle::{self, Oracle, Rules, unrest},
-    sqs::{QueueWhims, Sqs},
+    network::Network,
+    oracle::{Oracle, Rules},
+    sqs::Sqs,
     storage::{MachineStorage, Objects},
     trace::Trace,
 };
 
 /// How often a message is received before it dies, as `infra/` sets it.
 const MAX_RECEIVES: u32 = 5;
-/// How long the world may take to come to rest once nothing goes wrong any more.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// More steps than any run should need: one that goes on is going round in circles.
 const MOST_STEPS: u64 = 2_000_000;
 
@@ -153,7 +154,7 @@ impl World {
         let pointers = Pointers::new();
         let aws = Aws::new(&dynamo, &sqs, &network, "aws");
 
-        let theme = Theme::drawn(engine);
+        let theme = Theme::drawn(engine, seed);
         // Most of what goes wrong needs little to go before it: many brief worlds meet more of it than few long ones.
         let brevity = if engine.below(LONG_OF) == 0 {
             1
@@ -172,7 +173,10 @@ impl World {
         // Errands never die: what is not done in time is handed out anew.
         sqs.create(ERRANDS, 0);
         let oracle = Oracle::new(engine, &objects);
-        let tables = 1 + engine.below(2);
+        let tables = match theme {
+            Theme::Listings => 3,
+            _ => 1 + engine.below(2),
+        };
         let lock = (engine.below(3) == 0 || theme == Theme::Locks).then(|| LockOptions {
             table: LOCKS.to_owned(),
             acquire_interval: Duration::from_secs(1),
@@ -181,6 +185,7 @@ impl World {
         });
         let java = lock.as_ref().and_then(|_| draw::java(engine, theme));
         let settings = draw::settings(engine, buckets, theme);
+        let (page, page_takes) = draw::pages(engine, theme);
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),
@@ -196,8 +201,8 @@ impl World {
             limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
-            page: 1 + engine.below(2) as usize,
-            page_takes: Duration::ZERO,
+            page,
+            page_takes,
             lock,
             java,
         });
@@ -339,168 +344,6 @@ impl World {
         }
     }
 
-    /// Draws what goes wrong in this world: some of everything, much of something, or nothing.
-    fn start_trouble(&mut self) {
-        let engine = Arc::clone(&self.engine);
-        if self.theme != Theme::Everything {
-            self.start_theme();
-            return;
-        }
-        // Each kind of trouble stays away from most worlds, so that the others are not drowned by it.
-        let draw = |most: u64| match engine.below(5) {
-            0 | 1 => 0,
-            2 | 3 => engine.below(most / 10 + 1),
-            _ => engine.below(most + 1),
-        };
-        if engine.below(12) == 0 {
-            engine.note(format_args!("nothing goes wrong"));
-            return;
-        }
-        let weather = Weather {
-            lost_before: draw(60_000),
-            lost_after: draw(60_000),
-            late: draw(30_000),
-            throttled: draw(100_000),
-            error_before: draw(60_000),
-            error_after: draw(60_000),
-            outage: draw(2_000),
-            longest_outage: Duration::from_secs(1 + engine.below(240)),
-            slow: draw(100_000),
-            slowest: Duration::from_millis(200 + engine.below(30_000)),
-            held: draw(20_000),
-            which: Held::Writes,
-            shortest_hold: Duration::ZERO,
-            longest_hold: Duration::from_secs(1 + engine.below(200)),
-        };
-        let perils = Perils {
-            crash: draw(10_000),
-            stall: draw(5_000),
-            longest_stall: Duration::from_secs(1 + engine.below(300)),
-        };
-        let whims = Whims {
-            short_page: draw(500_000),
-            left_out: draw(200_000),
-            conflict: draw(100_000),
-            index_lags: draw(500_000),
-            longest_lag: Duration::from_secs(1 + engine.below(30)),
-        };
-        let queue = QueueWhims {
-            doubled: draw(300_000),
-            vanishes: draw(100_000),
-            not_taken: draw(200_000),
-            late: draw(300_000),
-            latest: Duration::from_secs(1 + engine.below(300)),
-        };
-        let catalog = CatalogWhims {
-            listing_breaks: draw(200_000),
-            listing_lacks: draw(100_000),
-            sent_twice: draw(200_000),
-            unheard: draw(500_000),
-        };
-        let skew = draw(240_000);
-        *self.account.skew.lock().unwrap() = skew;
-        engine.note(format_args!("{weather:?}"));
-        engine.note(format_args!("{perils:?} {whims:?}"));
-        engine.note(format_args!("{queue:?} {catalog:?} skew {skew} ms"));
-        self.network.set_weather(weather);
-        self.dynamo.set_whims(whims);
-        self.sqs.set_whims(queue);
-        self.pointers.set_whims(catalog);
-        engine.set_perils(perils);
-    }
-
-    /// One kind of trouble, again and again, and little else: so that the moments come about that a mix of everything
-    /// rarely meets.
-    fn start_theme(&self) {
-        let engine = &self.engine;
-        let settings = &self.account.settings;
-        let mut weather = Weather::default();
-        let mut catalog = CatalogWhims::default();
-        let mut perils = Perils::default();
-        let seconds = |least: u64, more: u64| Duration::from_secs(least + engine.below(more));
-        match self.theme {
-            Theme::Everything => {}
-            // Who planned under a lease goes on when another holds it.
-            Theme::OldLeases => {
-                weather.which = Held::UnderLease;
-                weather.held = 100_000 + engine.below(400_000);
-                weather.shortest_hold = settings.lease_ttl + settings.lease_guard;
-                weather.longest_hold = weather.shortest_hold + seconds(10, 60);
-            }
-            // Who rewrote goes on when another has claimed the task, or the commit.
-            Theme::OldClaims => {
-                weather.which = Held::Reports;
-                weather.held = 300_000 + engine.below(400_000);
-                weather.shortest_hold = settings.claim_ttl;
-                weather.longest_hold = settings.claim_ttl + seconds(5, 60);
-            }
-            // A table moves while somebody thinks about it.
-            Theme::LateThoughts => {
-                weather.which = Held::UnderLease;
-                weather.held = 200_000 + engine.below(500_000);
-                weather.longest_hold = (settings.lease_ttl / 2).min(seconds(5, 40));
-            }
-            Theme::UnknownOutcomes => {
-                catalog.unheard = 100_000 + engine.below(600_000);
-                weather.error_after = engine.below(50_000);
-                perils.crash = engine.below(5_000);
-            }
-            // Blockers come after a look at them, and claims end before the swap.
-            Theme::Limits => {
-                weather.which = Held::Commits;
-                weather.held = 200_000 + engine.below(500_000);
-                weather.longest_hold = settings.commit_ttl * 2 + seconds(5, 60);
-            }
-            // Rewrites take their time.
-            Theme::Vectors => {
-                weather.which = Held::Reports;
-                weather.held = 300_000 + engine.below(600_000);
-                weather.longest_hold = seconds(20, 100);
-            }
-            // Whoever took the lock hears of it late.
-            Theme::Locks => {
-                weather.which = Held::Locked;
-                weather.held = 200_000 + engine.below(500_000);
-                weather.longest_hold = seconds(4, 20);
-                weather.error_after = engine.below(20_000);
-            }
-            // Workers die, at every step that they come to.
-            Theme::Deaths => {
-                perils.crash = 5_000 + engine.below(30_000);
-                perils.stall = engine.below(2_000);
-                perils.longest_stall = seconds(1, 60);
-            }
-        }
-        engine.note(format_args!(
-            "{:?}: {weather:?} {catalog:?} {perils:?}",
-            self.theme
-        ));
-        self.network.set_weather(weather);
-        self.pointers.set_whims(catalog);
-        engine.set_perils(perils);
-    }
-
-    fn end_trouble(&mut self) {
-        self.engine
-            .note(format_args!("--- nothing goes wrong any more"));
-        self.network.set_weather(Weather::default());
-        self.dynamo.set_whims(Whims::default());
-        self.sqs.set_whims(QueueWhims::default());
-        self.pointers.set_whims(CatalogWhims::default());
-        self.engine.set_perils(Perils::default());
-        *self.account.skew.lock().unwrap() = 0;
-        self.fleet.set_clocks_right();
-        let lifted = draw::lifted(&self.account.limits(), self.tables);
-        self.oracle.set_limits(lifted.clone());
-        *self.account.limits.lock().unwrap() = Arc::new(lifted);
-        self.fleet.replace_warm();
-        let mut rhythm = self.fleet.rhythm.lock().unwrap();
-        rhythm.tick = rhythm.tick.max(Duration::from_secs(60));
-        rhythm.poll = Duration::from_secs(5);
-        rhythm.visibility = rhythm.optimizer_limit + Duration::from_secs(60);
-        rhythm.undeleted = 0;
-    }
-
     fn start_writer(&mut self, name: &str) {
         let engine = Arc::clone(&self.engine);
         let skew = engine.below(20_000) as i64 - 10_000;
@@ -544,6 +387,11 @@ impl World {
             },
             upgrades: engine.below(4) == 0,
             light: engine.below(2) == 0,
+            drops_more: match self.theme {
+                // Some before their first listing came to its end.
+                Theme::Listings => 25,
+                _ => 0,
+            },
         };
         let things = match self.theme {
             // So many that some come while somebody thinks about the last.
@@ -551,78 +399,13 @@ impl World {
             Theme::Limits => 10 + engine.below(20),
             // The lock is asked for all the time.
             Theme::Locks => 40 + engine.below(30),
+            Theme::Listings => 30 + engine.below(30),
             _ => 3 + engine.below(14),
         };
         let things = self.fewer(things).max(2);
         let pause = self.trouble * 2 / u32::try_from(things).unwrap();
         let task = engine.start(machine, false, writer.work(things, pause));
         self.writers.push(task);
-    }
-
-    fn come_to_rest(&mut self) {
-        let until = self.engine.now() + PATIENCE;
-        // Requests may still be under way whose senders gave up long ago.
-        let mut look = self.engine.now() + Duration::from_secs(200);
-        loop {
-            if !self.step() {
-                return;
-            }
-            let at_work = self
-                .writers
-                .iter()
-                .any(|writer| self.driver.is_alive(*writer));
-            if self.engine.now() < look || at_work || self.fleet.busy() > 0 {
-                continue;
-            }
-            look = self.engine.now() + Duration::from_secs(30);
-            let Some(why) = unrest(&self.dynamo, STATE, &self.pointers, self.outcast()) else {
-                break;
-            };
-            if self.engine.now() > until {
-                self.engine
-                    .violated(format!("it never comes to rest: {why}"));
-                return;
-            }
-        }
-        self.engine.note(format_args!("--- at rest"));
-    }
-
-    /// Rows, files and leftovers; and a second plan of each table, which must be empty.
-    fn judge_end(&mut self) {
-        for wrong in self.oracle.judge_rest(&self.pointers, &self.objects) {
-            self.engine.violated(format!("at rest: {wrong}"));
-        }
-        // What an outcast's process holds it holds until somebody can end it.
-        if self.outcast().is_none()
-            && let Err(wrong) = oracle::nothing_held(&self.dynamo, STATE)
-        {
-            self.engine.violated(format!("at rest: {wrong}"));
-        }
-        let inspector = self.account.machine("inspector");
-        let all = self.pointers.all();
-        let others = all
-            .into_keys()
-            .filter(|table| Some(table.name.as_str()) != self.outcast());
-        for table in others.collect::<Vec<_>>() {
-            let context = inspector.context().clone();
-            let engine = Arc::clone(&self.engine);
-            self.finish("inspector", async move {
-                match plan(&context, &table).await {
-                    Ok(plan) if plan.groups.is_empty() => {}
-                    Ok(plan) => {
-                        let groups: Vec<String> = plan.groups.iter().map(told).collect();
-                        engine.violated(format!(
-                            "{table}: at rest, and a plan has {} groups: {}",
-                            groups.len(),
-                            groups.join("; ")
-                        ));
-                    }
-                    Err(error) => {
-                        engine.violated(format!("{table}: at rest, and can't be planned: {error}"))
-                    }
-                }
-            });
-        }
     }
 
     /// The name of the table that nobody can see to, if there is one.
@@ -636,16 +419,4 @@ impl World {
         self.pointers.set_watch(None);
         drop(self.driver);
     }
-}
-
-/// A group of a plan that should have none.
-fn told(group: &Group) -> String {
-    let sizes: Vec<u64> = group.inputs.iter().map(|input| input.size.get()).collect();
-    format!(
-        "{:?} {:?} of {sizes:?} bytes with {} delete files, for {} bytes",
-        group.tier,
-        group.reason,
-        group.deletes.len(),
-        group.target_file_size.get()
-    )
 }

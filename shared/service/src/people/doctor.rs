@@ -3,6 +3,7 @@
 
 mod holds;
 mod moving;
+mod rowless;
 mod versions;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -38,6 +39,7 @@ pub async fn examine(context: &Context) -> Vec<Finding> {
         schedulers(context).await.map(|finding| vec![finding]),
     ];
     parts.extend(tables(context).await);
+    parts.extend(rowless::findings(context).await);
     // What can't be told hides nothing of the rest; one cause of many is told once.
     let mut failures = BTreeSet::new();
     for part in parts {

@@ -3,9 +3,11 @@
 //! Marks come first, then the digest: a crash between the two repeats marks and loses none. A listing that fails half
 //! way changes no digest and removes nothing.
 
+pub(crate) mod announced;
 mod begun;
 mod digest;
 pub(crate) mod long;
+mod place;
 mod survey;
 mod tags;
 
@@ -23,7 +25,7 @@ use thiserror::Error;
 
 use crate::{Context, Deadline, Event};
 use begun::Begun;
-use digest::{Seen, SeenTables};
+use digest::SeenTables;
 use survey::Survey;
 
 /// Marks written at once.
@@ -104,6 +106,13 @@ impl Found {
         Self { seen, gone, tags }
     }
 
+    /// Takes over what a newer record than the one that it was compared with has beside it.
+    fn know(&mut self, stands: &SeenTables) {
+        self.gone.extend(self.seen.carry_over_missing(stands));
+        self.gone.sort_unstable();
+        self.gone.dedup();
+    }
+
     /// Whether all of it is recorded already.
     fn is_known(&self, last: &Digest) -> bool {
         self.gone.is_empty() && self.tags.is_none() && self.seen.encode() == *last
@@ -129,7 +138,7 @@ pub(crate) async fn look(
     deadline: Deadline,
 ) -> Result<Looked, CensusError> {
     let begun = Begun::of(context, database).await?;
-    if begun.times > 0 && context.errands.is_some() {
+    if begun.is_for_a_run_of_its_own() && context.errands.is_some() {
         return Ok(Looked::TooLong);
     }
     let looking = list_and_compare(context, database);
@@ -148,6 +157,12 @@ pub(crate) async fn look(
     let Some(lease) = long::take(context, listing_of_database(database)).await? else {
         return looking.await;
     };
+    // By now a run of its own may have been at it.
+    let begun = Begun::of(context, database).await?;
+    if begun.is_for_a_run_of_its_own() && context.errands.is_some() {
+        context.store.release_lease(&lease, None).await?;
+        return Ok(Looked::TooLong);
+    }
     let generation = layout.generation;
     begun.note(context, &lease, generation, database).await?;
     let looked = tokio::select! {
@@ -156,7 +171,7 @@ pub(crate) async fn look(
         () = &mut too_late => Ok(Looked::TooLong),
     };
     // Where the note stays, the next listing is a run of its own.
-    let cleared = Begun::clear(context, &lease, generation, database).await;
+    let cleared = begun.end(context, &lease, generation, database).await;
     let released = context.store.release_lease(&lease, None).await;
     if let Err(error) = cleared.and(released) {
         context.tell(Event::Notice {
@@ -268,17 +283,17 @@ async fn mark_all(
         let marks = some
             .iter()
             .map(|(table, location)| mark(context, layout, table, location, now));
-        for ((table, location), outcome) in some.iter().zip(join_all(marks).await) {
+        for ((table, _), outcome) in some.iter().zip(join_all(marks).await) {
             match outcome {
                 Ok(MarkOutcome::AlreadyKnown) => {}
                 Ok(MarkOutcome::Marked) => {
                     marked.insert(layout.home_of(table).bucket);
                 }
-                // One row that can't be read or written does not stop the rest (cases B11, C56). It stays out of the digest, so that its table
-                // is marked again until somebody has mended it.
+                // One row that can't be read or written does not stop the rest (cases B11, C56). The digest has its name and no state, so
+                // that its table is marked again until somebody has mended it, and missed once it is dropped: it may have a row.
                 Err(error) if unmarked < MOST_UNMARKED => {
                     unmarked += 1;
-                    seen.remove(&Seen::new(table, location));
+                    seen.miss_again(&[hash_of_name(&table.name)]);
                     context.tell(Event::TableFailed {
                         table: table.clone(),
                         message: format!("table {table}: {error}"),

@@ -9,7 +9,7 @@ use icepress_coordination::{CoordinationError, KeyRange, ListedRow, Listing, Tab
 use icepress_model::{CatalogName, DatabaseId, Namespace, Scope, TableId};
 use thiserror::Error;
 
-use crate::Context;
+use crate::{Context, scheduler::census::announced::without_rows};
 
 /// How long the catalog is asked for tables that nobody looked at yet. The list is about what is known, and must not wait for
 /// a catalog that is slow or silent.
@@ -259,10 +259,13 @@ async fn namespaces(context: &Context, name: &CatalogName) -> Result<Vec<Namespa
         .await?)
 }
 
-/// The tables of a database that no census has listed: what one has listed has a row for each of its tables.
+/// The tables of a database that no census has listed: what one has listed has a row for each of its tables, but for those
+/// whose rows the state store refused.
 async fn unseen_of(context: &Context, database: &DatabaseId) -> Result<Vec<TableId>, AskError> {
-    if !context.store.digest(database).await?.0.is_empty() {
-        return Ok(Vec::new());
+    let digest = context.store.digest(database).await?;
+    if !digest.0.is_empty() {
+        let rowless = without_rows(context, database, &digest).await?;
+        return Ok(rowless.into_iter().map(|rowless| rowless.table).collect());
     }
     let catalog = &context.catalogs.get(&database.catalog)?.catalog;
     let mut tables = Vec::new();

@@ -2,7 +2,8 @@
 //! ended, whatever came of it. Of one who dies the note stays.
 //!
 //! Notes are written under the lease of the listing itself, so that there is one of them at a time, and only of listings that
-//! take long: an idle census writes nothing.
+//! take long: an idle census writes nothing. One that ended in part says so, since its place has names that no digest has: a run
+//! of its own has to end it, even where the database has become short.
 
 use icepress_coordination::{CensusNote, CoordinationError, Digest, Lease};
 use icepress_model::{DatabaseId, Generation, TimestampMs};
@@ -18,6 +19,8 @@ const CHANCES: u32 = 2;
 pub(super) struct Begun {
     pub(super) times: u32,
     at: TimestampMs,
+    /// Whether a place is kept with what it has seen so far.
+    is_in_part: bool,
 }
 
 impl Begun {
@@ -28,6 +31,11 @@ impl Begun {
     ) -> Result<Self, CoordinationError> {
         let note = context.store.census_note(database, CensusNote::Begun);
         Ok(Self::decode(&note.await?))
+    }
+
+    /// Whether only a run of its own may list the database: somebody died at it, or stopped in its midst.
+    pub(super) fn is_for_a_run_of_its_own(self) -> bool {
+        self.times > 0 || self.is_in_part
     }
 
     /// When it may be begun again; `None` for at any time.
@@ -51,18 +59,26 @@ impl Begun {
         let once_more = Self {
             times: self.times.saturating_add(1),
             at: context.ambient.now(),
+            ..self
         };
         once_more.put(context, lease, layout, database).await
     }
 
-    /// Notes that it has ended.
-    pub(super) async fn clear(
+    /// The same with a place that is kept, or with none.
+    pub(super) fn in_part(self, is_in_part: bool) -> Self {
+        Self { is_in_part, ..self }
+    }
+
+    /// Notes that it has ended, be it in part.
+    pub(super) async fn end(
+        self,
         context: &Context,
         lease: &Lease,
         layout: Generation,
         database: &DatabaseId,
     ) -> Result<(), CoordinationError> {
-        Self::default().put(context, lease, layout, database).await
+        let ended = Self::default().in_part(self.is_in_part);
+        ended.put(context, lease, layout, database).await
     }
 
     async fn put(
@@ -85,16 +101,19 @@ impl Begun {
         }
         let mut bytes = u64::from(self.times).to_le_bytes().to_vec();
         bytes.extend_from_slice(&self.at.get().to_le_bytes());
+        bytes.push(u8::from(self.is_in_part));
         Digest(bytes)
     }
 
     /// Reads what [`Begun::encode`] wrote; nothing was begun for anything else.
     fn decode(note: &Digest) -> Self {
         let read = || {
-            let (times, at) = note.0.split_at_checked(8)?;
+            let (times, rest) = note.0.split_at_checked(8)?;
+            let (at, is_in_part) = rest.split_at_checked(8)?;
             Some(Self {
                 times: u32::try_from(number(times)).ok()?,
                 at: TimestampMs(i64::from_le_bytes(at.try_into().ok()?)),
+                is_in_part: is_in_part == [1],
             })
         };
         read().unwrap_or_default()
@@ -107,11 +126,14 @@ mod tests {
 
     #[test]
     fn a_note_is_read_as_it_was_written_and_nothing_else_is_one() {
-        let begun = Begun {
-            times: 3,
-            at: TimestampMs(1_760_000_000_123),
-        };
-        assert_eq!(Begun::decode(&begun.encode()), begun);
+        for is_in_part in [false, true] {
+            let begun = Begun {
+                times: 3,
+                at: TimestampMs(1_760_000_000_123),
+                is_in_part,
+            };
+            assert_eq!(Begun::decode(&begun.encode()), begun);
+        }
         assert_eq!(Begun::default().encode(), Digest::default());
         for other in [vec![], vec![1; 7], vec![255; 40]] {
             assert_eq!(Begun::decode(&Digest(other)), Begun::default());

@@ -72,8 +72,24 @@ impl SeenTables {
         self.0.insert(seen.name, seen.location);
     }
 
-    pub(super) fn remove(&mut self, seen: &Seen) {
-        self.0.remove(&seen.name);
+    /// Whether nothing is known of any table.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names' hashes of tables that are known without a state.
+    pub(super) fn missing(&self) -> Vec<u64> {
+        let missing = self.0.iter().filter(|(_, hash)| **hash == MISSING_ONCE);
+        missing.map(|(name, _)| *name).collect()
+    }
+
+    /// The names' hashes that `last` knows nothing of.
+    pub(super) fn names_beside(&self, last: &Self) -> Vec<u64> {
+        let names = self.0.keys();
+        names
+            .filter(|name| !last.has_name(**name))
+            .copied()
+            .collect()
     }
 
     /// Notes tables by the hashes of their names as missing once, as if they had been there before: the next listing that

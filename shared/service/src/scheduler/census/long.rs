@@ -1,26 +1,38 @@
 //! The listing of a database that is too long for the turn of its bucket: in a run of its own, which goes on where the
 //! last one stopped.
 //!
-//! One run at a time is at it, under a lease of the listing's own, so that its bucket is swept meanwhile. What is new or
-//! moved is marked page by page; the digest is written at the end and not before. What it has seen so far is kept with the
-//! place in the listing when the time is up, and now and then, for those who are killed.
+//! One run at a time is at it, under a lease of the listing's own, so that its bucket is swept meanwhile: a page can't be asked
+//! for before the one that names it was read, so that a listing is a chain of pages and of runs. Other listings, of the same
+//! bucket too, are other errands, and go on beside it.
+//!
+//! What is new or moved is marked as its pages are read; the digest is written at the end and not before. What was seen so far
+//! is kept with the place in the listing when the time is up, and now and then, for those who are killed. Names of tables that
+//! nobody knows yet are kept before these get rows, as short listings announce them: whatever becomes of a run, each table
+//! with a row stands in the digest or in the place, and whoever finds a place goes on with its names.
 
 use std::time::Duration;
 
-use icepress_coordination::{CensusNote, CoordinationError, Digest, Layout, Lease};
-use icepress_model::{BucketId, DatabaseId, Generation, TimestampMs, listing_of_database};
+use icepress_coordination::{CensusNote, CoordinationError, Digest, Layout, Lease, hash_of_name};
+use icepress_model::{
+    BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs, listing_of_database,
+};
 
 use super::{
     CensusError, Found,
     begun::Begun,
-    digest::{SeenTables, number},
-    mark_all, remember,
+    digest::SeenTables,
+    mark_all,
+    place::{Next, Place},
+    remember,
     survey::Survey,
 };
 use crate::{Context, Deadline, Event, scheduler::sweep::keep_lease};
 
 /// How often a run keeps how far it got, in case that it dies.
 const KEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// New tables that are announced together, so that a first listing does not keep its place at every page.
+const ANNOUNCED_TOGETHER: usize = 4_000;
 
 /// A listing that stopped so long ago begins anew: its place may mean nothing to the catalog any more.
 const STALE_AFTER: Duration = Duration::from_secs(3600);
@@ -37,46 +49,6 @@ pub(crate) enum Listed {
     InPart,
     /// Another run is at it, or it has to wait because those before died of it.
     ByAnother,
-}
-
-/// How far a listing got.
-#[derive(Debug, PartialEq, Eq)]
-struct Place {
-    began_at: TimestampMs,
-    /// The layout by which the tables were marked that were seen: under another they have to be marked anew.
-    layout: Generation,
-    /// What the next page is asked for with; `None` where all pages were read.
-    next: Option<String>,
-    seen: SeenTables,
-}
-
-impl Place {
-    fn encode(&self) -> Digest {
-        let next = self.next.as_deref().map(str::as_bytes);
-        let mut bytes = Vec::new();
-        bytes.extend_from_slice(&self.began_at.get().to_le_bytes());
-        bytes.extend_from_slice(&self.layout.get().to_le_bytes());
-        bytes.push(u8::from(next.is_some()));
-        let next = next.unwrap_or_default();
-        bytes.extend_from_slice(&(next.len() as u64).to_le_bytes());
-        bytes.extend_from_slice(next);
-        bytes.extend_from_slice(&self.seen.encode().0);
-        Digest(bytes)
-    }
-
-    /// Reads what [`Place::encode`] wrote; `None` for anything else.
-    fn decode(note: &Digest) -> Option<Self> {
-        let (head, rest) = note.0.split_at_checked(25)?;
-        let length = usize::try_from(number(&head[17..])).ok()?;
-        let (next, entries) = rest.split_at_checked(length)?;
-        let next = std::str::from_utf8(next).ok()?;
-        Some(Self {
-            began_at: TimestampMs(i64::from_le_bytes(head[..8].try_into().ok()?)),
-            layout: Generation(number(&head[8..16])),
-            next: (head[16] == 1).then(|| next.to_owned()),
-            seen: SeenTables::decode(&Digest(entries.to_vec())),
-        })
-    }
 }
 
 /// Lists a database from where the last run stopped, as far as the time allows.
@@ -104,15 +76,11 @@ pub(crate) async fn go_on(
         return Ok(Listed::ByAnother);
     }
     begun.note(context, &lease, generation, database).await?;
-    let mut run = Run {
-        context,
-        layout,
-        database,
-        deadline,
-        kept: false,
-    };
-    let listed = run.list(&mut lease).await;
-    Begun::clear(context, &lease, generation, database).await?;
+    let last = context.store.digest(database).await?;
+    let mut run = Run::resumed(context, layout, database, &last, deadline).await?;
+    let listed = run.list(&mut lease, &last).await;
+    let begun = begun.in_part(run.kept.is_some());
+    begun.end(context, &lease, generation, database).await?;
     context.store.release_lease(&lease, None).await?;
     listed
 }
@@ -130,85 +98,146 @@ pub(super) async fn take(
         .await
 }
 
+/// A run that is at it.
 struct Run<'a> {
     context: &'a Context,
     layout: &'a Layout,
     database: &'a DatabaseId,
     deadline: Deadline,
-    /// Whether a place is kept.
-    kept: bool,
+    began_at: TimestampMs,
+    survey: Survey,
+    /// So far the pages were read.
+    read_to: Next,
+    /// So far their tables were marked as well.
+    marked_to: Next,
+    /// Tables of the pages in between that nobody has heard of yet.
+    unannounced: Vec<(TableId, MetadataLocation)>,
+    /// What the kept place has seen; `None` where none is kept.
+    kept: Option<SeenTables>,
+    changed: u64,
 }
 
-impl Run<'_> {
-    async fn list(&mut self, lease: &mut Lease) -> Result<Listed, CensusError> {
-        let (context, database) = (self.context, self.database);
-        let last = context.store.digest(database).await?;
-        let (place, is_begun) = self.place().await?;
-        let began_at = place.began_at;
-        let mut next = place.next;
-        let mut survey = Survey::after(SeenTables::decode(&last), place.seen);
-        let mut is_at_end = is_begun && next.is_none();
+impl<'a> Run<'a> {
+    /// Where the last run stopped, or at the begin.
+    async fn resumed(
+        context: &'a Context,
+        layout: &'a Layout,
+        database: &'a DatabaseId,
+        last: &Digest,
+        deadline: Deadline,
+    ) -> Result<Self, CoordinationError> {
+        let (now, generation) = (context.ambient.now(), layout.generation);
+        let last = SeenTables::decode(last);
+        let note = context
+            .store
+            .census_note(database, CensusNote::Listing)
+            .await?;
+        let place = Place::decode(&note);
+        let kept = (note != Digest::default()).then(|| {
+            place
+                .as_ref()
+                .map(|place| place.seen.clone())
+                .unwrap_or_default()
+        });
+        let place = place
+            .filter(|place| place.layout == generation && now.since(place.began_at) < STALE_AFTER)
+            .unwrap_or_else(|| Place::anew(now, generation, kept.as_ref(), &last));
+        Ok(Self {
+            context,
+            layout,
+            database,
+            deadline,
+            began_at: place.began_at,
+            survey: Survey::after(last, place.seen),
+            read_to: place.next.clone(),
+            marked_to: place.next,
+            unannounced: Vec::new(),
+            kept,
+            changed: 0,
+        })
+    }
+
+    async fn list(&mut self, lease: &mut Lease, last: &Digest) -> Result<Listed, CensusError> {
+        let context = self.context;
         let mut is_first = true;
-        let mut changed = 0;
         let mut kept_at = context.ambient.clock.monotonic();
-        while !is_at_end {
+        while self.read_to != Next::End {
             let has_time = self.has_time();
             let since_kept = context.ambient.clock.monotonic().saturating_sub(kept_at);
-            if let Some(next) = &next
-                && (!has_time || since_kept > KEEP_EVERY)
-            {
-                self.keep(lease, began_at, next, &survey).await?;
+            let is_worth_it = !is_first || self.read_to != Next::Begin;
+            if is_worth_it && (!has_time || since_kept > KEEP_EVERY) {
+                self.announce_and_mark(lease).await?;
+                self.keep(lease).await?;
                 kept_at = context.ambient.clock.monotonic();
             }
             if !has_time {
                 return Ok(Listed::InPart);
             }
             *lease = keep_lease(context, lease).await?;
-            let page = match survey.read_page(context, database, next.as_deref()).await {
-                Ok(page) => page,
-                Err(CensusError::Catalog(error)) => {
+            if let Err(error) = self.read_page().await {
+                if let CensusError::Catalog(_) = error {
                     // The place itself may be what the catalog does not take any more.
-                    match &next {
-                        Some(next) if !is_first => {
-                            self.keep(lease, began_at, next, &survey).await?;
+                    match is_first {
+                        true => self.start_over(lease).await?,
+                        false => {
+                            self.announce_and_mark(lease).await?;
+                            self.keep(lease).await?;
                         }
-                        _ => self.forget_place(lease).await?,
                     }
-                    return Err(error.into());
                 }
-                Err(error) => return Err(error),
-            };
-            mark_all(context, self.layout, &page.changed, &mut survey.seen).await?;
-            changed += page.changed.len() as u64;
+                return Err(error);
+            }
             is_first = false;
-            is_at_end = page.next.is_none();
-            next = page.next;
+            if self.unannounced.len() >= ANNOUNCED_TOGETHER {
+                self.announce_and_mark(lease).await?;
+            }
         }
+        self.announce_and_mark(lease).await?;
         context.tell(Event::DatabaseListed {
-            database: database.to_string(),
-            tables: survey.seen.len(),
-            changed,
+            database: self.database.to_string(),
+            tables: self.survey.seen.len(),
+            changed: self.changed,
         });
-        self.record(lease, began_at, &last, survey).await
+        self.record(lease, last).await
     }
 
-    /// Where to go on, and whether that is anywhere but at the begin.
-    async fn place(&mut self) -> Result<(Place, bool), CensusError> {
-        let now = self.context.ambient.now();
-        let note = CensusNote::Listing;
-        let note = self.context.store.census_note(self.database, note).await?;
-        self.kept = note != Digest::default();
-        let layout = self.layout.generation;
-        let place = Place::decode(&note)
-            .filter(|place| place.layout == layout && now.since(place.began_at) < STALE_AFTER);
-        let is_begun = place.is_some();
-        let at_the_begin = Place {
-            began_at: now,
-            layout,
-            next: None,
-            seen: SeenTables::default(),
+    /// Reads the next page, and marks what has moved of what is known. What is new waits until it is announced.
+    async fn read_page(&mut self) -> Result<(), CensusError> {
+        let (context, database) = (self.context, self.database);
+        let token = self.read_to.token();
+        let page = self.survey.read_page(context, database, token).await?;
+        self.changed += page.changed.len() as u64;
+        let is_known = |(table, _): &(TableId, _)| {
+            let name = hash_of_name(&table.name);
+            let is_kept = self.kept.as_ref().is_some_and(|kept| kept.has_name(name));
+            is_kept || self.survey.last.has_name(name)
         };
-        Ok((place.unwrap_or(at_the_begin), is_begun))
+        let (known, new): (Vec<_>, Vec<_>) = page.changed.into_iter().partition(is_known);
+        mark_all(context, self.layout, &known, &mut self.survey.seen).await?;
+        self.unannounced.extend(new);
+        self.read_to = Next::of_page(page.next);
+        if self.unannounced.is_empty() {
+            self.marked_to = self.read_to.clone();
+        }
+        Ok(())
+    }
+
+    /// Keeps the names of new tables, with the place before the pages that have them, and then marks them.
+    async fn announce_and_mark(&mut self, lease: &Lease) -> Result<(), CensusError> {
+        let new = std::mem::take(&mut self.unannounced);
+        if !new.is_empty() {
+            let names: Vec<u64> = new
+                .iter()
+                .map(|(table, _)| hash_of_name(&table.name))
+                .collect();
+            let mut seen = self.survey.seen.clone();
+            seen.miss_again(&names);
+            self.put(lease, self.place(self.marked_to.clone(), seen))
+                .await?;
+            mark_all(self.context, self.layout, &new, &mut self.survey.seen).await?;
+        }
+        self.marked_to = self.read_to.clone();
+        Ok(())
     }
 
     fn has_time(&self) -> bool {
@@ -216,55 +245,55 @@ impl Run<'_> {
         self.deadline.allows(&self.context.ambient, margin)
     }
 
-    async fn keep(
-        &mut self,
-        lease: &Lease,
-        began_at: TimestampMs,
-        next: &str,
-        survey: &Survey,
-    ) -> Result<(), CensusError> {
-        let place = Place {
-            began_at,
+    fn place(&self, next: Next, seen: SeenTables) -> Place {
+        Place {
+            began_at: self.began_at,
             layout: self.layout.generation,
-            next: Some(next.to_owned()),
-            seen: survey.seen.clone(),
-        };
-        self.put(lease, &place.encode()).await
-    }
-
-    async fn forget_place(&mut self, lease: &Lease) -> Result<(), CensusError> {
-        if self.kept {
-            self.put(lease, &Digest::default()).await?;
+            next,
+            seen,
         }
-        Ok(())
     }
 
-    async fn put(&mut self, lease: &Lease, place: &Digest) -> Result<(), CensusError> {
-        let (generation, note) = (self.layout.generation, CensusNote::Listing);
-        let store = &self.context.store;
-        store
-            .put_census_note(lease, generation, self.database, note, place)
+    /// Keeps how far it got.
+    async fn keep(&mut self, lease: &Lease) -> Result<(), CensusError> {
+        let place = self.place(self.marked_to.clone(), self.survey.seen.clone());
+        self.put(lease, place).await
+    }
+
+    /// Has the next run begin at the first page.
+    async fn start_over(&mut self, lease: &Lease) -> Result<(), CensusError> {
+        let Some(kept) = &self.kept else {
+            return Ok(());
+        };
+        let (now, layout) = (self.context.ambient.now(), self.layout.generation);
+        let place = Place::anew(now, layout, Some(kept), &self.survey.last);
+        self.put(lease, place).await
+    }
+
+    /// Lets go of the place, now that the digest has all of it.
+    async fn forget_place(&mut self, lease: &Lease) -> Result<(), CensusError> {
+        if self.kept.is_none() {
+            return Ok(());
+        }
+        let place = self.place(Next::Begin, SeenTables::default());
+        self.put(lease, place).await
+    }
+
+    async fn put(&mut self, lease: &Lease, place: Place) -> Result<(), CensusError> {
+        let (layout, note) = (self.layout.generation, CensusNote::Listing);
+        let encoded = place.encode();
+        self.context
+            .store
+            .put_census_note(lease, layout, self.database, note, &encoded)
             .await?;
-        self.kept = *place != Digest::default();
+        self.kept = (encoded != Digest::default()).then_some(place.seen);
         Ok(())
     }
 
     /// Writes the digest, under the lease of the database's bucket.
-    async fn record(
-        &mut self,
-        lease: &mut Lease,
-        began_at: TimestampMs,
-        last: &Digest,
-        survey: Survey,
-    ) -> Result<Listed, CensusError> {
+    async fn record(&mut self, lease: &mut Lease, last: &Digest) -> Result<Listed, CensusError> {
         let (context, database) = (self.context, self.database);
-        let all_read = Place {
-            began_at,
-            layout: self.layout.generation,
-            next: None,
-            seen: survey.seen.clone(),
-        };
-        let found = Found::by(survey);
+        let mut found = Found::by(self.survey.clone());
         if !found.is_known(last) {
             let bucket = self.layout.bucket_of_database(database);
             let of_bucket = loop {
@@ -272,48 +301,23 @@ impl Run<'_> {
                     break of_bucket;
                 }
                 if !self.has_time() {
-                    self.put(lease, &all_read.encode()).await?;
+                    self.keep(lease).await?;
                     return Ok(Listed::InPart);
                 }
                 context.ambient.clock.sleep(BETWEEN_TRIES).await;
                 *lease = keep_lease(context, lease).await?;
             };
+            // Somebody else's census may have come between: what it knows is not forgotten.
+            let stands = context.store.digest(database).await?;
+            if stands != *last {
+                found.know(&SeenTables::decode(&stands));
+            }
             let remembered =
-                remember(context, self.layout, &of_bucket, database, last, found).await;
+                remember(context, self.layout, &of_bucket, database, &stands, found).await;
             context.store.release_lease(&of_bucket, None).await?;
             remembered?;
         }
         self.forget_place(lease).await?;
         Ok(Listed::ToTheEnd)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use icepress_model::{CatalogName, Namespace, TableId};
-
-    use super::{super::digest::Seen, *};
-
-    #[test]
-    fn a_place_is_read_as_it_was_kept_and_nothing_else_is_one() {
-        let table = TableId {
-            catalog: CatalogName::from("lake"),
-            namespace: Namespace::from_dotted("sales"),
-            name: "orders".to_owned(),
-        };
-        let mut seen = SeenTables::default();
-        seen.insert(Seen::new(&table, &"s3://lake/orders/1.json".into()));
-        for next in [None, Some("token-é".to_owned())] {
-            let place = Place {
-                began_at: TimestampMs(1_760_000_000_123),
-                layout: Generation(3),
-                next,
-                seen: seen.clone(),
-            };
-            assert_eq!(Place::decode(&place.encode()), Some(place));
-        }
-        for other in [vec![], vec![1; 16], vec![255; 40]] {
-            assert_eq!(Place::decode(&Digest(other)), None);
-        }
     }
 }

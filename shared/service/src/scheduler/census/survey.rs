@@ -24,6 +24,7 @@ pub(super) struct Page {
 }
 
 /// What the pages have shown so far.
+#[derive(Clone)]
 pub(super) struct Survey {
     /// What the last census saw.
     pub(super) last: SeenTables,

@@ -14,7 +14,7 @@ use super::digest::{Seen, SeenTables, number};
 const STALE_OF: u64 = 50;
 
 /// The tags of one database.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tags {
     /// By the hash of the name: the hash of the location, and the tag.
     known: BTreeMap<u64, (u64, String)>,
