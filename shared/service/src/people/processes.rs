@@ -8,6 +8,7 @@ use icepress_coordination::{
 };
 use icepress_model::{ProcessId, ProcessKind, ProcessOutcome, TableId, TimestampMs};
 use serde::Serialize;
+use thiserror::Error;
 
 use crate::{
     Context, Waiting,
@@ -95,9 +96,43 @@ pub(crate) const LOOKS_TOGETHER: usize = 100;
 /// Rows that can't be read that are told one by one.
 const MOST_UNREAD: usize = 20;
 
+/// Why a process could not be cancelled.
+#[derive(Debug, Error)]
+#[error(
+    "process {process} is not cancelled, and nothing was changed: {source}. An outage passes: try again. Where this stays, the \
+     state store does not take a row of it{of_table}: mend or remove that row, and its table is looked at anew; no other table \
+     waits for it"
+)]
+pub struct CancelError {
+    process: ProcessId,
+    /// Of which table it is, as far as that can be read.
+    of_table: String,
+    source: CoordinationError,
+}
+
 /// Gives up a process because a person says so. One that is being committed is not, for whether its snapshot is in the
 /// table is for the committer to find out; once the committer's claim is over, nobody is at it, and this does.
 pub async fn cancel(
+    context: &Context,
+    process: &ProcessId,
+    reason: &str,
+) -> Result<CancelOutcome, CancelError> {
+    let source = match try_to_cancel(context, process, reason).await {
+        Ok(outcome) => return Ok(outcome),
+        Err(error) => error,
+    };
+    let table = match context.store.process(process).await {
+        Ok(Some(row)) => format!(", its own or that of table {}", row.table),
+        _ => String::new(),
+    };
+    Err(CancelError {
+        process: process.clone(),
+        of_table: table,
+        source,
+    })
+}
+
+async fn try_to_cancel(
     context: &Context,
     process: &ProcessId,
     reason: &str,

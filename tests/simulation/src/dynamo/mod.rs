@@ -125,6 +125,7 @@ pub struct Dynamo {
     clock: Arc<dyn Clock>,
     network: Arc<Network>,
     watch: Mutex<Option<Arc<dyn Watch>>>,
+    refused: Mutex<Option<String>>,
     record: Mutex<Option<Vec<(String, Value)>>>,
 }
 
@@ -142,6 +143,7 @@ impl Dynamo {
             clock,
             network,
             watch: Mutex::new(None),
+            refused: Mutex::default(),
             record: Mutex::new(None),
         })
     }
@@ -158,6 +160,21 @@ impl Dynamo {
     /// Lets somebody look at every write.
     pub fn set_watch(&self, watch: Option<Arc<dyn Watch>>) {
         *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
+    }
+
+    /// Refuses, for ever, to write the rows of this `sk`, alone or with others.
+    pub fn refuse_writes_of(&self, sk: &str) {
+        let key = format!(r#""sk":{}"#, json!({ "S": sk }));
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+    }
+
+    fn refuses(&self, operation: &str, body: &Value) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_read = matches!(operation, "GetItem" | "BatchGetItem" | "Query");
+        !is_read
+            && refused
+                .as_ref()
+                .is_some_and(|key| body.to_string().contains(key))
     }
 
     /// Keeps every request from now on, until it is asked for what was kept.
@@ -230,6 +247,9 @@ impl Dynamo {
     pub fn answer(&self, operation: &str, body: &Value) -> Result<Value> {
         if let Some(record) = &mut *self.record.lock().unwrap_or_else(PoisonError::into_inner) {
             record.push((operation.to_owned(), body.clone()));
+        }
+        if self.refuses(operation, body) {
+            return Err(Refusal::new("InternalServerError", "the row is refused"));
         }
         let mut changes = Vec::new();
         let mut state = self.state();
@@ -367,6 +387,23 @@ impl Dynamo {
             changes.push(Change { key, before, after });
         }
         Ok(())
+    }
+
+    /// An item that is there from now on, past all requests: tests fill tables so.
+    pub fn insert(&self, name: &str, item: Item) {
+        let key = key_of(&json!({ "pk": item["pk"], "sk": item["sk"] })).expect("it has a key");
+        let now = self.clock.monotonic();
+        let mut state = self.state();
+        let Some(table) = state.tables.get_mut(name) else {
+            return;
+        };
+        if let Some(index) = &table.index
+            && item.contains_key(&index.hash)
+        {
+            let versions = table.shown.entry(key.clone()).or_default();
+            versions.push_back((now, Some(item.clone())));
+        }
+        table.items.insert(key, item);
     }
 
     /// An item to be written by hand, past all requests: tests damage rows so.

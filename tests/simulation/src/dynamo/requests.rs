@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Attribute, Change, Dynamo, Item, ItemKey, LARGEST_ITEM, PAGE_BYTES, Refusal, Result, State,
-    compare,
+    Table, compare,
     expression::{self, Action, Condition, Placeholders},
     key_of, size_of, table, text_of,
 };
@@ -164,7 +164,7 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
     let consistent = request["ConsistentRead"].as_bool().unwrap_or(false);
     let forward = request["ScanIndexForward"].as_bool().unwrap_or(true);
     let now = dynamo.clock.monotonic();
-    let table = table(state, &text_of(request, "TableName")?)?;
+    let table: &Table = table(state, &text_of(request, "TableName")?)?;
 
     let (hash, range, found) = match request["IndexName"].as_str() {
         None => {
@@ -173,7 +173,7 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
             let pk = pk.unwrap_or_default();
             let together = table.items.range((pk.to_owned(), String::new())..);
             let together = together.take_while(|((each, _), _)| each == pk);
-            let items: Vec<Item> = together.map(|(_, item)| item.clone()).collect();
+            let items: Vec<&Item> = together.map(|(_, item)| item).collect();
             ("pk".to_owned(), "sk".to_owned(), items)
         }
         Some(name) => {
@@ -197,7 +197,7 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
             "Query condition missed key schema element: {hash}"
         )));
     }
-    let mut found: Vec<Item> = found
+    let mut found: Vec<&Item> = found
         .into_iter()
         .filter(|item| condition.holds(item))
         .collect();
@@ -224,21 +224,16 @@ pub(super) fn query(dynamo: &Dynamo, state: &mut State, request: &Value) -> Resu
     let mut bytes = 0;
     let mut last = None;
     for item in found {
-        bytes += size_of(&item);
-        let key: Item = ["pk", "sk", &hash, &range]
-            .into_iter()
-            .filter_map(|name| Some((name.to_owned(), item.get(name)?.clone())))
-            .collect();
-        let item: Item = match &projection {
-            None => item,
-            Some(names) => item
-                .into_iter()
-                .filter(|(name, _)| names.contains(name))
-                .collect(),
-        };
-        page.push(item);
+        bytes += size_of(item);
+        let mut shown = item.clone();
+        if let Some(names) = &projection {
+            shown.retain(|name, _| names.contains(name));
+        }
+        page.push(shown);
         if page.len() >= limit || bytes >= PAGE_BYTES {
-            last = Some(key);
+            let key = ["pk", "sk", &hash, &range].into_iter();
+            let key = key.filter_map(|name| Some((name.to_owned(), item.get(name)?.clone())));
+            last = Some(key.collect::<Item>());
             break;
         }
     }
@@ -261,10 +256,10 @@ fn order(a: &Item, b: &Item, range: &str) -> Ordering {
 type Shown =
     std::collections::BTreeMap<ItemKey, std::collections::VecDeque<(Duration, Option<Item>)>>;
 
-fn shown(shown: &Shown, now: Duration, hash: &str, range: &str) -> Vec<Item> {
+fn shown<'a>(shown: &'a Shown, now: Duration, hash: &str, range: &str) -> Vec<&'a Item> {
     let visible = shown.values().filter_map(|versions| {
         let (_, item) = versions.iter().rev().find(|(from, _)| *from <= now)?;
-        item.clone()
+        item.as_ref()
     });
     let is_text = |value: &Attribute| value.get("S").is_some();
     let is_number = |value: &Attribute| value.get("N").is_some();
