@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
-    Buckets, CancelOutcome, CensusNote, ClaimOutcome, CommitClaim, Component, Conclusion,
+    Buckets, CancelOutcome, CensusRecord, ClaimOutcome, CommitClaim, Component, Conclusion,
     CoordinationError, Digest, DigestStore, Examine, Finding, Home, KeyRange, Layout, LayoutStore,
     Lease, LeaseStore, LimitStore, MarkOutcome, NewProcess, NewTask, PartPage, Payload, ProcessRow,
     ProcessStore, ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TableStore,
@@ -192,36 +192,20 @@ impl LeaseStore for DyingStore {
 
 #[async_trait]
 impl DigestStore for DyingStore {
-    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
-        self.read(self.inner.digest(database)).await
+    async fn census_record(&self, database: &DatabaseId, record: CensusRecord) -> Result<Digest> {
+        self.read(self.inner.census_record(database, record)).await
     }
 
-    async fn put_digest(
+    async fn put_census_record(
         &self,
         lease: &Lease,
         layout: Generation,
         database: &DatabaseId,
-        digest: &Digest,
-    ) -> Result<()> {
-        self.write(self.inner.put_digest(lease, layout, database, digest))
-            .await
-    }
-
-    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest> {
-        self.read(self.inner.census_note(database, note)).await
-    }
-
-    async fn put_census_note(
-        &self,
-        lease: &Lease,
-        layout: Generation,
-        database: &DatabaseId,
-        note: CensusNote,
+        record: CensusRecord,
         content: &Digest,
     ) -> Result<()> {
-        let put = self
-            .inner
-            .put_census_note(lease, layout, database, note, content);
+        let store = &self.inner;
+        let put = store.put_census_record(lease, layout, database, record, content);
         self.write(put).await
     }
 }

@@ -38,8 +38,8 @@ pub use queue::{QueueDepth, Received, TaskMessage, TaskQueue};
 pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
 pub use store::{
-    Buckets, CensusNote, DigestStore, Examine, LayoutStore, LeaseStore, LimitStore, ProcessStore,
-    StateStore, TableStore, TablesPage, TaskStore, VersionStore,
+    Buckets, CensusNote, CensusRecord, DigestStore, Examine, LayoutStore, LeaseStore, LimitStore,
+    ProcessStore, StateStore, TableStore, TablesPage, TaskStore, VersionStore,
 };
 pub use versions::{Component, RunningVersion};
 pub use watched::Watched;

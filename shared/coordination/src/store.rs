@@ -125,27 +125,69 @@ pub enum CensusNote {
     Begun,
 }
 
+/// What is kept of a database for its censuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CensusRecord {
+    /// What the last one saw.
+    Digest,
+    /// A note beside that.
+    Note(CensusNote),
+}
+
+impl CensusRecord {
+    /// The word for it in keys.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::Digest => "digest",
+            Self::Note(CensusNote::Listing) => "listing",
+            Self::Note(CensusNote::Tags) => "tags",
+            Self::Note(CensusNote::Begun) => "begun",
+        }
+    }
+}
+
 /// What the censuses saw (section 2).
 #[async_trait]
 pub trait DigestStore: Send + Sync + Debug {
-    /// What the last census of a database saw. Empty before the first.
-    async fn digest(&self, database: &DatabaseId) -> Result<Digest>;
+    /// What is kept of a database. Empty where nothing is.
+    async fn census_record(&self, database: &DatabaseId, record: CensusRecord) -> Result<Digest>;
 
-    /// Replaces a database's digest, chunk by chunk, all or nothing for readers; `Fenced` under an old epoch, and where
-    /// another layout stands by now than the one under which the tables were marked.
+    /// Replaces what is kept of a database, chunk by chunk, all or nothing for readers; `Fenced` under an old epoch, and
+    /// where another layout stands by now than the one under which the tables were marked.
+    async fn put_census_record(
+        &self,
+        lease: &Lease,
+        layout: Generation,
+        database: &DatabaseId,
+        record: CensusRecord,
+        content: &Digest,
+    ) -> Result<()>;
+
+    /// What the last census of a database saw. Empty before the first.
+    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
+        self.census_record(database, CensusRecord::Digest).await
+    }
+
+    /// Replaces a database's digest.
     async fn put_digest(
         &self,
         lease: &Lease,
         layout: Generation,
         database: &DatabaseId,
         digest: &Digest,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        let record = CensusRecord::Digest;
+        self.put_census_record(lease, layout, database, record, digest)
+            .await
+    }
 
     /// A note beside a database's digest. Empty where there is none.
-    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest>;
+    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest> {
+        self.census_record(database, CensusRecord::Note(note)).await
+    }
 
-    /// Replaces a note under the same rules as [`DigestStore::put_digest`]. All notes of one kind of one database have
-    /// to be written under leases of one number: epochs of others say nothing about it.
+    /// Replaces a note. All notes of one kind of one database have to be written under leases of one number: epochs of
+    /// others say nothing about it.
     async fn put_census_note(
         &self,
         lease: &Lease,
@@ -153,7 +195,11 @@ pub trait DigestStore: Send + Sync + Debug {
         database: &DatabaseId,
         note: CensusNote,
         content: &Digest,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        let record = CensusRecord::Note(note);
+        self.put_census_record(lease, layout, database, record, content)
+            .await
+    }
 }
 
 /// What is known of tables, and which are due (sections 2 and 3).

@@ -12,11 +12,11 @@ use icepress_model::{DatabaseId, Generation};
 
 use super::{
     DynamoStore, Result,
-    item::{CHUNK_PREFIX, Item, Key, digest_of, note_of, number, text},
+    item::{CHUNK_PREFIX, Item, Key, census_of, number, text},
     requests::unreadable,
 };
 use crate::{
-    CensusNote, Digest, DigestStore, Lease,
+    CensusRecord, Digest, DigestStore, Lease,
     encoding::{self, Fields as _},
     transition,
 };
@@ -119,36 +119,16 @@ impl DynamoStore {
         pk: &str,
         picked: impl Fn(&str) -> bool,
     ) -> Result<()> {
-        let mut doomed = Vec::new();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("#pk = :pk AND #sk BETWEEN :first AND :last")
-                .projection_expression("#pk, #sk")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#sk", "sk")
-                .expression_attribute_values(":pk", text(pk))
-                .expression_attribute_values(":first", text(CHUNK_PREFIX))
-                .expression_attribute_values(":last", text(format!("{CHUNK_PREFIX}{age}#~")))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| self.failed("digest chunks could not be listed", error))?;
-            let keys = page.items.unwrap_or_default();
-            doomed.extend(
-                keys.iter()
-                    .filter_map(Key::of)
-                    .filter(|key| picked(&key.sk)),
-            );
-            from = page.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                break;
-            }
-        }
+        let query = self
+            .query_where(pk, "#sk BETWEEN :first AND :last")
+            .projection_expression("#pk, #sk")
+            .expression_attribute_values(":first", text(CHUNK_PREFIX))
+            .expression_attribute_values(":last", text(format!("{CHUNK_PREFIX}{age}#~")));
+        let chunks = self
+            .all_of("digest chunks could not be listed", query)
+            .await?;
+        let keys = chunks.iter().filter_map(Key::of);
+        let doomed: Vec<Key> = keys.filter(|key| picked(&key.sk)).collect();
         let deletes = doomed.iter().map(|key| {
             let delete = DeleteRequest::builder()
                 .set_key(Some(key.item()))
@@ -158,28 +138,34 @@ impl DynamoStore {
         });
         self.batch_write(deletes.collect()).await
     }
+}
 
-    async fn read_digest(&self, pk: &str) -> Result<Digest> {
+#[async_trait]
+impl DigestStore for DynamoStore {
+    async fn census_record(&self, database: &DatabaseId, record: CensusRecord) -> Result<Digest> {
+        let pk = census_of(database, record);
         let mut race = self.race(format!("{pk} could not be read"));
         loop {
-            let rows = self.query(pk, "").await?;
-            if let Some(digest) = assemble(pk, &rows)? {
+            let rows = self.query(&pk, "").await?;
+            if let Some(digest) = assemble(&pk, &rows)? {
                 return Ok(digest);
             }
             race.lost().await?;
         }
     }
 
-    async fn write_digest(
+    async fn put_census_record(
         &self,
         lease: &Lease,
         layout: Generation,
-        pk: &str,
-        digest: &Digest,
+        database: &DatabaseId,
+        record: CensusRecord,
+        content: &Digest,
     ) -> Result<()> {
+        let pk = &census_of(database, record);
         let age = age(lease, layout);
         let version = format!("{age}#{}", self.ambient.uuid().simple());
-        let chunks = digest.0.chunks(CHUNK).enumerate().map(|(index, part)| {
+        let chunks = content.0.chunks(CHUNK).enumerate().map(|(index, part)| {
             let mut item = chunk_key(pk, &version, index).item();
             item.insert("digest".to_owned(), AttributeValue::B(Blob::new(part)));
             let put = PutRequest::builder()
@@ -194,7 +180,7 @@ impl DynamoStore {
         let actions = vec![
             self.check_lease(lease),
             self.check_layout(layout),
-            self.head_action(lease, layout, pk, &version, count, digest.0.len()),
+            self.head_action(lease, layout, pk, &version, count, content.0.len()),
         ];
         let what = format!("{pk} could not be written");
         if let Err(cancelled) = self.transact(&what, actions).await? {
@@ -207,39 +193,5 @@ impl DynamoStore {
         }
         self.remove_chunks(&age, pk, |key| !key.contains(&version))
             .await
-    }
-}
-
-#[async_trait]
-impl DigestStore for DynamoStore {
-    async fn digest(&self, database: &DatabaseId) -> Result<Digest> {
-        self.read_digest(&digest_of(database)).await
-    }
-
-    async fn put_digest(
-        &self,
-        lease: &Lease,
-        layout: Generation,
-        database: &DatabaseId,
-        digest: &Digest,
-    ) -> Result<()> {
-        let pk = digest_of(database);
-        self.write_digest(lease, layout, &pk, digest).await
-    }
-
-    async fn census_note(&self, database: &DatabaseId, note: CensusNote) -> Result<Digest> {
-        self.read_digest(&note_of(database, note)).await
-    }
-
-    async fn put_census_note(
-        &self,
-        lease: &Lease,
-        layout: Generation,
-        database: &DatabaseId,
-        note: CensusNote,
-        content: &Digest,
-    ) -> Result<()> {
-        let pk = note_of(database, note);
-        self.write_digest(lease, layout, &pk, content).await
     }
 }

@@ -8,7 +8,7 @@ use icepress_model::{
 };
 
 use crate::{
-    CensusNote, Component, CoordinationError,
+    CensusRecord, Component, CoordinationError,
     encoding::{self, Column, Columns, Fields},
     key,
 };
@@ -152,17 +152,9 @@ pub(super) fn tables_of(share: u32) -> String {
     format!("{TABLES}#{share}")
 }
 
-pub(super) fn digest_of(database: &DatabaseId) -> String {
-    format!("digest#{}", key::of_database(database))
-}
-
-pub(super) fn note_of(database: &DatabaseId, note: CensusNote) -> String {
-    let kind = match note {
-        CensusNote::Listing => "listing",
-        CensusNote::Tags => "tags",
-        CensusNote::Begun => "begun",
-    };
-    format!("{kind}#{}", key::of_database(database))
+/// The `pk` of what is kept of a database for its censuses.
+pub(super) fn census_of(database: &DatabaseId, record: CensusRecord) -> String {
+    format!("{}#{}", record.kind(), key::of_database(database))
 }
 
 pub(super) fn process_rows(process: &ProcessId) -> String {

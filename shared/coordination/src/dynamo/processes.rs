@@ -135,15 +135,9 @@ impl ProcessStore for DynamoStore {
         while processes.len() < limit {
             let wanted = (limit - processes.len()).min(100);
             let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
+                .query_of(&history_of(table))
                 .scan_index_forward(false)
                 .limit(i32::try_from(wanted).unwrap_or(100))
-                .key_condition_expression("#pk = :pk")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_values(":pk", text(history_of(table)))
                 .set_exclusive_start_key(from)
                 .send()
                 .await

@@ -4,7 +4,10 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
+    operation::{
+        put_item::PutItemError, query::builders::QueryFluentBuilder,
+        transact_write_items::TransactWriteItemsError,
+    },
     types::{
         AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put,
         ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update, WriteRequest,
@@ -166,37 +169,48 @@ impl DynamoStore {
         decoded().map_err(|message: String| unreadable(key, message))
     }
 
-    /// All rows of one `pk`, of which `sk` begins with a prefix; consistent page by page.
-    pub(super) async fn query(&self, pk: &str, sk_prefix: &str) -> Result<Vec<Item>> {
+    /// A consistent query of the rows of one `pk`.
+    pub(super) fn query_of(&self, pk: &str) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.table)
+            .consistent_read(true)
+            .key_condition_expression("#pk = :pk")
+            .expression_attribute_names("#pk", "pk")
+            .expression_attribute_values(":pk", text(pk))
+    }
+
+    /// The same of those whose `#sk` is as `condition` says.
+    pub(super) fn query_where(&self, pk: &str, condition: &str) -> QueryFluentBuilder {
+        self.query_of(pk)
+            .key_condition_expression(format!("#pk = :pk AND {condition}"))
+            .expression_attribute_names("#sk", "sk")
+    }
+
+    /// All that a query finds, page by page.
+    pub(super) async fn all_of(&self, what: &str, query: QueryFluentBuilder) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         let mut from = None;
         loop {
-            let query = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_values(":pk", text(pk))
-                .set_exclusive_start_key(from);
-            let query = if sk_prefix.is_empty() {
-                query.key_condition_expression("#pk = :pk")
-            } else {
-                query
-                    .key_condition_expression("#pk = :pk AND begins_with(#sk, :sk)")
-                    .expression_attribute_names("#sk", "sk")
-                    .expression_attribute_values(":sk", text(sk_prefix))
-            };
-            let page = query
-                .send()
-                .await
-                .map_err(|error| self.failed("rows could not be read", error))?;
+            let page = query.clone().set_exclusive_start_key(from).send().await;
+            let page = page.map_err(|error| self.failed(what, error))?;
             items.extend(page.items.unwrap_or_default());
             from = page.last_evaluated_key.filter(|key| !key.is_empty());
             if from.is_none() {
                 return Ok(items);
             }
         }
+    }
+
+    /// All rows of one `pk`, of which `sk` begins with a prefix; consistent page by page.
+    pub(super) async fn query(&self, pk: &str, sk_prefix: &str) -> Result<Vec<Item>> {
+        let query = match sk_prefix {
+            "" => self.query_of(pk),
+            _ => self
+                .query_where(pk, "begins_with(#sk, :sk)")
+                .expression_attribute_values(":sk", text(sk_prefix)),
+        };
+        self.all_of("rows could not be read", query).await
     }
 
     /// Rows by key, at most 100, in no order; those that are not there are left out.

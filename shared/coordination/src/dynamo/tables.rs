@@ -97,34 +97,14 @@ impl DynamoStore {
 
     /// The keys of a database's tables in one share.
     async fn keys_of_database(&self, database: &DatabaseId, share: u32) -> Result<Vec<String>> {
-        let mut keys = Vec::new();
-        let mut from = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .consistent_read(true)
-                .key_condition_expression("#pk = :pk AND begins_with(#sk, :database)")
-                .projection_expression("#pk, #sk")
-                .expression_attribute_names("#pk", "pk")
-                .expression_attribute_names("#sk", "sk")
-                .expression_attribute_values(":pk", text(tables_of(share)))
-                .expression_attribute_values(
-                    ":database",
-                    text(format!("{}/", key::of_database(database))),
-                )
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| self.failed("a database's tables could not be listed", error))?;
-            let items = page.items.unwrap_or_default();
-            keys.extend(items.iter().filter_map(Key::of).map(|key| key.sk));
-            from = page.last_evaluated_key.filter(|key| !key.is_empty());
-            if from.is_none() {
-                return Ok(keys);
-            }
-        }
+        let below = format!("{}/", key::of_database(database));
+        let query = self
+            .query_where(&tables_of(share), "begins_with(#sk, :database)")
+            .projection_expression("#pk, #sk")
+            .expression_attribute_values(":database", text(below));
+        let what = "a database's tables could not be listed";
+        let found = self.all_of(what, query).await?;
+        Ok(found.iter().filter_map(Key::of).map(|key| key.sk).collect())
     }
 
     pub(super) async fn mark(
@@ -371,13 +351,7 @@ impl TableStore for DynamoStore {
             sk: after.to_owned(),
         });
         let page = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk")
-            .expression_attribute_names("#pk", "pk")
-            .expression_attribute_values(":pk", text(&pk))
+            .query_of(&pk)
             .set_exclusive_start_key(start.map(|start| start.item()))
             .send()
             .await
@@ -400,14 +374,7 @@ impl TableStore for DynamoStore {
 
     async fn tables_of_part(&self, share: u32, range: &KeyRange, limit: usize) -> Result<PartPage> {
         let page = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .consistent_read(true)
-            .key_condition_expression("#pk = :pk AND #sk BETWEEN :from AND :before")
-            .expression_attribute_names("#pk", "pk")
-            .expression_attribute_names("#sk", "sk")
-            .expression_attribute_values(":pk", text(tables_of(share)))
+            .query_where(&tables_of(share), "#sk BETWEEN :from AND :before")
             .expression_attribute_values(":from", text(&range.from))
             .expression_attribute_values(":before", text(&range.before))
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
