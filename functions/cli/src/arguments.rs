@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use icepress_model::{Bytes, SnapshotId};
 use icepress_service::VerifyRows;
 
-use crate::render::known::State;
+use crate::render::known::{SortBy, State};
 
 mod amounts;
 mod shapes;
@@ -245,17 +245,6 @@ impl TablesArguments {
         }
         file
     }
-}
-
-/// An order of tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SortBy {
-    Name,
-    Health,
-    Files,
-    Bytes,
-    DeleteFiles,
-    Failures,
 }
 
 #[derive(Debug, Args)]

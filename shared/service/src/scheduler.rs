@@ -11,5 +11,6 @@ pub(crate) mod limits;
 mod start;
 pub(crate) mod sweep;
 pub(crate) mod tick;
+mod turn;
 pub(crate) mod under_way;
 pub(crate) mod waiting;

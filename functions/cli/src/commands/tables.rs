@@ -9,11 +9,11 @@ use icepress_service::tables::{KnownTables, Wanted};
 use serde_json::json;
 
 use crate::{
-    arguments::{SortBy, TablesArguments},
+    arguments::TablesArguments,
     failure::{Ending, Failure},
     render::{
         Output, Sink, counted,
-        known::{Known, State},
+        known::{Known, SortBy, State},
         table,
     },
     session::Session,

@@ -12,7 +12,17 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{count, counted, report::health};
-use crate::arguments::SortBy;
+
+/// An order of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortBy {
+    Name,
+    Health,
+    Files,
+    Bytes,
+    DeleteFiles,
+    Failures,
+}
 
 /// Where a table stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]

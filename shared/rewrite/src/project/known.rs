@@ -14,7 +14,7 @@ use icepress_table::reserved_ids::{
     DELETE_FILE_PATH, DELETE_FILE_PATH_NAME, DELETE_POSITION, DELETE_POSITION_NAME, is_reserved,
 };
 
-use super::tree::FileColumn;
+use super::column::FileColumn;
 use crate::failure::{Result, unsupported};
 
 /// The table property that holds the name mapping.

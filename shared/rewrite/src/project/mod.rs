@@ -4,6 +4,7 @@
 //! the columns asked for: renamed, reordered, promoted, with its default or NULL where the file has nothing, and with
 //! the partition's value where an identity-partition column was left out (specification, *Column Projection*).
 
+mod column;
 mod known;
 mod tree;
 
@@ -17,8 +18,9 @@ use arrow_select::take::take;
 use iceberg::spec::{NestedField, NestedFieldRef, Type};
 use parquet::{basic::Type as PhysicalType, schema::types::SchemaDescriptor};
 
+use column::FileColumn;
 pub(crate) use known::KnownColumns;
-use tree::{FileColumn, file_columns};
+use tree::file_columns;
 
 use crate::{
     constants::{Constants, default_value},

@@ -3,10 +3,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Fields};
 use iceberg::spec::{MappedField, NameMapping};
 
-use super::{
-    KnownColumns,
-    tree::{FileColumn, file_columns},
-};
+use super::{KnownColumns, column::FileColumn, tree::file_columns};
 use crate::tests::support::{TestTable, people_fields};
 
 fn leaf(name: &str) -> Arc<Field> {

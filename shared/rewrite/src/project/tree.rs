@@ -9,27 +9,11 @@ use arrow_schema::{DataType, Field, Fields};
 use iceberg::spec::MappedField;
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
-use super::known::{KnownColumns, NAME_MAPPING};
+use super::{
+    column::FileColumn,
+    known::{KnownColumns, NAME_MAPPING},
+};
 use crate::failure::{Result, corrupt, unsupported};
-
-/// A column of a file, with what is below it.
-#[derive(Debug, Clone)]
-pub(crate) struct FileColumn {
-    /// Its field id, where it has one.
-    pub(crate) id: Option<i32>,
-    /// Whether the name mapping lists it without an id: it is to be left out.
-    pub(crate) is_ignored: bool,
-    /// Its name in the file.
-    pub(crate) name: String,
-    /// How the reader decodes it.
-    pub(crate) data_type: DataType,
-    /// Its first leaf among the file's leaves.
-    pub(crate) first_leaf: usize,
-    /// How many leaves it has.
-    pub(crate) leaves: usize,
-    /// Fields of a struct; the element of a list; key and value of a map.
-    pub(crate) children: Vec<FileColumn>,
-}
 
 /// The columns of a file whose leaves are `leaf_count` in number, each with its own id, else with that which `known` has
 /// for it.

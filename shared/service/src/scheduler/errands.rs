@@ -9,7 +9,7 @@ use icepress_model::{BucketId, DatabaseId, Epoch};
 
 use super::{
     census::long::{self, Listed},
-    tick::{tell_of_listing, work_bucket},
+    turn::{tell_of_listing, work_bucket},
 };
 use crate::{Context, Deadline, Event};
 
