@@ -301,6 +301,7 @@ async fn a_listing_is_ordered_whole_and_paged(storage: &dyn Storage, folder: &st
     assert_eq!(listing(storage, &many).await, expected);
     let seven: Vec<String> = (0..7).map(|folder| format!("{folder:02}")).collect();
     assert_eq!(storage.folders(&many).await.expect("listing works"), seven);
+    listings_begin_behind_any_name(storage, &many, &expected).await;
     let outcomes = storage.delete(&expected).await;
     assert_eq!(outcomes.len(), expected.len());
     for (outcome, location) in outcomes.iter().zip(&expected) {
@@ -308,6 +309,39 @@ async fn a_listing_is_ordered_whole_and_paged(storage: &dyn Storage, folder: &st
         assert!(outcome.result.is_ok(), "{:?}", outcome.result);
     }
     assert!(listing(storage, &many).await.is_empty());
+}
+
+async fn listings_begin_behind_any_name(storage: &dyn Storage, prefix: &str, all: &[String]) {
+    for after in [
+        None,
+        Some(prefix.to_owned()),
+        Some(all[0].clone()),
+        Some(format!("{prefix}02")),
+        Some(format!("{prefix}02/0500x")),
+        Some(format!("{prefix}~")),
+        all.last().cloned(),
+    ] {
+        let expected = all
+            .iter()
+            .filter(|it| after.as_ref().is_none_or(|after| *it > after));
+        let expected: Vec<&String> = expected.collect();
+        let mut found = Vec::new();
+        let mut next = after.clone();
+        loop {
+            let page = storage.list_after(prefix, next.as_deref()).await;
+            let page = page.expect("listing works");
+            found.extend(page.objects.into_iter().map(|object| object.location));
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(
+            found.iter().collect::<Vec<_>>(),
+            expected,
+            "after {after:?}"
+        );
+    }
 }
 
 async fn odd_names_are_taken_letter_for_letter(storage: &dyn Storage, folder: &str) {

@@ -25,7 +25,7 @@ pub use local::LocalStorage;
 pub use reach::Reach;
 pub use router::StorageRouter;
 pub use s3::{Encryption, MOST_TAGS, S3Options, S3Storage, WriteAttributes};
-pub use spelling::one_spelling;
+pub use spelling::{lies_within, one_spelling};
 pub use storage::{
     DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage, WriteOptions,
 };

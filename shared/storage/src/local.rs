@@ -214,6 +214,22 @@ impl Storage for LocalStorage {
         .await
     }
 
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        // A page's own mark is the path of its last file.
+        let path = |location| Location::local(location, "list");
+        let after = after.map(path).transpose()?;
+        let after = after.as_deref().and_then(Path::to_str);
+        let mut page = self.list(prefix, after).await?;
+        page.next = page
+            .next
+            .and(page.objects.last().map(|last| last.location.clone()));
+        Ok(page)
+    }
+
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         let path = Location::local(folder, "list")?;
         blocking("list", folder, move || list::folders(&path)).await

@@ -134,6 +134,18 @@ impl Storage for StorageRouter {
         Ok(page)
     }
 
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        let adapter = self.adapter(prefix, "list").await?;
+        let mut page = adapter.list_after(prefix, after).await?;
+        page.objects
+            .retain(|object| self.reach.check(&object.location, "list").is_ok());
+        Ok(page)
+    }
+
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         self.adapter(folder, "list").await?.folders(folder).await
     }

@@ -10,7 +10,11 @@ use async_trait::async_trait;
 use aws_sdk_s3::{
     Client,
     config::{Builder, Region, retry::RetryConfig},
-    operation::{head_object::builders::HeadObjectFluentBuilder, put_object::PutObjectError},
+    operation::{
+        head_object::builders::HeadObjectFluentBuilder,
+        list_objects_v2::{ListObjectsV2Output, builders::ListObjectsV2FluentBuilder},
+        put_object::PutObjectError,
+    },
     primitives::ByteStream,
     types::StorageClass,
 };
@@ -339,39 +343,38 @@ impl Storage for S3Storage {
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
         let request = self.inner.request("list", prefix);
-        let (bucket, key) = Location::s3(prefix, "list")?;
-        let page = self
-            .inner
-            .client
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(key)
-            .set_continuation_token(next.map(str::to_owned))
-            .send()
-            .await
-            .map_err(|error| request.failed(&error))?;
-        // The scheme and bucket, as the caller writes them.
-        let root = match Location::parse(prefix, "list")? {
-            Location::S3 { scheme, bucket, .. } => format!("{scheme}{bucket}/"),
-            Location::Local { .. } => String::new(),
+        let (page, objects) = self
+            .page(prefix, |list| {
+                list.set_continuation_token(next.map(str::to_owned))
+            })
+            .await?;
+        let next = match (page.is_truncated(), page.next_continuation_token) {
+            (Some(true), None) => return Err(request.error(StorageErrorKind::Other, CUT_SHORT)),
+            (Some(true), next) => next,
+            _ => None,
         };
-        Ok(ListPage {
-            next: page
-                .next_continuation_token()
-                .filter(|_| page.is_truncated() == Some(true))
-                .map(str::to_owned),
-            objects: page
-                .contents()
-                .iter()
-                .map(|object| ListedObject {
-                    location: format!("{root}{}", object.key().unwrap_or_default()),
-                    size: Bytes(
-                        u64::try_from(object.size().unwrap_or_default()).unwrap_or_default(),
-                    ),
-                    modified: timestamp(object.last_modified()),
-                })
-                .collect(),
-        })
+        Ok(ListPage { objects, next })
+    }
+
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        let request = self.inner.request("list", prefix);
+        let key = after.map(|after| Location::s3(after, "list")).transpose()?;
+        let key = key.map(|(_, key)| key.to_owned());
+        let (page, objects) = self
+            .page(prefix, |list| {
+                list.set_start_after(key.filter(|key| !key.is_empty()))
+            })
+            .await?;
+        let next = match (page.is_truncated(), objects.last()) {
+            (Some(true), None) => return Err(request.error(StorageErrorKind::Other, CUT_SHORT)),
+            (Some(true), Some(last)) => Some(last.location.clone()),
+            _ => None,
+        };
+        Ok(ListPage { objects, next })
     }
 
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
@@ -411,6 +414,35 @@ impl Storage for S3Storage {
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
         delete::delete_all(&self.inner, locations).await
+    }
+}
+
+/// What a listing is that ends without saying where it goes on.
+const CUT_SHORT: &str = "there is more, and it does not say where";
+
+impl S3Storage {
+    /// A page of a listing, as it came, and its objects with scheme and bucket as `prefix` has them.
+    async fn page(
+        &self,
+        prefix: &str,
+        from: impl FnOnce(ListObjectsV2FluentBuilder) -> ListObjectsV2FluentBuilder,
+    ) -> Result<(ListObjectsV2Output, Vec<ListedObject>), StorageError> {
+        let request = self.inner.request("list", prefix);
+        let (bucket, key) = Location::s3(prefix, "list")?;
+        let list = self.inner.client.list_objects_v2();
+        let page = from(list.bucket(bucket).prefix(key))
+            .send()
+            .await
+            .map_err(|error| request.failed(&error))?;
+        let root = &prefix[..prefix.len() - key.len()];
+        let slash = if root.ends_with('/') { "" } else { "/" };
+        let listed = page.contents().iter().map(|object| ListedObject {
+            location: format!("{root}{slash}{}", object.key().unwrap_or_default()),
+            size: Bytes(u64::try_from(object.size().unwrap_or_default()).unwrap_or_default()),
+            modified: timestamp(object.last_modified()),
+        });
+        let objects = listed.collect();
+        Ok((page, objects))
     }
 }
 

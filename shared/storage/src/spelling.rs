@@ -28,5 +28,15 @@ pub fn one_spelling(location: &str) -> String {
     format!("{place}/{}", parts(&decoded(path), false).join("/"))
 }
 
+/// Whether `location` is the folder `place` or lies in it, in any of the ways to write either. For those who must not miss
+/// that it may.
+pub fn lies_within(location: &str, place: &str) -> bool {
+    let (location, place) = (one_spelling(location), one_spelling(place));
+    let place = place.trim_end_matches('/');
+    location
+        .strip_prefix(place)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests;

@@ -116,6 +116,30 @@ pub trait Storage: Send + Sync + Debug {
     /// A page of all objects whose location begins with `prefix`, at any depth.
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError>;
 
+    /// A page of all objects whose location begins with `prefix` and sorts behind `after`, which need not be the location of
+    /// an object; `next` is what to pass as `after` for the next page. Several can list parts of one prefix at a time, whatever
+    /// its names are.
+    ///
+    /// This one reads the whole listing; stores that can begin in the middle override it.
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        let mut objects = Vec::new();
+        let mut next: Option<String> = None;
+        loop {
+            let page = self.list(prefix, next.as_deref()).await?;
+            let listed = page.objects.into_iter();
+            objects
+                .extend(listed.filter(|it| after.is_none_or(|after| it.location.as_str() > after)));
+            next = page.next;
+            if next.is_none() {
+                return Ok(ListPage { objects, next });
+            }
+        }
+    }
+
     /// The names of the folders directly below `folder` (with or without a slash at its end), in the order of their bytes;
     /// none where it is not there. A folder is what lies before the next slash of an object's location.
     ///

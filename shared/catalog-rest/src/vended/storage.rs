@@ -99,6 +99,14 @@ impl Storage for PrefixedStorage {
         self.of(prefix).list(prefix, next).await
     }
 
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        self.of(prefix).list_after(prefix, after).await
+    }
+
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         self.of(folder).folders(folder).await
     }

@@ -187,6 +187,14 @@ impl Storage for Footprints {
         self.inner.list(prefix, next).await
     }
 
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        self.inner.list_after(prefix, after).await
+    }
+
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         self.inner.folders(folder).await
     }

@@ -1,4 +1,4 @@
-use super::one_spelling;
+use super::{lies_within, one_spelling};
 
 #[test]
 fn c33_one_object_has_one_spelling() {
@@ -38,4 +38,30 @@ fn others_have_others() {
     ];
     let spelled: std::collections::HashSet<String> = others.into_iter().map(one_spelling).collect();
     assert_eq!(spelled.len(), others.len());
+}
+
+#[test]
+fn c32_what_lies_in_a_folder_is_told_in_any_spelling() {
+    let place = "s3://lake/sales";
+    for inside in [
+        "s3://lake/sales",
+        "s3a://lake/sales/",
+        "s3://lake//sales/t",
+        "s3n://lake/s%61les/t/data",
+        "s3://lake/x/../sales/t",
+    ] {
+        assert!(lies_within(inside, place), "{inside}");
+        assert!(lies_within(inside, "s3a://lake/sales/"), "{inside}");
+    }
+    for outside in [
+        "s3://lake/sales2",
+        "s3://lake/sale",
+        "s3://lake2/sales",
+        "s3://lake",
+        "/lake/sales",
+    ] {
+        assert!(!lies_within(outside, place), "{outside}");
+    }
+    assert!(lies_within(place, "s3://lake") && lies_within(place, "s3://lake/"));
+    assert!(lies_within("file:///a/b", "/a") && lies_within("/a", "/"));
 }
