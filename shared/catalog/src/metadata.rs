@@ -3,7 +3,7 @@
 //! What is written is a function of the base, the change, the clock and the random numbers that were passed in: the order
 //! of the `iceberg` crate's hash maps and the system's clock, which it takes where a change adds no snapshot, are replaced.
 
-use std::{io::Write as _, sync::Arc};
+use std::{collections::HashSet, io::Write as _, sync::Arc};
 
 use bytes::Bytes as Buffer;
 use flate2::{Compression, write::GzEncoder};
@@ -19,6 +19,7 @@ use crate::{CatalogError, CommitError, CommitToken, LoadedTable, TableChange};
 
 mod change;
 mod check;
+mod glimpse;
 mod json;
 mod keep;
 mod old;
@@ -26,10 +27,13 @@ mod readable;
 mod refs;
 mod settle;
 mod snapshots;
+mod thin;
 mod whole;
 
+pub use glimpse::{Glimpse, glimpse};
 pub use old::delete_what_a_found_commit_left;
 pub(crate) use old::delete_what_left_the_log;
+pub use old::wants_deletion;
 use readable::Unreadable;
 pub use settle::{discard_staged, outcome_by_looking};
 pub use whole::{Metadata, schema_to_json};
@@ -179,13 +183,23 @@ pub async fn prepare_metadata(
         .updates
         .iter()
         .any(|update| matches!(update, TableUpdate::AddSnapshot { .. }));
-    let old = file_of(storage, base).await?;
     let location = base.metadata_location.as_str();
     let updates = change.updates.clone();
     let mut json = change::apply(&base.metadata, location, change.updates)
         .map_err(|message| invalid(format!("the change does not fit the table: {message}")))?;
     if !storage.may_delete() {
         old::keep_in_the_log(&mut json, &base.metadata);
+    }
+    let old = file_of(storage, base, &snapshots_of(&json)).await?;
+    if base.metadata.is_thin() {
+        if old.is_null() {
+            return Err(CommitError::Conflict(base.table.clone()));
+        }
+        // What was not read must come from the file, and only one of the same version has it in the same form.
+        if old.get("format-version") != json.get("format-version") {
+            let message = "it has too many snapshots for its format version to change: expire some";
+            return Err(CommitError::Refused(invalid(message.to_owned())));
+        }
     }
     keep::keep(&mut json, old, &updates);
     // A snapshot's own time is the time of the change that adds it.
@@ -196,9 +210,20 @@ pub async fn prepare_metadata(
     prepare(&base.table, &json).map_err(CommitError::Refused)
 }
 
-/// The metadata file of `base`, which has more than the parsed metadata knows; null where it is gone. Then it is not the
+fn snapshots_of(json: &Value) -> HashSet<i64> {
+    let snapshots = json.get("snapshots").and_then(Value::as_array);
+    let ids = snapshots.into_iter().flatten();
+    ids.filter_map(|it| it.get("snapshot-id")?.as_i64())
+        .collect()
+}
+
+/// The metadata file of `base`, which has more than the parsed metadata knows, with these of its snapshots; null where it is gone. Then it is not the
 /// table's any more, and the swap will say why: the table was dropped, or somebody else committed and cleaned up.
-async fn file_of(storage: &dyn Storage, base: &LoadedTable) -> Result<Value, CommitError> {
+async fn file_of(
+    storage: &dyn Storage,
+    base: &LoadedTable,
+    snapshots: &HashSet<i64>,
+) -> Result<Value, CommitError> {
     let content = match read(storage, &base.table, &base.metadata_location).await {
         Err(CatalogError::MetadataUnreadable { source, .. })
             if source.kind == StorageErrorKind::NotFound =>
@@ -216,7 +241,10 @@ async fn file_of(storage: &dyn Storage, base: &LoadedTable) -> Result<Value, Com
         content => content.map_err(CommitError::Refused)?,
     };
     json::decompressed(&content)
-        .and_then(|json| serde_json::from_slice(&json).map_err(|error| error.to_string()))
+        .and_then(|json| {
+            let read = thin::with_snapshots(&json, snapshots);
+            read.map_err(|error| error.to_string())
+        })
         .map_err(|message| {
             CommitError::Refused(CatalogError::MetadataInvalid {
                 table: base.table.clone(),

@@ -1,6 +1,6 @@
 //! Metadata as JSON: read with errors for people, written always the same for the same metadata.
 
-use std::io::Read as _;
+use std::{borrow::Cow, io::Read as _};
 
 use flate2::read::MultiGzDecoder;
 use iceberg::spec::{
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     check::first_fault,
     readable::{Unreadable, bind_void_fields, leave_out_unknown, lost_defaults, unknown_type},
-    refs, snapshots,
+    refs, snapshots, thin,
     whole::{Metadata, holds_moments, take_out_moments},
 };
 
@@ -24,9 +24,9 @@ const MOST_DECOMPRESSED: usize = 64 << 20;
 const MOST_TIMES: usize = 100;
 
 /// The file's content without its compression.
-pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
+pub(super) fn decompressed(content: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if !content.starts_with(&[0x1f, 0x8b]) {
-        return Ok(content.to_vec());
+        return Ok(Cow::Borrowed(content));
     }
     let limit = MOST_DECOMPRESSED.max(content.len().saturating_mul(MOST_TIMES));
     let mut json = Vec::new();
@@ -40,13 +40,18 @@ pub(super) fn decompressed(content: &[u8]) -> Result<Vec<u8>, String> {
             content.len()
         ));
     }
-    Ok(json)
+    Ok(Cow::Owned(json))
 }
 
-/// Reads a metadata file's content.
+/// Reads a metadata file's content. Of very many snapshots the summaries of old ones are short ([`Metadata::is_thin`]).
 pub(super) fn parse(content: &[u8]) -> Result<Metadata, Unreadable> {
-    let json = decompressed(content).map_err(Unreadable::Invalid)?;
-    let metadata = parse_without_old_refs(&json)?;
+    let mut json = decompressed(content).map_err(Unreadable::Invalid)?;
+    let short = thin::thinned(&json);
+    let is_thin = short.is_some();
+    if let Some(short) = short {
+        json = Cow::Owned(short);
+    }
+    let metadata = parse_without_old_refs(&json)?.thin(is_thin);
     Ok(match metadata.format_version() {
         FormatVersion::V1 => metadata.with_old_refs(refs::of_file(&json)),
         FormatVersion::V2 | FormatVersion::V3 => metadata,

@@ -100,7 +100,8 @@ pub async fn delete_what_a_found_commit_left(
     }
 }
 
-fn wants_deletion(properties: &HashMap<String, String>) -> bool {
+/// Whether a table with these properties wants metadata files deleted that left its log.
+pub fn wants_deletion(properties: &HashMap<String, String>) -> bool {
     is_true(properties.get(DELETE).map(String::as_str))
 }
 

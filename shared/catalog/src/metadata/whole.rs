@@ -30,9 +30,19 @@ pub struct Metadata {
     named_manifests: HashMap<i64, Vec<String>>,
     /// The branches and tags of version 1.
     old_refs: OldRefs,
+    is_thin: bool,
 }
 
 impl Metadata {
+    /// Whether summaries of old snapshots lack what nobody asks for: the metadata file alone has it.
+    pub fn is_thin(&self) -> bool {
+        self.is_thin
+    }
+
+    pub(super) fn thin(self, is_thin: bool) -> Self {
+        Self { is_thin, ..self }
+    }
+
     /// All branches and tags, by name; the main branch among them wherever there is a current snapshot. The error, in words
     /// for people, is that some can't be read: then nobody knows what they keep.
     pub fn refs(&self) -> Result<BTreeMap<String, SnapshotReference>, String> {
@@ -123,6 +133,7 @@ impl From<TableMetadata> for Metadata {
             completed: HashMap::new(),
             named_manifests: HashMap::new(),
             old_refs: Ok(BTreeMap::new()),
+            is_thin: false,
         }
     }
 }
