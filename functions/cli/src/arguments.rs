@@ -156,9 +156,12 @@ pub(crate) enum Command {
     /// Compact one table now, whether it is due or not
     #[command(after_long_help = shapes::COMPACT)]
     Compact(CompactArguments),
-    /// Expire a table's old snapshots, and delete the files that nobody needs then
+    /// Expire a table's old snapshots and delete the files that nobody needs then, or find those that nothing refers to
     #[command(after_long_help = shapes::MAINTAIN)]
     Maintain(MaintainArguments),
+    /// Say what a catalog's tables cost a month for nothing, and which work would free it
+    #[command(after_long_help = shapes::WASTE)]
+    Waste(WasteArguments),
     /// Say why a table is as it is: its health, what was done, and why the rest was left alone
     #[command(after_long_help = shapes::EXPLAIN)]
     Explain(TableArgument),
@@ -291,7 +294,7 @@ pub(crate) struct PlanArguments {
     pub(crate) only: Option<PlanKind>,
 
     #[command(flatten)]
-    pub(crate) expiry: ExpiryArguments,
+    pub(crate) ages: AgeArguments,
 }
 
 /// What is planned.
@@ -301,6 +304,17 @@ pub(crate) enum PlanKind {
     Rewrite,
     /// What `icepress maintain` would expire and delete
     Expire,
+    /// What nothing refers to in the table's folders
+    Orphans,
+    /// Metadata files that left the table's log, or never were in it
+    OldMetadata,
+}
+
+impl PlanKind {
+    /// Whether other tables have to be asked where they lie.
+    fn looks_around(self) -> bool {
+        matches!(self, Self::Orphans | Self::OldMetadata)
+    }
 }
 
 /// What `maintain` does.
@@ -308,6 +322,28 @@ pub(crate) enum PlanKind {
 pub(crate) enum UpkeepKind {
     /// Old snapshots go, and the files that nobody needs then
     Expire,
+    /// Files in the table's folders go that nothing refers to, at the second look
+    Orphans,
+    /// The same of metadata files alone
+    OldMetadata,
+}
+
+impl UpkeepKind {
+    fn looks_around(self) -> bool {
+        matches!(self, Self::Orphans | Self::OldMetadata)
+    }
+}
+
+impl Command {
+    /// Whether other tables have to be asked where they lie, those of all catalogs that are configured.
+    pub(crate) fn looks_around(&self) -> bool {
+        match self {
+            Self::Plan(wanted) => wanted.only.is_some_and(PlanKind::looks_around),
+            Self::Maintain(wanted) => wanted.only.is_some_and(UpkeepKind::looks_around),
+            Self::Waste(wanted) => !wanted.no_listing,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -315,12 +351,12 @@ pub(crate) struct MaintainArguments {
     #[command(flatten)]
     pub(crate) table: TableArgument,
 
-    /// Only this kind of work; everything that there is where none is given
+    /// The kind of work [default: expire]
     #[arg(long, value_name = "KIND")]
     pub(crate) only: Option<UpkeepKind>,
 
     #[command(flatten)]
-    pub(crate) expiry: ExpiryArguments,
+    pub(crate) ages: AgeArguments,
 
     /// Delete so many files at most; the next run goes on
     #[arg(long, value_name = "N")]
@@ -335,17 +371,37 @@ pub(crate) struct MaintainArguments {
     pub(crate) max_time: Option<Duration>,
 }
 
-/// How old snapshots must be.
+/// How old it must be.
 #[derive(Debug, Args)]
-pub(crate) struct ExpiryArguments {
-    /// Expire snapshots older than this, as in 5d, instead of what the table's properties say. Branches with an age of their
-    /// own keep to it
+pub(crate) struct AgeArguments {
+    /// Only what is older than this goes, as in 5d, instead of what the table's properties say: snapshots (branches with an
+    /// age of their own keep to it), or files that nothing refers to (24h at the least)
     #[arg(long, value_name = "AGE", value_parser = amounts::age)]
     pub(crate) older_than: Option<Duration>,
 
     /// Keep snapshots younger than this whatever is asked for: somebody may read them, or write on them
     #[arg(long, value_name = "AGE", value_parser = amounts::age, default_value = "1h")]
     pub(crate) keep_younger_than: Duration,
+
+    /// The UUID of a dropped table that lay in the same folders, and of which nothing is needed: what it left may go. May be
+    /// given several times
+    #[arg(long, value_name = "UUID")]
+    pub(crate) dropped: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WasteArguments {
+    /// The catalog [default: as of --catalog]
+    #[arg(value_name = "CATALOG")]
+    pub(crate) name: Option<String>,
+
+    /// List no folders: files that nothing refers to, and folders of no table, are not looked for
+    #[arg(long)]
+    pub(crate) no_listing: bool,
+
+    /// End with code 1 where more dollars a month are wasted than these
+    #[arg(long, value_name = "DOLLARS", value_parser = amounts::dollars)]
+    pub(crate) fail_over: Option<f64>,
 }
 
 #[derive(Debug, Args)]

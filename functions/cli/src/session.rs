@@ -58,12 +58,14 @@ enum Place {
 }
 
 impl Session {
-    /// Reads the configuration and opens state and catalogs: the chosen one, and those that table names begin with.
+    /// Reads the configuration and opens state and catalogs: the chosen one, and those that table names begin with; where the
+    /// command looks around, the others too, as far as they can be opened.
     pub(crate) async fn open(
         global: &GlobalArguments,
         environment: &Environment,
         screen: Screen,
         names: &[&str],
+        looks_around: bool,
     ) -> Result<Self, Failure> {
         let (mut configuration, place) = if global.deployed {
             let deployed = CloudEnvironment::read(&environment.variables)
@@ -98,6 +100,7 @@ impl Session {
             })
             .collect::<Result<Vec<_>, _>>()?;
         // The others need not even be reachable.
+        let all = configuration.catalogs.clone();
         configuration.catalogs.retain(|name, _| {
             *name == catalog || tables.iter().any(|table| table.catalog == *name)
         });
@@ -135,6 +138,12 @@ impl Session {
             }
         };
         let mut context = opened.map_err(failure_to_open)?;
+        if looks_around && !global.deployed {
+            let others = all
+                .values()
+                .filter(|it| !configuration.catalogs.contains_key(it.name()));
+            open::look_around(&mut context, others).await;
+        }
         context.commits = commits;
         let settings = Arc::make_mut(&mut context.settings);
         settings.memory_cap = global.memory;

@@ -57,5 +57,63 @@ impl Prices {
     }
 }
 
+/// Prices of keeping objects on S3 Intelligent-Tiering for a month, in dollars
+/// ([S3](https://aws.amazon.com/s3/pricing/): its first 50 TB; its gigabytes are of 2³⁰ bytes).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KeepingPrices {
+    /// A gigabyte in the tier for what was read lately.
+    pub frequent_gibibyte: f64,
+    /// A gigabyte that nobody has read for 30 days.
+    pub infrequent_gibibyte: f64,
+    /// Watching over one object, if it is large enough to change its tier.
+    pub watched_object: f64,
+}
+
+impl Default for KeepingPrices {
+    fn default() -> Self {
+        Self {
+            frequent_gibibyte: 0.023,
+            infrequent_gibibyte: 0.0125,
+            watched_object: 2.5e-6,
+        }
+    }
+}
+
+impl KeepingPrices {
+    /// Smaller objects never change their tier, and are not watched.
+    pub const SMALLEST_TIERED: Bytes = Bytes(128 << 10);
+
+    /// What a month of objects costs that somebody reads, by their mean size.
+    pub fn of_objects(&self, objects: u64, bytes: Bytes) -> NanoDollars {
+        let mean = bytes.get().checked_div(objects).unwrap_or(0);
+        let is_watched = mean >= Self::SMALLEST_TIERED.get();
+        let watching = if is_watched {
+            self.watching(objects)
+        } else {
+            0.0
+        };
+        NanoDollars::from_dollars(gibibytes(bytes) * self.frequent_gibibyte + watching)
+    }
+
+    /// What watching over so many objects costs in a month.
+    pub fn of_watching(&self, objects: u64) -> NanoDollars {
+        NanoDollars::from_dollars(self.watching(objects))
+    }
+
+    /// What a month costs that bytes nobody reads are kept in the tier of those that are read.
+    pub fn of_never_tiering(&self, bytes: Bytes) -> NanoDollars {
+        let more = self.frequent_gibibyte - self.infrequent_gibibyte;
+        NanoDollars::from_dollars(gibibytes(bytes) * more)
+    }
+
+    fn watching(&self, objects: u64) -> f64 {
+        objects as f64 * self.watched_object
+    }
+}
+
+fn gibibytes(bytes: Bytes) -> f64 {
+    bytes.get() as f64 / (1u64 << 30) as f64
+}
+
 #[cfg(test)]
 mod tests;

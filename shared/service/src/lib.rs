@@ -24,7 +24,7 @@ pub use ground::{
     version::{SIGN_INTERVAL, SignOfLife, VERSION},
 };
 pub use icepress_planner::VerifyRows;
-pub use people::{block, buckets, doctor, maintain, processes, repair, tables};
+pub use people::{block, buckets, doctor, maintain, orphans, processes, repair, tables, waste};
 pub use scheduler::{
     errands::run_errand,
     evaluate::EvaluateError,

@@ -15,7 +15,8 @@ use std::{
 
 use bytes::Bytes as Buffer;
 use futures::{FutureExt as _, StreamExt as _, stream};
-use icepress_model::{Bytes, SnapshotId, TableId};
+use icepress_catalog::LoadedTable;
+use icepress_model::{Bytes, SnapshotId, TableId, TimestampMs};
 use icepress_storage::{Storage, StorageErrorKind, one_spelling};
 use icepress_table::{
     TableError,
@@ -28,6 +29,8 @@ use crate::{UpkeepError, ledger::Statistics};
 
 /// Manifest lists and manifests that are fetched at a time.
 const CONCURRENT_READS: usize = 16;
+/// Requests that are prepared at a time: a hundred thousand that wait take as much memory as what they are for.
+const PREPARED: usize = 1024;
 /// Bytes of manifests that go which are held in memory, so that they are fetched once. What is more is fetched twice.
 const HELD: u64 = 64 << 20;
 
@@ -45,6 +48,10 @@ pub enum FileKind {
     Manifest,
     /// A manifest list.
     ManifestList,
+    /// A metadata file.
+    Metadata,
+    /// What no name tells.
+    Other,
 }
 
 /// A file that nothing refers to.
@@ -56,8 +63,28 @@ pub struct DeadFile {
     pub kind: FileKind,
     /// Its size; 0 where the table does not say.
     pub bytes: Bytes,
-    /// The newest of the snapshots that are gone which had it.
-    pub last_snapshot: SnapshotId,
+    /// The newest of the snapshots that are gone which had it; `None` where no snapshot is known that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_snapshot: Option<SnapshotId>,
+    /// When it was written last; `None` where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<TimestampMs>,
+    /// Whether it is proved to be nobody's, so that neither its age nor a second look counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_once: bool,
+}
+
+impl DeadFile {
+    fn of_snapshot(path: &str, kind: FileKind, bytes: Bytes, last_snapshot: SnapshotId) -> Self {
+        Self {
+            path: path.to_owned(),
+            kind,
+            bytes,
+            last_snapshot: Some(last_snapshot),
+            modified: None,
+            at_once: false,
+        }
+    }
 }
 
 /// What stands for a location: the same for every way to write it.
@@ -121,6 +148,46 @@ struct Present {
     named: HashSet<u64>,
 }
 
+impl<'a> Staying<'a> {
+    /// What stays of a table once `going` are gone.
+    pub(crate) fn of(
+        storage: &'a Arc<dyn Storage>,
+        loaded: &'a LoadedTable,
+        going: &[SnapshotId],
+    ) -> Result<Self, UpkeepError> {
+        let (table, metadata) = (&loaded.table, &loaded.metadata);
+        let going: HashSet<i64> = going.iter().map(|id| id.get()).collect();
+        let stays = |id: &i64| !going.contains(id);
+        let snapshots = metadata
+            .snapshots()
+            .filter(|snapshot| stays(&snapshot.snapshot_id()))
+            .map(|snapshot| SnapshotFiles::of(table, metadata, snapshot))
+            .collect::<Result<Vec<_>, _>>()?;
+        let statistics = metadata.statistics_iter();
+        let statistics = statistics
+            .filter(|file| stays(&file.snapshot_id))
+            .map(|file| file.statistics_path.as_str());
+        let partitions = metadata.partition_statistics_iter();
+        let partitions = partitions
+            .filter(|file| stays(&file.snapshot_id))
+            .map(|file| file.statistics_path.as_str());
+        let log = metadata.metadata_log().iter();
+        let log = log.map(|entry| entry.metadata_file.as_str());
+        let current = [loaded.metadata_location.as_str()];
+        Ok(Self {
+            snapshots,
+            others: statistics
+                .chain(partitions)
+                .chain(log)
+                .chain(current)
+                .map(mark_of)
+                .collect(),
+            storage,
+            table,
+        })
+    }
+}
+
 impl Staying<'_> {
     /// Which of `marks` are alive: any that a snapshot that stays refers to, as data file, manifest or anything else.
     pub(crate) async fn look_for(&self, marks: &mut Marks) -> Result<(), UpkeepError> {
@@ -170,28 +237,34 @@ impl Staying<'_> {
     }
 }
 
-fn manifests_of<'a>(
+pub(crate) fn manifests_of<'a>(
     storage: &'a Arc<dyn Storage>,
     table: &'a TableId,
     snapshots: &'a [SnapshotFiles],
 ) -> impl futures::Stream<Item = Result<Vec<ListedManifest>, TableError>> + Unpin + Send + 'a {
-    let requests: Vec<_> = snapshots
-        .iter()
-        .map(|snapshot| snapshot.manifests(storage.as_ref(), table).boxed())
-        .collect();
-    stream::iter(requests).buffered(CONCURRENT_READS)
+    let chunks = snapshots.chunks(PREPARED).map(move |chunk| {
+        let requests: Vec<_> = chunk
+            .iter()
+            .map(|snapshot| snapshot.manifests(storage.as_ref(), table).boxed())
+            .collect();
+        stream::iter(requests).buffered(CONCURRENT_READS)
+    });
+    stream::iter(chunks).flatten()
 }
 
-fn contents_of<'a>(
+pub(crate) fn contents_of<'a>(
     storage: &'a Arc<dyn Storage>,
     table: &'a TableId,
-    manifests: &[&'a ListedManifest],
+    manifests: &'a [&'a ListedManifest],
 ) -> impl futures::Stream<Item = Result<Buffer, TableError>> + Unpin + Send + 'a {
-    let requests: Vec<_> = manifests
-        .iter()
-        .map(|manifest| manifest.content(storage.as_ref(), table).boxed())
-        .collect();
-    stream::iter(requests).buffered(CONCURRENT_READS)
+    let chunks = manifests.chunks(PREPARED).map(move |chunk| {
+        let requests: Vec<_> = chunk
+            .iter()
+            .map(|manifest| manifest.content(storage.as_ref(), table).boxed())
+            .collect();
+        stream::iter(requests).buffered(CONCURRENT_READS)
+    });
+    stream::iter(chunks).flatten()
 }
 
 /// A manifest that goes.
@@ -238,12 +311,13 @@ impl<'a> Dead<'a> {
         };
         for file in statistics {
             if is_new(&file.path) {
-                rest.push(DeadFile {
-                    path: file.path.clone(),
-                    kind: FileKind::Statistics,
-                    bytes: file.bytes,
-                    last_snapshot: SnapshotId(file.snapshot_id),
-                });
+                let last = SnapshotId(file.snapshot_id);
+                rest.push(DeadFile::of_snapshot(
+                    &file.path,
+                    FileKind::Statistics,
+                    file.bytes,
+                    last,
+                ));
             }
         }
         let mut lists = manifests_of(storage, table, gone);
@@ -262,11 +336,9 @@ impl<'a> Dead<'a> {
             }
         }
         drop(lists);
-        rest.extend(going.iter().map(|going| DeadFile {
-            path: going.manifest.path().to_owned(),
-            kind: FileKind::Manifest,
-            bytes: going.manifest.bytes(),
-            last_snapshot: going.last_snapshot,
+        rest.extend(going.iter().map(|going| {
+            let (path, bytes) = (going.manifest.path(), going.manifest.bytes());
+            DeadFile::of_snapshot(path, FileKind::Manifest, bytes, going.last_snapshot)
         }));
         for snapshot in gone {
             if let Some(list) = snapshot
@@ -274,12 +346,13 @@ impl<'a> Dead<'a> {
                 .as_deref()
                 .filter(|list| is_new(list))
             {
-                rest.push(DeadFile {
-                    path: list.to_owned(),
-                    kind: FileKind::ManifestList,
-                    bytes: Bytes(0),
-                    last_snapshot: snapshot.snapshot_id,
-                });
+                let last = snapshot.snapshot_id;
+                rest.push(DeadFile::of_snapshot(
+                    list,
+                    FileKind::ManifestList,
+                    Bytes(0),
+                    last,
+                ));
             }
         }
         let mut marks = Self::read_going(storage, table, &mut going).await?;
@@ -358,15 +431,16 @@ impl<'a> Dead<'a> {
             going.manifest.live_files(table, &content, |file| {
                 let mark = mark_of(file.path);
                 if !self.named.contains(&mark) && marks.take(mark) {
-                    files.push(DeadFile {
-                        path: file.path.to_owned(),
-                        kind: match file.is_delete_file {
-                            true => FileKind::Delete,
-                            false => FileKind::Data,
-                        },
-                        bytes: file.bytes,
+                    let kind = match file.is_delete_file {
+                        true => FileKind::Delete,
+                        false => FileKind::Data,
+                    };
+                    files.push(DeadFile::of_snapshot(
+                        file.path,
+                        kind,
+                        file.bytes,
                         last_snapshot,
-                    });
+                    ));
                 }
             })?;
             if !files.is_empty() {

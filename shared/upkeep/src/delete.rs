@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use icepress_model::{TableId, ambient::Ambient};
-use icepress_storage::{Reach, Storage, StorageError, StorageErrorKind};
+use icepress_storage::{Storage, StorageError, StorageErrorKind};
 
 use crate::{
-    DeadFile, UpkeepError,
-    dead::{Marks, mark_of},
+    Counted, DeadFile, UpkeepError,
     expire::{Counts, Progress},
     ledger::{Done, Planned, Record},
     limits::Meter,
@@ -30,21 +29,34 @@ pub(crate) struct Sweep<'a> {
     pub(crate) storage: &'a dyn Storage,
     pub(crate) ambient: &'a Ambient,
     pub(crate) table: &'a TableId,
-    /// Where files of the table may lie. What lies elsewhere stays.
-    pub(crate) places: &'a Reach,
-    /// Which of the files some snapshot needs again.
-    pub(crate) alive: &'a Marks,
+    /// What is to become of each file, as things are now.
+    pub(crate) judge: &'a (dyn Fn(&DeadFile) -> Judged + Sync),
     pub(crate) progress: Progress<'a>,
+}
+
+/// What is to become of a file that was written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// It goes.
+    Dead,
+    /// It came to life again and stays.
+    Alive,
+    /// It lies outside the table's places and stays.
+    Outside,
+    /// It is not old enough, or was not found often enough yet.
+    Waits,
 }
 
 /// What a sweep did.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
-    pub(crate) deleted: BTreeMap<crate::FileKind, Counts>,
+    pub(crate) deleted: Counted,
     /// What lies outside the table's places and stays.
     pub(crate) outside: Counts,
     /// What came to life again and stays.
     pub(crate) revived: Counts,
+    /// What is left for a later run by its age.
+    pub(crate) waiting: Counted,
     /// Whether everything was gone through.
     pub(crate) is_whole: bool,
 }
@@ -84,17 +96,20 @@ impl Sweep<'_> {
                 if wave == 0 {
                     return Ok(swept);
                 }
-                self.wave(
-                    &left[..wave],
-                    &mut done,
-                    &mut swept,
-                    meter,
-                    &mut first_refusal,
-                )
-                .await?;
+                let any = self
+                    .wave(
+                        &left[..wave],
+                        &mut done,
+                        &mut swept,
+                        meter,
+                        &mut first_refusal,
+                    )
+                    .await?;
                 done.lines += wave;
                 gone_through += wave as u64;
-                record.write_done(&done).await?;
+                if any {
+                    record.write_done(&done).await?;
+                }
                 (self.progress)(gone_through, planned.files);
                 if done.refused.len() > MOST_REFUSED {
                     return Err(self.not_deleted(&done, first_refusal));
@@ -124,6 +139,7 @@ impl Sweep<'_> {
         }
     }
 
+    /// Returns whether anything was to go.
     async fn wave(
         &self,
         files: &[DeadFile],
@@ -131,16 +147,18 @@ impl Sweep<'_> {
         swept: &mut Swept,
         meter: &mut Meter<'_>,
         first_refusal: &mut Option<StorageError>,
-    ) -> Result<(), UpkeepError> {
+    ) -> Result<bool, UpkeepError> {
         let mut dead = Vec::with_capacity(files.len());
         for file in files {
-            if self.alive.is_alive(mark_of(&file.path)) {
-                swept.revived.add(file);
-            } else if !self.places.holds(&file.path) {
-                swept.outside.add(file);
-            } else {
-                dead.push(file.clone());
+            match (self.judge)(file) {
+                Judged::Dead => dead.push(file.clone()),
+                Judged::Alive => swept.revived.add(file),
+                Judged::Outside => swept.outside.add(file),
+                Judged::Waits => swept.waiting.entry(file.kind).or_default().add(file),
             }
+        }
+        if dead.is_empty() {
+            return Ok(false);
         }
         let batches: Vec<&[DeadFile]> = dead.chunks(BATCH).collect();
         let outcomes: Vec<Vec<(DeadFile, StorageError)>> = stream::iter(batches)
@@ -163,7 +181,7 @@ impl Sweep<'_> {
             first_refusal.get_or_insert(error);
             done.refused.push(file);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes one batch; returns what was refused. What the store is too busy for is tried again, ever more slowly.

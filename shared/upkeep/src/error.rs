@@ -60,6 +60,27 @@ pub enum UpkeepError {
         #[source]
         source: StorageError,
     },
+    /// What lies in the table's folders, or a metadata file there, can't be read. Nothing was deleted.
+    #[error(
+        "table {table}: what lies in its folders can't be told, and nothing was deleted: {source}"
+    )]
+    Unreadable {
+        /// The table.
+        table: TableId,
+        /// What happened, on which file.
+        #[source]
+        source: StorageError,
+    },
+    /// What became of a process that wrote files can't be found out. Nothing was deleted.
+    #[error(
+        "table {table}: what became of a process can't be told, and nothing was deleted: {message}"
+    )]
+    AttemptsUnknown {
+        /// The table.
+        table: TableId,
+        /// Why.
+        message: String,
+    },
     /// Some files could not be deleted. They are written down, and the next run tries again.
     #[error(
         "table {table}: {files} files could not be deleted, and are tried again by the next run; the first: {source}"
@@ -86,6 +107,13 @@ impl UpkeepError {
         Self::Refused {
             table: table.clone(),
             message: message.into(),
+        }
+    }
+
+    pub(crate) fn unreadable(table: &TableId, source: StorageError) -> Self {
+        Self::Unreadable {
+            table: table.clone(),
+            source,
         }
     }
 

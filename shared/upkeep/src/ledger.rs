@@ -1,6 +1,6 @@
 //! What is to be deleted, written down beside the table, so that whoever is killed leaves something to go on from.
 //!
-//! A folder a run, `icepress-upkeep/<time>-<uuid>` in the table's metadata folder:
+//! A folder a run in the table's metadata folder, named by [`Ledger`], time and a UUID:
 //!
 //! | file | written | says |
 //! |---|---|---|
@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{DeadFile, UpkeepError};
 
-const FOLDER: &str = "icepress-upkeep";
 const INTENT: &str = "intent.json";
 const PLANNED: &str = "planned.json";
 const DONE: &str = "done.json";
@@ -29,6 +28,30 @@ const DONE: &str = "done.json";
 const PART: usize = 50_000;
 /// The form of these files.
 const VERSION: u32 = 1;
+
+/// Whose list it is: each kind of upkeep goes on from its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ledger {
+    /// What expired snapshots leave.
+    Expiry,
+    /// What nothing refers to. `intent.json` says when that was found; the folder stays as long as any of it is there.
+    Orphans,
+    /// The same of old metadata files alone.
+    OldMetadata,
+}
+
+impl Ledger {
+    pub(crate) const ALL: [Self; 3] = [Self::Expiry, Self::Orphans, Self::OldMetadata];
+
+    /// The name of its folder.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Expiry => "icepress-upkeep",
+            Self::Orphans => "icepress-orphans",
+            Self::OldMetadata => "icepress-old-metadata",
+        }
+    }
+}
 
 /// What a commit is about to let go of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,13 +117,14 @@ impl<'a> Record<'a> {
         storage: &'a dyn Storage,
         table: &'a TableId,
         metadata_folder: &str,
+        ledger: Ledger,
         ambient: &Ambient,
     ) -> Self {
         let name = format!("{:013}-{}", ambient.now().get().max(0), ambient.uuid());
         Self {
             storage,
             table,
-            folder: format!("{metadata_folder}/{FOLDER}/{name}"),
+            folder: format!("{metadata_folder}/{}/{name}", ledger.folder()),
         }
     }
 
@@ -109,8 +133,9 @@ impl<'a> Record<'a> {
         storage: &'a dyn Storage,
         table: &'a TableId,
         metadata_folder: &str,
+        ledger: Ledger,
     ) -> Result<Vec<Self>, UpkeepError> {
-        let folder = format!("{metadata_folder}/{FOLDER}");
+        let folder = format!("{metadata_folder}/{}", ledger.folder());
         let prefix = format!("{folder}/");
         // By their files: on a disk a folder stays when the last of them is gone.
         let mut names = BTreeSet::new();

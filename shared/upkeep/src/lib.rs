@@ -1,7 +1,9 @@
-//! What keeps a table tidy beside rewrites. So far: expiring snapshots, with the files that nobody needs then.
+//! What keeps a table tidy beside rewrites: expiring snapshots, with the files that nobody needs then; and taking away what
+//! nothing refers to, found by listing.
 //!
 //! Works on a catalog and a storage, and knows nothing of leases, queues and processes: who is at work on a table's older
-//! snapshots is asked of [`Pins`], and whether a commit is welcome of the table's `Gatekeeper`.
+//! snapshots is asked of [`Pins`], what became of processes that write files of [`Attempts`], where other tables lie of
+//! [`Neighbours`], and whether a commit is welcome of the table's `Gatekeeper`.
 //!
 //! Files are deleted under three rules, whatever the kind of upkeep:
 //!
@@ -14,24 +16,33 @@
 //!   them (`icepress_storage::one_spelling`), and by hash: either can only take a dead file for a live one.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod attempts;
 mod dead;
 mod delete;
 mod error;
 mod expire;
 mod ledger;
 mod limits;
+mod orphans;
 mod pins;
+mod places;
 mod policy;
 mod retain;
 
+pub use attempts::{Attempts, Fate, NoAttempts};
 pub use dead::{DeadFile, FileKind};
 pub use error::UpkeepError;
 pub use expire::{
     Counted, Counts, ExpirePlan, ExpireReport, ExpireRequest, Progress, expire, plan_expire,
 };
 pub use limits::Limits;
+pub use orphans::{
+    OrphanPlan, OrphanReport, OrphanRequest, OrphanScope, OrphanSurvey, Others, plan_orphans,
+    remove_orphans, weigh_folder,
+};
 pub use pins::{NoPins, Pin, Pins};
-pub use policy::{ExpirePolicy, FLOOR};
+pub use places::{Neighbours, NoNeighbours, Overlap, Surroundings, folders_of, overlap_of};
+pub use policy::{ExpirePolicy, FLOOR, ORPHAN_FLOOR, OrphanPolicy};
 pub use retain::{Expiring, Spared};
 
 #[cfg(test)]

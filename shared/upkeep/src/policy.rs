@@ -19,6 +19,14 @@ const AMORO_MIN_SNAPSHOTS: &str = "snapshot.keep.min-count";
 const AMORO_FLINK: &str = "snapshot.keep.flink.checkpoint-retention";
 const AMORO_FLINK_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+const AMORO_CLEAN_ENABLED: &str = "clean-orphan-file.enabled";
+const AMORO_CLEAN_AGE: &str = "clean-orphan-file.min-existing-time-minutes";
+
+/// How old files must be that nothing refers to, as Iceberg's Java library has it.
+const DEFAULT_ORPHAN_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
+/// Younger ones stay whatever anybody asks: whoever writes them may commit them yet.
+pub const ORPHAN_FLOOR: Duration = Duration::from_secs(24 * 3600);
+
 /// Snapshots younger than this stay whatever anybody asks: readers and writers that loaded the table when they were current
 /// may still be at work.
 pub const FLOOR: Duration = Duration::from_secs(3600);
@@ -41,20 +49,7 @@ impl ExpirePolicy {
     /// The policy of a table with these properties. The error is a message for people: nothing may be expired, or a value
     /// can't be read.
     pub fn of(properties: &HashMap<String, String>) -> Result<Self, String> {
-        let is_false = |key: &str| {
-            let value = properties.get(key);
-            value.is_some_and(|value| !value.trim().eq_ignore_ascii_case("true"))
-        };
-        if is_false(GC_ENABLED) {
-            return Err(format!(
-                "{GC_ENABLED} is false: other tables may use its files, and none may be deleted"
-            ));
-        }
-        if is_false(AMORO_ENABLED) {
-            return Err(format!(
-                "{AMORO_ENABLED} is false: its owner wants no snapshot expired (set it to true, or take it away)"
-            ));
-        }
+        check_allowed(properties, AMORO_ENABLED, "no snapshot expired")?;
         let millis = |key| number(properties, key).map(|it| it.map(Duration::from_millis));
         let count = |key| {
             let number = number(properties, key)?;
@@ -70,6 +65,48 @@ impl ExpirePolicy {
             flink_retention: flink.unwrap_or(AMORO_FLINK_DEFAULT),
         })
     }
+}
+
+/// What a table's properties say of files that nothing refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrphanPolicy {
+    /// How old they must be to go.
+    pub age: Duration,
+}
+
+impl OrphanPolicy {
+    /// The policy of a table with these properties, as [`ExpirePolicy::of`] has its own.
+    pub fn of(properties: &HashMap<String, String>) -> Result<Self, String> {
+        check_allowed(properties, AMORO_CLEAN_ENABLED, "no files cleaned up")?;
+        let minutes = number(properties, AMORO_CLEAN_AGE)?;
+        let age = minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+        Ok(Self {
+            age: age.unwrap_or(DEFAULT_ORPHAN_AGE).max(ORPHAN_FLOOR),
+        })
+    }
+}
+
+/// Whether files may be deleted at all, and whether its owner switched this kind of upkeep off.
+fn check_allowed(
+    properties: &HashMap<String, String>,
+    switch: &str,
+    wants: &str,
+) -> Result<(), String> {
+    let is_false = |key: &str| {
+        let value = properties.get(key);
+        value.is_some_and(|value| !value.trim().eq_ignore_ascii_case("true"))
+    };
+    if is_false(GC_ENABLED) {
+        return Err(format!(
+            "{GC_ENABLED} is false: other tables may use its files, and none may be deleted"
+        ));
+    }
+    if is_false(switch) {
+        return Err(format!(
+            "{switch} is false: its owner wants {wants} (set it to true, or take it away)"
+        ));
+    }
+    Ok(())
 }
 
 fn number(properties: &HashMap<String, String>, key: &str) -> Result<Option<u64>, String> {

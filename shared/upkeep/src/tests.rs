@@ -5,4 +5,5 @@ mod ages;
 mod deaths;
 mod files;
 mod histories;
+mod orphans;
 mod world;

@@ -58,6 +58,15 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Dollars, as in 12 or 12.50.
+pub(super) fn dollars(text: &str) -> Result<f64, String> {
+    text.trim_start_matches('$')
+        .parse()
+        .ok()
+        .filter(|dollars: &f64| dollars.is_finite() && *dollars >= 0.0)
+        .ok_or_else(|| "no amount of dollars: write it as in 12.50".to_owned())
+}
+
 /// At least one.
 pub(super) fn threads(text: &str) -> Result<usize, String> {
     text.parse()

@@ -5,9 +5,7 @@ JSON (with --json, one document; without --once, one line a round):
   {\"tables\": [TABLE…], \"more_unchanged\": N, \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
 where TABLE is
   {\"table\", \"outcome\": \"compacted\" | \"deletes-rewritten\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
-   \"row_groups_in\", \"row_groups_out\",
-   \"bytes_by_way\": {\"copied\", \"united\", \"spelled\", \"encoded\"} (columns of new data files: pages as they were, united dictionaries
-   with indices into them, pages without the dictionary they had, rows encoded anew), \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
+   \"row_groups_in\", \"row_groups_out\", \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
    \"delete_files_before\", \"delete_files_after\", \"health_before\", \"health_after\"}
 and what is not known (a table that was not looked at) is null. Health is from 0 to 100. Of tables about which there is nothing to
 say a thousand or two are listed, and the rest is counted in \"more_unchanged\".";
@@ -58,7 +56,33 @@ JSON (with --json): {\"table\", \"snapshots\": [{\"snapshot_id\", \"timestamp_ms
   \"spared\": [{\"snapshot_id\", \"why\"}…], \"snapshots_kept\": N, \"files\": {KIND: {\"files\", \"bytes\"}…}, \"outside\": {\"files\", \"bytes\"},
   \"revived\": {\"files\", \"bytes\"} (needed again, and kept), \"unfinished\": true or false}, where KIND is
   \"data\" | \"delete\" | \"statistics\" | \"manifest\" | \"manifest-list\". `icepress plan TABLE --only expire --json` is the same without \"revived\".
-  Bytes are as the table has them; of manifest lists it has none.";
+  Bytes are as the table has them; of manifest lists it has none.
+
+--only orphans lists the table's folders and finds what nothing in its metadata refers to. A run writes down what it finds
+(icepress-orphans, in the metadata folder); a later run deletes what it finds again, that was written down before, and is older than
+--older-than (3 days; Amoro's clean-orphan-file.min-existing-time-minutes; 24 hours at the least). What an attempt of Icepress wrote
+that is known to be dead goes at once. Nothing is deleted where anything can't be read, where another table of any catalog that is
+configured has a folder that is the same, contains this one or lies in it, or where metadata of another table lies in the folders
+(--dropped UUID where that one is gone). Hidden files stay, as Iceberg's Java library has it. --only old-metadata does the same of
+metadata files alone; those that left the log go where write.metadata.delete-after-commit.enabled is set.
+
+JSON of both: {\"table\", \"folders\": [TEXT…], \"listed\": COUNTS, \"listing_requests\": N, \"needed\": N, \"unreferenced\": {KIND: COUNTS…},
+  \"examples\": [PATH…], \"young\": COUNTS, \"in_use\": COUNTS, \"hidden\": COUNTS, \"old_metadata\": COUNTS, \"age_ms\": N, \"tables_asked\": N,
+  \"unasked\": [TEXT…], \"files\": {KIND: COUNTS…} (deleted), \"waiting\": {KIND: COUNTS…} (written down), \"revived\": COUNTS,
+  \"unfinished\": true or false}, where COUNTS is {\"files\", \"bytes\"} and KIND is as above, or \"metadata\" | \"other\". Of `icepress plan` it is the
+  same without the last two.";
+
+pub(super) const WASTE: &str = "\
+Nothing is written, and no data file is asked for. Dead snapshots are what `icepress maintain` would expire; orphans what nothing refers
+to, whatever its age beyond a day (found by listing); small files those that a rewrite would make fewer (they cost the watching of
+S3 Intelligent-Tiering here, and queries more); delete files their own bytes; cold small files those under 128 KiB where nobody has written for
+30 days, which never become cheaper. Prices are list prices of us-east-1 in the tier for what was read lately.
+
+JSON (with --json): {\"catalog\", \"tables\": {TABLE: {\"kinds\": {KIND: WASTE…}, \"dollars_a_month\", \"untold\": [TEXT…]}…},
+  \"freed_by\": {\"expire\" | \"orphans\" | \"rewrite\": WASTE…}, \"dollars_a_month\", \"unowned\": [{\"folder\", WASTE…}…] (of no table, and not counted),
+  \"unread\": [TEXT…]}, where WASTE is {\"files\", \"bytes\", \"dollars_a_month\"} and KIND is \"dead-snapshots\" | \"orphans\" | \"small-files\" |
+  \"delete-files\" | \"cold-small-files\".
+The exit code is 1 where more is wasted than --fail-over, or something could not be read.";
 
 pub(super) const EXPLAIN: &str = "\
 JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…],

@@ -15,6 +15,7 @@ mod repair;
 mod run;
 mod tables;
 mod verify;
+mod waste;
 
 use icepress_catalog::CatalogError;
 use icepress_service::{EvaluateError, tables::TableError};
@@ -43,6 +44,10 @@ pub(crate) async fn dispatch(
         }
         other => other,
     };
+    let mut global = arguments.global;
+    if let Command::Waste(wanted) = &command {
+        global.catalog = wanted.name.clone().or(global.catalog);
+    }
     let names: Vec<&str> = match &command {
         Command::Run(wanted) => wanted.tables.iter().map(String::as_str).collect(),
         Command::Explain(wanted) => vec![&wanted.table],
@@ -56,7 +61,8 @@ pub(crate) async fn dispatch(
         Command::Processes(wanted) => wanted.table.iter().map(String::as_str).collect(),
         _ => Vec::new(),
     };
-    let session = Session::open(&arguments.global, &environment, screen, &names).await?;
+    let looks_around = command.looks_around();
+    let session = Session::open(&global, &environment, screen, &names, looks_around).await?;
     match command {
         Command::Run(wanted) => run::run(&session, &wanted, output).await,
         Command::Tables(wanted) => tables::tables(&session, &wanted, output).await,
@@ -67,6 +73,7 @@ pub(crate) async fn dispatch(
         Command::Compact(wanted) => {
             compact::compact(&session, session.table()?, wanted.all_files, output).await
         }
+        Command::Waste(wanted) => waste::waste(&session, &wanted, output).await,
         Command::Explain(_) => explain::explain(&session, session.table()?, output).await,
         Command::Verify(wanted) => {
             verify::verify(&session, session.table()?, &wanted, output).await

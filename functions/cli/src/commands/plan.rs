@@ -5,7 +5,7 @@ use icepress_service::tables;
 
 use super::maintain;
 use crate::{
-    arguments::{PlanArguments, PlanKind},
+    arguments::{PlanArguments, PlanKind, UpkeepKind},
     failure::{Ending, Failure},
     render::{Output, plan as show},
     session::Session,
@@ -20,8 +20,13 @@ pub(super) async fn plan(
 ) -> Result<Ending, Failure> {
     match wanted.only {
         None | Some(PlanKind::Rewrite) => {}
-        Some(PlanKind::Expire) => {
-            return maintain::plan(session, table, &wanted.expiry, output).await;
+        Some(other) => {
+            let kind = match other {
+                PlanKind::Rewrite | PlanKind::Expire => UpkeepKind::Expire,
+                PlanKind::Orphans => UpkeepKind::Orphans,
+                PlanKind::OldMetadata => UpkeepKind::OldMetadata,
+            };
+            return maintain::plan(session, table, kind, &wanted.ages, output).await;
         }
     }
     let plan = tables::plan(&session.context, table)

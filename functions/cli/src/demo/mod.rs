@@ -101,7 +101,7 @@ pub(crate) async fn demo(
     }
 
     let (global, environment) = as_its_user(&folder, &catalog, global, environment);
-    let session = Session::open(&global, &environment, screen, &[]).await?;
+    let session = Session::open(&global, &environment, screen, &[], false).await?;
     let report = embedded::run_once(&session.context, session.threads, &session.stop)
         .await
         .map_err(Failure::work)?;

@@ -12,6 +12,7 @@ pub(crate) mod plan;
 pub(crate) mod repairs;
 pub(crate) mod report;
 pub(crate) mod upkeep;
+pub(crate) mod waste;
 
 #[cfg(test)]
 mod tests;

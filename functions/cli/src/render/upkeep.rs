@@ -1,7 +1,10 @@
 //! What upkeep does or would do, for people.
 
 use icepress_model::TableId;
-use icepress_upkeep::{Counted, Counts, ExpirePlan, ExpireReport, FileKind, Spared};
+use icepress_upkeep::{
+    Counted, Counts, ExpirePlan, ExpireReport, FileKind, OrphanPlan, OrphanReport, OrphanSurvey,
+    Spared,
+};
 
 use super::{count, counted};
 
@@ -41,6 +44,73 @@ pub(crate) fn of_plan(table: &TableId, plan: &ExpirePlan) -> String {
     text
 }
 
+/// What became of files that nothing refers to.
+pub(crate) fn of_orphans(table: &TableId, report: &OrphanReport) -> String {
+    let mut text = of_survey(table, &report.survey);
+    text.push_str(&of_files("deleted", &report.files));
+    text.push_str(&of_files("written down for a later run", &report.waiting));
+    if report.revived.files > 0 {
+        text.push_str(&format!(
+            "  {} came into the table meanwhile, and stay\n",
+            counted(report.revived.files, "file")
+        ));
+    }
+    if report.unfinished {
+        text.push_str("  a limit was reached: the next run goes on from here\n");
+    }
+    text
+}
+
+/// What would become of them.
+pub(crate) fn of_orphan_plan(table: &TableId, plan: &OrphanPlan) -> String {
+    let mut text = of_survey(table, &plan.survey);
+    text.push_str(&of_files("would be deleted", &plan.files));
+    text.push_str(&of_files(
+        "would be written down for a later run",
+        &plan.waiting,
+    ));
+    for example in &plan.survey.examples {
+        text.push_str(&format!("    {example}\n"));
+    }
+    text
+}
+
+fn of_survey(table: &TableId, survey: &OrphanSurvey) -> String {
+    let unreferenced: u64 = survey
+        .unreferenced
+        .values()
+        .map(|counts| counts.files)
+        .sum();
+    let mut text = format!(
+        "{table}: {} in {}, {} that nothing refers to\n",
+        counted(survey.listed.files, "file"),
+        survey.folders.join(", "),
+        count(unreferenced),
+    );
+    let kept = [
+        (
+            survey.young,
+            "may be committed yet, being younger than a day",
+        ),
+        (survey.in_use, "are of a writer that is at work"),
+        (survey.hidden, "are hidden (_ or . before their name)"),
+        (
+            survey.old_metadata,
+            "are metadata files that left the log (write.metadata.delete-after-commit.enabled is not set)",
+        ),
+    ];
+    for (counts, why) in kept {
+        if counts.files > 0 {
+            let files = counted(counts.files, "file");
+            text.push_str(&format!("  {files} ({}) stay: they {why}\n", counts.bytes));
+        }
+    }
+    for unasked in &survey.unasked {
+        text.push_str(&format!("  not asked where it lies: {unasked}\n"));
+    }
+    text
+}
+
 fn of_files(what: &str, files: &Counted) -> String {
     let lines = files.iter().map(|(kind, counts)| {
         let name = match kind {
@@ -49,6 +119,8 @@ fn of_files(what: &str, files: &Counted) -> String {
             FileKind::Statistics => "statistics file",
             FileKind::Manifest => "manifest",
             FileKind::ManifestList => "manifest list",
+            FileKind::Metadata => "metadata file",
+            FileKind::Other => "other file",
         };
         let size = match counts.bytes.get() {
             0 => String::new(),

@@ -47,3 +47,20 @@ fn more_files_more_bytes_and_more_time_cost_more() {
     assert!(cost(5, 200 << 20, 1) > least);
     assert!(cost(5, 1 << 20, 10) > least);
 }
+
+#[test]
+fn a_month_of_objects_is_priced_by_bytes_and_by_those_that_are_watched() {
+    let prices = crate::KeepingPrices::default();
+    let terabyte = Bytes(1 << 40);
+    let dollars = |price: icepress_model::NanoDollars| (price.dollars() * 1e6).round() / 1e6;
+    assert_eq!(
+        dollars(prices.of_objects(1000, terabyte)),
+        1024.0 * 0.023 + 0.0025
+    );
+    // Too small to be watched.
+    let small = Bytes(1 << 30);
+    assert_eq!(dollars(prices.of_objects(1 << 20, small)), 0.023);
+    assert_eq!(dollars(prices.of_never_tiering(small)), 0.0105);
+    assert_eq!(dollars(prices.of_watching(1_000_000)), 2.5);
+    assert_eq!(prices.of_objects(0, Bytes(0)).dollars(), 0.0);
+}

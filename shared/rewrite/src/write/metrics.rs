@@ -72,8 +72,7 @@ impl NanCounts {
         }
     }
 
-    /// NaNs of the column with an id, where they are counted.
-    pub(crate) fn of(&self, id: i32) -> Option<u64> {
+    fn of(&self, id: i32) -> Option<u64> {
         let index = self.columns.iter().position(|(column, _)| *column == id)?;
         Some(self.counts[index])
     }

@@ -30,8 +30,7 @@ use encoder::Encoder;
 use icepress_table::{MetricsMode, MetricsModes};
 pub(crate) use location::Locations;
 pub use location::data_folder;
-use metrics::EntryMaker;
-pub(crate) use metrics::NanCounts;
+use metrics::{EntryMaker, NanCounts};
 pub(crate) use positions::{PositionFiles, with_partition};
 pub(crate) use properties::ParquetSettings;
 use properties::parquet_settings;
@@ -202,11 +201,6 @@ impl Output {
             )?);
         }
         Ok(())
-    }
-
-    /// Bytes of the row groups in the open file.
-    pub(crate) fn open_bytes(&self) -> u64 {
-        self.open.as_ref().map_or(0, Encoder::finished_bytes)
     }
 
     /// Writes a row group of `rows` rows whose column chunks are made already; returns how they came about.

@@ -25,23 +25,38 @@ impl OpenCatalog {
 
 /// Every catalog that was opened.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogs(BTreeMap<CatalogName, OpenCatalog>);
+pub struct Catalogs {
+    open: BTreeMap<CatalogName, OpenCatalog>,
+    unopened: BTreeMap<CatalogName, String>,
+}
 
 impl Catalogs {
     /// The catalogs of a list, each under its own name.
     pub fn new(catalogs: impl IntoIterator<Item = OpenCatalog>) -> Self {
-        Self(
-            catalogs
-                .into_iter()
-                .map(|open| (open.catalog.name().clone(), open))
-                .collect(),
-        )
+        let by_name = |open: OpenCatalog| (open.catalog.name().clone(), open);
+        Self {
+            open: catalogs.into_iter().map(by_name).collect(),
+            unopened: BTreeMap::new(),
+        }
+    }
+
+    /// Adds others, which need not be there: of those that can't be opened only the name and the reason are kept.
+    pub fn add(&mut self, name: CatalogName, opened: Result<OpenCatalog, String>) {
+        match opened {
+            Ok(open) => drop(self.open.insert(name, open)),
+            Err(why) => drop(self.unopened.insert(name, why)),
+        }
+    }
+
+    /// Catalogs that could not be opened, and why.
+    pub fn unopened(&self) -> impl Iterator<Item = (&CatalogName, &str)> {
+        self.unopened.iter().map(|(name, why)| (name, why.as_str()))
     }
 
     /// The catalog of that name, or an error that lists those there are.
     pub fn get(&self, name: &CatalogName) -> Result<&OpenCatalog, CatalogError> {
-        self.0.get(name).ok_or_else(|| {
-            let known: Vec<&str> = self.0.keys().map(CatalogName::as_str).collect();
+        self.open.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.open.keys().map(CatalogName::as_str).collect();
             CatalogError::Configuration {
                 catalog: name.to_string(),
                 message: format!(
@@ -54,6 +69,6 @@ impl Catalogs {
 
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = &OpenCatalog> {
-        self.0.values()
+        self.open.values()
     }
 }

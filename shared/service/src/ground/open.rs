@@ -157,6 +157,29 @@ pub async fn embedded<'a>(
     })
 }
 
+/// Opens more catalogs for who only wants to look around from one machine. One that can't be opened keeps none of the others,
+/// and is named among those that could not be.
+pub async fn look_around<'a>(
+    context: &mut Context,
+    configured: impl IntoIterator<Item = &'a CatalogProperties>,
+) {
+    let aws = AwsEnvironment::new().with_limits(context.settings.requests);
+    let ground = Ground::of(Disk::Here, &context.settings);
+    for properties in configured {
+        let opened = open_all([properties], &aws, ground, &context.ambient).await;
+        let name = properties.name();
+        let opened = opened
+            .map_err(|error| error.to_string())
+            .and_then(|catalogs| {
+                catalogs
+                    .get(name)
+                    .cloned()
+                    .map_err(|error| error.to_string())
+            });
+        context.catalogs.add(name.clone(), opened);
+    }
+}
+
 /// What catalogs are opened on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ground {

@@ -39,7 +39,10 @@ pub async fn maintain(
     expire(&commit, table, &pins, &unless_blocked, request, progress).await
 }
 
-async fn commit_context(context: &Context, table: &TableId) -> Result<CommitContext, CatalogError> {
+pub(super) async fn commit_context(
+    context: &Context,
+    table: &TableId,
+) -> Result<CommitContext, CatalogError> {
     let open = context.catalog_of(table)?;
     Ok(CommitContext {
         catalog: Arc::clone(&open.catalog),
@@ -51,8 +54,8 @@ async fn commit_context(context: &Context, table: &TableId) -> Result<CommitCont
 
 /// The snapshot that a process under way was planned on: it is read and validated against until the commit.
 #[derive(Debug)]
-struct BasesOfProcesses<'a> {
-    context: &'a Context,
+pub(super) struct BasesOfProcesses<'a> {
+    pub(super) context: &'a Context,
 }
 
 #[async_trait]

@@ -13,7 +13,7 @@ use icepress_table::{CommitContext, Gatekeeper, Retries, tracked::SnapshotFiles}
 use super::ExpireRequest;
 use crate::{
     ExpirePolicy, Pins, UpkeepError,
-    ledger::{Record, Statistics},
+    ledger::{Ledger, Record, Statistics},
     retain::{Rules, Verdict, decide},
 };
 
@@ -179,7 +179,8 @@ pub(super) async fn let_go(
             });
         }
         let folder = metadata_folder(&loaded.metadata);
-        let record = record.get_or_insert_with(|| Record::new(storage, table, &folder, ambient));
+        let record = record
+            .get_or_insert_with(|| Record::new(storage, table, &folder, Ledger::Expiry, ambient));
         let intent = decision.letting.intent(&loaded, ambient.now());
         record.write_intent(&intent).await?;
         if let Some(reason) = gatekeeper.objection().await {

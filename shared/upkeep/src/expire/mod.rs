@@ -2,17 +2,10 @@
 
 mod commit;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use icepress_catalog::{
-    LoadedTable,
-    metadata::{Metadata, metadata_folder},
-};
+use icepress_catalog::{LoadedTable, metadata::metadata_folder};
 use icepress_model::{Bytes, SnapshotId, TableId, TimestampMs};
-use icepress_storage::Reach;
 use icepress_table::{CommitContext, Gatekeeper, tracked::SnapshotFiles};
 use serde::Serialize;
 
@@ -20,9 +13,10 @@ use self::commit::{Decision, Letting, decide_on};
 use crate::{
     DeadFile, FLOOR, FileKind, Limits, Pins, Spared, UpkeepError,
     dead::{Dead, Marks, Staying, mark_of},
-    delete::{Sweep, Swept},
-    ledger::{Intent, PartWriter, Planned, Record},
+    delete::{Judged, Sweep, Swept},
+    ledger::{Intent, Ledger, PartWriter, Planned, Record},
     limits::Meter,
+    places::places_of,
     retain::Expiring,
 };
 
@@ -68,7 +62,7 @@ impl Counts {
         self.bytes = Bytes(self.bytes.get().saturating_add(file.bytes.get()));
     }
 
-    fn add_all(&mut self, other: Self) {
+    pub(crate) fn add_all(&mut self, other: Self) {
         self.files += other.files;
         self.bytes = Bytes(self.bytes.get().saturating_add(other.bytes.get()));
     }
@@ -130,9 +124,9 @@ pub async fn plan_expire(
     } = decide_on(context, &loaded, pins, request).await?;
     let metadata = &loaded.metadata;
     let folder = metadata_folder(metadata);
-    let pending = Record::pending(context.storage.as_ref(), table, &folder).await?;
+    let pending = Record::pending(context.storage.as_ref(), table, &folder, Ledger::Expiry).await?;
     let going: Vec<SnapshotId> = verdict.snapshots.iter().map(|it| it.snapshot_id).collect();
-    let staying = staying(context, &loaded, &going)?;
+    let staying = Staying::of(&context.storage, &loaded, &going)?;
     let mut dead = Dead::find(&staying, &letting.snapshots, &letting.statistics).await?;
     let places = places_of(table, metadata)?;
     let (mut files, mut outside) = (Counted::new(), Counts::default());
@@ -185,7 +179,7 @@ pub async fn expire(
         ..ExpireReport::default()
     };
     let folder = metadata_folder(&loaded.metadata);
-    for record in Record::pending(storage, table, &folder).await? {
+    for record in Record::pending(storage, table, &folder, Ledger::Expiry).await? {
         let settling = Settling {
             context,
             loaded: &loaded,
@@ -199,60 +193,6 @@ pub async fn expire(
         settled?;
     }
     Ok(report)
-}
-
-/// What stays of a table once `going` are gone.
-fn staying<'a>(
-    context: &'a CommitContext,
-    loaded: &'a LoadedTable,
-    going: &[SnapshotId],
-) -> Result<Staying<'a>, UpkeepError> {
-    let (table, metadata) = (&loaded.table, &loaded.metadata);
-    let going: HashSet<i64> = going.iter().map(|id| id.get()).collect();
-    let stays = |id: &i64| !going.contains(id);
-    let snapshots = metadata
-        .snapshots()
-        .filter(|snapshot| stays(&snapshot.snapshot_id()))
-        .map(|snapshot| SnapshotFiles::of(table, metadata, snapshot))
-        .collect::<Result<Vec<_>, _>>()?;
-    let statistics = metadata.statistics_iter();
-    let statistics = statistics
-        .filter(|file| stays(&file.snapshot_id))
-        .map(|file| file.statistics_path.as_str());
-    let partitions = metadata.partition_statistics_iter();
-    let partitions = partitions
-        .filter(|file| stays(&file.snapshot_id))
-        .map(|file| file.statistics_path.as_str());
-    let log = metadata.metadata_log().iter();
-    let log = log.map(|entry| entry.metadata_file.as_str());
-    let current = [loaded.metadata_location.as_str()];
-    Ok(Staying {
-        snapshots,
-        others: statistics
-            .chain(partitions)
-            .chain(log)
-            .chain(current)
-            .map(mark_of)
-            .collect(),
-        storage: &context.storage,
-        table,
-    })
-}
-
-/// Where a table's own files lie. Files that it only took in, from a folder of somebody else's, are not ours to delete.
-fn places_of(table: &TableId, metadata: &Metadata) -> Result<Reach, UpkeepError> {
-    const PLACES: [&str; 4] = [
-        "write.data.path",
-        "write.metadata.path",
-        "write.object-storage.path",
-        "write.folder-storage.path",
-    ];
-    let properties = metadata.properties();
-    let set = PLACES.iter().filter_map(|key| properties.get(*key));
-    let places = set.map(String::as_str).chain([metadata.location()]);
-    Reach::everywhere()
-        .within(places)
-        .map_err(|error| UpkeepError::refused(table, format!("its location: {error}")))
 }
 
 /// Brings what a run wrote down to its end.
@@ -299,7 +239,7 @@ impl Settling<'_> {
                 false => Ok(()),
             };
         }
-        let staying = staying(self.context, self.loaded, &[])?;
+        let staying = Staying::of(&self.context.storage, self.loaded, &[])?;
         let planned_before = record.planned().await?;
         let (planned, alive) = match planned_before {
             Some(planned) => {
@@ -313,12 +253,20 @@ impl Settling<'_> {
             }
         };
         let places = places_of(table, metadata)?;
+        let judge = |file: &DeadFile| {
+            if alive.is_alive(mark_of(&file.path)) {
+                Judged::Alive
+            } else if !places.holds(&file.path) {
+                Judged::Outside
+            } else {
+                Judged::Dead
+            }
+        };
         let sweep = Sweep {
             storage: self.context.storage.as_ref(),
             ambient: &self.context.ambient,
             table,
-            places: &places,
-            alive: &alive,
+            judge: &judge,
             progress: self.progress,
         };
         let swept = sweep.run(record, &planned, meter).await?;

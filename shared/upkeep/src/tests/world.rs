@@ -49,6 +49,8 @@ struct Objects {
     /// Deletes that are refused because the store is busy.
     busy: u32,
     denied: BTreeSet<String>,
+    /// When objects were written last, where that is not long ago.
+    modified: BTreeMap<String, TimestampMs>,
     /// Sizes of all delete requests.
     batches: Vec<usize>,
 }
@@ -85,6 +87,11 @@ impl MemoryStorage {
         self.0.lock().unwrap().fuse = fuse;
     }
 
+    pub(super) fn set_modified(&self, location: &str, time: TimestampMs) {
+        let mut objects = self.0.lock().unwrap();
+        objects.modified.insert(location.to_owned(), time);
+    }
+
     pub(super) fn be_busy(&self, times: u32) {
         self.0.lock().unwrap().busy = times;
     }
@@ -112,6 +119,16 @@ impl MemoryStorage {
 
     pub(super) fn get(&self, location: &str) -> Option<Buffer> {
         self.0.lock().unwrap().objects.get(location).cloned()
+    }
+
+    /// All metadata files.
+    pub(super) fn metadata_files(&self) -> BTreeSet<String> {
+        let objects = self.0.lock().unwrap();
+        let locations = objects.objects.keys();
+        locations
+            .filter(|location| location.ends_with(".metadata.json"))
+            .cloned()
+            .collect()
     }
 
     /// All objects but metadata files.
@@ -177,7 +194,11 @@ impl Storage for MemoryStorage {
                     .map(|(location, content)| ListedObject {
                         location: location.clone(),
                         size: Bytes(content.len() as u64),
-                        modified: TimestampMs(0),
+                        modified: all
+                            .modified
+                            .get(location)
+                            .copied()
+                            .unwrap_or(TimestampMs(1)),
                     })
                     .collect(),
                 next: None,
@@ -291,6 +312,7 @@ impl Catalog for MemoryCatalog {
     }
 }
 
+#[derive(Debug)]
 pub(super) struct World {
     pub(super) storage: Arc<MemoryStorage>,
     pub(super) catalog: Arc<MemoryCatalog>,
@@ -353,6 +375,18 @@ impl World {
             clock,
             table: "c.ns.t".parse().unwrap(),
             count: std::cell::Cell::new(0),
+        }
+    }
+
+    /// Another handle on the same table.
+    pub(super) fn another_handle(&self) -> Self {
+        Self {
+            storage: Arc::clone(&self.storage),
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            context: self.context.clone(),
+            table: self.table.clone(),
+            count: self.count.clone(),
         }
     }
 
