@@ -1,7 +1,7 @@
 //! Seeing change: a database is listed and compared with what was seen last (protocols.md, section 2).
 //!
-//! Marks come first, then the digest: a crash between the two repeats marks and loses none. A listing that fails half
-//! way changes no digest and removes nothing.
+//! The names of new tables are written down first, then come the marks, then the digest: a crash in between repeats marks and
+//! loses none, and leaves no row that no digest knows. A listing that fails half way removes nothing.
 
 pub(crate) mod announced;
 mod begun;

@@ -14,7 +14,6 @@ use icepress_model::SequenceNumber;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::scan::SnapshotScan;
 use ranges::Ranges;
 pub(crate) use scope::DeleteTraits;
 pub use scope::{DataFileAt, DataFiles, DeleteScope, Need};
@@ -91,12 +90,6 @@ impl Matches<'_> {
 }
 
 impl DeleteIndex {
-    /// An index of the deletes of a scan, numbered as [`SnapshotScan::delete_files`] is.
-    pub fn of_scan(scan: &SnapshotScan) -> Result<Self, DuplicateVector> {
-        let deletes = scan.delete_files().iter();
-        Self::new(deletes.map(|file| (scan.delete_scope(file), file.sequence_number)))
-    }
-
     /// An index of these deletes, numbered in their order. Fails where two vectors name one data file.
     pub fn new(
         deletes: impl IntoIterator<Item = (DeleteScope, SequenceNumber)>,

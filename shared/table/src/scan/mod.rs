@@ -5,6 +5,7 @@
 //! partitions are kept once, and a scan takes about 120 bytes a file.
 
 mod builder;
+mod index;
 pub(crate) mod open;
 mod paths;
 
