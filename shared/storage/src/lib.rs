@@ -13,6 +13,7 @@ mod local;
 mod location;
 mod ranges;
 mod reach;
+mod room;
 mod router;
 mod s3;
 mod spelling;
@@ -23,6 +24,7 @@ pub use aws::{AccessKeys, AssumedRole, AwsEnvironment, RequestLedger, RequestTot
 pub use error::{StorageError, StorageErrorKind};
 pub use local::LocalStorage;
 pub use reach::Reach;
+pub use room::{Room, RoomTaken};
 pub use router::StorageRouter;
 pub use s3::{Encryption, MOST_TAGS, S3Options, S3Storage, WriteAttributes};
 pub use spelling::{lies_within, one_spelling};

@@ -23,21 +23,24 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes as Buffer;
-use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use iceberg::spec::{FormatVersion, Snapshot, TableMetadata};
 use icepress_catalog::metadata::Metadata;
-use icepress_model::TableId;
-use icepress_storage::Storage;
+use icepress_model::{Bytes, TableId};
+use icepress_storage::{Room, Storage};
 
 pub(crate) use encode::{
-    Amendment, ManifestPart, ManifestSettings, Metric, NewEntry, OutputFile, write_manifests,
+    Amendment, Carried, ManifestPart, ManifestSettings, ManifestWriter, Metric, NewEntry,
+    OutputFile, WrittenManifest,
 };
 pub(crate) use encode_list::write_manifest_list;
 pub(crate) use header::{HeaderSchema, ManifestHeader};
 #[cfg(test)]
 pub(crate) use list::manifest_list;
 pub(crate) use partition::{PartitionKey, PartitionTable};
-pub(crate) use read::{LiveFile, RemovedEntry, read_entries, read_live_paths, read_removed};
+pub(crate) use read::{
+    LiveEntry, LiveFile, RemovedEntry, read_entries, read_live_paths, read_removed,
+};
 pub(crate) use row_ids::assign_first_row_ids;
 pub(crate) use specs::{Spec, Specs};
 pub(crate) use writer::Compression;
@@ -50,6 +53,10 @@ use crate::{
 
 /// How many manifests are fetched and decoded at a time.
 pub(crate) const CONCURRENT_READS: usize = 24;
+/// Bytes of manifests that a commit has in memory at a time to look into.
+const READING: Bytes = Bytes::mebibytes(48);
+/// What a manifest is reckoned at whose list does not say how large it is: Iceberg's own target.
+const USUAL_MANIFEST: Bytes = Bytes::mebibytes(8);
 
 /// The format version that manifests are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,6 +167,14 @@ impl ManifestFile {
             listed.files = listed.files.or(counted.files);
             listed.rows = listed.rows.or(counted.rows);
         }
+    }
+
+    /// What its content takes in memory.
+    pub(crate) fn content_bytes(&self) -> Bytes {
+        u64::try_from(self.length)
+            .ok()
+            .filter(|length| *length > 0)
+            .map_or(USUAL_MANIFEST, Bytes)
     }
 
     /// Whether it may have live entries. One that has none is history, and not carried on.
@@ -369,6 +384,19 @@ fn manifest(content: &[u8], file: &ManifestFile, spec: &Spec) -> Result<Manifest
     let mut partitions = PartitionTable::default();
     let mut entries = Vec::new();
     let read = read_entries(content, file, spec, &mut partitions, |entry, partition| {
+        entries.push(Entry::of(entry, partition, spec));
+        Ok(())
+    })?;
+    Ok(Manifest {
+        entries,
+        header: read.header,
+        measured: read.measured,
+    })
+}
+
+impl Entry {
+    /// A live entry of a manifest of `spec`, to be kept.
+    pub(crate) fn of(entry: &LiveEntry<'_>, partition: &PartitionKey, spec: &Spec) -> Self {
         let file = &entry.file;
         let traits = DeleteTraits {
             is_equality: file.content == FileContent::EqualityDeletes,
@@ -378,7 +406,7 @@ fn manifest(content: &[u8], file: &ManifestFile, spec: &Spec) -> Result<Manifest
             bounds: file.path_bounds,
         };
         let is_data = file.content == FileContent::Data;
-        entries.push(Entry {
+        Self {
             snapshot_id: entry.snapshot_id,
             sequence_number: entry.sequence_number,
             file_sequence_number: entry.file_sequence_number,
@@ -394,36 +422,45 @@ fn manifest(content: &[u8], file: &ManifestFile, spec: &Spec) -> Result<Manifest
                 blob: file.blob,
                 raw: Buffer::copy_from_slice(file.raw),
             },
-        });
-        Ok(())
-    })?;
-    Ok(Manifest {
-        entries,
-        header: read.header,
-        measured: read.measured,
-    })
+        }
+    }
 }
 
-/// Reads manifests, several at a time, and hands each to `digest` as soon as it is there, with its place in `files`;
-/// returns what came of them in the order of `files`.
-pub(crate) async fn read_manifests<T>(
+/// Reads manifests, several at a time as far as there is [`Room`] for their bytes, and hands the content of each to `digest`
+/// once it is there; returns what came of them in the order of `files`. No content outlives its digest.
+pub(crate) async fn read_manifests<T: Send>(
     storage: &Arc<dyn Storage>,
     table: &TableId,
     files: &[ManifestFile],
     specs: &Specs,
-    digest: impl Fn(usize, Manifest) -> T,
+    digest: impl Fn(&[u8], &ManifestFile, &Spec) -> Result<T, AvroError> + Send + Sync,
 ) -> Result<Vec<T>, TableError> {
+    let (room, digest) = (Room::new(READING), &digest);
     // Boxed one by one: else the compiler can't tell that the whole may move between threads.
     let mut requests = Vec::with_capacity(files.len());
-    for (place, file) in files.iter().enumerate() {
-        let read = read_manifest(storage.as_ref(), table, file, specs);
-        requests.push(read.map_ok(move |manifest| (place, manifest)).boxed());
+    for file in files {
+        let read = read_manifest_in(&room, storage.as_ref(), table, file, specs, digest);
+        requests.push(read.boxed());
     }
     futures::stream::iter(requests)
         .buffered(CONCURRENT_READS)
-        .map_ok(|(place, manifest)| digest(place, manifest))
         .try_collect()
         .await
+}
+
+async fn read_manifest_in<T>(
+    room: &Room,
+    storage: &dyn Storage,
+    table: &TableId,
+    file: &ManifestFile,
+    specs: &Specs,
+    digest: &(impl Fn(&[u8], &ManifestFile, &Spec) -> Result<T, AvroError> + Send + Sync),
+) -> Result<T, TableError> {
+    check_readable(table, file)?;
+    let spec = spec_of(table, specs, file)?;
+    let _place = room.enter(file.content_bytes()).await;
+    let content = fetch(storage, table, &file.path).await?;
+    digest(&content, file, spec).map_err(|error| defect(table, &file.path, error))
 }
 
 /// Fails where the manifest is encrypted.

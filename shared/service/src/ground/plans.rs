@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use icepress_model::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use icepress_storage::{Room, RoomTaken};
 
 /// A scan takes about 120 bytes a file, and what a plan makes of it about as much; a file rarely has fewer than 80 in its
 /// manifest, which is deflated.
@@ -17,23 +17,14 @@ pub(crate) fn memory_of(manifests: Bytes) -> Bytes {
 
 /// The room that plans of one process of the program share. Clones are the same room.
 #[derive(Debug, Clone, Default)]
-pub struct PlanRoom(Arc<OnceLock<Semaphore>>);
+pub struct PlanRoom(Arc<OnceLock<Room>>);
 
 impl PlanRoom {
     /// Waits until a plan of `memory` has its place among others in the room of `all`, and keeps it until the answer is
     /// dropped. What is larger than the room gets all of it, and is alone.
-    pub(crate) async fn enter(&self, all: Bytes, memory: Bytes) -> SemaphorePermit<'_> {
-        let all = places(all);
-        let room = self.0.get_or_init(|| Semaphore::new(all as usize));
-        room.acquire_many(places(memory).min(all))
-            .await
-            .expect("nobody closes the room")
+    pub(crate) async fn enter(&self, all: Bytes, memory: Bytes) -> RoomTaken<'_> {
+        self.0.get_or_init(|| Room::new(all)).enter(memory).await
     }
-}
-
-/// Memory in the room's units: a place is a kibibyte.
-fn places(memory: Bytes) -> u32 {
-    u32::try_from(memory.get() >> 10).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(super) async fn unneeded_deletes(
     storage: &Arc<dyn Storage>,
     live: &LiveTable,
     accepted: &[Accepted],
-    survivors: &Survivors,
+    survivors: &Survivors<'_>,
 ) -> HashSet<EntryRef> {
     let converted = Converted::new(live, accepted);
     let mut unneeded = HashSet::new();
@@ -94,7 +94,7 @@ fn with_converted(
 fn verdict(
     live: &LiveTable,
     accepted: &[Accepted],
-    survivors: &Survivors,
+    survivors: &Survivors<'_>,
     place: EntryRef,
 ) -> Verdict {
     let delete = live.entry(place);

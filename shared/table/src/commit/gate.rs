@@ -140,7 +140,7 @@ impl<'a> Gate<'a> {
             });
         };
         for place in inputs {
-            let layout = &self.live.manifest(place.manifest).header.file_layout;
+            let layout = &self.live.header(*place).file_layout;
             let counts = layout
                 .null_value_counts(&self.live.entry(*place).file.raw)
                 .map_err(|error| error.to_string())?;
@@ -335,7 +335,7 @@ impl<'a> Gate<'a> {
             _ => return false,
         };
         inputs.iter().any(|place| {
-            let layout = &self.live.manifest(place.manifest).header.file_layout;
+            let layout = &self.live.header(*place).file_layout;
             match layout.bounds(&self.live.entry(*place).file.raw, id) {
                 Ok(Some((_, upper))) => upper.first().is_none_or(|first| *first >= greatest),
                 _ => true,

@@ -1,21 +1,25 @@
-//! What is live in the table now: every delete entry, every data entry of the manifests that hold inputs, and of all
-//! other data files only what decides whether a delete file is still needed.
+//! What is live in the table now: every delete entry, every input, and of all other data files only what decides whether a
+//! delete file is still needed. Manifests are looked through one by one, and what a commit does not look at again is not
+//! kept: a table of millions of files takes some ten bytes for each.
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::{Hash, Hasher},
     sync::Arc,
 };
 
 use icepress_catalog::LoadedTable;
 use icepress_storage::Storage;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::{
     TableError,
+    avro::AvroError,
     delete_index::DataFiles,
     manifests::{
-        Content, Entry, Manifest, ManifestFile, Measured, PartitionKey, Specs, TrackedFile,
-        manifests_of, read_manifests, unsupported,
+        Content, Entry, FileContent, ManifestFile, ManifestHeader, Measured, PartitionKey,
+        PartitionTable, Spec, Specs, TrackedFile, manifests_of, read_entries, read_manifests,
+        unsupported,
     },
 };
 
@@ -24,13 +28,32 @@ pub(super) fn path_hash(path: &str) -> u64 {
     xxh3_64(path.as_bytes())
 }
 
-/// What remains in memory of a data manifest without inputs: some 8 bytes a file.
+/// A hash that stands for a partition, in the same way.
+fn partition_hash(partition: &PartitionKey) -> u64 {
+    let mut hasher = Xxh3::new();
+    partition.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What remains in memory of a manifest: the entries that a commit looks at, and little of all others.
 #[derive(Debug)]
-pub(super) struct Digest {
+struct Remains {
+    kept: Option<Kept>,
+    /// Hashes of the paths of data files that are not kept.
     paths: Vec<u64>,
-    least: HashMap<PartitionKey, i64>,
-    totals: Totals,
+    /// The least data sequence number of those in each of their partitions, by hash.
+    least: Vec<(u64, i64)>,
+    /// Sums over all data files, position deletes (with vectors) and equality deletes.
+    totals: [Totals; 3],
     measured: Measured,
+}
+
+/// The entries of a manifest that a commit looks at: inputs, and all that are delete files.
+#[derive(Debug)]
+struct Kept {
+    header: ManifestHeader,
+    /// Each with its place among the manifest's live entries, in order.
+    entries: Vec<(usize, Entry)>,
 }
 
 /// Sums over live files.
@@ -43,26 +66,24 @@ pub(super) struct Totals {
 
 impl Totals {
     pub(super) fn add(&mut self, file: &TrackedFile) {
-        self.files += 1;
-        self.rows += file.rows;
-        self.bytes += file.own_bytes();
+        self.count(file.rows, file.own_bytes());
     }
-}
 
-#[derive(Debug, Clone)]
-pub(super) enum Kept {
-    Whole(Arc<Manifest>),
-    Digest(Arc<Digest>),
+    fn count(&mut self, rows: u64, bytes: u64) {
+        self.files += 1;
+        self.rows += rows;
+        self.bytes += bytes;
+    }
 }
 
 /// A manifest of the current snapshot that has live entries.
 #[derive(Debug)]
 pub(super) struct LiveManifest {
     pub(super) file: ManifestFile,
-    pub(super) kept: Kept,
+    remains: Arc<Remains>,
 }
 
-/// Where an entry stands: the place of its manifest in [`LiveTable::manifests`], and its own in there.
+/// Where an entry stands: the place of its manifest in [`LiveTable::manifests`], and its own among those that were kept of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct EntryRef {
     pub(super) manifest: usize,
@@ -77,6 +98,17 @@ pub(super) struct LiveTable {
     pub(super) deletes: Vec<EntryRef>,
     /// Where each input is live. More than one place is a table that lists a file twice.
     pub(super) inputs: HashMap<String, Vec<EntryRef>>,
+    /// The data files that are no inputs.
+    others: Others,
+}
+
+/// Data files, as far as delete files care.
+#[derive(Debug, Default)]
+struct Others {
+    /// Hashes of their paths, sorted.
+    paths: Vec<u64>,
+    /// The least data sequence number in each partition, by hash.
+    least: HashMap<u64, i64>,
 }
 
 /// Reads live tables, and remembers manifests from one attempt to the next: they never change.
@@ -86,11 +118,11 @@ pub(super) struct Reader {
     inputs: HashSet<String>,
     /// By path and first row id, which a manifest has from its list: the first commit after an upgrade to format version
     /// 3 gives one to manifests that are older.
-    seen: HashMap<(String, Option<i64>), Kept>,
+    seen: HashMap<(String, Option<i64>), Arc<Remains>>,
 }
 
 impl Reader {
-    /// A reader that keeps the manifests which hold any of `inputs`.
+    /// A reader that keeps the entries of `inputs`.
     pub(super) fn new(storage: Arc<dyn Storage>, inputs: HashSet<String>) -> Self {
         Self {
             storage,
@@ -115,32 +147,30 @@ impl Reader {
             .cloned()
             .collect();
         let inputs = &self.inputs;
-        let read = read_manifests(
-            &self.storage,
-            &loaded.table,
-            &unseen,
-            &specs,
-            |_, manifest| keep(manifest, inputs),
-        )
-        .await?;
-        for (file, kept) in unseen.into_iter().zip(read) {
-            self.seen.insert(cache_key(&file), kept);
+        let look = |content: &[u8], file: &ManifestFile, spec: &Spec| {
+            look_through(content, file, spec, inputs)
+        };
+        let read = read_manifests(&self.storage, &loaded.table, &unseen, &specs, look).await?;
+        for (file, remains) in unseen.into_iter().zip(read) {
+            self.seen.insert(cache_key(&file), Arc::new(remains));
         }
         let mut live = LiveTable {
             manifests: Vec::with_capacity(listed.len()),
             deletes: Vec::new(),
             inputs: HashMap::new(),
+            others: Others::default(),
         };
         for mut file in listed {
-            let Some(kept) = self.seen.get(&cache_key(&file)).cloned() else {
+            let Some(remains) = self.seen.get(&cache_key(&file)).cloned() else {
                 continue;
             };
-            file.complete(kept.measured());
+            file.complete(&remains.measured);
             if !file.may_have_live_files() {
                 continue;
             }
-            live.add(file, kept, &self.inputs);
+            live.add(file, remains);
         }
+        live.others.paths.sort_unstable();
         Ok(live)
     }
 }
@@ -149,158 +179,164 @@ fn cache_key(file: &ManifestFile) -> (String, Option<i64>) {
     (file.path.clone(), file.first_row_id)
 }
 
-fn keep(manifest: Manifest, inputs: &HashSet<String>) -> Kept {
-    let holds_input = |entry: &Entry| inputs.contains(&entry.file.path);
-    if manifest.header.content == Content::Deletes || manifest.entries.iter().any(holds_input) {
-        return Kept::Whole(Arc::new(manifest));
-    }
-    let mut digest = Digest {
-        paths: Vec::with_capacity(manifest.entries.len()),
-        least: HashMap::new(),
-        totals: Totals::default(),
-        measured: manifest.measured,
-    };
-    for entry in &manifest.entries {
-        digest.paths.push(path_hash(&entry.file.path));
-        digest.totals.add(&entry.file);
-        match digest.least.get_mut(&entry.file.partition) {
-            Some(least) => *least = entry.sequence_number.min(*least),
-            None => {
-                let partition = entry.file.partition.clone();
-                digest.least.insert(partition, entry.sequence_number);
-            }
+/// Looks through a manifest, and keeps the entries of `inputs` and of delete files.
+fn look_through(
+    content: &[u8],
+    file: &ManifestFile,
+    spec: &Spec,
+    inputs: &HashSet<String>,
+) -> Result<Remains, AvroError> {
+    let mut partitions = PartitionTable::default();
+    let (mut place, mut entries, mut paths) = (0, Vec::new(), Vec::new());
+    let mut least: HashMap<u32, (u64, i64)> = HashMap::new();
+    let mut totals = [Totals::default(); 3];
+    let read = read_entries(content, file, spec, &mut partitions, |entry, partition| {
+        let file = &entry.file;
+        let bytes = file.blob.map_or(file.size, |(_, length)| length);
+        totals[file.content as usize].count(file.rows, bytes);
+        if file.content != FileContent::Data || inputs.contains(file.path) {
+            entries.push((place, Entry::of(entry, partition, spec)));
+        } else {
+            paths.push(path_hash(file.path));
+            let number = entry.sequence_number;
+            let (_, least) = least
+                .entry(file.partition)
+                .or_insert_with(|| (partition_hash(partition), number));
+            *least = number.min(*least);
         }
-    }
-    Kept::Digest(Arc::new(digest))
-}
-
-impl Kept {
-    fn measured(&self) -> &Measured {
-        match self {
-            Self::Whole(manifest) => &manifest.measured,
-            Self::Digest(digest) => &digest.measured,
-        }
-    }
+        place += 1;
+        Ok(())
+    })?;
+    paths.shrink_to_fit();
+    Ok(Remains {
+        kept: (!entries.is_empty()).then_some(Kept {
+            header: read.header,
+            entries,
+        }),
+        paths,
+        least: least.into_values().collect(),
+        totals,
+        measured: read.measured,
+    })
 }
 
 impl LiveTable {
-    fn add(&mut self, file: ManifestFile, kept: Kept, inputs: &HashSet<String>) {
-        let place = self.manifests.len();
-        if let Kept::Whole(manifest) = &kept {
-            for (index, entry) in manifest.entries.iter().enumerate() {
-                let place = EntryRef {
-                    manifest: place,
-                    entry: index,
-                };
-                if manifest.header.content == Content::Deletes {
-                    self.deletes.push(place);
-                } else if inputs.contains(&entry.file.path) {
-                    let path = entry.file.path.clone();
-                    self.inputs.entry(path).or_default().push(place);
-                }
+    fn add(&mut self, file: ManifestFile, remains: Arc<Remains>) {
+        let manifest = self.manifests.len();
+        for (entry, (_, kept)) in remains.entries().iter().enumerate() {
+            let place = EntryRef { manifest, entry };
+            if file.content == Content::Deletes {
+                self.deletes.push(place);
+            } else {
+                let path = kept.file.path.clone();
+                self.inputs.entry(path).or_default().push(place);
             }
         }
-        self.manifests.push(LiveManifest { file, kept });
-    }
-
-    /// The manifest at `place`, which must be one that was kept whole: all places that this module gives out are.
-    pub(super) fn manifest(&self, place: usize) -> &Arc<Manifest> {
-        match &self.manifests[place].kept {
-            Kept::Whole(manifest) => manifest,
-            Kept::Digest(_) => unreachable!("places are only given out for whole manifests"),
+        self.others.paths.extend(&remains.paths);
+        for (partition, least) in &remains.least {
+            lower(&mut self.others.least, *partition, *least);
         }
+        self.manifests.push(LiveManifest { file, remains });
     }
 
+    fn kept(&self, manifest: usize) -> &Kept {
+        let kept = self.manifests[manifest].remains.kept.as_ref();
+        kept.expect("places are only given out for entries that are kept")
+    }
+
+    /// The header of the manifest at a place that this table gave out.
+    pub(super) fn header(&self, place: EntryRef) -> &ManifestHeader {
+        &self.kept(place.manifest).header
+    }
+
+    /// The entry at a place that this table gave out.
     pub(super) fn entry(&self, place: EntryRef) -> &Entry {
-        &self.manifest(place.manifest).entries[place.entry]
+        &self.kept(place.manifest).entries[place.entry].1
+    }
+
+    /// Which of its manifest's live entries it is.
+    pub(super) fn place_in_manifest(&self, place: EntryRef) -> usize {
+        self.kept(place.manifest).entries[place.entry].0
     }
 
     /// Sums over data files, position deletes (with vectors) and equality deletes.
     pub(super) fn totals(&self) -> [Totals; 3] {
         let mut totals = [Totals::default(); 3];
         for manifest in &self.manifests {
-            match &manifest.kept {
-                Kept::Digest(digest) => {
-                    totals[0].files += digest.totals.files;
-                    totals[0].rows += digest.totals.rows;
-                    totals[0].bytes += digest.totals.bytes;
-                }
-                Kept::Whole(manifest) => {
-                    for entry in &manifest.entries {
-                        totals[entry.file.content as usize].add(&entry.file);
-                    }
-                }
+            for (total, own) in totals.iter_mut().zip(manifest.remains.totals) {
+                total.files += own.files;
+                total.rows += own.rows;
+                total.bytes += own.bytes;
             }
         }
         totals
     }
 
     /// The data files that are live once `replaced` are gone.
-    pub(super) fn survivors(&self, replaced: &HashSet<EntryRef>) -> Survivors {
-        let mut survivors = Survivors::default();
-        for (place, manifest) in self.manifests.iter().enumerate() {
-            match &manifest.kept {
-                Kept::Digest(digest) => {
-                    survivors.paths.extend(&digest.paths);
-                    for (partition, least) in &digest.least {
-                        survivors.lower(partition, *least);
-                    }
-                }
-                Kept::Whole(whole) if whole.header.content == Content::Data => {
-                    for (index, entry) in whole.entries.iter().enumerate() {
-                        let place = EntryRef {
-                            manifest: place,
-                            entry: index,
-                        };
-                        if !replaced.contains(&place) {
-                            let file = &entry.file;
-                            survivors.add(&file.path, &file.partition, entry.sequence_number);
-                        }
-                    }
-                }
-                Kept::Whole(_) => {}
+    pub(super) fn survivors(&self, replaced: &HashSet<EntryRef>) -> Survivors<'_> {
+        let mut survivors = Survivors {
+            others: &self.others,
+            least_of_others: self.others.least.values().min().copied(),
+            paths: HashSet::new(),
+            least: HashMap::new(),
+        };
+        for place in self.inputs.values().flatten() {
+            if !replaced.contains(place) {
+                let entry = self.entry(*place);
+                let file = &entry.file;
+                survivors.add(&file.path, &file.partition, entry.sequence_number);
             }
         }
         survivors
     }
 }
 
-/// What the table's data files look like after a commit, as far as delete files care.
-#[derive(Debug, Default)]
-pub(super) struct Survivors {
-    paths: HashSet<u64>,
-    least: HashMap<PartitionKey, i64>,
-    least_of_all: Option<i64>,
+impl Remains {
+    fn entries(&self) -> &[(usize, Entry)] {
+        self.kept.as_ref().map_or(&[], |kept| &kept.entries)
+    }
 }
 
-impl Survivors {
+fn lower(least: &mut HashMap<u64, i64>, partition: u64, sequence_number: i64) {
+    let least = least.entry(partition).or_insert(sequence_number);
+    *least = sequence_number.min(*least);
+}
+
+/// What the table's data files look like after a commit, as far as delete files care.
+#[derive(Debug)]
+pub(super) struct Survivors<'a> {
+    others: &'a Others,
+    least_of_others: Option<i64>,
+    /// Of inputs that stay and of new files: hashes of their paths, and the least number in each of their partitions.
+    paths: HashSet<u64>,
+    least: HashMap<u64, i64>,
+}
+
+impl Survivors<'_> {
     pub(super) fn add(&mut self, path: &str, partition: &PartitionKey, sequence_number: i64) {
         self.paths.insert(path_hash(path));
-        self.lower(partition, sequence_number);
-    }
-
-    fn lower(&mut self, partition: &PartitionKey, sequence_number: i64) {
-        match self.least.get_mut(partition) {
-            Some(least) => *least = sequence_number.min(*least),
-            None => {
-                self.least.insert(partition.clone(), sequence_number);
-            }
-        }
-        let least = self.least_of_all.get_or_insert(sequence_number);
-        *least = sequence_number.min(*least);
+        lower(&mut self.least, partition_hash(partition), sequence_number);
     }
 }
 
-impl DataFiles<PartitionKey> for Survivors {
+/// The lesser of two numbers that may not be there.
+fn least_of(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
+}
+
+impl DataFiles<PartitionKey> for Survivors<'_> {
     fn least_in(&self, partition: &PartitionKey) -> Option<i64> {
-        self.least.get(partition).copied()
+        let partition = partition_hash(partition);
+        let least = |of: &HashMap<u64, i64>| of.get(&partition).copied();
+        least_of(least(&self.others.least), least(&self.least))
     }
 
     fn least_of_all(&self) -> Option<i64> {
-        self.least_of_all
+        least_of(self.least_of_others, self.least.values().min().copied())
     }
 
     fn has_path(&self, path: &str) -> bool {
-        self.paths.contains(&path_hash(path))
+        let path = path_hash(path);
+        self.others.paths.binary_search(&path).is_ok() || self.paths.contains(&path)
     }
 }

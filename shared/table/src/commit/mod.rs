@@ -11,6 +11,7 @@ mod gatekeeper;
 mod groups;
 mod light;
 mod live;
+mod making;
 mod named_paths;
 mod produce;
 mod repair;

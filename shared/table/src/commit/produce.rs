@@ -1,7 +1,7 @@
 //! One try: from a freshly loaded table to the change that its catalog is to swap in.
 //!
 //! Manifests that hold something replaced are written anew under their own schema and spec, small ones of a kind
-//! together; all others are carried over as they are.
+//! together, each read once more while that is done; all others are carried over as they are.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     TableError,
-    manifests::{Content, FileContent, HeaderSchema, ManifestFile, ManifestPart, NewEntry, Specs},
+    manifests::{
+        Carried, Content, FileContent, HeaderSchema, ManifestFile, ManifestPart, NewEntry, Specs,
+    },
 };
 
 /// What a try is made of.
@@ -124,10 +126,11 @@ impl Ingredients<'_> {
             let Some(first) = group.inputs.first() else {
                 continue;
             };
-            let header = &self.live.manifest(first.manifest).header;
+            let header = self.live.header(*first);
             if !group.new_deletes().is_empty() {
                 let part = parts.of(header, Content::Deletes, None, true)?;
-                part.extend(group.new_deletes().iter().map(|delete| NewEntry::Added {
+                let deletes = group.new_deletes().iter();
+                part.entries.extend(deletes.map(|delete| NewEntry::Added {
                     file: &delete.file,
                     partition: &group.partition.value,
                     sequence_number: delete.sequence_number,
@@ -138,7 +141,7 @@ impl Ingredients<'_> {
                     .clone()
                     .filter(|_| draft.binds(self.base.schema_id.get(), header.spec_id));
                 let part = parts.of(header, Content::Data, schema, true)?;
-                part.extend(group.outputs.iter().map(|file| NewEntry::Added {
+                part.entries.extend(group.outputs.iter().map(|file| NewEntry::Added {
                     file,
                     partition: &group.partition.value,
                     sequence_number: self.base.starting_sequence_number.get(),
@@ -146,21 +149,23 @@ impl Ingredients<'_> {
             }
         }
         let replaced = self.accepted.iter().flat_map(Accepted::replaced);
-        let mut gone: BTreeMap<usize, HashSet<usize>> = BTreeMap::new();
+        let mut gone: BTreeMap<usize, Vec<EntryRef>> = BTreeMap::new();
         for place in replaced.chain(self.unneeded) {
-            gone.entry(place.manifest).or_default().insert(place.entry);
+            gone.entry(place.manifest).or_default().push(*place);
         }
-        for (manifest, entries) in &gone {
-            let manifest = self.live.manifest(*manifest);
-            let from = &manifest.header;
+        for (manifest, places) in &gone {
+            let from = self.live.header(places[0]);
+            let in_manifest = places.iter().map(|place| self.live.place_in_manifest(*place));
+            let carried = Carried {
+                file: &self.live.manifests[*manifest].file,
+                spec: specs
+                    .get(from.spec_id)
+                    .map_err(|error| draft.unwritable(error))?,
+                from,
+                gone: in_manifest.collect(),
+            };
             let part = parts.of(from, from.content, None, false)?;
-            for (index, entry) in manifest.entries.iter().enumerate() {
-                part.push(if entries.contains(&index) {
-                    NewEntry::Deleted { entry, from }
-                } else {
-                    NewEntry::Existing { entry, from }
-                });
-            }
+            part.carried.push(carried);
         }
         let manifests = self.live.manifests.iter().enumerate();
         let untouched = manifests.filter(|(place, _)| !gone.contains_key(place));

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes as Buffer;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream::FuturesOrdered};
 use iceberg::{
     TableRequirement, TableUpdate,
     spec::{
@@ -15,23 +15,26 @@ use icepress_catalog::{
     LoadedTable, TableChange,
     metadata::{metadata_folder, schema_to_json},
 };
-use icepress_model::{SnapshotId, ambient::Ambient};
-use icepress_storage::{PutMode, Storage, WriteOptions};
+use icepress_model::{Bytes, SnapshotId, ambient::Ambient};
+use icepress_storage::{PutMode, Room, Storage, WriteOptions};
 use serde::Deserialize as _;
 
+use super::making::Making;
 use crate::{
     TableError,
     manifests::{
         Compression, Content, HeaderSchema, ManifestFile, ManifestHeader, ManifestPart,
-        ManifestSettings, NewEntry, Spec, Specs, Version, assign_first_row_ids,
-        write_manifest_list, write_manifests,
+        ManifestSettings, Spec, Specs, Version, WrittenManifest, assign_first_row_ids,
+        write_manifest_list,
     },
 };
 
 /// `commit.manifest.target-size-bytes` where the table does not say.
 const MANIFEST_BYTES: usize = 8 << 20;
-/// How many manifests are written at a time.
-const CONCURRENT_WRITES: usize = 16;
+/// How many manifests are stored at a time. Each is in memory, of the size that the table's properties ask for.
+const CONCURRENT_WRITES: usize = 4;
+/// Bytes of manifests that are in memory at a time to be carried over.
+const CARRYING: Bytes = Bytes::mebibytes(32);
 
 /// What a try has written, and what to swap in.
 #[derive(Debug)]
@@ -100,20 +103,9 @@ impl Draft<'_> {
         };
         let folder = metadata_folder(metadata);
         let id = self.ambient.uuid();
-        let mut manifests = Vec::new();
-        let mut contents = Vec::new();
-        for part in parts {
-            let encoded = write_manifests(part, &settings, || self.ambient.uuid().into_bytes())
-                .map_err(|error| self.unwritable(error))?;
-            for manifest in encoded {
-                let location = format!("{folder}/{id}-m{}.avro", contents.len());
-                manifests.push(ManifestFile {
-                    path: location.clone(),
-                    ..manifest.file
-                });
-                contents.push((location, manifest.bytes));
-            }
-        }
+        let mut manifests = self
+            .write_manifests(parts, &settings, &format!("{folder}/{id}"), written)
+            .await?;
         manifests.extend(untouched);
         let row_range = self.assign_row_ids(version, &mut manifests)?;
         let list = format!("{folder}/snap-{snapshot_id}-{}-{id}.avro", self.attempt);
@@ -121,8 +113,8 @@ impl Draft<'_> {
         let sync = self.ambient.uuid().into_bytes();
         let encoded = write_manifest_list(&manifests, parent_id, &settings, sync)
             .map_err(|error| self.unwritable(error))?;
-        contents.push((list.clone(), encoded));
-        self.store(contents, written).await?;
+        written.push(list.clone());
+        self.store(&list, encoded).await?;
         let builder = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
             .with_parent_snapshot_id(parent_id)
@@ -248,31 +240,62 @@ impl Draft<'_> {
         })
     }
 
-    async fn store(
+    /// Writes the manifests of `parts`, under names that begin with `name`, and returns them in order. They are stored while
+    /// others are made, so that few of them are in memory at a time. All that may be in storage afterwards is in `written`,
+    /// whatever comes of it.
+    async fn write_manifests(
         &self,
-        contents: Vec<(String, Vec<u8>)>,
+        parts: &[ManifestPart<'_>],
+        settings: &ManifestSettings,
+        name: &str,
         written: &mut Vec<String>,
-    ) -> Result<(), TableError> {
-        // Also what fails may be there: a write whose answer is lost.
-        written.extend(contents.iter().map(|(location, _)| location.clone()));
+    ) -> Result<Vec<ManifestFile>, TableError> {
+        let room = Room::new(CARRYING);
+        let mut making = Making::new(self, parts, settings, &room);
+        let mut manifests = Vec::new();
+        let mut storing = FuturesOrdered::new();
+        while let Some(WrittenManifest { bytes, mut file }) = making.next().await? {
+            file.path = format!("{name}-m{}.avro", written.len());
+            // Also what fails may be there: a write whose answer is lost.
+            written.push(file.path.clone());
+            storing.push_back(self.store_manifest(file, bytes).boxed());
+            // Asked once, requests are sent.
+            while let Some(Some(stored)) = storing.next().now_or_never() {
+                manifests.push(stored?);
+            }
+            while storing.len() >= CONCURRENT_WRITES {
+                manifests.extend(storing.try_next().await?);
+            }
+        }
+        while let Some(stored) = storing.try_next().await? {
+            manifests.push(stored);
+        }
+        Ok(manifests)
+    }
+
+    async fn store_manifest(
+        &self,
+        file: ManifestFile,
+        content: Vec<u8>,
+    ) -> Result<ManifestFile, TableError> {
+        self.store(&file.path, content).await?;
+        Ok(file)
+    }
+
+    async fn store(&self, location: &str, content: Vec<u8>) -> Result<(), TableError> {
+        let properties = self.loaded.metadata.properties();
         let options = WriteOptions {
-            storage_class: self
-                .loaded
-                .metadata
-                .properties()
-                .get("s3.write.storage-class")
-                .cloned(),
+            storage_class: properties.get("s3.write.storage-class").cloned(),
         };
-        let options = &options;
-        stream::iter(contents.into_iter().map(|(location, bytes)| async move {
-            self.storage
-                .put(&location, Buffer::from(bytes), PutMode::Overwrite, options)
-                .await
-        }))
-        .buffer_unordered(CONCURRENT_WRITES)
-        .try_collect::<()>()
-        .await
-        .map_err(|source| TableError::of_storage(&self.loaded.table, source))
+        self.storage
+            .put(
+                location,
+                Buffer::from(content),
+                PutMode::Overwrite,
+                &options,
+            )
+            .await
+            .map_err(|source| TableError::of_storage(&self.loaded.table, source))
     }
 
     pub(super) fn unwritable(&self, error: impl std::fmt::Display) -> TableError {
@@ -327,7 +350,7 @@ impl<'a> Parts<'a> {
         self.parts
     }
 
-    /// The entries of the manifests for files of `content`, which go with those of the manifest that has the header `like`:
+    /// The manifests for files of `content`, which go with those of the manifest that has the header `like`:
     /// under its spec and its schema, unless `schema` is given. What that header lacks the table's metadata has.
     pub(super) fn of(
         &mut self,
@@ -335,7 +358,7 @@ impl<'a> Parts<'a> {
         content: Content,
         schema: Option<HeaderSchema>,
         is_new: bool,
-    ) -> Result<&mut Vec<NewEntry<'a>>, TableError> {
+    ) -> Result<&mut ManifestPart<'a>, TableError> {
         let spec_id = like.spec_id;
         let schema = match schema.or_else(|| like.schema.clone()) {
             Some(schema) => schema,
@@ -367,12 +390,13 @@ impl<'a> Parts<'a> {
                     partition_spec,
                     partition_type: &spec.partition_type,
                     entries: Vec::new(),
+                    carried: Vec::new(),
                 });
                 self.by_kind.insert(kind, self.parts.len() - 1);
                 self.parts.len() - 1
             }
         };
-        Ok(&mut self.parts[place].entries)
+        Ok(&mut self.parts[place])
     }
 }
 

@@ -123,7 +123,7 @@ impl Validation<'_> {
         finished: &FinishedGroup,
         fate: BaseFate,
         gate: &Result<Gate<'_>, String>,
-        (before, live_deletes): (&Survivors, &LiveDeletes<'_>),
+        (before, live_deletes): (&Survivors<'_>, &LiveDeletes<'_>),
         taken: &mut Taken,
     ) -> Result<Accepted, Refusal> {
         let group = &finished.group;
@@ -236,7 +236,7 @@ impl Validation<'_> {
     fn inputs(
         &self,
         finished: &FinishedGroup,
-        before: &Survivors,
+        before: &Survivors<'_>,
         taken: &Taken,
     ) -> Result<Vec<EntryRef>, String> {
         let group = &finished.group;

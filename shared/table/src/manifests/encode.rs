@@ -1,13 +1,17 @@
 //! From entries to manifests: compressed, and cut at the table's target size.
 
+use std::collections::HashSet;
+
 use iceberg::spec::{Struct, StructType};
 use serde::Deserialize;
 
 use super::{
     Content, Count, Entry, ManifestFile, ManifestHeader, TrackedFile, Version,
     header::HeaderSchema,
-    partition::{Summaries, avro_type, put_partition},
+    partition::{PartitionTable, Summaries, avro_type, put_partition},
+    read::read_entries,
     schema,
+    specs::Spec,
     writer::{Compression, ContainerWriter},
 };
 use crate::avro::{AvroError, AvroType, Cursor, Field, put_bytes, put_long, transcode};
@@ -147,6 +151,18 @@ pub(crate) struct ManifestPart<'a> {
     /// The type of the spec's partitions.
     pub(crate) partition_type: &'a StructType,
     pub(crate) entries: Vec<NewEntry<'a>>,
+    /// Manifests whose live entries follow.
+    pub(crate) carried: Vec<Carried<'a>>,
+}
+
+/// A manifest whose live entries are carried over without being held in memory: it is read again while they are written.
+#[derive(Debug)]
+pub(crate) struct Carried<'a> {
+    pub(crate) file: &'a ManifestFile,
+    pub(crate) spec: &'a Spec,
+    pub(crate) from: &'a ManifestHeader,
+    /// Which of its live entries go, by their place among these.
+    pub(crate) gone: HashSet<usize>,
 }
 
 /// What all manifests of a commit share.
@@ -166,32 +182,58 @@ pub(crate) struct WrittenManifest {
     pub(crate) file: ManifestFile,
 }
 
-/// Encodes `part` into one or more manifests. `sync` gives 16 random bytes a file.
-pub(crate) fn write_manifests(
-    part: &ManifestPart<'_>,
-    settings: &ManifestSettings,
-    mut sync: impl FnMut() -> [u8; 16],
-) -> Result<Vec<WrittenManifest>> {
-    let json = schema::manifest(
-        settings.version,
-        part.content,
-        &avro_type(part.partition_type),
-    );
-    let layout = AvroType::parse_json(&json)?;
-    let file_fields = field(&layout, 2).and_then(|field| field.layout.fields());
-    let Some(file_fields) = file_fields else {
-        return broken("the manifest schema has no file");
-    };
-    let meta = header_entries(part, settings);
-    let mut manifests = Vec::new();
-    let mut open: Option<OpenManifest> = None;
-    let mut record = Vec::new();
-    for entry in &part.entries {
-        let manifest = match &mut open {
+/// Encodes the entries of a part into one or more manifests, as they come.
+#[derive(Debug)]
+pub(crate) struct ManifestWriter<'a> {
+    part: &'a ManifestPart<'a>,
+    settings: ManifestSettings,
+    /// The Avro schema.
+    json: serde_json::Value,
+    layout: AvroType,
+    meta: Vec<(String, Vec<u8>)>,
+    open: Option<OpenManifest>,
+    record: Vec<u8>,
+}
+
+impl<'a> ManifestWriter<'a> {
+    /// For manifests of `part`, of which no entry is taken here.
+    pub(crate) fn new(part: &'a ManifestPart<'a>, settings: &ManifestSettings) -> Result<Self> {
+        let json = schema::manifest(
+            settings.version,
+            part.content,
+            &avro_type(part.partition_type),
+        );
+        Ok(Self {
+            part,
+            settings: *settings,
+            layout: AvroType::parse_json(&json)?,
+            json,
+            meta: header_entries(part, settings),
+            open: None,
+            record: Vec::new(),
+        })
+    }
+
+    /// Adds an entry; returns the manifest that is full with it. `sync` gives 16 random bytes a file.
+    pub(crate) fn add(
+        &mut self,
+        entry: &NewEntry<'_>,
+        sync: impl FnOnce() -> [u8; 16],
+    ) -> Result<Option<WrittenManifest>> {
+        let file_fields = field(&self.layout, 2).and_then(|field| field.layout.fields());
+        let Some(file_fields) = file_fields else {
+            return broken("the manifest schema has no file");
+        };
+        let manifest = match &mut self.open {
             Some(manifest) => manifest,
             none => none.insert(OpenManifest {
-                writer: ContainerWriter::new(&json, &meta, settings.compression, sync()),
-                summaries: Summaries::new(part.partition_type),
+                writer: ContainerWriter::new(
+                    &self.json,
+                    &self.meta,
+                    self.settings.compression,
+                    sync(),
+                ),
+                summaries: Summaries::new(self.part.partition_type),
                 counts: [Count {
                     files: Some(0),
                     rows: Some(0),
@@ -199,9 +241,10 @@ pub(crate) fn write_manifests(
                 min_sequence_number: None,
             }),
         };
-        record.clear();
-        let put = put_entry(entry, part, file_fields, settings, &mut record)?;
-        manifest.writer.append(&record)?;
+        self.record.clear();
+        let settings = &self.settings;
+        let put = put_entry(entry, self.part, file_fields, settings, &mut self.record)?;
+        manifest.writer.append(&self.record)?;
         manifest.summaries.add(put.partition);
         let count = &mut manifest.counts[put.kind];
         count.files = count.files.map(|files| files + 1);
@@ -210,12 +253,47 @@ pub(crate) fn write_manifests(
             let least = manifest.min_sequence_number.get_or_insert(number);
             *least = number.min(*least);
         }
-        if manifest.writer.written() >= settings.target_bytes {
-            manifests.extend(open.take().map(|m| m.finish(part, settings)));
+        if manifest.writer.written() < settings.target_bytes {
+            return Ok(None);
         }
+        self.end()
     }
-    manifests.extend(open.map(|m| m.finish(part, settings)));
-    manifests.into_iter().collect()
+
+    /// Adds the live entries of a manifest with this content, those that go as tombstones; returns the manifests that are
+    /// full.
+    pub(crate) fn carry_over(
+        &mut self,
+        carried: &Carried<'_>,
+        content: &[u8],
+        mut sync: impl FnMut() -> [u8; 16],
+    ) -> Result<Vec<WrittenManifest>> {
+        let Carried {
+            file,
+            spec,
+            from,
+            gone,
+        } = carried;
+        let mut partitions = PartitionTable::default();
+        let (mut place, mut full) = (0, Vec::new());
+        read_entries(content, file, spec, &mut partitions, |entry, partition| {
+            let entry = &Entry::of(entry, partition, spec);
+            let entry = match gone.contains(&place) {
+                true => NewEntry::Deleted { entry, from },
+                false => NewEntry::Existing { entry, from },
+            };
+            full.extend(self.add(&entry, &mut sync)?);
+            place += 1;
+            Ok(())
+        })?;
+        Ok(full)
+    }
+
+    /// Ends the open manifest, if there is one.
+    pub(crate) fn end(&mut self) -> Result<Option<WrittenManifest>> {
+        let open = self.open.take();
+        open.map(|manifest| manifest.finish(self.part, &self.settings))
+            .transpose()
+    }
 }
 
 fn field(record: &AvroType, id: i32) -> Option<&Field> {

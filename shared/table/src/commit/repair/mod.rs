@@ -330,7 +330,7 @@ fn parts_of<'a>(
         let from = &whole.manifest.header;
         let part = parts.of(from, from.content, None, false)?;
         let entries = whole.manifest.entries.iter().zip(fates);
-        part.extend(entries.filter_map(|(entry, fate)| match fate {
+        part.entries.extend(entries.filter_map(|(entry, fate)| match fate {
             Fate::Stays => Some(NewEntry::Existing { entry, from }),
             Fate::Amended(amendment) => Some(NewEntry::Amended {
                 entry,

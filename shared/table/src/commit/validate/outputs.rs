@@ -84,7 +84,7 @@ impl Validation<'_> {
 /// The new files of a group, as its result describes them: each a data file, none in the table, none added twice.
 pub(super) fn described(
     finished: &FinishedGroup,
-    before: &Survivors,
+    before: &Survivors<'_>,
     taken: &Taken,
 ) -> Result<Vec<OutputFile>, String> {
     let mut outputs = Vec::with_capacity(finished.result.data_files.len());

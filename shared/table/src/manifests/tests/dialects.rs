@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::{avro::file, listed, settings};
 use crate::{
     manifests::{
-        Content, Entry, FileContent, HeaderSchema, Manifest, ManifestFile, ManifestPart, NewEntry,
-        PartitionTable, Spec, Version, manifest, partition::avro_type, schema, write_manifests,
+        Content, Entry, FileContent, HeaderSchema, Manifest, ManifestFile, ManifestPart,
+        ManifestWriter, NewEntry,
+        PartitionTable, Spec, Version, manifest, partition::avro_type, schema,
     },
     scan::{DeleteKind, ScanBuilder, SnapshotScan, open::Assembly},
 };
@@ -370,10 +371,13 @@ fn carried_over(from: &Manifest, version: Version) -> Vec<u8> {
                 from: header,
             })
             .collect(),
+        carried: Vec::new(),
     };
-    let mut written = write_manifests(&part, &settings(version), || [3; 16]).unwrap();
-    assert_eq!(written.len(), 1);
-    written.remove(0).bytes
+    let mut writer = ManifestWriter::new(&part, &settings(version)).unwrap();
+    for entry in &part.entries {
+        assert!(writer.add(entry, || [3; 16]).unwrap().is_none());
+    }
+    writer.end().unwrap().unwrap().bytes
 }
 
 #[test]
