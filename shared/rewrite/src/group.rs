@@ -44,7 +44,7 @@ pub(crate) struct GroupCounts {
     pub(crate) rows_in: u64,
     pub(crate) rows_deleted: u64,
     pub(crate) row_groups: u64,
-    /// Passes over key columns that equality deletes took because they did not fit.
+    /// How often equality delete files were read again because their keys did not fit.
     pub(crate) passes: u64,
 }
 

@@ -41,12 +41,12 @@ pub(crate) async fn rewrite_deletes(
     let group = &task.group;
     let schema = schema_of(metadata, task.base.schema_id)?;
     let (mut deleted, passes) = deleted_positions(context, metadata, &schema, group).await?;
-    if passes > 1 {
+    if passes > 0 {
         tracing::info!(
             table = %task.table,
             group = task.index,
             passes,
-            "equality deletes did not fit the memory cap and were looked up in several passes"
+            "keys of equality deletes did not fit the memory cap, and delete files were read again"
         );
     }
     let mut per_file: Vec<(String, RoaringTreemap)> = group
@@ -119,7 +119,8 @@ pub(crate) async fn rewrite_deletes(
     })
 }
 
-/// The rows of each input that any of the group's deletes hides, and how many passes over key columns that took.
+/// The rows of each input that any of the group's deletes hides, and how often delete files were read again because
+/// their keys did not fit.
 pub(crate) async fn deleted_positions(
     context: &RewriteContext,
     metadata: &Metadata,

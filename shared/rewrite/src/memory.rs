@@ -38,7 +38,7 @@ pub(crate) struct Shares {
     pub(crate) piece: u64,
     /// Up to what size a file is read whole.
     pub(crate) small_file: u64,
-    /// Keys of equality deletes. More of them are applied in several passes.
+    /// Keys of equality deletes. What does not fit is looked up by way of a Bloom filter.
     pub(crate) keys: u64,
     /// Positions of deleted rows.
     pub(crate) positions: u64,
@@ -65,6 +65,17 @@ impl Shares {
             keys: self.keys,
             positions: self.positions,
             ..Self::split(self.cap, self.cap.saturating_sub(held))
+        }
+    }
+
+    /// What is left beside somebody who holds a whole piece and has fetched ahead.
+    pub(crate) fn beside_another(self) -> Self {
+        let free = self.free;
+        Self {
+            ahead: free / 20,
+            piece: free / 5,
+            small_file: self.small_file.min(free / 40),
+            ..self
         }
     }
 

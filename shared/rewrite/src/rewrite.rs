@@ -97,7 +97,7 @@ async fn by_rows(
             table = %task.table,
             group = task.index,
             passes = counts.passes,
-            "equality deletes did not fit the memory cap and were applied in several passes"
+            "keys of equality deletes did not fit the memory cap, and delete files were read again"
         );
     }
     Ok((counts, output.finish().await?))

@@ -169,6 +169,13 @@ impl ManifestFile {
         }
     }
 
+    /// Whether its list says all that the lists of later versions must.
+    pub(crate) fn is_complete(&self) -> bool {
+        let counts = [self.added, self.existing, self.deleted];
+        let is_known = |count: &Count| count.files.is_some() && count.rows.is_some();
+        self.length > 0 && counts.iter().all(is_known)
+    }
+
     /// What its content takes in memory.
     pub(crate) fn content_bytes(&self) -> Bytes {
         u64::try_from(self.length)

@@ -1,8 +1,7 @@
 //! Equality deletes as a hash anti-join: a row goes where its key was deleted at a greater sequence number.
 //!
-//! Each delete file is read once a group. Keys that do not fit their share of memory are applied in several passes:
-//! what has been read so far is compared with the key columns of all inputs, the positions found are kept as bitmaps
-//! (small, however many keys there are), and the set starts again empty.
+//! Each delete file is read once a group, several at a time. Keys that do not fit their share of memory are looked up
+//! through a `sieve`, for which delete files are read twice.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,6 +13,7 @@ use super::{
     key_set::KeySet,
     keys::{KeyColumns, KeyField},
     position::{DeletedPositions, source},
+    sieve::{Candidates, Sieve},
 };
 use crate::{
     constants::Constants,
@@ -29,7 +29,7 @@ pub(crate) struct EqualityDeletes {
     joins: Vec<Join>,
     /// Columns to read in addition to the table's current ones.
     pub(crate) extra: Vec<NestedFieldRef>,
-    /// How many passes over key columns were needed because keys did not fit.
+    /// How often delete files were read again because keys did not fit.
     pub(crate) passes: u64,
     /// Bytes of keys that are encoded at a time.
     step: u64,
@@ -114,7 +114,7 @@ impl EqualityDeletes {
         }
     }
 
-    /// Reads the deletes. Whatever does not fit is applied to the inputs at once, and marked in `positions`.
+    /// Reads the deletes. What they hide is marked in `positions` at once where not all keys fit; then none are left.
     pub(crate) async fn load(
         &mut self,
         context: &DeleteContext<'_>,
@@ -122,68 +122,161 @@ impl EqualityDeletes {
         data: &Arc<Reading>,
         positions: &mut DeletedPositions,
     ) -> Result<()> {
-        for (kind, key_files) in files.iter().enumerate() {
-            let deletes: Vec<&DeleteFile> = key_files
-                .indices
-                .iter()
-                .map(|index| &context.group.deletes[*index as usize])
-                .collect();
-            let reading = Reading {
-                storage: Arc::clone(&data.storage),
-                wanted: Wanted {
-                    known: Arc::clone(&data.wanted.known),
-                    must_explain: false,
-                    targets: key_files.targets.clone(),
-                    constants: Constants::new(),
-                },
-            };
-            let sources = deletes.iter().map(|delete| source(delete)).collect();
-            let mut scan = Scan::new(Arc::new(reading), sources, context.shares);
-            while let Some(piece) = scan.next().await? {
-                let delete = deletes[piece.file];
-                if let Some(id) = piece.opened.projection.absent.first() {
-                    return Err(unsupported(format!(
-                        "{} is an equality delete file by the column with id {id}, and none of its columns is that one \
-                         by field id or name mapping",
-                        delete.path
-                    )));
+        let most = context.shares.keys;
+        let of_sets = most - Sieve::reserved(most);
+        let step = self.step;
+        let mut sieve = None;
+        each_delete(
+            context,
+            context.shares,
+            &files,
+            data,
+            |kind, delete, batch| {
+                let columns = &files[kind].columns;
+                let path = &delete.path;
+                if let Some(sieve) = &mut sieve {
+                    return sift_in(sieve, columns, batch, step)
+                        .map_err(|error| corrupt(path, error));
                 }
-                let mut batches = Batches::new(piece, context.shares.batch)?;
-                while let Some(batch) = batches.next()? {
-                    self.insert(kind, key_files, delete, &batch)?;
-                    if self.memory() > context.shares.keys {
-                        self.spill(context, data, positions).await?;
+                self.insert(kind, columns, delete, batch)?;
+                if self.memory() > of_sets {
+                    let mut made = Sieve::new(keys_of(context, &files), most)?;
+                    for join in &mut self.joins {
+                        join.keys.keys().for_each(|key| made.add(key));
+                        join.keys = KeySet::default();
                     }
-                    scan.look_ahead()?;
-                    tokio::task::yield_now().await;
+                    sieve = Some(made);
                 }
-            }
+                Ok(())
+            },
+        )
+        .await?;
+        match sieve {
+            Some(sieve) => self.sift(context, &files, data, &sieve, positions).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn insert(
         &mut self,
         kind: usize,
-        files: &KeyFiles,
+        columns: &KeyColumns,
         delete: &DeleteFile,
         batch: &Batch,
     ) -> Result<()> {
         let set = &mut self.joins[kind].keys;
         let mut fits = true;
-        files
-            .columns
+        columns
             .for_each(&batch.columns, batch.rows, self.step, |_, key| {
-                fits &= set.insert(key, delete.sequence_number.get());
+                let number = set.insert(key, delete.sequence_number.get());
+                fits &= number.is_some();
             })
             .map_err(|error| corrupt(&delete.path, error))?;
         if fits {
             return Ok(());
         }
-        Err(over_memory(format!(
-            "{} has too many equality deletes, or too long ones, to be held",
-            delete.path
-        )))
+        Err(too_long(&delete.path))
+    }
+
+    /// Marks the rows of all inputs that deletes hide whose keys are about those in `sieve`.
+    async fn sift(
+        &mut self,
+        context: &DeleteContext<'_>,
+        files: &[KeyFiles],
+        data: &Arc<Reading>,
+        sieve: &Sieve,
+        positions: &mut DeletedPositions,
+    ) -> Result<()> {
+        let most = context.shares.keys;
+        let room = most - Sieve::reserved(most);
+        let inputs: Vec<usize> = (0..context.group.inputs.len())
+            .filter(|input| self.joins.iter().any(|join| join.applies[*input]))
+            .collect();
+        let reading = self.key_reading(context, data);
+        let sources = inputs
+            .iter()
+            .map(|input| input_source(context.group, *input))
+            .collect();
+        let mut scan = Scan::new(Arc::new(reading), sources, context.shares);
+        let mut candidates = Candidates::of_kinds(self.joins.len());
+        while let Some(piece) = scan.next().await? {
+            let input = inputs[piece.file];
+            let path = &context.group.inputs[input].path;
+            let mut batches = Batches::new(piece, context.shares.batch)?;
+            while let Some(batch) = batches.next()? {
+                self.let_through(sieve, input, path, &batch, &mut candidates)?;
+                if candidates.memory() > room {
+                    let shares = context.shares.beside_another();
+                    let found =
+                        std::mem::replace(&mut candidates, Candidates::of_kinds(self.joins.len()));
+                    self.judge(context, shares, files, data, found, positions)
+                        .await?;
+                }
+                scan.look_ahead()?;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.judge(context, context.shares, files, data, candidates, positions)
+            .await
+    }
+
+    /// Adds the rows of a batch of an input whose keys pass the sieve.
+    fn let_through(
+        &self,
+        sieve: &Sieve,
+        input: usize,
+        path: &str,
+        batch: &Batch,
+        candidates: &mut Candidates,
+    ) -> Result<()> {
+        for (kind, join) in self.joins.iter().enumerate() {
+            if !join.applies[input] {
+                continue;
+            }
+            let mut fits = true;
+            join.in_data
+                .for_each(&batch.columns, batch.rows, self.step, |row, key| {
+                    if sieve.may_hold(key) {
+                        let place = (input, batch.first_row + row as u64);
+                        fits &= candidates.add(kind, key, place);
+                    }
+                })
+                .map_err(|error| corrupt(path, error))?;
+            if !fits {
+                return Err(too_long(path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks those of the candidates that are deleted: the delete files are read once more.
+    async fn judge(
+        &mut self,
+        context: &DeleteContext<'_>,
+        shares: Shares,
+        files: &[KeyFiles],
+        data: &Arc<Reading>,
+        mut candidates: Candidates,
+        positions: &mut DeletedPositions,
+    ) -> Result<()> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        self.passes += 1;
+        let step = self.step;
+        each_delete(context, shares, files, data, |kind, delete, batch| {
+            let sequence = delete.sequence_number.get();
+            files[kind]
+                .columns
+                .for_each(&batch.columns, batch.rows, step, |_, key| {
+                    candidates.delete(kind, key, sequence);
+                })
+                .map_err(|error| corrupt(&delete.path, error))
+        })
+        .await?;
+        let inputs = &context.group.inputs;
+        candidates.mark(positions, |input| inputs[input].sequence_number.get());
+        positions.check(&context.shares)
     }
 
     /// Bytes held.
@@ -202,18 +295,6 @@ impl EqualityDeletes {
         if self.is_empty() {
             return Ok(());
         }
-        self.spill(context, data, positions).await
-    }
-
-    /// Compares the key columns of all inputs with what has been read so far, marks the rows found, and forgets the
-    /// keys.
-    async fn spill(
-        &mut self,
-        context: &DeleteContext<'_>,
-        data: &Arc<Reading>,
-        positions: &mut DeletedPositions,
-    ) -> Result<()> {
-        self.passes += 1;
         let inputs: Vec<usize> = (0..context.group.inputs.len())
             .filter(|input| {
                 self.joins
@@ -244,9 +325,6 @@ impl EqualityDeletes {
                 tokio::task::yield_now().await;
             }
             positions.check(&context.shares)?;
-        }
-        for join in &mut self.joins {
-            join.keys = KeySet::default();
         }
         Ok(())
     }
@@ -319,6 +397,70 @@ impl EqualityDeletes {
     }
 }
 
+/// Reads delete files, one after the other and several ahead, and hands on each batch of keys with its kind and file.
+async fn each_delete(
+    context: &DeleteContext<'_>,
+    shares: Shares,
+    files: &[KeyFiles],
+    data: &Arc<Reading>,
+    mut act: impl FnMut(usize, &DeleteFile, &Batch) -> Result<()>,
+) -> Result<()> {
+    for (kind, key_files) in files.iter().enumerate() {
+        let deletes = key_files.deletes(context);
+        let reading = Reading {
+            storage: Arc::clone(&data.storage),
+            wanted: Wanted {
+                known: Arc::clone(&data.wanted.known),
+                must_explain: false,
+                targets: key_files.targets.clone(),
+                constants: Constants::new(),
+            },
+        };
+        let sources = deletes.iter().map(|delete| source(delete)).collect();
+        let mut scan = Scan::new(Arc::new(reading), sources, shares);
+        while let Some(piece) = scan.next().await? {
+            let delete = deletes[piece.file];
+            if let Some(id) = piece.opened.projection.absent.first() {
+                return Err(unsupported(format!(
+                    "{} is an equality delete file by the column with id {id}, and none of its columns is that one \
+                     by field id or name mapping",
+                    delete.path
+                )));
+            }
+            let mut batches = Batches::new(piece, shares.batch)?;
+            while let Some(batch) = batches.next()? {
+                act(kind, delete, &batch)?;
+                scan.look_ahead()?;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many keys the delete files have together, as their manifests say.
+fn keys_of(context: &DeleteContext<'_>, files: &[KeyFiles]) -> u64 {
+    let deletes = files.iter().flat_map(|files| files.deletes(context));
+    deletes
+        .map(|delete| delete.rows.get())
+        .fold(0, u64::saturating_add)
+}
+
+fn sift_in(
+    sieve: &mut Sieve,
+    columns: &KeyColumns,
+    batch: &Batch,
+    step: u64,
+) -> std::result::Result<(), arrow_schema::ArrowError> {
+    columns.for_each(&batch.columns, batch.rows, step, |_, key| sieve.add(key))
+}
+
+fn too_long(path: &str) -> icepress_model::RewriteFailure {
+    over_memory(format!(
+        "{path} has too many keys of equality deletes, or too long ones, to be held"
+    ))
+}
+
 /// The delete files by one kind of key, and what to read of them.
 #[derive(Debug)]
 pub(crate) struct KeyFiles {
@@ -343,6 +485,13 @@ impl KeyFiles {
             targets,
             columns: KeyColumns::new(paths, types)?,
         })
+    }
+
+    fn deletes<'g>(&self, context: &DeleteContext<'g>) -> Vec<&'g DeleteFile> {
+        let indices = self.indices.iter();
+        indices
+            .map(|index| &context.group.deletes[*index as usize])
+            .collect()
     }
 }
 

@@ -27,9 +27,10 @@ struct Entry {
 const MOST_ENTRIES: usize = u32::MAX as usize - 1;
 
 impl KeySet {
-    /// Adds a key. `false` where the set has no room for another, whatever the memory.
+    /// Adds a key, and returns its number: keys count from 0. `None` where the set has no room for another, whatever the
+    /// memory.
     #[must_use]
-    pub(crate) fn insert(&mut self, key: &[u8], sequence: i64) -> bool {
+    pub(crate) fn insert(&mut self, key: &[u8], sequence: i64) -> Option<u32> {
         if (self.entries.len() + 1) * 2 > self.slots.len() {
             self.grow();
         }
@@ -37,11 +38,9 @@ impl KeySet {
         let slot = self.slot_of(key, hash);
         match self.slots[slot] {
             0 => {
-                let Ok(length) = u32::try_from(key.len()) else {
-                    return false;
-                };
+                let length = u32::try_from(key.len()).ok()?;
                 if self.entries.len() >= MOST_ENTRIES {
-                    return false;
+                    return None;
                 }
                 self.entries.push(Entry {
                     start: self.arena.len() as u64,
@@ -51,13 +50,36 @@ impl KeySet {
                 });
                 self.arena.extend_from_slice(key);
                 self.slots[slot] = self.entries.len() as u32;
+                Some(self.entries.len() as u32 - 1)
             }
             taken => {
                 let entry = &mut self.entries[taken as usize - 1];
                 entry.sequence = entry.sequence.max(sequence);
+                Some(taken - 1)
             }
         }
-        true
+    }
+
+    /// Notes that a key was deleted at `sequence`, if it is one of these.
+    pub(crate) fn raise(&mut self, key: &[u8], sequence: i64) {
+        if self.slots.is_empty() {
+            return;
+        }
+        let slot = self.slot_of(key, xxh3_64(key));
+        if let Some(number) = self.slots[slot].checked_sub(1) {
+            let entry = &mut self.entries[number as usize];
+            entry.sequence = entry.sequence.max(sequence);
+        }
+    }
+
+    /// The greatest sequence number of the key with this number.
+    pub(crate) fn sequence_of(&self, number: u32) -> i64 {
+        self.entries[number as usize].sequence
+    }
+
+    /// All keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(|entry| self.key_of(entry))
     }
 
     /// The greatest sequence number at which `key` was deleted.

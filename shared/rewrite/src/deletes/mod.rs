@@ -4,6 +4,7 @@ mod equality;
 mod key_set;
 mod keys;
 mod position;
+mod sieve;
 
 pub(crate) use equality::{DeleteContext, EqualityDeletes, input_source};
 pub(crate) use position::DeletedPositions;

@@ -13,7 +13,8 @@ proptest! {
         let mut set = KeySet::default();
         let mut model: HashMap<Vec<u8>, i64> = HashMap::new();
         for (key, sequence) in &keys {
-            prop_assert!(set.insert(key, *sequence));
+            let number = set.insert(key, *sequence).unwrap();
+            prop_assert!(set.sequence_of(number) >= *sequence);
             let known = model.entry(key.clone()).or_insert(*sequence);
             *known = (*known).max(*sequence);
         }
@@ -22,6 +23,14 @@ proptest! {
             prop_assert_eq!(set.deleted_at(key), model.get(key).copied());
         }
         prop_assert_eq!(set.deleted_at(b"\x07none"), None);
+        prop_assert_eq!(set.keys().count(), model.len());
+        // What is no key is not made one.
+        set.raise(b"\x07none", 9);
+        prop_assert_eq!(set.deleted_at(b"\x07none"), None);
+        for (key, sequence) in &model {
+            set.raise(key, sequence + 1);
+            prop_assert_eq!(set.deleted_at(key), Some(sequence + 1));
+        }
         prop_assert!(set.memory() >= model.keys().map(|key| key.len() as u64).sum());
     }
 }

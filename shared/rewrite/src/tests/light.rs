@@ -263,9 +263,9 @@ fn deletes_that_hit_nothing_leave_no_file() {
     }
 }
 
-/// Positions found in several passes, because keys don't fit, are those found in one.
+/// Positions found through a sieve, because keys don't fit, are those found without.
 #[test]
-fn c08_passes_find_what_one_finds() {
+fn c08_a_sieve_finds_what_all_keys_find() {
     let table = || {
         let mut table = TestTable::new(people_fields());
         table.data(1, &numbered(0..30_000));
@@ -280,7 +280,7 @@ fn c08_passes_find_what_one_finds() {
     let mut plenty = table();
     let whole = light(&mut plenty);
     let mut little = table();
-    // A quarter of it is for keys: with as much the full tier needs several passes.
+    // A quarter of it is for keys: with as much the full tier needs one, too.
     little.memory_cap = Bytes(1280 << 10);
     let spilled = light(&mut little);
     let of = |table: &TestTable, result: &GroupResult| -> Vec<Vec<u64>> {

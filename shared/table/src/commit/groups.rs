@@ -13,6 +13,7 @@ use super::{
     cleanup::unneeded_deletes,
     committer::{Proposal, Proposed},
     find::committed_before,
+    interest::Interest,
     live::{EntryRef, LiveTable, Reader},
     produce::Ingredients,
     unused::unused_outputs,
@@ -40,15 +41,13 @@ impl<'a> Groups<'a> {
         base: &'a BaseState,
         groups: &'a [FinishedGroup],
     ) -> Self {
-        let inputs = groups.iter().flat_map(|group| &group.group.inputs);
-        let inputs: HashSet<String> = inputs.map(|input| input.path.clone()).collect();
         Self {
             context,
             table,
             process,
             base,
             groups,
-            reader: Reader::new(Arc::clone(&context.storage), inputs),
+            reader: Reader::new(Arc::clone(&context.storage), Interest::of(groups, base)),
             checked: HashSet::new(),
         }
     }

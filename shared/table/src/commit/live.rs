@@ -1,5 +1,5 @@
 //! What is live in the table now: every delete entry, every input, and of all other data files only what decides whether a
-//! delete file is still needed. Manifests are looked through one by one, and what a commit does not look at again is not
+//! delete file is still needed; of manifests that nobody asks about, no more than what their list says. Manifests are looked through one by one, and what a commit does not look at again is not
 //! kept: a table of millions of files takes some ten bytes for each.
 
 use std::{
@@ -12,14 +12,15 @@ use icepress_catalog::LoadedTable;
 use icepress_storage::Storage;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::interest::Interest;
 use crate::{
     TableError,
     avro::AvroError,
     delete_index::DataFiles,
     manifests::{
         Content, Entry, FileContent, ManifestFile, ManifestHeader, Measured, PartitionKey,
-        PartitionTable, Spec, Specs, TrackedFile, manifests_of, read_entries, read_manifests,
-        unsupported,
+        PartitionTable, Spec, Specs, TrackedFile, check_readable, manifests_of, read_entries,
+        read_manifests, unsupported,
     },
 };
 
@@ -80,7 +81,8 @@ impl Totals {
 #[derive(Debug)]
 pub(super) struct LiveManifest {
     pub(super) file: ManifestFile,
-    remains: Arc<Remains>,
+    /// `None` where it was passed over.
+    remains: Option<Arc<Remains>>,
 }
 
 /// Where an entry stands: the place of its manifest in [`LiveTable::manifests`], and its own among those that were kept of it.
@@ -115,18 +117,18 @@ struct Others {
 #[derive(Debug)]
 pub(super) struct Reader {
     storage: Arc<dyn Storage>,
-    inputs: HashSet<String>,
+    interest: Interest,
     /// By path and first row id, which a manifest has from its list: the first commit after an upgrade to format version
     /// 3 gives one to manifests that are older.
     seen: HashMap<(String, Option<i64>), Arc<Remains>>,
 }
 
 impl Reader {
-    /// A reader that keeps the entries of `inputs`.
-    pub(super) fn new(storage: Arc<dyn Storage>, inputs: HashSet<String>) -> Self {
+    /// A reader that keeps the entries of the inputs of `interest`.
+    pub(super) fn new(storage: Arc<dyn Storage>, interest: Interest) -> Self {
         Self {
             storage,
-            inputs,
+            interest,
             seen: HashMap::new(),
         }
     }
@@ -141,16 +143,42 @@ impl Reader {
         let specs = Specs::of(metadata, &listed)
             .map_err(|error| unsupported(&loaded.table, error.to_string()))?;
         listed.retain(ManifestFile::may_have_live_files);
+        for file in &listed {
+            check_readable(&loaded.table, file)?;
+        }
+        if let Some(passed_over) = self.interest.passed_over(metadata, &listed) {
+            let live = self
+                .read_some(loaded, &specs, &listed, &passed_over)
+                .await?;
+            let mut inputs = self.interest.inputs.iter();
+            if inputs.all(|path| live.inputs.contains_key(path)) {
+                return Ok(live);
+            }
+        }
+        let none = vec![false; listed.len()];
+        self.read_some(loaded, &specs, &listed, &none).await
+    }
+
+    async fn read_some(
+        &mut self,
+        loaded: &LoadedTable,
+        specs: &Specs,
+        listed: &[ManifestFile],
+        passed_over: &[bool],
+    ) -> Result<LiveTable, TableError> {
         let unseen: Vec<ManifestFile> = listed
             .iter()
-            .filter(|file| !self.seen.contains_key(&cache_key(file)))
-            .cloned()
+            .zip(passed_over)
+            .filter(|(file, passed_over)| {
+                !**passed_over && !self.seen.contains_key(&cache_key(file))
+            })
+            .map(|(file, _)| file.clone())
             .collect();
-        let inputs = &self.inputs;
+        let inputs = &self.interest.inputs;
         let look = |content: &[u8], file: &ManifestFile, spec: &Spec| {
             look_through(content, file, spec, inputs)
         };
-        let read = read_manifests(&self.storage, &loaded.table, &unseen, &specs, look).await?;
+        let read = read_manifests(&self.storage, &loaded.table, &unseen, specs, look).await?;
         for (file, remains) in unseen.into_iter().zip(read) {
             self.seen.insert(cache_key(&file), Arc::new(remains));
         }
@@ -160,13 +188,14 @@ impl Reader {
             inputs: HashMap::new(),
             others: Others::default(),
         };
-        for mut file in listed {
-            let Some(remains) = self.seen.get(&cache_key(&file)).cloned() else {
-                continue;
-            };
-            file.complete(&remains.measured);
-            if !file.may_have_live_files() {
-                continue;
+        for file in listed {
+            let mut file = file.clone();
+            let remains = self.seen.get(&cache_key(&file)).cloned();
+            if let Some(remains) = &remains {
+                file.complete(&remains.measured);
+                if !file.may_have_live_files() {
+                    continue;
+                }
             }
             live.add(file, remains);
         }
@@ -221,8 +250,12 @@ fn look_through(
 }
 
 impl LiveTable {
-    fn add(&mut self, file: ManifestFile, remains: Arc<Remains>) {
+    fn add(&mut self, file: ManifestFile, remains: Option<Arc<Remains>>) {
         let manifest = self.manifests.len();
+        let Some(remains) = remains else {
+            self.manifests.push(LiveManifest { file, remains });
+            return;
+        };
         for (entry, (_, kept)) in remains.entries().iter().enumerate() {
             let place = EntryRef { manifest, entry };
             if file.content == Content::Deletes {
@@ -236,11 +269,13 @@ impl LiveTable {
         for (partition, least) in &remains.least {
             lower(&mut self.others.least, *partition, *least);
         }
+        let remains = Some(remains);
         self.manifests.push(LiveManifest { file, remains });
     }
 
     fn kept(&self, manifest: usize) -> &Kept {
-        let kept = self.manifests[manifest].remains.kept.as_ref();
+        let remains = self.manifests[manifest].remains.as_ref();
+        let kept = remains.and_then(|remains| remains.kept.as_ref());
         kept.expect("places are only given out for entries that are kept")
     }
 
@@ -259,17 +294,18 @@ impl LiveTable {
         self.kept(place.manifest).entries[place.entry].0
     }
 
-    /// Sums over data files, position deletes (with vectors) and equality deletes.
-    pub(super) fn totals(&self) -> [Totals; 3] {
+    /// Sums over data files, position deletes (with vectors) and equality deletes; `None` where a manifest was passed over.
+    pub(super) fn totals(&self) -> Option<[Totals; 3]> {
         let mut totals = [Totals::default(); 3];
         for manifest in &self.manifests {
-            for (total, own) in totals.iter_mut().zip(manifest.remains.totals) {
+            let remains = manifest.remains.as_ref()?;
+            for (total, own) in totals.iter_mut().zip(remains.totals) {
                 total.files += own.files;
                 total.rows += own.rows;
                 total.bytes += own.bytes;
             }
         }
-        totals
+        Some(totals)
     }
 
     /// The data files that are live once `replaced` are gone.

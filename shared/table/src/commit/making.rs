@@ -10,9 +10,7 @@ use icepress_storage::{Room, RoomTaken};
 use super::snapshot::Draft;
 use crate::{
     TableError,
-    manifests::{
-        Carried, ManifestPart, ManifestSettings, ManifestWriter, WrittenManifest, fetch,
-    },
+    manifests::{Carried, ManifestPart, ManifestSettings, ManifestWriter, WrittenManifest, fetch},
 };
 
 /// How many manifests are fetched at a time to be carried over.
@@ -91,7 +89,11 @@ impl<'a> Making<'a> {
     }
 }
 
-async fn fetch_in<'a>(room: &'a Room, draft: &'a Draft<'a>, carried: &'a Carried<'a>) -> Fetched<'a> {
+async fn fetch_in<'a>(
+    room: &'a Room,
+    draft: &'a Draft<'a>,
+    carried: &'a Carried<'a>,
+) -> Fetched<'a> {
     let (storage, table) = (draft.storage.as_ref(), &draft.loaded.table);
     let place = room.enter(carried.file.content_bytes()).await;
     let content = fetch(storage, table, &carried.file.path).await?;

@@ -9,6 +9,7 @@ mod find;
 mod gate;
 mod gatekeeper;
 mod groups;
+mod interest;
 mod light;
 mod live;
 mod making;
@@ -237,8 +238,8 @@ pub(crate) async fn listed_manifests(
     storage: &Arc<dyn Storage>,
     loaded: &icepress_catalog::LoadedTable,
 ) -> Result<Vec<crate::manifests::ManifestFile>, TableError> {
-    let inputs = std::collections::HashSet::new();
-    let mut reader = live::Reader::new(Arc::clone(storage), inputs);
+    let everything = interest::Interest::in_everything();
+    let mut reader = live::Reader::new(Arc::clone(storage), everything);
     let manifests = reader.read(loaded).await?.manifests.into_iter();
     Ok(manifests.map(|manifest| manifest.file).collect())
 }

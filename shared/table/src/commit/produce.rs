@@ -141,11 +141,12 @@ impl Ingredients<'_> {
                     .clone()
                     .filter(|_| draft.binds(self.base.schema_id.get(), header.spec_id));
                 let part = parts.of(header, Content::Data, schema, true)?;
-                part.entries.extend(group.outputs.iter().map(|file| NewEntry::Added {
-                    file,
-                    partition: &group.partition.value,
-                    sequence_number: self.base.starting_sequence_number.get(),
-                }));
+                part.entries
+                    .extend(group.outputs.iter().map(|file| NewEntry::Added {
+                        file,
+                        partition: &group.partition.value,
+                        sequence_number: self.base.starting_sequence_number.get(),
+                    }));
             }
         }
         let replaced = self.accepted.iter().flat_map(Accepted::replaced);
@@ -155,7 +156,9 @@ impl Ingredients<'_> {
         }
         for (manifest, places) in &gone {
             let from = self.live.header(places[0]);
-            let in_manifest = places.iter().map(|place| self.live.place_in_manifest(*place));
+            let in_manifest = places
+                .iter()
+                .map(|place| self.live.place_in_manifest(*place));
             let carried = Carried {
                 file: &self.live.manifests[*manifest].file,
                 spec: specs

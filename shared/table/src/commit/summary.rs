@@ -53,6 +53,25 @@ pub(super) fn of_repair(
     totals.into_iter().chain(ours).collect()
 }
 
+/// The totals that a snapshot's summary has.
+const TOTALS: [&str; 6] = [
+    "total-data-files",
+    "total-records",
+    "total-files-size",
+    "total-delete-files",
+    "total-position-deletes",
+    "total-equality-deletes",
+];
+
+/// Whether a summary has all totals, so that nobody needs to count.
+pub(super) fn has_totals(properties: &HashMap<String, String>) -> bool {
+    let has = |key: &&str| {
+        let value = properties.get(*key);
+        value.is_some_and(|value| value.parse::<u64>().is_ok())
+    };
+    TOTALS.iter().all(has)
+}
+
 /// Gathers what a commit changes.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
@@ -104,11 +123,11 @@ impl Changes {
             + self.removed[FileContent::EqualityDeletes as usize].files
     }
 
-    /// The summary's properties. `before` are the sums over data files, position and equality deletes of the parent, for
-    /// totals that the parent's own summary does not have.
+    /// The summary's properties. `before` are the sums over data files, position and equality deletes of the parent, where all
+    /// were counted: for totals that the parent's own summary does not have, or not rightly.
     pub(super) fn properties(
         &self,
-        before: [Totals; 3],
+        before: Option<[Totals; 3]>,
         parent: Option<&HashMap<String, String>>,
         process: &ProcessId,
         groups: &[u32],
@@ -144,41 +163,28 @@ impl Changes {
         positive("removed-equality-deletes", equality.rows);
         positive("removed-files-size", bytes);
         positive("changed-partition-count", self.partitions.len() as u64);
-        let [data_before, position_before, equality_before] = before;
-        let mut total = |key: &str, counted: u64, added: u64, removed: u64| {
+        let counted = before.map(|[data, position, equality]| {
+            let bytes = data.bytes + position.bytes + equality.bytes;
+            let deletes = position.files + equality.files;
+            let rows = [data.rows, position.rows, equality.rows];
+            [data.files, rows[0], bytes, deletes, rows[1], rows[2]]
+        });
+        let changes = [
+            (self.added.files, data.files),
+            (self.added.rows, data.rows),
+            (added_bytes, bytes),
+            (added_deletes, deletes),
+            (added_positions, position.rows),
+            (0, equality.rows),
+        ];
+        for (place, (key, (added, removed))) in TOTALS.into_iter().zip(changes).enumerate() {
             let listed = parent.and_then(|parent| parent.get(key)?.parse::<u64>().ok());
             let listed = listed.and_then(|before| (before + added).checked_sub(removed));
-            let now = listed.unwrap_or_else(|| (counted + added).saturating_sub(removed));
-            properties.insert(key.to_owned(), now.to_string());
-        };
-        total(
-            "total-data-files",
-            data_before.files,
-            self.added.files,
-            data.files,
-        );
-        total(
-            "total-records",
-            data_before.rows,
-            self.added.rows,
-            data.rows,
-        );
-        let counted = data_before.bytes + position_before.bytes + equality_before.bytes;
-        total("total-files-size", counted, added_bytes, bytes);
-        let counted = position_before.files + equality_before.files;
-        total("total-delete-files", counted, added_deletes, deletes);
-        total(
-            "total-position-deletes",
-            position_before.rows,
-            added_positions,
-            position.rows,
-        );
-        total(
-            "total-equality-deletes",
-            equality_before.rows,
-            0,
-            equality.rows,
-        );
+            let counted = counted.map(|counted| (counted[place] + added).saturating_sub(removed));
+            if let Some(now) = listed.or(counted) {
+                properties.insert(key.to_owned(), now.to_string());
+            }
+        }
         properties.insert(PROCESS_ID.to_owned(), process.as_str().to_owned());
         properties.insert(GROUPS.to_owned(), write_indices(groups));
         properties.insert(VERSION.to_owned(), env!("CARGO_PKG_VERSION").to_owned());

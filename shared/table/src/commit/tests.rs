@@ -13,6 +13,7 @@ mod light;
 mod lineage;
 mod manifests;
 mod memory;
+mod passed_over;
 mod places;
 mod repair;
 mod validation;

@@ -330,16 +330,17 @@ fn parts_of<'a>(
         let from = &whole.manifest.header;
         let part = parts.of(from, from.content, None, false)?;
         let entries = whole.manifest.entries.iter().zip(fates);
-        part.entries.extend(entries.filter_map(|(entry, fate)| match fate {
-            Fate::Stays => Some(NewEntry::Existing { entry, from }),
-            Fate::Amended(amendment) => Some(NewEntry::Amended {
-                entry,
-                from,
-                amendment,
-            }),
-            // No tombstone: the file lives on by its other listing, and an expiry of this snapshot's would remove it.
-            Fate::Dropped => None,
-        }));
+        part.entries
+            .extend(entries.filter_map(|(entry, fate)| match fate {
+                Fate::Stays => Some(NewEntry::Existing { entry, from }),
+                Fate::Amended(amendment) => Some(NewEntry::Amended {
+                    entry,
+                    from,
+                    amendment,
+                }),
+                // No tombstone: the file lives on by its other listing, and an expiry of this snapshot's would remove it.
+                Fate::Dropped => None,
+            }));
     }
     let mut parts = parts.into_parts();
     parts.retain(|part| !part.entries.is_empty());

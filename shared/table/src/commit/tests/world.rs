@@ -260,8 +260,14 @@ impl World {
             manifests.push(writer.write_manifest_file().await.unwrap());
             self.copy(&io, &at).await;
         }
-        let row_ids = self.row_ids().await;
-        for (manifest, entries) in self.manifests_of(&base).await {
+        let (mut row_ids, mut whole) = (BTreeMap::new(), Vec::new());
+        if foreign.removed.is_empty() {
+            manifests.extend(self.list_of(&base).await);
+        } else {
+            row_ids = self.row_ids().await;
+            whole = self.manifests_of(&base).await;
+        }
+        for (manifest, entries) in whole {
             let is_hit = entries
                 .iter()
                 .any(|entry| foreign.removed.iter().any(|path| path == entry.file_path()));

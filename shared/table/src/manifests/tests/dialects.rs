@@ -9,8 +9,8 @@ use super::{avro::file, listed, settings};
 use crate::{
     manifests::{
         Content, Entry, FileContent, HeaderSchema, Manifest, ManifestFile, ManifestPart,
-        ManifestWriter, NewEntry,
-        PartitionTable, Spec, Version, manifest, partition::avro_type, schema,
+        ManifestWriter, NewEntry, PartitionTable, Spec, Version, manifest, partition::avro_type,
+        schema,
     },
     scan::{DeleteKind, ScanBuilder, SnapshotScan, open::Assembly},
 };
