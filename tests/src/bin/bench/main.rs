@@ -2,6 +2,7 @@
 //! fails because a machine is slow.
 
 mod commit;
+mod commit_large;
 mod delete_index;
 mod duel;
 mod events;
@@ -21,6 +22,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["commit"] => commit::run(),
+        ["commit-large"] => commit_large::run(commit_large::FILES).map_err(Into::into),
+        ["commit-large", files] => files
+            .parse()
+            .map_err(Into::into)
+            .and_then(|files| commit_large::run(files).map_err(Into::into)),
+        ["commit-large", role, folder, files] => files
+            .parse()
+            .map_err(Into::into)
+            .and_then(|files| commit_large::run_role(role, folder, files).map_err(Into::into)),
         ["delete_index"] => delete_index::run(),
         ["plan"] => plan::run(),
         ["plan", role, folder] => plan::run_role(role, folder),
@@ -37,7 +47,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "bench: give the name of a bench: commit, delete_index, plan, requests, scan, or of a rewrite, with the MB \
+                "bench: give the name of a bench: commit, commit-large, delete_index, plan, requests, scan, or of a rewrite, with the MB \
                  of its row groups where they are to be others: {}",
                 duel::names()
             );

@@ -28,7 +28,7 @@ const DATA_FILES: u32 = 100_000;
 const PARTITIONS: u32 = 1_000;
 const DELETES_EVERY: u32 = 100;
 /// Iceberg's writers begin another manifest at 8 MB: about so many entries of 20 columns.
-const ENTRIES_A_MANIFEST: usize = 5_000;
+pub(crate) const ENTRIES_A_MANIFEST: usize = 5_000;
 const COLUMNS: i32 = 20;
 /// Enough for ticks of 10 ms not to matter.
 const LEAST_CPU_SECONDS: f64 = 2.0;
@@ -222,7 +222,8 @@ fn path(folder: &Path, name: &str) -> Outcome<String> {
         .to_owned())
 }
 
-fn empty_table(folder: &Path) -> Outcome<TableMetadata> {
+/// A table of [`COLUMNS`] columns, partitioned by the first.
+pub(crate) fn empty_table(folder: &Path) -> Outcome<TableMetadata> {
     let fields = (1..=COLUMNS).map(|id| {
         let primitive = match id {
             1 => PrimitiveType::Date,
@@ -264,7 +265,8 @@ fn builder(metadata: &TableMetadata, file: u32) -> DataFileBuilder {
     builder
 }
 
-fn data_file(metadata: &TableMetadata, file: u32) -> Outcome<DataFile> {
+/// The entry of the data file with this number: a hundred are in a partition.
+pub(crate) fn data_file(metadata: &TableMetadata, file: u32) -> Outcome<DataFile> {
     let counts = |value: u64| -> HashMap<i32, u64> {
         (1..=COLUMNS)
             .map(|id| (id, value + id.unsigned_abs() as u64))
@@ -293,7 +295,8 @@ fn data_file(metadata: &TableMetadata, file: u32) -> Outcome<DataFile> {
     Ok(file)
 }
 
-fn delete_file(metadata: &TableMetadata, file: u32) -> Outcome<DataFile> {
+/// The entry of a file of position deletes of the data file with this number.
+pub(crate) fn delete_file(metadata: &TableMetadata, file: u32) -> Outcome<DataFile> {
     let delete = builder(metadata, file)
         .content(DataContentType::PositionDeletes)
         .file_path(data_path(file).replace(".parquet", "-deletes.parquet"))
