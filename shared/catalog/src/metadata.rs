@@ -140,6 +140,7 @@ impl PreparedMetadata {
     pub fn options(&self) -> WriteOptions {
         WriteOptions {
             storage_class: self.metadata.properties().get(STORAGE_CLASS).cloned(),
+            ..WriteOptions::default()
         }
     }
 }

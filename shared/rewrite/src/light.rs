@@ -84,6 +84,7 @@ pub(crate) async fn rewrite_deletes(
         let file = write_vectors(per_file).await.map_err(unsupported)?;
         let options = WriteOptions {
             storage_class: metadata.properties().get("s3.write.storage-class").cloned(),
+            ..WriteOptions::default()
         };
         context
             .storage

@@ -1,8 +1,22 @@
 //! Who holds how much memory, against the cap of one group.
 //!
-//! What is held for long is counted: bytes fetched, pages and dictionaries that are being decoded, delete sets, the open
-//! row group of the writer. The cap is shared out once, so that no part can starve another; whoever can't make do with
-//! its share refuses the group with a reason instead of growing. Only the writer takes what the reader leaves.
+//! What is held for long is counted before it is: bytes fetched and footers (`ahead`, `piece`), pages and dictionaries that are
+//! being decoded, by what their headers claim (`piece`), delete sets (`keys`, `positions`), the open row group of the writer
+//! (`row_group`). The cap is shared out once, so that no part can starve another; whoever can't make do with its share refuses
+//! the group with a reason instead of growing. Only the writer takes what the reader leaves.
+//!
+//! | what | takes from | where it does not fit |
+//! |---|---|---|
+//! | files and row groups that are fetched, and their footers | `ahead`, and `piece` for the one that is decoded | waits; one that is too large by itself is refused |
+//! | pages, dictionaries | `piece` | refused, by column and value |
+//! | a batch | `batch` | fewer rows, down to one |
+//! | keys of equality deletes | `keys` | a Bloom filter, then rows that may be deleted, some at a time (`deletes`) |
+//! | positions | `positions` | refused |
+//! | the open row group | `row_group`, and what others leave | ends early, but never so that there are more than before |
+//! | parts on their way to S3 | a quarter of the cap, beside it | smaller parts, then the writer waits |
+//! | footers and column chunks of a merge | its own shares (`merge`) | rows are decoded |
+//!
+//! A commit comes after, when nothing of this is held: its manifests take permits of their own (`table`'s `manifests`).
 
 use std::sync::{
     Arc,
@@ -15,6 +29,8 @@ use icepress_model::Bytes;
 const SMALL_FILE: u64 = 8 << 20;
 /// More than this is never fetched ahead: it would only wait.
 const MOST_AHEAD: u64 = 192 << 20;
+/// Larger parts of a file cost no fewer requests that anybody would notice.
+const MOST_PARTS: u64 = 128 << 20;
 /// Decoded batches: large enough to make each worth its while, small enough for the processor's cache.
 const BATCH: std::ops::RangeInclusive<u64> = 256 << 10..=24 << 20;
 
@@ -66,6 +82,11 @@ impl Shares {
             positions: self.positions,
             ..Self::split(self.cap, self.cap.saturating_sub(held))
         }
+    }
+
+    /// Parts of the open file on their way to storage. They are beside the cap, which leaves a quarter of what there is.
+    pub(crate) fn parts(&self) -> u64 {
+        (self.cap / 4).min(MOST_PARTS)
     }
 
     /// What is left beside somebody who holds a whole piece and has fetched ahead.

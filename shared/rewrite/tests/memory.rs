@@ -17,8 +17,10 @@ use icepress_rewrite::{
     second_opinion,
 };
 use parquet::{
-    basic::{Compression, ZstdLevel},
-    file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::{
+        EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion,
+    },
 };
 use peak_alloc::PeakAlloc;
 
@@ -149,6 +151,31 @@ fn c65_keys_of_equality_deletes_are_copied_by_steps() {
     assert_eq!(result.rows_deleted, Rows(2_000));
 }
 
+/// Keys that are several times what there is memory for, and the data files many times larger.
+#[test]
+fn c08_equality_deletes_beyond_the_cap_are_sifted() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    const ROWS: i64 = 1_000_000;
+    const KEYS: i64 = 200_000;
+    let mut table = TestTable::new(vec![optional(1, "id", PrimitiveType::Long)]);
+    table.memory_cap = Bytes::mebibytes(16);
+    let numbers =
+        |numbers: Vec<i64>| batch(vec![(field(1, "id", DataType::Int64), int64(numbers))]);
+    let small = || silent().set_max_row_group_row_count(Some(100_000)).build();
+    table.data_with(1, &numbers((0..ROWS).collect()), small());
+    for part in 0..4 {
+        let own = |key: &i64| key % 4 == part;
+        // Half of them are there; the rest were deleted elsewhere.
+        let keys: Vec<i64> = (0..KEYS).filter(own).map(|key| key * 10).collect();
+        table.delete_equal(2, &numbers(keys));
+    }
+    for merge_pages in [MergePages::Never, MergePages::Always] {
+        table.merge_pages = merge_pages;
+        let result = rewritten(&table).unwrap();
+        assert_eq!(result.rows_deleted.get(), (ROWS / 10) as u64);
+    }
+}
+
 #[test]
 fn c65_what_can_t_be_decoded_within_the_cap_is_refused_for_its_size() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,7 +187,11 @@ fn c65_what_can_t_be_decoded_within_the_cap_is_refused_for_its_size() {
     assert!(input_bytes(&table) < 1 << 20);
     let failure = rewritten(&table).unwrap_err();
     assert_eq!(failure.kind, RewriteFailureKind::OverMemory);
-    for word in ["column name", "give the optimizer more memory"] {
+    for word in [
+        "a value of 157286",
+        "bytes in column name",
+        "give the optimizer more memory",
+    ] {
         assert!(failure.message.contains(word), "{failure}");
     }
     assert!(!failure.message.contains("corrupt"), "{failure}");
@@ -177,6 +208,90 @@ fn c65_what_can_t_be_decoded_within_the_cap_is_refused_for_its_size() {
     table.data_with(1, &rows, silent().set_write_batch_size(8).build());
     drop(rows);
     assert_eq!(rewritten(&table).unwrap().rows_out, Rows(1_000));
+}
+
+/// Files of every encoding with some bytes that are not those that were written: whatever headers claim then, the cap holds, and
+/// the failure is not one of those that are tried again.
+#[test]
+fn hostile_bytes_take_no_more_than_the_cap() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    const ROUNDS: u64 = 120;
+    let rows = || {
+        repeated(
+            &(0..40).map(|seed| noise(12, seed)).collect::<Vec<_>>(),
+            400,
+        )
+    };
+    let plain = || silent().set_dictionary_enabled(false);
+    let written: [fn(WriterPropertiesBuilder) -> WriterPropertiesBuilder; 5] = [
+        |_| silent(),
+        |plain| plain.set_writer_version(WriterVersion::PARQUET_2_0),
+        |plain| plain.set_compression(Compression::SNAPPY),
+        |plain| {
+            plain
+                .set_encoding(Encoding::DELTA_BYTE_ARRAY)
+                .set_column_encoding("id".into(), Encoding::DELTA_BINARY_PACKED)
+        },
+        |_| {
+            silent()
+                .set_data_page_row_count_limit(50)
+                .set_write_batch_size(50)
+        },
+    ];
+    let mut refused = 0;
+    for (number, properties) in written.into_iter().enumerate() {
+        let mut table = TestTable::new(people_fields());
+        table.memory_cap = CAP;
+        let path = table.data_with(1, &rows(), properties(plain()).build());
+        let whole = std::fs::read(&path).unwrap();
+        let mut state = number as u64 + 1;
+        let mut next = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for round in 0..ROUNDS {
+            let mut damaged = whole.clone();
+            for _ in 0..=next(3) {
+                let at = next(damaged.len());
+                damaged[at] = match next(3) {
+                    0 => 0xff,
+                    1 => damaged[at] ^ (1 << next(8)),
+                    _ => next(256) as u8,
+                };
+            }
+            std::fs::write(&path, damaged).unwrap();
+            table.merge_pages = match round % 2 {
+                0 => MergePages::Never,
+                _ => MergePages::Always,
+            };
+            if let Err(failure) = rewritten(&table) {
+                assert_ne!(failure.kind, RewriteFailureKind::Transient, "{failure}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100, "only {refused} were refused");
+}
+
+/// Footers are forgotten once their files are read: all of these would take several times the cap.
+#[test]
+fn c66_thousands_of_inputs_stay_within_the_cap() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    const INPUTS: usize = 4_000;
+    let mut table = TestTable::new(people_fields());
+    table.memory_cap = Bytes::mebibytes(8);
+    let path = table.data_with(1, &repeated(&["text".to_owned()], 3), silent().build());
+    for _ in 1..INPUTS {
+        table.adopt(1, &path, 3);
+    }
+    for merge_pages in [MergePages::Never, MergePages::Always] {
+        table.merge_pages = merge_pages;
+        let result = rewritten(&table).unwrap();
+        assert_eq!(result.rows_out, Rows(3 * INPUTS as u64));
+        assert_eq!(result.row_groups_in, INPUTS as u64);
+    }
 }
 
 /// `files` files of `columns` text columns, each with a dictionary of its own.
@@ -229,4 +344,24 @@ fn c66_wide_tables_come_out_no_larger_and_in_no_more_row_groups() {
         failure.message.contains("row groups would become"),
         "{failure}"
     );
+}
+
+#[test]
+fn c66_a_thousand_columns_come_out_no_larger_and_in_no_more_row_groups() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut table = wide(1_000, 2, 1_000, Bytes::mebibytes(128));
+    let before = input_bytes(&table);
+    for merge_pages in [MergePages::Never, MergePages::Always] {
+        table.merge_pages = merge_pages;
+        let result = rewritten(&table).unwrap();
+        let (groups, after) = (result.row_groups_out, result.bytes_out.get());
+        assert!(
+            groups <= result.row_groups_in,
+            "{groups} row groups, {merge_pages:?}"
+        );
+        assert!(
+            after <= before * 102 / 100,
+            "{before} became {after}, {merge_pages:?}"
+        );
+    }
 }

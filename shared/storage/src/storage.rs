@@ -34,6 +34,9 @@ pub struct WriteOptions {
     /// The storage class for this object (`s3.write.storage-class` of the table); `None` takes the store's own
     /// default. Local files ignore it.
     pub storage_class: Option<String>,
+    /// How much of an object may be in memory while it is written; `None` takes the store's own default. What is written in
+    /// parts has smaller ones then, of 5 MiB at least, which is S3's least. Local files hold nothing.
+    pub in_memory: Option<Bytes>,
 }
 
 /// An object in a listing.

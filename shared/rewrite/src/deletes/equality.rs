@@ -140,7 +140,7 @@ impl EqualityDeletes {
                 }
                 self.insert(kind, columns, delete, batch)?;
                 if self.memory() > of_sets {
-                    let mut made = Sieve::new(keys_of(context, &files), most)?;
+                    let mut made = Sieve::new(keys_of(context, &files), most);
                     for join in &mut self.joins {
                         join.keys.keys().for_each(|key| made.add(key));
                         join.keys = KeySet::default();

@@ -9,7 +9,6 @@
 use parquet::bloom_filter::Sbbf;
 
 use super::{key_set::KeySet, position::DeletedPositions};
-use crate::failure::{Result, unsupported};
 
 /// How many of the rows whose keys nobody deleted the filter lets through. (Bits a key are 8 to 16 then.)
 const FALSE_POSITIVES: f64 = 0.01;
@@ -22,15 +21,12 @@ pub(super) struct Sieve(Sbbf);
 
 impl Sieve {
     /// For so many keys, in a part of `most` bytes.
-    pub(super) fn new(keys: u64, most: u64) -> Result<Self> {
-        // A power of two at least as large as is needed; half of it does where that is too much.
-        let wanted = Sbbf::new_with_ndv_fpp(keys.max(1), FALSE_POSITIVES).map_err(unsupported)?;
-        let part = usize::try_from(most / PART).unwrap_or(usize::MAX);
-        if size_of_filter(&wanted) <= part {
-            return Ok(Self(wanted));
-        }
-        let fitting = (part / 2 + 1).next_power_of_two();
-        Ok(Self(Sbbf::new_with_num_of_bytes(fitting)))
+    pub(super) fn new(keys: u64, most: u64) -> Self {
+        let part = Self::reserved(most).max(1);
+        // The filter takes a power of two.
+        let fitting = 1 << part.ilog2();
+        let bytes = bytes_for(keys).next_power_of_two().min(fitting);
+        Self(Sbbf::new_with_num_of_bytes(bytes as usize))
     }
 
     /// Bytes that it holds at most, of `most` for all keys.
@@ -48,9 +44,11 @@ impl Sieve {
     }
 }
 
-fn size_of_filter(filter: &Sbbf) -> usize {
-    const BLOCK: usize = 32;
-    filter.num_blocks() * BLOCK
+/// What a split block filter of eight bits a key takes for so many keys (Parquet's specification, *Bloom Filter*, "Sizing an
+/// SBBF").
+fn bytes_for(keys: u64) -> u64 {
+    let bits = -8.0 * keys as f64 / (1.0 - FALSE_POSITIVES.powf(1.0 / 8.0)).ln();
+    (bits / 8.0) as u64
 }
 
 /// Rows that may be deleted.

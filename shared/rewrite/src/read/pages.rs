@@ -21,8 +21,49 @@ pub(super) struct Pages {
     pub(super) held: u64,
     /// Bytes of the largest dictionary.
     pub(super) dictionary: u64,
-    /// The column that holds most, and how many bytes.
-    pub(super) widest: Option<(String, u64)>,
+    /// The column that holds most.
+    pub(super) widest: Option<Widest>,
+}
+
+/// A column whose pages take more than those of others.
+#[derive(Debug, Clone)]
+pub(super) struct Widest {
+    pub(super) column: String,
+    /// Bytes of its dictionary and its largest page.
+    pub(super) bytes: u64,
+    /// The bytes of one value, where that is all that one of the two holds.
+    value: Option<u64>,
+}
+
+impl Widest {
+    /// What takes so much.
+    pub(super) fn what(&self) -> String {
+        match self.value {
+            Some(value) => format!("a value of {} bytes in column {}", value, self.column),
+            None => format!("pages of column {}", self.column),
+        }
+    }
+}
+
+/// The largest page of a kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Largest {
+    bytes: u64,
+    values: u64,
+}
+
+impl Largest {
+    fn see(&mut self, header: &PageHeader) {
+        if header.uncompressed > self.bytes {
+            self.bytes = header.uncompressed;
+            self.values = header.values;
+        }
+    }
+
+    /// Its bytes, where they are those of one value.
+    fn value(self) -> Option<u64> {
+        (self.values == 1).then_some(self.bytes)
+    }
 }
 
 impl Pages {
@@ -35,14 +76,19 @@ impl Pages {
                 let chunk = opened.metadata().row_group(*group).column(*leaf);
                 let (dictionary, page) = chunk_pages(&opened.path, chunk, bytes)?;
                 // A page that is not compressed is decoded where it lies.
-                let column = match chunk.compression() {
+                let bytes = match chunk.compression() {
                     Compression::UNCOMPRESSED => 0,
-                    _ => dictionary.saturating_add(page),
+                    _ => dictionary.bytes.saturating_add(page.bytes),
                 };
-                held = held.saturating_add(column);
-                pages.dictionary = pages.dictionary.max(dictionary);
-                if pages.widest.as_ref().is_none_or(|(_, most)| column > *most) {
-                    pages.widest = Some((chunk.column_path().string(), column));
+                held = held.saturating_add(bytes);
+                pages.dictionary = pages.dictionary.max(dictionary.bytes);
+                let widest = pages.widest.as_ref().map(|widest| widest.bytes);
+                if widest.is_none_or(|most| bytes > most) {
+                    pages.widest = Some(Widest {
+                        column: chunk.column_path().string(),
+                        bytes,
+                        value: dictionary.value().max(page.value()),
+                    });
                 }
             }
             pages.held = pages.held.max(held);
@@ -75,16 +121,20 @@ pub(super) fn damaged_column(
     damaged.map(|chunk| chunk.column_path().string())
 }
 
-/// The bytes of a chunk's dictionary and of its largest data page, decompressed.
-fn chunk_pages(path: &str, chunk: &ColumnChunkMetaData, bytes: &FileBytes) -> Result<(u64, u64)> {
-    let (mut dictionary, mut page) = (0, 0);
+/// A chunk's dictionary and its largest data page, decompressed.
+fn chunk_pages(
+    path: &str,
+    chunk: &ColumnChunkMetaData,
+    bytes: &FileBytes,
+) -> Result<(Largest, Largest)> {
+    let (mut dictionary, mut page) = (Largest::default(), Largest::default());
     each_page(path, chunk, bytes, |header, _| {
         let most = if header.is_dictionary {
             &mut dictionary
         } else {
             &mut page
         };
-        *most = header.uncompressed.max(*most);
+        most.see(header);
     })?;
     Ok((dictionary, page))
 }

@@ -161,14 +161,15 @@ impl Scan {
         })?;
         held.grow(pages.held);
         if held.bytes() > self.shares.piece
-            && let Some((column, most)) = &pages.widest
+            && let Some(widest) = &pages.widest
         {
             return Err(over_memory(format!(
-                "{} takes {} to be decoded, most of them ({}) for pages of column {column}, more than the {} that a cap \
-                 of {} leaves for it: give the optimizer more memory",
+                "{} takes {} to be decoded, most of them ({}) for {}, more than the {} that a cap of {} leaves for it: give \
+                 the optimizer more memory",
                 fetching.opened.path,
                 icepress_model::Bytes(held.bytes()),
-                icepress_model::Bytes(*most),
+                icepress_model::Bytes(widest.bytes),
+                widest.what(),
                 icepress_model::Bytes(self.shares.piece),
                 icepress_model::Bytes(self.shares.cap),
             )));

@@ -14,7 +14,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{Schema as ArrowSchema, SchemaRef};
 use futures::Stream;
 use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef, Struct, TableMetadata};
-use icepress_model::{Attempt, GroupTask, RewriteFailure};
+use icepress_model::{Attempt, Bytes, GroupTask, RewriteFailure};
 use icepress_storage::{Storage, WriteOptions};
 use parquet::schema::types::SchemaDescriptor;
 
@@ -116,6 +116,7 @@ impl Output {
             storage: context.storage,
             options: WriteOptions {
                 storage_class: properties.get("s3.write.storage-class").cloned(),
+                in_memory: Some(Bytes(context.shares.parts())),
             },
             arrow_schema: Arc::new(ArrowSchema::new(arrow_fields(fields)?)),
             parquet_schema,

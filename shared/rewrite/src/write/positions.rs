@@ -76,6 +76,7 @@ impl PositionFiles {
             storage,
             options: WriteOptions {
                 storage_class: properties.get("s3.write.storage-class").cloned(),
+                ..WriteOptions::default()
             },
             arrow_schema: Arc::new(ArrowSchema::new(arrow_fields(fields)?)),
             parquet_schema,

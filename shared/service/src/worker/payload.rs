@@ -33,6 +33,7 @@ pub(crate) async fn keep<T: Serialize>(
             // Read within minutes and gone within weeks: the default class for such is plain STANDARD.
             let options = WriteOptions {
                 storage_class: Some("STANDARD".to_owned()),
+                ..WriteOptions::default()
             };
             context
                 .payloads

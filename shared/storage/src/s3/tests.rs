@@ -99,6 +99,35 @@ async fn s3_storage_conforms_on_ministack() {
     conforms(EmulatorKind::MiniStack).await;
 }
 
+/// Half of 11 MiB is filled while the other half is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_are_as_small_as_memory_wants_them() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let storage = bench.storage(S3Options::default()).await;
+    let options = WriteOptions {
+        in_memory: Some(Bytes::mebibytes(11)),
+        ..WriteOptions::default()
+    };
+    let location = "s3://lake/in-parts";
+    let mut writer = storage.writer(location, &options).await.unwrap();
+    let before = bench.aws.ledger().totals();
+    for _ in 0..12 {
+        let content = Buffer::from(vec![7; 1 << 20]);
+        writer.write(content).await.unwrap();
+    }
+    assert_eq!(writer.finish().await.unwrap(), Bytes::mebibytes(12));
+    assert_eq!(
+        bench.aws.ledger().since(&before),
+        requests(&[
+            ("CompleteMultipartUpload", 1),
+            ("CreateMultipartUpload", 1),
+            ("UploadPart", 3),
+        ])
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_has_its_storage_class_and_is_counted() {
     let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
@@ -107,6 +136,7 @@ async fn what_is_written_has_its_storage_class_and_is_counted() {
     let storage = bench.storage(small_parts()).await;
     let own = WriteOptions {
         storage_class: Some("STANDARD_IA".to_owned()),
+        ..WriteOptions::default()
     };
     let content = Buffer::from(vec![7; 12 << 20]);
     for (prefix, options) in [("default", WriteOptions::default()), ("own", own)] {
@@ -203,6 +233,7 @@ async fn an_archived_object_is_told_apart() {
     let storage = bench.storage(S3Options::default()).await;
     let glacier = WriteOptions {
         storage_class: Some("GLACIER".to_owned()),
+        ..WriteOptions::default()
     };
     let location = "s3://lake/cold.parquet";
     storage

@@ -18,6 +18,8 @@ use crate::{
 
 /// S3 takes no more parts of one object.
 const MAX_PARTS: i32 = 10_000;
+/// And no smaller one but as the last.
+const LEAST_PART: Bytes = Bytes::mebibytes(5);
 
 /// An object being written. What stays under one part becomes a plain PutObject.
 #[derive(Debug)]
@@ -93,6 +95,17 @@ impl S3Writer {
         })
     }
 
+    /// The size of its parts: as large as they may be, to be few.
+    fn part_size(&self) -> usize {
+        let options = &self.inner.options;
+        let mut size = options.part_size;
+        if let Some(in_memory) = self.options.in_memory {
+            let at_a_time = options.parts_in_memory.max(2) as u64;
+            size = size.min(Bytes(in_memory.get() / at_a_time).max(LEAST_PART));
+        }
+        usize::try_from(size.get()).unwrap_or(usize::MAX)
+    }
+
     async fn send(&mut self, content: Buffer) -> Result<(), StorageError> {
         let mut upload = match self.upload.take() {
             Some(upload) => upload,
@@ -112,7 +125,7 @@ impl S3Writer {
         if upload.sent == MAX_PARTS {
             let message = format!(
                 "it has more than {MAX_PARTS} parts of {}",
-                self.inner.options.part_size
+                Bytes(self.part_size() as u64)
             );
             return Err(self
                 .inner
@@ -251,7 +264,7 @@ impl Upload {
 #[async_trait]
 impl ObjectWriter for S3Writer {
     async fn write(&mut self, mut content: Buffer) -> Result<(), StorageError> {
-        let part_size = usize::try_from(self.inner.options.part_size.get()).unwrap_or(usize::MAX);
+        let part_size = self.part_size();
         self.size += content.len() as u64;
         while !content.is_empty() {
             // A whole part is not copied.

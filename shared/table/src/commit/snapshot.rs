@@ -286,6 +286,7 @@ impl Draft<'_> {
         let properties = self.loaded.metadata.properties();
         let options = WriteOptions {
             storage_class: properties.get("s3.write.storage-class").cloned(),
+            ..WriteOptions::default()
         };
         self.storage
             .put(

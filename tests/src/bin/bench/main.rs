@@ -1,6 +1,7 @@
 //! Benches: `bench NAME` prints one line, the figure beside its baseline in the same run. Not timed tests: nothing
 //! fails because a machine is slow.
 
+mod beyond;
 mod commit;
 mod commit_large;
 mod delete_index;
@@ -32,6 +33,15 @@ fn main() -> ExitCode {
             .map_err(Into::into)
             .and_then(|files| commit_large::run_role(role, folder, files).map_err(Into::into)),
         ["delete_index"] => delete_index::run(),
+        ["deletes-beyond"] => beyond::run(beyond::MILLIONS).map_err(Into::into),
+        ["deletes-beyond", millions] => millions
+            .parse()
+            .map_err(Into::into)
+            .and_then(|millions| beyond::run(millions).map_err(Into::into)),
+        ["deletes-beyond", side, folder, millions] => millions
+            .parse()
+            .map_err(Into::into)
+            .and_then(|millions| beyond::run_side(side, folder, millions).map_err(Into::into)),
         ["plan"] => plan::run(),
         ["plan", role, folder] => plan::run_role(role, folder),
         ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
@@ -47,7 +57,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "bench: give the name of a bench: commit, commit-large, delete_index, plan, requests, scan, or of a rewrite, with the MB \
+                "bench: give the name of a bench: commit, commit-large, delete_index, deletes-beyond, plan, requests, scan, or of a rewrite, with the MB \
                  of its row groups where they are to be others: {}",
                 duel::names()
             );
