@@ -45,7 +45,7 @@ struct Join {
     keys: KeySet,
 }
 
-/// What equality deletes are loaded from and applied to, should several passes be needed.
+/// What equality deletes are loaded from and applied to.
 #[derive(Debug)]
 pub(crate) struct DeleteContext<'a> {
     pub(crate) metadata: &'a Metadata,

@@ -12,7 +12,7 @@ use icepress_model::{BaseState, SpecId};
 
 use super::{FinishedGroup, summary};
 use crate::{
-    manifests::{Content, FieldSummary, ManifestFile, Version},
+    manifests::{Content, FieldSummary, ManifestFile},
     partition_from_json, partition_type,
 };
 
@@ -59,7 +59,8 @@ impl Interest {
         }
         Self {
             inputs: inputs.map(|input| input.path.clone()).collect(),
-            places: Some(Places {
+            // Version 1 does not say when a manifest came.
+            places: (base.format_version > 1).then_some(Places {
                 partitions,
                 planned_at: base.starting_sequence_number.get(),
             }),
@@ -75,11 +76,8 @@ impl Interest {
         let places = self.places.as_ref()?;
         let parent = metadata.current_snapshot()?;
         let has_deletes = || listed.iter().any(|file| file.content == Content::Deletes);
-        // Version 1 does not say when a manifest came, and totals that the summary lacks are counted.
-        if Version::of(metadata) == Version::V1
-            || has_deletes()
-            || !summary::has_totals(&parent.summary().additional_properties)
-        {
+        // Totals that the summary lacks are counted.
+        if has_deletes() || !summary::has_totals(&parent.summary().additional_properties) {
             return None;
         }
         let mut wanted = Vec::with_capacity(places.partitions.len());
