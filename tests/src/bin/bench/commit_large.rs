@@ -222,6 +222,7 @@ impl Table {
                 row_groups_in: 2,
                 row_groups_out: 1,
                 seen: Inspection::default(),
+                ways: icepress_model::Ways::default(),
             },
         };
         let process = ProcessId::from_uuid(self.context.ambient.uuid());
