@@ -10,7 +10,7 @@ use std::{path::Path, process::Command, sync::Arc};
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes as Buffer;
 use iceberg::{TableCreation, spec::serialize_data_file_to_json};
-use icepress_catalog::{Catalog as _, SqlCatalog, metadata::stage_new_table};
+use icepress_catalog::{SqlCatalog, metadata::stage_new_table};
 use icepress_model::{
     BaseState, Bytes, CatalogName, Group, GroupReason, GroupResult, InputFile, Inspection,
     ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, Tier, ambient::Ambient,
