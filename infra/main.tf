@@ -1,4 +1,4 @@
-# Icepress on AWS: DynamoDB remembers, SQS carries the work, two Lambda functions do it, EventBridge Scheduler ticks.
+# Icepress on AWS: DynamoDB remembers, SQS carries the work, two Lambda functions do it, a third one deletes, EventBridge Scheduler ticks.
 
 data "aws_caller_identity" "current" {}
 data "aws_region" "current" {}
@@ -38,7 +38,10 @@ locals {
     contains(local.catalog_keys, "s3.acl") ? ["s3:PutObjectAcl"] : [],
   )
 
-  environment = merge(local.limits, local.plan, {
+  # Nobody else is told where its queue is, where there is none.
+  cleaner = var.cleaner_zip == null ? {} : { ICEPRESS_CLEANER_URL = module.queues.cleaner_queue_url }
+
+  environment = merge(local.limits, local.plan, local.maintain, local.cleaner, {
     # Whoever plans makes no larger groups than an optimizer gets through.
     ICEPRESS_OPTIMIZER_MEMORY_MB = tostring(var.optimizer_memory_mb)
     ICEPRESS_OPTIMIZER_SECONDS   = tostring(var.optimizer_timeout_seconds)
@@ -54,6 +57,8 @@ locals {
 
   limits = var.limits == null ? {} : { ICEPRESS_LIMITS = jsonencode(var.limits) }
   plan   = var.plan == null ? {} : { ICEPRESS_PLAN = jsonencode(var.plan) }
+
+  maintain = var.maintain == null ? {} : { ICEPRESS_MAINTAIN = jsonencode(var.maintain) }
 }
 
 module "state" {
@@ -77,6 +82,8 @@ module "queues" {
   retention_seconds          = 4 * 24 * 3600
   dead_retention_seconds     = 14 * 24 * 3600
   errand_visibility_seconds  = 6 * var.scheduler_timeout_seconds
+  cleaner                    = var.cleaner_zip != null
+  cleaner_visibility_seconds = 6 * var.cleaner_timeout_seconds
   kms_key_arn                = var.kms_key_arn
   tags                       = var.tags
 }
@@ -99,6 +106,7 @@ module "permissions" {
   queue_arns         = module.queues.queue_arns
   dead_queue_arns    = module.queues.dead_queue_arns
   errands_queue_arn  = module.queues.errands_queue_arn
+  cleaner_queue_arns = module.queues.cleaner_queue_arns
   payload_bucket_arn = module.payload.bucket_arn
   table_locations    = var.table_locations
   glue_databases     = var.glue_databases
@@ -146,6 +154,39 @@ module "optimizer" {
   permissions_boundary_arn = var.permissions_boundary_arn
   log_retention_days       = var.log_retention_days
   tags                     = var.tags
+}
+
+# The only function whose role may delete, and only under the tables' locations.
+module "cleaner" {
+  source = "./modules/function"
+  count  = var.cleaner_zip == null ? 0 : 1
+
+  name                     = "${var.name}-cleaner"
+  description              = "Expires snapshots of Iceberg tables and deletes what nobody needs then"
+  zip_path                 = var.cleaner_zip
+  architecture             = var.architecture
+  memory_mb                = var.cleaner_memory_mb
+  timeout_seconds          = var.cleaner_timeout_seconds
+  reserved_concurrency     = -1
+  environment              = merge(local.environment, var.extra_environment)
+  policy_json              = module.permissions.cleaner_policy_json
+  permissions_boundary_arn = var.permissions_boundary_arn
+  log_retention_days       = var.log_retention_days
+  tags                     = var.tags
+}
+
+resource "aws_lambda_event_source_mapping" "cleaner" {
+  count = var.cleaner_zip == null ? 0 : 1
+
+  event_source_arn        = module.queues.cleaner_queue_arns[0]
+  function_name           = module.cleaner[0].function_arn
+  batch_size              = 1
+  function_response_types = ["ReportBatchItemFailures"]
+  tags                    = var.tags
+
+  scaling_config {
+    maximum_concurrency = var.cleaner_maximum_concurrency
+  }
 }
 
 # One task a run: a task fills the function's memory and may take most of its time.
@@ -201,6 +242,8 @@ module "alarms" {
 
   name                     = var.name
   dead_queue_names         = module.queues.dead_queue_names
+  cleaner_dead_queue_names = module.queues.cleaner_dead_queue_names
+  cleaner_log_group_names  = module.cleaner[*].log_group_name
   scheduler_function_name  = module.scheduler.function_name
   optimizer_log_group_name = module.optimizer.log_group_name
   scheduler_log_group_name = module.scheduler.log_group_name

@@ -18,6 +18,16 @@ output "optimizer_role_arn" {
   value       = module.optimizer.role_arn
 }
 
+output "cleaner_function_name" {
+  description = "Name of the cleaner function; null where there is none."
+  value       = one(module.cleaner[*].function_name)
+}
+
+output "cleaner_role_arn" {
+  description = "ARN of the cleaner's role, for key policies and Lake Formation grants; null where there is none."
+  value       = one(module.cleaner[*].role_arn)
+}
+
 output "state_table_name" {
   description = "Name of the state table."
   value       = module.state.state_table_name

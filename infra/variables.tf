@@ -19,6 +19,49 @@ variable "optimizer_zip" {
   type        = string
 }
 
+variable "cleaner_zip" {
+  description = "Path of the cleaner's zip: one file, `bootstrap`. null deploys no cleaner: then nobody may delete, and nothing expires by itself."
+  type        = string
+  default     = null
+}
+
+variable "cleaner_memory_mb" {
+  description = "Memory of the cleaner in MB."
+  type        = number
+  default     = 1024
+  nullable    = false
+}
+
+variable "cleaner_timeout_seconds" {
+  description = "The longest that one run of the cleaner may take, in seconds; what is left over the next run does."
+  type        = number
+  default     = 900
+  nullable    = false
+}
+
+variable "cleaner_maximum_concurrency" {
+  description = "Cleaners at once."
+  type        = number
+  default     = 2
+  nullable    = false
+
+  validation {
+    condition     = var.cleaner_maximum_concurrency >= 2
+    error_message = "cleaner_maximum_concurrency must be 2 or more: Lambda lets no queue keep fewer runs busy."
+  }
+}
+
+variable "maintain" {
+  description = "Which upkeep is done by itself beside rewrites, for all tables, or for those of a catalog or database, as { expire = true } or { catalog = { glue = { expire = true } }, database = { \"glue.sales\" = { expire = false } } }. A table's property icepress.maintain.expire wins. Needs cleaner_zip."
+  type        = any
+  default     = null
+
+  validation {
+    condition     = var.maintain == null || try(length(setsubtract(keys(var.maintain), ["catalog", "database", "expire"])) == 0, false)
+    error_message = "maintain has the setting expire, and the scopes catalog and database, as in { catalog = { glue = { expire = true } } }."
+  }
+}
+
 variable "table_locations" {
   description = "Where the tables lie in S3, each as BUCKET or BUCKET/PREFIX. The functions may read and write under these and nowhere else. [\"*\"] is every bucket: for accounts that hold nothing but tables, and for emulators."
   type        = list(string)
@@ -116,7 +159,7 @@ variable "secret_kms_key_arns" {
 }
 
 variable "assumed_role_arns" {
-  description = "Roles, of other accounts mostly, that catalogs name with client.assume-role.arn. Each has to trust both functions' roles."
+  description = "Roles, of other accounts mostly, that catalogs name with client.assume-role.arn. Each has to trust the functions' roles."
   type        = list(string)
   default     = []
   nullable    = false
@@ -365,7 +408,7 @@ variable "log_filter" {
 }
 
 variable "extra_environment" {
-  description = "More environment variables for both functions, such as AWS_ENDPOINT_URL_S3."
+  description = "More environment variables for the functions, such as AWS_ENDPOINT_URL_S3."
   type        = map(string)
   sensitive   = true
   default     = {}

@@ -1,4 +1,4 @@
-"""The two functions' zips, each of one file: `bootstrap`."""
+"""The functions' zips, each of one file: `bootstrap`."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import zipfile
 from children import Children, Failure
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-NAMES = ("icepress-scheduler", "icepress-optimizer")
+NAMES = ("icepress-scheduler", "icepress-optimizer", "icepress-cleaner")
 
 
 def build(log: pathlib.Path | None = None, names: tuple[str, ...] = NAMES) -> dict[str, pathlib.Path]:
@@ -35,9 +35,8 @@ def build(log: pathlib.Path | None = None, names: tuple[str, ...] = NAMES) -> di
     return found
 
 
-def zips(children: Children, run: pathlib.Path, scheduler: pathlib.Path | None, optimizer: pathlib.Path | None) -> dict[str, pathlib.Path]:
-    """Zips by function (`scheduler`, `optimizer`), from the binaries given or from a build."""
-    binaries = {"scheduler": scheduler, "optimizer": optimizer}
+def zips(children: Children, run: pathlib.Path, **binaries: pathlib.Path | None) -> dict[str, pathlib.Path]:
+    """Zips by function (`scheduler`, `optimizer`, `cleaner`), from the binaries given or from a build."""
     if None in binaries.values():
         print("building the functions (several minutes the first time)", flush=True)
         built = build()

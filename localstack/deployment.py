@@ -1,5 +1,6 @@
 """infra/ applied to an emulator by terraform, and what it made."""
 
+import contextlib
 import glob
 import json
 import os
@@ -81,6 +82,7 @@ class Deployment:
             "endpoint": endpoint,
             "scheduler_zip": str(zips["scheduler"].resolve()),
             "optimizer_zip": str(zips["optimizer"].resolve()),
+            "cleaner_zip": str(zips["cleaner"].resolve()),
             "architecture": "arm64" if machine in ("aarch64", "arm64") else "x86_64",
             "table_locations": locations,
             "log_filter": os.environ.get("RUST_LOG", "info"),
@@ -137,35 +139,44 @@ class Deployment:
             raise Failure(f"the scheduler failed: {text}")
         return text
 
-    def assert_may_not_delete(self, client, bucket: str, key: str) -> None:
-        """With either function's own policy, an object of a table can be read and cannot be deleted; `client` makes boto3 clients."""
+    def assert_only_the_cleaner_may_delete(self, client, bucket: str, key: str) -> None:
+        """With each function's own policy, an object of a table can be read; with the cleaner's alone can one be deleted, and none
+        that lies elsewhere. `client` makes boto3 clients."""
+        own = client("s3")
+        elsewhere = "elsewhere/not-a-table"
+        own.put_object(Bucket=bucket, Key=elsewhere, Body=b"kept")
+        copy = f"{key}.copy"
+        own.copy_object(Bucket=bucket, Key=copy, CopySource={"Bucket": bucket, "Key": key})
+        for name in ("scheduler", "optimizer", "cleaner"):
+            with self._probe(client, self.outputs[f"{name}_function_name"]) as storage:
+                storage.get_object(Bucket=bucket, Key=key)["Body"].close()
+                for doomed in (copy, elsewhere):
+                    may = name == "cleaner" and doomed == copy
+                    if _may_delete(storage, bucket, doomed) != may:
+                        raise Failure(f"the {name} could {'not ' if may else ''}delete s3://{bucket}/{doomed}")
+        own.delete_object(Bucket=bucket, Key=elsewhere)
+
+    @contextlib.contextmanager
+    def _probe(self, client, function: str):
+        """S3 as one with a function's policy reaches it."""
         trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]}
-        for function in (self.outputs["scheduler_function_name"], self.outputs["optimizer_function_name"]):
-            iam, probe = client("iam"), f"{function}-probe"
-            policy = iam.get_role_policy(RoleName=function, PolicyName="work")["PolicyDocument"]
-            role = iam.create_role(RoleName=probe, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
-            iam.put_role_policy(RoleName=probe, PolicyName="work", PolicyDocument=json.dumps(policy))
-            keys = client("sts").assume_role(RoleArn=role, RoleSessionName="probe")["Credentials"]
-            storage = client(
-                "s3",
-                aws_access_key_id=keys["AccessKeyId"],
-                aws_secret_access_key=keys["SecretAccessKey"],
-                aws_session_token=keys["SessionToken"],
-            )
-            storage.get_object(Bucket=bucket, Key=key)["Body"].close()
-            try:
-                storage.delete_object(Bucket=bucket, Key=key)
-            except ClientError as refused:
-                if refused.response["Error"]["Code"] != "AccessDenied":
-                    raise
-            else:
-                raise Failure(f"{function} could delete s3://{bucket}/{key}")
-            iam.delete_role_policy(RoleName=probe, PolicyName="work")
-            iam.delete_role(RoleName=probe)
+        iam, probe = client("iam"), f"{function}-probe"
+        policy = iam.get_role_policy(RoleName=function, PolicyName="work")["PolicyDocument"]
+        role = iam.create_role(RoleName=probe, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        iam.put_role_policy(RoleName=probe, PolicyName="work", PolicyDocument=json.dumps(policy))
+        keys = client("sts").assume_role(RoleArn=role, RoleSessionName="probe")["Credentials"]
+        yield client(
+            "s3",
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+        )
+        iam.delete_role_policy(RoleName=probe, PolicyName="work")
+        iam.delete_role(RoleName=probe)
 
     def print_function_logs(self, logs, lines: int = 60) -> None:
-        """The end of both functions' logs, on stderr."""
-        for name in (self.outputs["scheduler_function_name"], self.outputs["optimizer_function_name"]):
+        """The end of all functions' logs, on stderr."""
+        for name in (self.outputs[f"{each}_function_name"] for each in ("scheduler", "optimizer", "cleaner")):
             print(f"the last lines of /aws/lambda/{name}:", file=sys.stderr)
             try:
                 events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
@@ -179,6 +190,16 @@ class Deployment:
         """A Failure with the end of terraform's log."""
         lines = self.log.read_text(errors="replace").splitlines()[-40:]
         return Failure(what + ":\n" + "\n".join(lines))
+
+
+def _may_delete(storage, bucket: str, key: str) -> bool:
+    try:
+        storage.delete_object(Bucket=bucket, Key=key)
+    except ClientError as refused:
+        if refused.response["Error"]["Code"] != "AccessDenied":
+            raise
+        return False
+    return True
 
 
 def _messages(sqs, url: str) -> int:

@@ -34,6 +34,7 @@ def parse() -> argparse.Namespace:
     arguments.add_argument("--wait", type=int, default=900, metavar="SECONDS", help="with --once: how long compaction may take (default 900)")
     arguments.add_argument("--scheduler", type=pathlib.Path, help="a scheduler binary to use instead of building one")
     arguments.add_argument("--optimizer", type=pathlib.Path, help="an optimizer binary to use instead of building one")
+    arguments.add_argument("--cleaner", type=pathlib.Path, help="a cleaner binary to use instead of building one")
     arguments.add_argument("--emulator", choices=["ministack", "moto"], default="ministack", help="moto fires no schedule: for tests that drive the binaries themselves")
     options = arguments.parse_args()
     if options.once and (options.no_seed or options.emulator == "moto"):
@@ -101,8 +102,8 @@ def verify(endpoint: str, stack: deployment.Deployment, before: seed.Seen, secon
     say("a second tick finds nothing to do")
 
     data_file = table_file(endpoint)
-    stack.assert_may_not_delete(lambda service, **session: seed.aws(service, endpoint, **session), seed.BUCKET, data_file)
-    say("both roles may read a data file, neither may delete one")
+    stack.assert_only_the_cleaner_may_delete(lambda service, **session: seed.aws(service, endpoint, **session), seed.BUCKET, data_file)
+    say("each role may read a data file, and the cleaner's alone may delete one, and nothing elsewhere")
 
     stack.assert_no_drift()
     say("terraform plan: no changes")
@@ -123,6 +124,7 @@ def show(endpoint: str, stack: deployment.Deployment, run: pathlib.Path, seeded:
   export AWS_ENDPOINT_URL={endpoint} AWS_REGION={seed.REGION} AWS_ACCESS_KEY_ID={seed.ACCOUNT} AWS_SECRET_ACCESS_KEY=test
   aws logs tail /aws/lambda/{stack.outputs['scheduler_function_name']}
   aws logs tail /aws/lambda/{stack.outputs['optimizer_function_name']}
+  aws logs tail /aws/lambda/{stack.outputs['cleaner_function_name']}
   aws dynamodb scan --table-name {stack.outputs['state_table_name']}
   server log: {run / 'server.log'}
 
@@ -147,7 +149,7 @@ def main() -> int:
         say(f"starting {options.emulator}; logs are in {run}")
         endpoint = start_emulator(children, options, run)
         say(f"{options.emulator} listens on {endpoint}")
-        zips = bootstraps.zips(children, run, options.scheduler, options.optimizer)
+        zips = bootstraps.zips(children, run, scheduler=options.scheduler, optimizer=options.optimizer, cleaner=options.cleaner)
         # --once proves that the roles suffice with no more than they need; who stays may make tables wherever they like.
         locations = [f"{seed.BUCKET}/warehouse"] if options.once else ["*"]
         stack = deployment.Deployment(children, terraform, run, endpoint, zips, platform.machine(), locations)

@@ -23,6 +23,7 @@ variables {
   queue_arns         = ["arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-0", "arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-1"]
   dead_queue_arns    = ["arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-0-dlq", "arn:aws:sqs:eu-central-1:123456789012:icepress-tasks-1-dlq"]
   errands_queue_arn  = "arn:aws:sqs:eu-central-1:123456789012:icepress-errands"
+  cleaner_queue_arns = ["arn:aws:sqs:eu-central-1:123456789012:icepress-cleaner"]
   payload_bucket_arn = "arn:aws:s3:::icepress-payload"
   table_locations    = ["lake/warehouse/", "marts"]
   glue_databases     = ["raw"]
@@ -69,6 +70,50 @@ run "policies" {
       ]
     ])) == 0
     error_message = "a function is allowed a wildcard action, or an action on everything"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.cleaner_policy_json).Statement : lookup(statement, "Resource", "")
+      if statement.Effect == "Allow" && anytrue([for action in flatten([statement.Action]) : can(regex("(?i)^s3:delete", action))])
+    ])) == toset(["arn:aws:s3:::lake/warehouse/*", "arn:aws:s3:::marts/*"])
+    error_message = "the cleaner must delete under the tables' locations, and nowhere else"
+  }
+
+  assert {
+    condition = length(flatten([
+      for statement in jsondecode(output.cleaner_policy_json).Statement : [
+        for action in flatten([statement.Action]) : action
+        if statement.Effect == "Allow" && (can(regex("\\*", action)) || contains(flatten([lookup(statement, "Resource", "")]), "*"))
+      ]
+    ])) == 0
+    error_message = "the cleaner is allowed a wildcard action, or an action on everything"
+  }
+
+  assert {
+    condition = anytrue([
+      for statement in jsondecode(output.cleaner_policy_json).Statement :
+      statement.Effect == "Deny" && contains(flatten([statement.Action]), "s3:DeleteObjectVersion*") && lookup(statement, "Resource", "") == "*"
+    ])
+    error_message = "the cleaner must never delete a version of an object"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for statement in jsondecode(output.cleaner_policy_json).Statement : lookup(statement, "Resource", "")
+      if statement.Effect == "Allow" && anytrue([for action in flatten([statement.Action]) : can(regex("^sqs:", action))])
+    ])) == toset(var.cleaner_queue_arns)
+    error_message = "the cleaner must see its own queue and no other"
+  }
+
+  assert {
+    condition = length(flatten([
+      for statement in jsondecode(output.optimizer_policy_json).Statement : [
+        for resource in flatten([statement.Resource]) : resource
+        if statement.Effect == "Allow" && contains(var.cleaner_queue_arns, resource)
+      ]
+    ])) == 0
+    error_message = "the optimizer must not see the cleaner's queue"
   }
 
   assert {

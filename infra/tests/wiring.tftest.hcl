@@ -118,6 +118,45 @@ run "what_a_tick_hands_out_wakes_the_scheduler" {
   }
 }
 
+run "without_its_zip_there_is_no_cleaner" {
+  assert {
+    condition     = length(module.cleaner) == 0 && length(module.queues.cleaner_queue_arns) == 0 && !contains(keys(output.environment), "ICEPRESS_CLEANER_URL")
+    error_message = "nobody may delete where no cleaner is deployed"
+  }
+}
+
+run "a_cleaner_has_a_queue_of_its_own_and_is_told_what_to_do" {
+  variables {
+    cleaner_zip = "tests/wiring.tftest.hcl"
+    maintain    = { catalog = { glue = { expire = true } } }
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.cleaner[0].batch_size == 1 && contains(aws_lambda_event_source_mapping.cleaner[0].function_response_types, "ReportBatchItemFailures") && aws_lambda_event_source_mapping.cleaner[0].scaling_config[0].maximum_concurrency == 2
+    error_message = "a cleaner must take one task a run, and leave in the queue what it could not do"
+  }
+
+  assert {
+    condition     = output.environment.ICEPRESS_CLEANER_URL == module.queues.cleaner_queue_url && jsondecode(output.environment.ICEPRESS_MAINTAIN).catalog.glue.expire
+    error_message = "the functions must be told where the cleaner's queue is, and what is done by itself"
+  }
+
+  assert {
+    condition     = length(module.queues.cleaner_dead_queue_names) == 1
+    error_message = "the cleaner's queue needs a dead-letter queue"
+  }
+}
+
+run "upkeep_that_nobody_knows_is_refused" {
+  command = plan
+
+  variables {
+    maintain = { expires = true }
+  }
+
+  expect_failures = [var.maintain]
+}
+
 run "a_cap_below_two_a_queue_is_refused" {
   command = plan
 

@@ -47,6 +47,7 @@ module "icepress" {
   name            = var.name
   scheduler_zip   = var.scheduler_zip
   optimizer_zip   = var.optimizer_zip
+  cleaner_zip     = var.cleaner_zip
   architecture    = var.architecture
   table_locations = var.table_locations
   buckets         = var.buckets

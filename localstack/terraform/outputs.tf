@@ -14,6 +14,11 @@ output "optimizer_function_name" {
   value       = module.icepress.optimizer_function_name
 }
 
+output "cleaner_function_name" {
+  description = "Name of the cleaner function."
+  value       = module.icepress.cleaner_function_name
+}
+
 output "queue_urls" {
   description = "URLs of the task queues, in bucket order."
   value       = module.icepress.queue_urls

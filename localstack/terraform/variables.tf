@@ -31,6 +31,11 @@ variable "optimizer_zip" {
   type        = string
 }
 
+variable "cleaner_zip" {
+  description = "Path of the cleaner's zip."
+  type        = string
+}
+
 variable "architecture" {
   description = "This machine's kind of processor: arm64 or x86_64."
   type        = string

@@ -1,4 +1,4 @@
-"""What the cloud tests need: terraform, and the two functions' binaries."""
+"""What the cloud tests need: terraform, and the functions' binaries."""
 
 import os
 import pathlib
@@ -27,5 +27,5 @@ def terraform() -> str:
 
 @pytest.fixture(scope="session")
 def functions(tmp_path_factory) -> dict[str, pathlib.Path]:
-    """Paths of the two binaries and the command by crate name, as localstack/bootstraps.py finds or builds them."""
+    """Paths of the functions' binaries and the command by crate name, as localstack/bootstraps.py finds or builds them."""
     return bootstraps.build(tmp_path_factory.mktemp("build") / "cargo.log", (*bootstraps.NAMES, "icepress"))

@@ -1,4 +1,4 @@
-"""`localstack/up --once` to its end: schedule, queue and the two real binaries compact a Glue table with no hand in it."""
+"""`localstack/up --once` to its end: schedule, queue and the real binaries compact a Glue table with no hand in it."""
 
 import pathlib
 import subprocess
@@ -15,6 +15,8 @@ def test_once(terraform, functions):
             functions["icepress-scheduler"],
             "--optimizer",
             functions["icepress-optimizer"],
+            "--cleaner",
+            functions["icepress-cleaner"],
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

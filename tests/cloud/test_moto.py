@@ -77,6 +77,8 @@ def stack(terraform, functions, tmp_path_factory):
             functions["icepress-scheduler"],
             "--optimizer",
             functions["icepress-optimizer"],
+            "--cleaner",
+            functions["icepress-cleaner"],
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

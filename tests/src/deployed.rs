@@ -85,6 +85,8 @@ impl World {
             buckets: BucketCount(BUCKETS),
             queue_url_template: format!("{}/123456789012/tasks-{{bucket}}", emulator.endpoint()),
             errands_url: None,
+            cleaner_url: None,
+            maintain: Default::default(),
             payload_location: format!("s3://{LAKE}/icepress"),
             catalogs: BTreeMap::from([(
                 CatalogName::from("glue"),

@@ -2,7 +2,10 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -42,6 +45,8 @@ type Edit = (Vec<u8>, Vec<u8>);
 #[derive(Debug)]
 pub struct FaultyStorage {
     inner: Arc<dyn Storage>,
+    /// Whether whoever works here may delete for good.
+    deletes: AtomicBool,
     orders: Mutex<Orders>,
 }
 
@@ -50,8 +55,14 @@ impl FaultyStorage {
     pub fn around(inner: Arc<dyn Storage>) -> Arc<Self> {
         Arc::new(Self {
             inner,
+            deletes: AtomicBool::new(false),
             orders: Mutex::default(),
         })
+    }
+
+    /// From now on whoever works here may delete.
+    pub fn let_delete(&self) {
+        self.deletes.store(true, Ordering::Relaxed);
     }
 
     /// Forgets what was put and read, and every order.
@@ -150,6 +161,10 @@ impl FaultyStorage {
 
 #[async_trait]
 impl Storage for FaultyStorage {
+    fn may_delete(&self) -> bool {
+        self.deletes.load(Ordering::Relaxed)
+    }
+
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
         self.inner.info(location).await
     }

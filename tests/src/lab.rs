@@ -161,6 +161,7 @@ impl Lab {
             ambient: self.ambient.clone(),
             store: Arc::new(self.state.store()),
             queue: Arc::new(self.state.queue()),
+            cleaners: Some(Arc::new(self.state.queue())),
             errands: None,
             catalogs: Catalogs::new([OpenCatalog {
                 catalog: Arc::clone(&self.catalog) as Arc<dyn Catalog>,
@@ -186,6 +187,7 @@ impl Lab {
         Context {
             store: Arc::new(state.store()),
             queue: Arc::new(state.queue()),
+            cleaners: Some(Arc::new(state.queue())),
             ..self.worker(settings)
         }
     }

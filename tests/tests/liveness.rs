@@ -477,6 +477,7 @@ async fn child_context(folder: &Path) -> Context {
         ambient,
         store: Arc::new(state.store()) as Arc<dyn StateStore>,
         queue: Arc::new(state.queue()),
+        cleaners: None,
         catalogs: Catalogs::new([OpenCatalog {
             catalog: Arc::new(catalog),
             storage: Arc::clone(&storage),

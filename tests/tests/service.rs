@@ -1,6 +1,9 @@
 //! Scheduler and optimizers on real tables, with what goes wrong in the field. Each name carries the case it shows.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "service/upkeep.rs"]
+mod upkeep;
+
 use std::{sync::Arc, time::Duration};
 
 use icepress_coordination::{ClaimOutcome, Received, ReportOutcome, TaskState};

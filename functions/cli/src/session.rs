@@ -130,6 +130,7 @@ impl Session {
                     .apply(&mut settings);
                 settings.limits = Arc::new(file.limits);
                 settings.plan_defaults = Arc::new(file.plan);
+                settings.maintain = Arc::new(file.maintain);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
             Place::Deployed(deployed) => {

@@ -10,8 +10,6 @@ use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tracing::info;
 
-mod batch;
-
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -30,7 +28,8 @@ async fn main() -> Result<(), Error> {
             let before = ledger.totals();
             sign.give(context).await;
             let deadline = open::deadline_of(context, event.context.deadline);
-            let response = batch::handle(context, event.payload, deadline).await;
+            let response =
+                icepress_batch::handle(context, &*context.queue, event.payload, deadline).await;
             info!(requests = ?ledger.since(&before), "requests to AWS");
             Ok::<SqsBatchResponse, Error>(response)
         }

@@ -47,6 +47,21 @@ locals {
   )
 }
 
+# The cleaner says it in the same words, and is counted together with the optimizer.
+resource "aws_cloudwatch_log_metric_filter" "failed_cleaning" {
+  count = length(var.cleaner_log_group_names)
+
+  name           = "${var.name}-failed-cleaning"
+  log_group_name = var.cleaner_log_group_names[count.index]
+  pattern        = "{ $.fields.message = \"${local.said["failed-tasks"].words}\" }"
+
+  metric_transformation {
+    name      = local.said["failed-tasks"].metric
+    namespace = "Icepress/${var.name}"
+    value     = "1"
+  }
+}
+
 resource "aws_cloudwatch_log_metric_filter" "said" {
   for_each = local.said
 
@@ -100,6 +115,28 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
 
   dimensions = {
     QueueName = var.dead_queue_names[count.index]
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "cleaner_dead_letters" {
+  count = length(var.cleaner_dead_queue_names)
+
+  alarm_name          = "${var.name}-cleaner-dead-letters"
+  alarm_description   = "Cleaners died over messages, or could not answer them; see their log, then send back what lies in ${var.cleaner_dead_queue_names[count.index]}: icepress redrive"
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.actions
+  ok_actions          = local.actions
+  tags                = var.tags
+
+  dimensions = {
+    QueueName = var.cleaner_dead_queue_names[count.index]
   }
 }
 

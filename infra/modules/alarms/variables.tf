@@ -23,6 +23,18 @@ variable "scheduler_log_group_name" {
   type        = string
 }
 
+variable "cleaner_dead_queue_names" {
+  description = "Name of the cleaner's dead-letter queue, where there is one."
+  type        = list(string)
+  default     = []
+}
+
+variable "cleaner_log_group_names" {
+  description = "Name of the cleaner's log group, where there is one."
+  type        = list(string)
+  default     = []
+}
+
 variable "scheduler_error_period_seconds" {
   description = "Seconds over which the scheduler's errors are summed."
   type        = number

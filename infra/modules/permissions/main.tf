@@ -1,5 +1,6 @@
-# What each function may do, as two policies: nothing in either names a service, a table, a queue or a prefix that it does not use.
-# Neither function may delete an object: removing files is another role's business, and a rewrite that went wrong must not be able to.
+# What each function may do, a policy each: nothing in any names a service, a table, a queue or a prefix that it does not use.
+# Neither scheduler nor optimizer may delete an object, since a rewrite that went wrong must not be able to. The cleaner's role alone
+# may, and only under the tables' locations.
 
 data "aws_partition" "current" {}
 data "aws_caller_identity" "current" {}
@@ -186,7 +187,10 @@ data "aws_iam_policy_document" "common" {
     }
   }
 
-  # Said as a denial too, so that no policy that somebody attaches later undoes it by accident.
+}
+
+# Said as a denial too, so that no policy that somebody attaches later undoes it by accident.
+data "aws_iam_policy_document" "never_delete" {
   statement {
     sid    = "NeverDelete"
     effect = "Deny"
@@ -200,19 +204,22 @@ data "aws_iam_policy_document" "common" {
 }
 
 data "aws_iam_policy_document" "scheduler" {
-  source_policy_documents = [data.aws_iam_policy_document.common.json]
+  source_policy_documents = [
+    data.aws_iam_policy_document.common.json,
+    data.aws_iam_policy_document.never_delete.json,
+  ]
 
   statement {
     sid       = "QueueTasks"
     actions   = ["sqs:SendMessage"]
-    resources = var.queue_arns
+    resources = concat(var.queue_arns, var.cleaner_queue_arns)
   }
 
   # What is not in the queues any more is sent again, and nothing else.
   statement {
     sid       = "SeeBacklog"
     actions   = ["sqs:GetQueueAttributes"]
-    resources = concat(var.queue_arns, var.dead_queue_arns)
+    resources = concat(var.queue_arns, var.dead_queue_arns, var.cleaner_queue_arns)
   }
 
   statement {
@@ -249,7 +256,10 @@ data "aws_iam_policy_document" "scheduler" {
 }
 
 data "aws_iam_policy_document" "optimizer" {
-  source_policy_documents = [data.aws_iam_policy_document.common.json]
+  source_policy_documents = [
+    data.aws_iam_policy_document.common.json,
+    data.aws_iam_policy_document.never_delete.json,
+  ]
 
   statement {
     sid = "WorkTasks"
@@ -273,5 +283,62 @@ data "aws_iam_policy_document" "optimizer" {
     sid       = "WriteTables"
     actions   = concat(["s3:AbortMultipartUpload", "s3:PutObject"], var.write_extras)
     resources = local.location_objects
+  }
+}
+
+data "aws_iam_policy_document" "cleaner" {
+  source_policy_documents = [data.aws_iam_policy_document.common.json]
+
+  dynamic "statement" {
+    for_each = length(var.cleaner_queue_arns) == 0 ? [] : [var.cleaner_queue_arns]
+
+    content {
+      sid = "WorkTasks"
+      actions = [
+        "sqs:ChangeMessageVisibility",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ReceiveMessage",
+      ]
+      resources = statement.value
+    }
+  }
+
+  statement {
+    sid       = "Catalog"
+    actions   = ["glue:GetCatalog", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"]
+    resources = local.glue_resources
+  }
+
+  # The metadata that lets go of snapshots, and beside it the list of what is to be deleted.
+  statement {
+    sid       = "WriteTableMetadata"
+    actions   = concat(["s3:AbortMultipartUpload", "s3:PutObject"], var.write_extras)
+    resources = local.location_metadata
+  }
+
+  statement {
+    sid       = "DeleteFilesOfTables"
+    actions   = ["s3:DeleteObject"]
+    resources = local.location_objects
+  }
+
+  # Older versions of objects stay, where a bucket keeps them, and so does everything that is no table's.
+  statement {
+    sid    = "NeverMore"
+    effect = "Deny"
+    actions = [
+      "s3:DeleteBucket*",
+      "s3:DeleteObjectVersion*",
+      "s3:PutLifecycleConfiguration",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid           = "NeverElsewhere"
+    effect        = "Deny"
+    actions       = ["s3:DeleteObject"]
+    not_resources = local.location_objects
   }
 }

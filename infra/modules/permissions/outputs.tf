@@ -7,3 +7,8 @@ output "optimizer_policy_json" {
   description = "Policy of the optimizer's role."
   value       = data.aws_iam_policy_document.optimizer.json
 }
+
+output "cleaner_policy_json" {
+  description = "Policy of the cleaner's role."
+  value       = data.aws_iam_policy_document.cleaner.json
+}

@@ -23,6 +23,12 @@ variable "errands_queue_arn" {
   type        = string
 }
 
+variable "cleaner_queue_arns" {
+  description = "ARN of the cleaner's queue, where there is one."
+  type        = list(string)
+  default     = []
+}
+
 variable "payload_bucket_arn" {
   description = "ARN of the payload bucket."
   type        = string

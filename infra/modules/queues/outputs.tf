@@ -37,3 +37,23 @@ output "errands_queue_url" {
   description = "URL of the queue of what a tick hands out."
   value       = aws_sqs_queue.errands.url
 }
+
+output "cleaner_queue_arns" {
+  description = "ARN of the cleaner's queue, where there is one."
+  value       = aws_sqs_queue.cleaner[*].arn
+}
+
+output "cleaner_queue_url" {
+  description = "URL of the cleaner's queue; null where there is none."
+  value       = one(aws_sqs_queue.cleaner[*].url)
+}
+
+output "cleaner_dead_queue_names" {
+  description = "Name of the cleaner's dead-letter queue, where there is one."
+  value       = aws_sqs_queue.cleaner_dead[*].name
+}
+
+output "cleaner_dead_queue_urls" {
+  description = "URL of the cleaner's dead-letter queue, where there is one."
+  value       = aws_sqs_queue.cleaner_dead[*].url
+}

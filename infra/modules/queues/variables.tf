@@ -33,6 +33,18 @@ variable "errand_visibility_seconds" {
   type        = number
 }
 
+variable "cleaner" {
+  description = "Whether there is a cleaner, and so a queue for it."
+  type        = bool
+  default     = false
+}
+
+variable "cleaner_visibility_seconds" {
+  description = "Seconds a message stays hidden while a cleaner works on it."
+  type        = number
+  default     = 5400
+}
+
 variable "kms_key_arn" {
   description = "KMS key for encryption at rest; null for the key that SQS manages."
   type        = string

@@ -43,6 +43,8 @@ const LONGEST_VISIBILITY: Duration = Duration::from_secs(12 * 60 * 60);
 pub struct SqsQueue {
     client: Client,
     url_template: String,
+    /// Whether one queue is that of every bucket.
+    is_one: bool,
 }
 
 impl SqsQueue {
@@ -52,10 +54,23 @@ impl SqsQueue {
         Self {
             client,
             url_template: url_template.into(),
+            is_one: false,
+        }
+    }
+
+    /// One queue, of this URL, that serves all buckets.
+    pub fn one_for_all(client: Client, url: impl Into<String>) -> Self {
+        Self {
+            client,
+            url_template: url.into(),
+            is_one: true,
         }
     }
 
     fn url(&self, bucket: BucketId) -> Result<String> {
+        if self.is_one {
+            return Ok(self.url_template.clone());
+        }
         if !self.url_template.contains(BUCKET) {
             return Err(configuration(format!(
                 "the template of queue URLs '{}' must contain {BUCKET}, as in …/icepress-tasks-{BUCKET}",
@@ -271,6 +286,9 @@ impl TaskQueue for SqsQueue {
     fn bucket_of(&self, queue: &str) -> Option<BucketId> {
         let name = queue.rsplit([':', '/']).next()?;
         let (_, template) = self.url_template.rsplit_once('/')?;
+        if self.is_one {
+            return (name == template).then_some(BucketId(0));
+        }
         let (before, after) = template.split_once(BUCKET)?;
         let number = name.strip_prefix(before)?.strip_suffix(after)?;
         // Not every number that parses is one that a URL was made of.

@@ -18,19 +18,22 @@ pub enum Component {
     Scheduler,
     /// The optimizer function.
     Optimizer,
-    /// `icepress run`, which is both.
+    /// The cleaner function.
+    Cleaner,
+    /// `icepress run`, which is all of them.
     Run,
 }
 
 impl Component {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Scheduler, Self::Optimizer, Self::Run];
+    pub const ALL: [Self; 4] = [Self::Scheduler, Self::Optimizer, Self::Cleaner, Self::Run];
 
     /// Its name in rows.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduler => "scheduler",
             Self::Optimizer => "optimizer",
+            Self::Cleaner => "cleaner",
             Self::Run => "run",
         }
     }
@@ -46,6 +49,7 @@ impl fmt::Display for Component {
         f.write_str(match self {
             Self::Scheduler => "scheduler",
             Self::Optimizer => "optimizer",
+            Self::Cleaner => "cleaner",
             Self::Run => "`icepress run`",
         })
     }

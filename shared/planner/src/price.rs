@@ -18,6 +18,8 @@ pub struct Prices {
     pub object_read: f64,
     /// One write of an object or of a part of one.
     pub object_write: f64,
+    /// One GiB that is kept for a month where it is read often.
+    pub gibibyte_month: f64,
     /// All that a task needs of the state store and the queue: a start, a claim, a report, a message.
     pub task: f64,
 }
@@ -28,6 +30,7 @@ impl Default for Prices {
             gibibyte_second: 1.333_34e-5,
             object_read: 0.4e-6,
             object_write: 5e-6,
+            gibibyte_month: 0.023,
             // Two single writes, two in a transaction, which count twice, six reads, three requests to the queue.
             task: 6.0 * 0.625e-6 + 6.0 * 0.125e-6 + 3.0 * 0.4e-6,
         }
@@ -38,6 +41,29 @@ impl Default for Prices {
 const PART: u64 = 64 << 20;
 
 impl Prices {
+    /// What so many bytes cost in a month that nobody needs any more.
+    pub fn of_storage(&self, bytes: Bytes) -> NanoDollars {
+        let gibibytes = bytes.get() as f64 / (1u64 << 30) as f64;
+        NanoDollars::from_dollars(gibibytes * self.gibibyte_month)
+    }
+
+    /// What a task costs that makes so many requests, and takes so long on so much memory.
+    pub fn of_requests(
+        &self,
+        reads: u64,
+        writes: u64,
+        took: Duration,
+        memory: Bytes,
+    ) -> NanoDollars {
+        let compute = took.as_secs_f64() * memory.get() as f64 / (1u64 << 30) as f64;
+        NanoDollars::from_dollars(
+            compute * self.gibibyte_second
+                + reads as f64 * self.object_read
+                + writes as f64 * self.object_write
+                + self.task,
+        )
+    }
+
     /// What rewriting a group costs that takes so long on so much memory.
     pub fn of_group(&self, group: &Group, took: Duration, memory: Bytes) -> NanoDollars {
         let parts = |bytes: u64| bytes.div_ceil(PART);

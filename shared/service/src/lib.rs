@@ -17,6 +17,7 @@ pub use ground::{
     deadline::Deadline,
     file::FileSettings,
     gate::CommitGate,
+    maintain::MaintainDefaults,
     observer::{Event, LogObserver, Observer},
     open,
     plans::PlanRoom,

@@ -13,4 +13,5 @@ pub(crate) mod sweep;
 pub(crate) mod tick;
 mod turn;
 pub(crate) mod under_way;
+pub(crate) mod upkeep;
 pub(crate) mod waiting;

@@ -8,3 +8,4 @@ pub(crate) mod inspect;
 pub(crate) mod leftovers;
 pub(crate) mod optimize;
 pub(crate) mod payload;
+mod upkeep;

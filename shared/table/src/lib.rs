@@ -22,7 +22,7 @@ pub use commit::{
     CommitContext, CommitFailure, CommitOutcome, CommitPolicy, Correction, DropCause, DroppedGroup,
     Duplicate, Examination, FileRepair, FinishedGroup, Gatekeeper, IS_REPAIR, ManifestRepair,
     NoObjection, PROCESS_ID, Repairs, Retries, Unrepairable, commit_groups, commit_groups_unless,
-    examine_manifests, find_commit, repair_manifests,
+    examine_manifests, find_commit, repair_manifests, until,
 };
 pub use error::TableError;
 pub use granularity::DeleteGranularity;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::{StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use icepress_model::{TableId, ambient::Ambient};
 use icepress_storage::{Storage, StorageError, StorageErrorKind};
 
@@ -160,9 +160,11 @@ impl Sweep<'_> {
         if dead.is_empty() {
             return Ok(false);
         }
-        let batches: Vec<&[DeadFile]> = dead.chunks(BATCH).collect();
+        let batches: Vec<_> = dead
+            .chunks(BATCH)
+            .map(|batch| self.batch(batch).boxed())
+            .collect();
         let outcomes: Vec<Vec<(DeadFile, StorageError)>> = stream::iter(batches)
-            .map(|batch| self.batch(batch))
             .buffer_unordered(BATCHES_AT_ONCE)
             .collect()
             .await;

@@ -33,7 +33,8 @@ pub use attempts::{Attempts, Fate, NoAttempts};
 pub use dead::{DeadFile, FileKind};
 pub use error::UpkeepError;
 pub use expire::{
-    Counted, Counts, ExpirePlan, ExpireReport, ExpireRequest, Progress, expire, plan_expire,
+    Committed, Counted, Counts, ExpireOutlook, ExpirePlan, ExpireReport, ExpireRequest, Progress,
+    expire, expire_outlook, plan_expire,
 };
 pub use limits::Limits;
 pub use orphans::{

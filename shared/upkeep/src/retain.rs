@@ -212,6 +212,71 @@ impl<'a> History<'a> {
     }
 }
 
+/// When the next snapshot, branch or tag is to go because it gets too old, if nobody writes; `None` where age alone takes
+/// nothing away. `max_age` and `floor` are what `rules` were made of. With `commits` more on each branch others go by number
+/// too, and what may go at once goes now.
+pub(crate) fn next_to_go(
+    metadata: &TableMetadata,
+    refs: &BTreeMap<String, SnapshotReference>,
+    rules: &Rules<'_>,
+    (max_age, floor): (std::time::Duration, std::time::Duration),
+    commits: usize,
+) -> Option<TimestampMs> {
+    let history = History::of(metadata);
+    let mut next: Option<i64> = None;
+    // One that is under the floor then stays until it is out of it.
+    let mut at = |timestamp: i64, age: i64| {
+        let age = age.max(millis(floor));
+        let goes = timestamp.saturating_add(age).saturating_add(1);
+        if commits > 0 || goes > rules.now.get() {
+            let goes = goes.max(rules.now.get());
+            next = Some(next.map_or(goes, |next| next.min(goes)));
+        }
+    };
+    let mut of_a_ref = HashSet::new();
+    for (name, reference) in refs {
+        let newest = history.snapshots.get(&reference.snapshot_id);
+        let own = match &reference.retention {
+            SnapshotRetention::Branch { max_ref_age_ms, .. }
+            | SnapshotRetention::Tag { max_ref_age_ms } => *max_ref_age_ms,
+        };
+        let ref_age = own.or(rules.policy.max_ref_age.map(millis));
+        if let (Some(newest), Some(age)) = (newest, ref_age)
+            && name != MAIN_BRANCH
+        {
+            at(newest.timestamp_ms(), age);
+        }
+        of_a_ref.insert(reference.snapshot_id);
+        let SnapshotRetention::Branch {
+            min_snapshots_to_keep,
+            max_snapshot_age_ms,
+            ..
+        } = &reference.retention
+        else {
+            continue;
+        };
+        let least = min_snapshots_to_keep
+            .and_then(|least| usize::try_from(least).ok())
+            .unwrap_or(rules.policy.min_snapshots);
+        let age = max_snapshot_age_ms.unwrap_or(millis(max_age));
+        for (place, snapshot) in history.line(reference.snapshot_id).enumerate() {
+            of_a_ref.insert(snapshot.snapshot_id());
+            if place + commits >= least.max(1) {
+                at(snapshot.timestamp_ms(), age);
+            }
+        }
+    }
+    for (id, snapshot) in &history.snapshots {
+        if !of_a_ref.contains(id) {
+            at(snapshot.timestamp_ms(), millis(max_age));
+        }
+    }
+    if let Some(checkpoint) = history.flink_checkpoint(rules) {
+        at(checkpoint.get(), millis(rules.policy.flink_retention));
+    }
+    next.map(TimestampMs)
+}
+
 fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

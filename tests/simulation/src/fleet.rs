@@ -131,6 +131,8 @@ impl Account {
             errands: Some(Arc::new(errands) as Arc<dyn Errands>),
             store: Arc::new(store) as Arc<dyn StateStore>,
             queue: Arc::new(queue) as Arc<dyn TaskQueue>,
+            // Nothing expires by itself here.
+            cleaners: None,
             catalogs: Catalogs::new([OpenCatalog {
                 catalog: Arc::new(catalog) as Arc<dyn Catalog>,
                 storage: Arc::clone(&storage),

@@ -29,6 +29,7 @@ pub(super) async fn compact(
         TableOutcome::Failed => Ending::SomeFailed,
         TableOutcome::Compacted
         | TableOutcome::DeletesRewritten
+        | TableOutcome::Maintained
         | TableOutcome::Unchanged
         | TableOutcome::Refused
         | TableOutcome::Waiting => Ending::Well,

@@ -28,6 +28,12 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             .then(|| format!("{table}: {}", of_plan(plan))),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
         Event::Waiting { table, reason, .. } => Some(format!("{table}: waits: {reason}")),
+        Event::UpkeepBegun {
+            table,
+            kind,
+            reason,
+            ..
+        } => Some(format!("{table}: {kind}: {reason}")),
         Event::HandedOver { table, reason, .. } => {
             Some(format!("{table}: handed over to an optimizer: {reason}"))
         }

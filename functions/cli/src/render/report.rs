@@ -23,6 +23,7 @@ pub(crate) fn of_run(report: &RunReport) -> String {
     let mut parts = vec![format!("{} compacted", counted(report.compacted, "table"))];
     for (number, what) in [
         (of(TableOutcome::DeletesRewritten), "with deletes rewritten"),
+        (of(TableOutcome::Maintained), "tidied"),
         (
             of(TableOutcome::Unchanged) + report.more_unchanged,
             "unchanged",
@@ -80,6 +81,7 @@ fn outcome(outcome: TableOutcome) -> &'static str {
     match outcome {
         TableOutcome::Compacted => "compacted",
         TableOutcome::DeletesRewritten => "deletes rewritten",
+        TableOutcome::Maintained => "tidied",
         TableOutcome::Unchanged => "unchanged",
         TableOutcome::Refused => "left alone",
         TableOutcome::Waiting => "waiting",
@@ -93,6 +95,7 @@ pub(crate) fn failed(table: &TableId, failure: &Failure) -> TableReport {
         table: table.clone(),
         outcome: TableOutcome::Failed,
         reason: Some(failure.to_string()),
+        maintained: Vec::new(),
         groups: 0,
         row_groups_in: 0,
         row_groups_out: 0,

@@ -19,6 +19,7 @@
 //! | `actions` | who may do what next |
 //! | `scheduler`, `optimizer`, `commit`, `environment` | what a step does |
 //! | `mutations` | copies of steps that are wrong on purpose, to see that the model would tell |
+//! | `upkeep` | a smaller model by itself: expiry, beside whatever may happen to a table |
 //! | `explore` | the search, and which states lead to rest |
 
 mod actions;
@@ -31,4 +32,5 @@ mod optimizer;
 mod rows;
 mod scheduler;
 mod tests;
+mod upkeep;
 mod world;

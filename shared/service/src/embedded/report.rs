@@ -20,6 +20,8 @@ pub enum TableOutcome {
     /// What delete files say was written anew, and that is all: there are no fewer of them, or it turned out how many rows
     /// they hide.
     DeletesRewritten,
+    /// Nothing was rewritten, and upkeep beside it was done: snapshots expired, say.
+    Maintained,
     /// There was nothing to do.
     Unchanged,
     /// It is left alone for a reason that only a person can change.
@@ -40,6 +42,9 @@ pub struct TableReport {
     pub outcome: TableOutcome,
     /// Why it was refused, failed or waits, one line; of a compacted table, why the rest of it waits.
     pub reason: Option<String>,
+    /// What was done beside rewrites, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintained: Vec<String>,
     /// Groups rewritten and committed or not.
     pub groups: u64,
     /// Row groups read.
@@ -112,7 +117,10 @@ impl Seen {
 
     /// Whether what an earlier run found may be the last word.
     fn stands_open(&self) -> bool {
-        !self.committed && self.failed.is_none() && self.refused.is_none()
+        !self.committed
+            && self.maintained.is_empty()
+            && self.failed.is_none()
+            && self.refused.is_none()
     }
 }
 
@@ -303,6 +311,9 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
         (Some(failed), _) => (TableOutcome::Failed, Some(failed)),
         (None, Some(refused)) => (TableOutcome::Refused, Some(refused)),
         (None, None) if seen.committed => (done(&seen, after), seen.waits.clone()),
+        (None, None) if !seen.maintained.is_empty() => {
+            (TableOutcome::Maintained, seen.waits.clone())
+        }
         (None, None) if seen.waits.is_some() => (TableOutcome::Waiting, seen.waits.clone()),
         (None, None) => (TableOutcome::Unchanged, None),
     };
@@ -310,6 +321,7 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
         table,
         outcome,
         reason,
+        maintained: seen.maintained,
         groups: seen.groups,
         row_groups_in: seen.row_groups_in,
         row_groups_out: seen.row_groups_out,
@@ -386,6 +398,7 @@ impl Observer for Collector {
                 .push(format!("bucket {bucket}: {message}")),
             Event::GroupFinished { result: Err(_), .. }
             | Event::HandedOver { .. }
+            | Event::UpkeepBegun { .. }
             | Event::DatabaseListed { .. }
             | Event::GroupStarted { .. }
             | Event::TaskFailed { .. }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, TaskQueue, Watched};
-use icepress_model::{TableId, ambient::Ambient};
+use icepress_model::{ProcessKind, TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
 use crate::{Catalogs, CommitGate, Event, Observer, OpenCatalog, PlanRoom, Settings};
@@ -18,6 +18,8 @@ pub struct Context {
     pub store: Arc<dyn StateStore>,
     /// Task queues.
     pub queue: Arc<dyn TaskQueue>,
+    /// The queue of those who may delete; `None` where there is nobody.
+    pub cleaners: Option<Arc<dyn TaskQueue>>,
     /// Who takes over what a tick has no time for; `None` where there is nobody.
     pub errands: Option<Arc<dyn Errands>>,
     /// The catalogs.
@@ -53,6 +55,14 @@ impl Context {
     pub(crate) async fn watched(&self) -> Result<Watched, CoordinationError> {
         let layout = self.layout_seen().await?;
         Ok(Watched::new(&self.store, layout.swept().all()))
+    }
+
+    /// The queue of those who may do tasks of a kind; `None` where there is nobody.
+    pub(crate) fn queue_of(&self, kind: ProcessKind) -> Option<&Arc<dyn TaskQueue>> {
+        match kind.deletes() {
+            true => self.cleaners.as_ref(),
+            false => Some(&self.queue),
+        }
     }
 
     /// The catalog of a table, with the storage of its files.

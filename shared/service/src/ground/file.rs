@@ -5,6 +5,8 @@ use icepress_coordination::limits::Limits;
 use icepress_planner::PlanDefaults;
 use serde::{Deserialize, de::IgnoredAny};
 
+use super::maintain::MaintainDefaults;
+
 /// The sections of `icepress.toml`. One that is none of them is an error, and so is a key that its section does not
 /// know: a budget with a letter too few would hold nobody, without a word.
 #[derive(Debug, Default, Deserialize)]
@@ -16,6 +18,9 @@ pub struct FileSettings {
     /// `[plan]`: how tables are planned whose properties don't say.
     #[serde(default)]
     pub plan: PlanDefaults,
+    /// `[maintain]`: which upkeep is done by itself beside rewrites.
+    #[serde(default)]
+    pub maintain: MaintainDefaults,
     /// `[catalog.…]` is taken out before, by whoever reads catalogs. It stands here so that a misspelt one is told.
     #[serde(default, rename = "catalog")]
     _catalog: IgnoredAny,

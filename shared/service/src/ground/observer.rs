@@ -3,8 +3,8 @@
 use std::{fmt::Debug, sync::Arc};
 
 use icepress_model::{
-    BucketId, Bytes, GroupResult, ProcessId, ProcessOutcome, Rows, TableId, TablePlan, TaskId,
-    TimestampMs,
+    BucketId, Bytes, GroupResult, ProcessId, ProcessKind, ProcessOutcome, Rows, TableId, TablePlan,
+    TaskId, TimestampMs,
 };
 use icepress_rewrite::Progress;
 
@@ -47,6 +47,17 @@ pub enum Event {
         plan: Arc<TablePlan>,
         /// The process that carries it out; `None` for an empty plan.
         process: Option<ProcessId>,
+    },
+    /// A process of upkeep was begun.
+    UpkeepBegun {
+        /// The table.
+        table: TableId,
+        /// The process.
+        process: ProcessId,
+        /// Its kind.
+        kind: ProcessKind,
+        /// Why, one line.
+        reason: String,
     },
     /// A table is left alone for a reason that only a person can change.
     Refused {
@@ -180,6 +191,12 @@ impl Observer for LogObserver {
                 health = plan.health.score,
                 "planned"
             ),
+            Event::UpkeepBegun {
+                table,
+                process,
+                kind,
+                reason,
+            } => tracing::info!(%table, %process, %kind, %reason, "upkeep begun"),
             Event::Refused { table, reason } => tracing::warn!(%table, %reason, "left alone"),
             Event::Waiting {
                 table,

@@ -12,6 +12,7 @@ use icepress_catalog_glue::GlueCatalog;
 use icepress_catalog_rest::{HttpClient, RestCatalog, Secrets};
 use icepress_coordination::{
     CoordinationError, DynamoStore, Errands, SqliteFile, SqliteOptions, SqsErrands, SqsQueue,
+    TaskQueue,
 };
 use icepress_model::{WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
@@ -67,7 +68,7 @@ pub fn function_worker(ambient: &Ambient) -> WorkerId {
 }
 
 /// On AWS: DynamoDB, SQS, S3 and the configured catalogs, with credentials of whoever calls. All requests are counted in
-/// the ledger of `aws`.
+/// the ledger of `aws`. Deletes nothing: the functions' roles may not.
 pub async fn cloud(
     environment: CloudEnvironment,
     aws: &AwsEnvironment,
@@ -75,10 +76,34 @@ pub async fn cloud(
     ambient: Ambient,
     observer: Arc<dyn Observer>,
 ) -> Result<Context, OpenError> {
+    in_cloud(environment, aws, worker, ambient, observer, false).await
+}
+
+/// The same for the one function whose role may delete.
+pub async fn cloud_to_clean(
+    environment: CloudEnvironment,
+    aws: &AwsEnvironment,
+    worker: WorkerId,
+    ambient: Ambient,
+    observer: Arc<dyn Observer>,
+) -> Result<Context, OpenError> {
+    in_cloud(environment, aws, worker, ambient, observer, true).await
+}
+
+async fn in_cloud(
+    environment: CloudEnvironment,
+    aws: &AwsEnvironment,
+    worker: WorkerId,
+    ambient: Ambient,
+    observer: Arc<dyn Observer>,
+    may_delete: bool,
+) -> Result<Context, OpenError> {
     let configured = environment.configuration().catalogs;
     let mut settings = Settings::cloud(worker, environment.buckets, environment.payload_location);
     settings.limits = Arc::new(environment.limits);
     settings.plan_defaults = Arc::new(environment.plan);
+    settings.maintain = Arc::new(environment.maintain);
+    settings.may_delete = may_delete;
     let memory = environment.optimizer_memory_mebibytes;
     settings = settings
         .with_memory(environment.memory_mebibytes)
@@ -106,6 +131,9 @@ pub async fn cloud(
             .build(),
     );
     let queue = SqsQueue::new(sqs.clone(), environment.queue_url_template);
+    let cleaners = environment
+        .cleaner_url
+        .map(|url| Arc::new(SqsQueue::one_for_all(sqs.clone(), url)) as Arc<dyn TaskQueue>);
     let errands = environment
         .errands_url
         .map(|url| Arc::new(SqsErrands::new(sqs, url)) as Arc<dyn Errands>);
@@ -115,6 +143,7 @@ pub async fn cloud(
         ambient,
         store: Arc::new(store),
         queue: Arc::new(queue),
+        cleaners,
         errands,
         catalogs,
         payloads: Arc::new(payloads),
@@ -147,6 +176,8 @@ pub async fn embedded<'a>(
         ambient,
         store: Arc::new(file.store()),
         queue: Arc::new(file.queue()),
+        // Who works here may delete.
+        cleaners: Some(Arc::new(file.queue())),
         errands: None,
         catalogs,
         payloads: Arc::new(payloads),

@@ -11,6 +11,8 @@ use icepress_storage::TimeLimits;
 use icepress_table::CommitPolicy;
 pub use times::Times;
 
+use super::maintain::MaintainDefaults;
+
 /// How a scheduler or an optimizer works.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -88,10 +90,20 @@ pub struct Settings {
     /// Input bytes a second that a rewrite is reckoned with when it is asked whether a group can end in time, where no
     /// group of the table was measured.
     pub reckoned_throughput: Bytes,
-    /// Whether files of a group that certainly failed may be deleted at once, and metadata files that leave a table's log
-    /// where the table wants it. Off in the cloud, where the optimizer's role may not delete: there the former wait for
-    /// orphan removal, and the latter stay in the log.
+    /// Whether whoever this is may delete: then it does the tasks that do; files of a group that certainly failed go at once, and metadata files that leave a table's log
+    /// where the table wants it. Off in the cloud but for the cleaner, whose role alone may: of the others the
+    /// former wait for orphan removal, and the latter stay in the log.
     pub may_delete: bool,
+    /// Which upkeep is done by itself beside rewrites.
+    pub maintain: Arc<MaintainDefaults>,
+    /// The rest of a table between two runs of one kind of upkeep that are worth their price. Where one costs more than it saves
+    /// in a month, it is a day for each hour of this.
+    pub upkeep_rest: Duration,
+    /// Snapshots younger than this never expire by themselves: readers that loaded the table when they were current may still be
+    /// at work.
+    pub expire_floor: Duration,
+    /// How long one run of upkeep begins new deletions: a table has one process at a time, and others wait.
+    pub longest_upkeep: Duration,
     /// How plans are made where neither a table's properties nor [`Settings::plan_defaults`] say otherwise.
     pub plan: PlanOptions,
     /// How plans are made of the tables of a catalog or database, where their properties don't say otherwise.
@@ -141,6 +153,10 @@ impl Settings {
             deadline_margin: Duration::from_secs(5),
             reckoned_throughput: Bytes::mebibytes(12),
             may_delete: true,
+            maintain: Arc::default(),
+            upkeep_rest: Duration::from_secs(3600),
+            expire_floor: icepress_upkeep::FLOOR,
+            longest_upkeep: Duration::from_secs(600),
             plan: PlanOptions::default(),
             plan_defaults: Arc::default(),
             commit: CommitPolicy::default(),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use icepress_coordination::{
-    CoordinationError, KeyRange, Listing, ProcessState, TableRow, limits::Blocker,
+    CoordinationError, KeyRange, Listing, ProcessRow, ProcessState, TableRow, TaskState,
+    limits::Blocker,
 };
-use icepress_model::{ProcessId, Scope, TableId, TimestampMs, WorkerId};
+use icepress_model::{ProcessId, ProcessKind, Scope, TableId, TimestampMs, WorkerId};
 
 use crate::{Context, Waiting, WaitsFor};
 
@@ -69,20 +70,39 @@ pub async fn commits_under_way(
         let Some(process) = context.store.process(process).await? else {
             continue;
         };
-        let ProcessState::Committing { worker, deadline } = process.state else {
-            continue;
-        };
-        let until = deadline + guard;
-        if until >= context.ambient.now() {
-            under_way.push(CommitUnderWay {
-                table: row.table,
-                process: process.process,
-                worker,
-                until,
-            });
+        for (worker, deadline) in committers(context, &process).await? {
+            let until = deadline + guard;
+            if until >= context.ambient.now() {
+                under_way.push(CommitUnderWay {
+                    table: row.table.clone(),
+                    process: process.process.clone(),
+                    worker,
+                    until,
+                });
+            }
         }
     }
     Ok(under_way)
+}
+
+/// Who may be committing for a process, and until when its claim lasts: whoever claimed its commit; of upkeep, which commits
+/// within its tasks, whoever claimed one of these.
+async fn committers(
+    context: &Context,
+    process: &ProcessRow,
+) -> Result<Vec<(WorkerId, TimestampMs)>, CoordinationError> {
+    if process.kind == ProcessKind::Rewrite {
+        return Ok(match &process.state {
+            ProcessState::Committing { worker, deadline } => vec![(worker.clone(), *deadline)],
+            ProcessState::Running | ProcessState::Ended(_) => Vec::new(),
+        });
+    }
+    let tasks = context.store.tasks(&process.process).await?;
+    let claims = tasks.into_iter().filter_map(|task| match task.state {
+        TaskState::Running { worker, deadline } => Some((worker, deadline)),
+        TaskState::Queued | TaskState::Done(_) | TaskState::Failed(_) => None,
+    });
+    Ok(claims.collect())
 }
 
 /// Takes a blocker away; whether there was one. What waited for its end falls due.

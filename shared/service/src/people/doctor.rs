@@ -9,7 +9,7 @@ mod versions;
 use std::{collections::BTreeSet, time::Duration};
 
 use icepress_coordination::{CoordinationError, Finding, Layout, TableRow, Watched};
-use icepress_model::{DatabaseId, TableId, TimestampMs};
+use icepress_model::{BucketId, DatabaseId, TableId, TimestampMs};
 use icepress_storage::{PutMode, WriteOptions};
 
 use crate::{
@@ -79,6 +79,21 @@ async fn queues(context: &Context) -> Vec<Finding> {
             .into_iter()
             .filter(|finding| finding.severity != Severity::Well);
         findings.extend(notable);
+    }
+    // Here all work is in the same queues.
+    if let Some(cleaners) = context
+        .cleaners
+        .as_ref()
+        .filter(|_| context.settings.hands_over)
+    {
+        let seen = cleaners
+            .examine(BucketId(0), context.settings.claim_ttl)
+            .await;
+        let of_cleaner = |finding: Finding| Finding {
+            subject: "queue of the cleaner".to_owned(),
+            ..finding
+        };
+        findings.extend(seen.into_iter().map(of_cleaner));
     }
     if well > 0 {
         findings.insert(

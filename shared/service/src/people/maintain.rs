@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use icepress_catalog::CatalogError;
-use icepress_model::TableId;
+use icepress_model::{ProcessKind, TableId};
 use icepress_table::CommitContext;
 use icepress_upkeep::{
     ExpirePlan, ExpireReport, ExpireRequest, Pin, Pins, Progress, UpkeepError, expire, plan_expire,
@@ -13,7 +13,7 @@ use icepress_upkeep::{
 use super::repair::UnlessBlocked;
 use crate::{
     Context,
-    scheduler::{elsewhere::EvaluationHeader, header::ProcessHeader},
+    scheduler::{elsewhere::EvaluationHeader, header::ProcessHeader, upkeep::UpkeepHeader},
 };
 
 /// Says what [`maintain`] would do to a table. Writes nothing.
@@ -54,8 +54,8 @@ pub(super) async fn commit_context(
 
 /// The snapshot that a process under way was planned on: it is read and validated against until the commit.
 #[derive(Debug)]
-pub(super) struct BasesOfProcesses<'a> {
-    pub(super) context: &'a Context,
+pub(crate) struct BasesOfProcesses<'a> {
+    pub(crate) context: &'a Context,
 }
 
 #[async_trait]
@@ -77,11 +77,25 @@ impl Pins for BasesOfProcesses<'_> {
         if row.has_ended() || EvaluationHeader::of(&row).is_some() {
             return Ok(Vec::new());
         }
-        let header: ProcessHeader = serde_json::from_str(&row.header)
-            .map_err(|error| format!("process {process} can't be read: {error}"))?;
-        Ok(vec![Pin {
-            snapshot_id: header.base.snapshot_id,
-            by: format!("process {process}"),
-        }])
+        let unreadable =
+            |error: serde_json::Error| format!("process {process} can't be read: {error}");
+        let base = match row.kind {
+            ProcessKind::Rewrite => {
+                let header: ProcessHeader =
+                    serde_json::from_str(&row.header).map_err(unreadable)?;
+                Some(header.base.snapshot_id)
+            }
+            _ => {
+                let header: UpkeepHeader = serde_json::from_str(&row.header).map_err(unreadable)?;
+                header.snapshot_id
+            }
+        };
+        Ok(base
+            .map(|snapshot_id| Pin {
+                snapshot_id,
+                by: format!("process {process}"),
+            })
+            .into_iter()
+            .collect())
     }
 }

@@ -102,7 +102,7 @@ pub(crate) async fn look(
     process: &ProcessId,
 ) -> Result<Planned, EvaluateError> {
     let table = &task.evaluate;
-    let last = last_rewrite(context, table, process).await;
+    let last = last_rewrite(context, table, Some(process)).await;
     let loaded = evaluate::load(context, table).await?;
     let mut outlook = Outlook::new(context, &loaded, last.as_ref(), task.turn)?;
     let limits = &context.settings.limits;
@@ -112,11 +112,20 @@ pub(crate) async fn look(
     outlook.plan(context, &loaded, None).await
 }
 
-/// The table's last process but those that evaluate. What can't be read teaches nothing.
-async fn last_rewrite(context: &Context, table: &TableId, but: &ProcessId) -> Option<ProcessRow> {
+/// The table's last process that was to rewrite anything, and is not `but`. What can't be read teaches nothing.
+pub(super) async fn last_rewrite(
+    context: &Context,
+    table: &TableId,
+    but: Option<&ProcessId>,
+) -> Option<ProcessRow> {
     let processes = context.store.processes_of(table, LOOKED_THROUGH).await;
     let mut processes = processes.ok()?.into_iter();
-    processes.find(|row| row.process != *but && EvaluationHeader::of(row).is_none())
+    processes.find(|row| Some(&row.process) != but && rewrites(row))
+}
+
+/// Whether a process is one that was to rewrite anything, and not only to look.
+fn rewrites(process: &ProcessRow) -> bool {
+    process.kind == ProcessKind::Rewrite && EvaluationHeader::of(process).is_none()
 }
 
 /// The processes of a table that bear on its next evaluation.
@@ -124,6 +133,8 @@ async fn last_rewrite(context: &Context, table: &TableId, but: &ProcessId) -> Op
 pub(super) struct Past {
     /// The last one that was to rewrite.
     pub(super) last: Option<ProcessRow>,
+    /// The last one that did anything, of whatever kind.
+    pub(super) newest: Option<ProcessRow>,
     /// The last of all, where it was an evaluation.
     evaluation: Option<(ProcessRow, EvaluationHeader)>,
 }
@@ -143,16 +154,28 @@ impl Past {
         let Some(newest) = newest.pop() else {
             return Ok(Self::default());
         };
-        Ok(match EvaluationHeader::of(&newest) {
-            None => Self {
-                last: Some(newest),
+        if rewrites(&newest) {
+            return Ok(Self {
+                last: Some(newest.clone()),
+                newest: Some(newest),
                 evaluation: None,
-            },
-            Some(header) => Self {
-                last: last_rewrite(context, &row.table, &newest.process).await,
-                evaluation: Some((newest, header)),
-            },
+            });
+        }
+        let processes = context.store.processes_of(&row.table, LOOKED_THROUGH).await;
+        let processes = processes.unwrap_or_default();
+        let evaluates = |row: &ProcessRow| EvaluationHeader::of(row).is_some();
+        Ok(Self {
+            last: processes.iter().find(|row| rewrites(row)).cloned(),
+            newest: processes.iter().find(|row| !evaluates(row)).cloned(),
+            evaluation: EvaluationHeader::of(&newest).map(|header| (newest, header)),
         })
+    }
+
+    /// Whether the last that was done for the table was a rewrite, and has ended: then it is upkeep's turn.
+    pub(super) fn ends_with_a_rewrite(&self) -> bool {
+        self.newest
+            .as_ref()
+            .is_some_and(|newest| rewrites(newest) && newest.has_ended())
     }
 
     /// How many evaluations are to be handed over at once.
@@ -332,7 +355,8 @@ async fn hand_over(
         reason: reason.to_owned(),
     });
     let task = TaskId { process, index: 0 };
-    send(context, lease, &row.table, lease.epoch, &[task]).await
+    let what = (&row.table, ProcessKind::Rewrite);
+    send(context, lease, what, lease.epoch, &[task]).await
 }
 
 /// Why a table is looked at elsewhere, where that is because nobody here got to the end of it; for people.

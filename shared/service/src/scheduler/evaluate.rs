@@ -9,7 +9,8 @@ use icepress_catalog::{
 };
 use icepress_coordination::{ProcessRow, TableRow, limits::InvalidLimit};
 use icepress_model::{
-    Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, TableId, TablePlan, text::shortened,
+    Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, SnapshotId, TableId, TablePlan,
+    text::shortened,
 };
 use icepress_planner::{PlanError, PlanOptions, Repeated, group_all, plan_table, take_out_repeats};
 use icepress_rewrite::data_folder;
@@ -19,7 +20,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use super::header::{Known, Learned, key_of};
+use super::{
+    elsewhere,
+    header::{Known, Learned, key_of},
+    upkeep::Prospects,
+};
 use crate::{Context, ground::plans};
 
 /// A table that could not be looked at.
@@ -70,8 +75,7 @@ pub(crate) async fn evaluate(
     context: &Context,
     table: &TableId,
 ) -> Result<(LoadedTable, TablePlan), EvaluateError> {
-    let last = context.store.processes_of(table, 1).await;
-    let last = last.ok().and_then(|last| last.into_iter().next());
+    let last = elsewhere::last_rewrite(context, table, None).await;
     let loaded = load(context, table).await?;
     let outlook = Outlook::new(context, &loaded, last.as_ref(), 0)?;
     let planned = outlook.plan(context, &loaded, None).await?;
@@ -96,6 +100,12 @@ pub(crate) struct Planned {
     pub(crate) learned: Learned,
     /// The bytes of the manifests that were read.
     pub(crate) manifests: Bytes,
+    /// What upkeep beside rewrites would come to.
+    #[serde(default)]
+    pub(crate) prospects: Prospects,
+    /// The snapshot that was current.
+    #[serde(default)]
+    pub(crate) snapshot_id: Option<SnapshotId>,
 }
 
 /// By what a table is planned: its settings, and what its last process taught.
@@ -137,7 +147,10 @@ impl Outlook {
     ) -> Result<Planned, EvaluateError> {
         let (mut plan, manifests) = plan_loaded(context, loaded, &self.options, most).await?;
         let repeated = self.take_out_repeats(&mut plan);
+        let current = loaded.metadata.current_snapshot();
         Ok(Planned {
+            prospects: Prospects::of(context, loaded)?,
+            snapshot_id: current.map(|current| SnapshotId(current.snapshot_id())),
             location: loaded.metadata_location.clone(),
             properties: loaded.metadata.properties().clone(),
             repeated: repeated.groups,

@@ -49,7 +49,7 @@ pub(super) async fn evaluate_and_start(
         None => plan_within_limits(context, row, past.last.as_ref()).await,
     };
     match decided {
-        Ok(Decided::Something(work)) => start(context, lease, row, *work).await,
+        Ok(Decided::Something(work)) => start(context, lease, row, *work, &past).await,
         Ok(Decided::Waits(obstacle)) => wait(context, lease, row, &obstacle).await,
         Err(PlanningError::Table(error @ EvaluateError::TooLarge { .. })) => {
             elsewhere::hand_over_large(context, lease, row, &error.to_string()).await

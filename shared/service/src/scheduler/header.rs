@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use icepress_coordination::{ProcessRow, ProcessState, limits::Usage};
-use icepress_model::{BaseState, Bytes, Lessons, Pace, ProcessOutcome, TablePlan};
+use icepress_model::{BaseState, Bytes, Lessons, Pace, ProcessOutcome, TablePlan, TimestampMs};
 use icepress_planner::{Ceiling, LastRun, PlanOptions, Repeated, files_of, path_hash};
 use serde::{Deserialize, Serialize};
 
+use super::upkeep::Memory;
 use crate::{Settings, VERSION};
 
 /// What the commit needs to know of the plan, and the next plan of this one. It stands in the process's row, and is of a
@@ -31,6 +32,12 @@ pub(crate) struct ProcessHeader {
     /// What was known of the table's groups when it was planned.
     #[serde(default)]
     pub(crate) learned: Learned,
+    /// When each kind of upkeep was done last.
+    #[serde(default)]
+    pub(crate) upkeep: Memory,
+    /// When the table is to be looked at for upkeep's sake, once this has ended.
+    #[serde(default)]
+    pub(crate) tidied_at: Option<TimestampMs>,
 }
 
 /// What processes taught about a table's groups, handed on from one to the next.

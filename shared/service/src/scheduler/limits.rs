@@ -231,16 +231,21 @@ impl Room {
         Some(obstacle_of(shortage))
     }
 
-    /// What a process of these groups has to reserve.
-    pub(crate) fn reservation(&self, context: &Context, groups: &[Group]) -> Option<Reservation> {
+    /// What a process that takes so much has to reserve.
+    pub(crate) fn reservation_of(&self, usage: Usage) -> Option<Reservation> {
         let of = self
             .quotas
             .iter()
             .map(|(row, quota)| (row.scope.clone(), *quota));
         (!self.quotas.is_empty()).then(|| Reservation {
             of: of.collect(),
-            usage: reckoned(context, groups),
+            usage,
         })
+    }
+
+    /// What a process of these groups has to reserve.
+    pub(crate) fn reservation(&self, context: &Context, groups: &[Group]) -> Option<Reservation> {
+        self.reservation_of(reckoned(context, groups))
     }
 }
 

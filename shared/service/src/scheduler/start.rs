@@ -7,14 +7,17 @@ use icepress_coordination::{
 };
 use icepress_model::{
     Epoch, GroupTask, MetadataLocation, Pace, ProcessId, ProcessKind, TableId, TablePlan, TaskId,
+    TimestampMs,
 };
 
 use super::{
+    elsewhere::Past,
     evaluate::{self, EvaluateError, Planned},
     evaluation::{Failure, Work, conclude_failure},
     header::ProcessHeader,
     limits,
     sweep::wait,
+    upkeep::{self, Beginning, Due, Memory, Prospects, Verdict},
     waiting,
 };
 use crate::{Context, Event, worker::payload};
@@ -25,6 +28,7 @@ pub(super) async fn start(
     lease: &Lease,
     row: &TableRow,
     work: Work,
+    past: &Past,
 ) -> Result<(), CoordinationError> {
     let Work { planned, room } = work;
     let Planned {
@@ -34,10 +38,14 @@ pub(super) async fn start(
         shrunk_to,
         learned,
         manifests,
+        prospects,
+        snapshot_id,
         ..
     } = planned;
     let now = context.ambient.now();
     let plan = Arc::new(plan);
+    let memory = Memory::after(past.newest.as_ref());
+    let upkeep = upkeep_now(context, &prospects, &memory, now);
     if repeated > 0 {
         let message = message_of_repeats(repeated);
         context.tell(Event::Repeats {
@@ -48,12 +56,24 @@ pub(super) async fn start(
             return rest_after_repeats(context, lease, row, &location, &plan, &message).await;
         }
     }
+    let text = waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority);
     let conclusion = Conclusion {
-        evaluated_location: Some(location),
-        text: waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority),
-        next_due_at: None,
+        evaluated_location: Some(location.clone()),
+        text: upkeep::tell_of(&text, &upkeep),
+        next_due_at: upkeep.next,
         failures: row.failures,
     };
+    let is_its_turn = plan.groups.is_empty() || past.ends_with_a_rewrite();
+    if let Some(due) = upkeep.due.clone().filter(|_| is_its_turn) {
+        let beginning = Beginning {
+            due,
+            base: location,
+            snapshot_id,
+            memory,
+            conclusion,
+        };
+        return upkeep::start(context, lease, row, &room, beginning).await;
+    }
     let base = match &plan.base {
         Some(base) if !plan.groups.is_empty() => base.clone(),
         _ => {
@@ -93,6 +113,9 @@ pub(super) async fn start(
         shrunk_to,
         manifests,
         learned,
+        upkeep: memory,
+        // What is due then comes next, and what falls due later is waited for.
+        tidied_at: upkeep.next_after_commit,
         reserved: reservation
             .as_ref()
             .map(|reservation| reservation.usage)
@@ -132,7 +155,28 @@ pub(super) async fn start(
         plan,
         process: Some(process),
     });
-    send(context, lease, &row.table, lease.epoch, &ids).await
+    let what = (&row.table, ProcessKind::Rewrite);
+    send(context, lease, what, lease.epoch, &ids).await
+}
+
+/// What upkeep is due, as far as there is anybody to do it.
+fn upkeep_now(
+    context: &Context,
+    prospects: &Prospects,
+    memory: &Memory,
+    now: TimestampMs,
+) -> Verdict {
+    // A person who asks for a rewrite gets a rewrite.
+    if prospects.is_empty() || context.settings.by_hand {
+        return Verdict::default();
+    }
+    let mut verdict = upkeep::decide(&context.settings, prospects, memory, now);
+    let is_nobodys = |due: &Due| context.queue_of(due.kind).is_none();
+    if let Some(due) = verdict.due.take_if(|due| is_nobodys(due)) {
+        let reason = "there is nobody here who may delete: the function cleaner is not deployed";
+        verdict.refused.insert(due.kind, reason.to_owned());
+    }
+    verdict
 }
 
 /// Leaves a table alone for which nothing is planned but what was just done. It is looked at again after a wait that grows:
@@ -195,18 +239,24 @@ async fn tasks_of(
     Ok(tasks)
 }
 
-/// Sends the tasks' messages into the queue of the bucket that the table is in now, noting each that went out. One that
+/// Sends the tasks' messages to those who may do them, under the bucket that the table is in now, noting each that went out. One that
 /// did not is sent by a later sweep.
 pub(super) async fn send(
     context: &Context,
     lease: &Lease,
-    table: &TableId,
+    (table, kind): (&TableId, ProcessKind),
     epoch: Epoch,
     tasks: &[TaskId],
 ) -> Result<(), CoordinationError> {
     if tasks.is_empty() {
         return Ok(());
     }
+    let Some(queue) = context.queue_of(kind) else {
+        context.tell(Event::Notice {
+            message: format!("a task of table {table} was not sent: nobody here may do {kind}"),
+        });
+        return Ok(());
+    };
     let messages: Vec<TaskMessage> = tasks
         .iter()
         .map(|task| TaskMessage {
@@ -216,7 +266,7 @@ pub(super) async fn send(
         })
         .collect();
     let now = context.ambient.now();
-    let results = match context.queue.send(lease.bucket, &messages).await {
+    let results = match queue.send(lease.bucket, &messages).await {
         Ok(results) => results,
         // The process stands: the next check sends again. The other tables need not wait for it.
         Err(error) => {

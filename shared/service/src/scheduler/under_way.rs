@@ -9,7 +9,7 @@ use icepress_coordination::{
     Conclusion, CoordinationError, Lease, ProcessRow, ProcessState, QueueDepth, TableRow, TaskRow,
     TaskState,
 };
-use icepress_model::{BucketId, ProcessId, TaskId, TimestampMs};
+use icepress_model::{BucketId, ProcessId, ProcessKind, TaskId, TimestampMs};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -70,7 +70,8 @@ async fn look_after(
                     index: 0,
                 };
                 // Who is sent a task that is done sees to the commit.
-                send(context, lease, &row.table, process_row.epoch, &[any]).await?;
+                let what = (&row.table, process_row.kind);
+                send(context, lease, what, process_row.epoch, &[any]).await?;
                 look_again_later(context, lease, row).await?;
                 return Ok(Visited::Done);
             }
@@ -103,6 +104,13 @@ async fn look_after(
                 return Ok(Visited::Done);
             }
         } else {
+            // The other queue is looked at by itself: few processes are in it.
+            let own = Depth::of_kind(process_row.kind);
+            let depth = if process_row.kind.deletes() {
+                &own
+            } else {
+                depth
+            };
             send_again(context, lease, &process_row, depth, now).await?;
         }
     }
@@ -155,6 +163,8 @@ async fn hold_back(
 /// What is known of the bucket's queue while a page of tables is visited.
 #[derive(Debug, Default)]
 pub(crate) struct Depth {
+    /// Of whose queue.
+    kind: ProcessKind,
     /// What lies in it: asked once, and only where that decides anything.
     asked: OnceCell<Option<QueueDepth>>,
     /// When the last message was sent, of those seen so far, that somebody has taken out; in milliseconds.
@@ -162,6 +172,13 @@ pub(crate) struct Depth {
 }
 
 impl Depth {
+    fn of_kind(kind: ProcessKind) -> Self {
+        Self {
+            kind,
+            ..Self::default()
+        }
+    }
+
     /// Notes when messages were sent that somebody has taken out.
     fn note_taken(&self, tasks: &[TaskRow], now: TimestampMs) {
         let taken = tasks.iter().filter(|task| match &task.state {
@@ -183,7 +200,7 @@ impl Depth {
     /// `None` where the queue does not say: then nothing counts as lost by it.
     async fn of(&self, context: &Context, bucket: BucketId) -> Option<QueueDepth> {
         let asked = self.asked.get_or_init(|| async {
-            match context.queue.depth(bucket).await {
+            match context.queue_of(self.kind)?.depth(bucket).await {
                 Ok(depth) => Some(depth),
                 Err(error) => {
                     context.tell(Event::Notice {
@@ -280,6 +297,7 @@ async fn send_again(
                 let here = depth.of(context, lease.bucket).await;
                 here.is_some_and(|here| here.has_lost_what_is(ago))
                     && (task.bucket == lease.bucket
+                        || process.kind.deletes()
                         || has_former_queue_lost(context, task.bucket, ago).await)
             }
         };
@@ -287,7 +305,8 @@ async fn send_again(
             lost.push(task.task);
         }
     }
-    send(context, lease, &process.table, process.epoch, &lost).await
+    let what = (&process.table, process.kind);
+    send(context, lease, what, process.epoch, &lost).await
 }
 
 #[cfg(test)]

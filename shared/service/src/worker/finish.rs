@@ -6,7 +6,7 @@ use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
 use icepress_model::{
     Bytes, FailureCause, Group, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
-    ProcessOutcome, TableId, Tier, TimestampMs,
+    ProcessKind, ProcessOutcome, TableId, Tier, TimestampMs,
 };
 use icepress_planner::path_hash;
 use icepress_storage::StorageErrorKind;
@@ -22,7 +22,7 @@ use crate::{
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
-    worker::{forsaken, leftovers, payload},
+    worker::{forsaken, leftovers, payload, upkeep},
 };
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
@@ -103,6 +103,9 @@ async fn commit_claimed(
     context: &Context,
     claim: &CommitClaim,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
+    if claim.process.kind != ProcessKind::Rewrite {
+        return upkeep::end(context, claim).await;
+    }
     if let Some(header) = EvaluationHeader::of(&claim.process) {
         return end_evaluation(context, claim, header).await;
     }
@@ -518,23 +521,26 @@ impl Lost {
 }
 
 /// When the table is looked at again.
-enum Next {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Next {
     /// When its state changes.
     WhenChanged,
     /// At once.
     Now,
+    /// Then, or when its state changes.
+    At(TimestampMs),
     /// After a wait that is short at first, and grows with the failures.
     AfterLoss,
     /// After a wait that grows with the failures.
     AfterBackoff,
 }
 
-struct Ending {
-    outcome: ProcessOutcome,
-    committed: Option<MetadataLocation>,
-    next: Next,
-    failures: u32,
-    removed_delete_files: u64,
+pub(super) struct Ending {
+    pub(super) outcome: ProcessOutcome,
+    pub(super) committed: Option<MetadataLocation>,
+    pub(super) next: Next,
+    pub(super) failures: u32,
+    pub(super) removed_delete_files: u64,
 }
 
 impl Ending {
@@ -586,7 +592,7 @@ impl Ending {
         let next = match (unreadable, worth_another) {
             (true, _) => Next::AfterBackoff,
             (false, true) => Next::Now,
-            (false, false) => Next::WhenChanged,
+            (false, false) => header.tidied_at.map_or(Next::WhenChanged, Next::At),
         };
         let failures = if unreadable {
             header.failures.saturating_add(1)
@@ -621,6 +627,7 @@ impl Ending {
         let now = context.ambient.now();
         match self.next {
             Next::WhenChanged => None,
+            Next::At(at) => Some(at.max(now)),
             Next::Now => Some(now),
             Next::AfterLoss => {
                 let wait = context.settings.backoff_after_loss(self.failures);
@@ -650,7 +657,8 @@ async fn end_unapplied(
     Ok(next)
 }
 
-async fn end(
+/// Writes the end down, and tells of it.
+pub(super) async fn end(
     context: &Context,
     claim: &CommitClaim,
     ending: Ending,

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use bytes::Bytes as Buffer;
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, TaskRow, TaskState};
-use icepress_model::{GroupResult, ProcessId, RewriteFailure, RewriteFailureKind, TableId};
+use icepress_model::{
+    GroupResult, ProcessId, ProcessKind, RewriteFailure, RewriteFailureKind, TableId,
+};
 use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError, WriteOptions,
 };
@@ -62,6 +64,10 @@ pub(crate) async fn delete_reported(context: &Context, table: &TableId, process:
         let TaskState::Done(result) = &task.state else {
             continue;
         };
+        // What upkeep leaves, its own record names.
+        if task.kind != ProcessKind::Rewrite {
+            continue;
+        }
         // Whoever only looks writes nothing.
         if EvaluateTask::of(&task.payload).is_some() {
             continue;

@@ -11,7 +11,8 @@ use icepress_catalog::{
 };
 use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
 use icepress_model::{
-    Attempt, GroupResult, GroupTask, RewriteFailure, RewriteFailureKind, TableId, TaskId, Tier,
+    Attempt, GroupResult, GroupTask, ProcessKind, RewriteFailure, RewriteFailureKind, TableId,
+    TaskId, Tier,
 };
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
@@ -23,7 +24,7 @@ use crate::{
     worker::{
         evaluate, finish, inspect,
         leftovers::{self, Footprints},
-        payload,
+        payload, upkeep,
     },
 };
 
@@ -77,10 +78,16 @@ async fn handle_message(
         }
         ClaimOutcome::Gone => return Ok(Handled::Done),
     };
+    if row.kind.deletes() && !context.settings.may_delete {
+        return give_away(context, &row).await;
+    }
     let worked = if row.attempt.get() > context.settings.claims_of_task {
         give_up(context, &message.table, &row).await?
     } else {
         match EvaluateTask::of(&row.payload) {
+            _ if row.kind != ProcessKind::Rewrite => {
+                upkeep::work(context, &message.table, &row, deadline).await?
+            }
             Some(task) => evaluate::evaluate(context, &row, &task, deadline).await?,
             None => work(context, &message.table, &row, deadline).await?,
         }
@@ -94,6 +101,19 @@ async fn handle_message(
         Worked::Reported(_) => Ok(Handled::Done),
         Worked::GivenBack(rest) => Ok(Handled::Again(rest)),
     }
+}
+
+/// Gives back a task that is for those who may delete: whoever looks after the process sends it to them.
+async fn give_away(context: &Context, row: &TaskRow) -> Result<Handled, CoordinationError> {
+    context.store.return_task(&row.task, row.attempt).await?;
+    context.store.note_acknowledged(&row.task).await?;
+    context.tell(Event::Notice {
+        message: format!(
+            "task {} deletes files, which this function may not: it is left to the cleaner",
+            row.task
+        ),
+    });
+    Ok(Handled::Done)
 }
 
 pub(super) enum Worked {

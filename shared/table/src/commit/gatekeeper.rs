@@ -33,7 +33,7 @@ impl Gatekeeper for NoObjection {
 /// Works on something as long as there is time, and drops it then. What it sends, it sends when it is polled; so nothing
 /// is sent later, however long the work was kept waiting, or this process. It needs no timer: work that waits for ever
 /// sends nothing.
-pub(super) async fn until<T>(
+pub async fn until<T>(
     end: Option<Duration>,
     clock: &dyn Clock,
     work: impl Future<Output = T>,

@@ -33,7 +33,7 @@ use thiserror::Error;
 
 pub use self::committer::Retries;
 pub use self::find::find_commit;
-pub use self::gatekeeper::{Gatekeeper, NoObjection};
+pub use self::gatekeeper::{Gatekeeper, NoObjection, until};
 pub use self::repair::{
     Correction, Duplicate, Examination, FileRepair, ManifestRepair, Repairs, Unrepairable,
     examine_manifests, repair_manifests,

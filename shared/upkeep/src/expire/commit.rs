@@ -8,9 +8,9 @@ use icepress_catalog::{
     CatalogError, CommitError, LoadedTable, TableChange, metadata::metadata_folder,
 };
 use icepress_model::{TableId, TimestampMs};
-use icepress_table::{CommitContext, Gatekeeper, Retries, tracked::SnapshotFiles};
+use icepress_table::{CommitContext, Gatekeeper, Retries, tracked::SnapshotFiles, until};
 
-use super::ExpireRequest;
+use super::{Committed, ExpireRequest};
 use crate::{
     ExpirePolicy, Pins, UpkeepError,
     ledger::{Ledger, Record, Statistics},
@@ -37,8 +37,10 @@ pub(super) struct Letting {
 
 /// What a commit let go of.
 #[derive(Debug)]
-pub(super) struct Committed {
+pub(super) struct LetGo {
     pub(super) verdict: Verdict,
+    /// `None` where nothing was to go, or it is not known which state was made.
+    pub(super) committed: Option<Committed>,
 }
 
 /// Decides what is to go from `loaded`, asking for pins first.
@@ -152,7 +154,7 @@ pub(super) async fn let_go(
     pins: &dyn Pins,
     gatekeeper: &dyn Gatekeeper,
     request: &ExpireRequest,
-) -> Result<Committed, UpkeepError> {
+) -> Result<LetGo, UpkeepError> {
     let (storage, ambient) = (context.storage.as_ref(), &context.ambient);
     let began = ambient.clock.monotonic();
     let mut record: Option<Record<'_>> = None;
@@ -166,7 +168,10 @@ pub(super) async fn let_go(
                 record.remove().await?;
             }
             let verdict = decision.verdict;
-            return Ok(Committed { verdict });
+            return Ok(LetGo {
+                verdict,
+                committed: None,
+            });
         }
         let elapsed = ambient.clock.monotonic().saturating_sub(began);
         if attempt >= retries.attempts || (attempt > 0 && elapsed >= retries.total) {
@@ -190,11 +195,24 @@ pub(super) async fn let_go(
                 reason,
             });
         }
-        let committed = Committed {
-            verdict: decision.verdict,
-        };
-        match context.catalog.commit(&loaded, decision.change).await {
-            Ok(_) => return Ok(committed),
+        let verdict = decision.verdict;
+        let commit = context.catalog.commit(&loaded, decision.change);
+        let answer = until(gatekeeper.sent_until(), ambient.clock.as_ref(), commit).await;
+        // It may be on its way.
+        let answer = answer.unwrap_or_else(|| {
+            Err(CommitError::OutcomeUnknown {
+                table: table.clone(),
+                message: "it took longer than it may".to_owned(),
+            })
+        });
+        match answer {
+            Ok(made) => {
+                let committed = Some(Committed {
+                    base: loaded.metadata_location,
+                    location: made.metadata_location,
+                });
+                return Ok(LetGo { verdict, committed });
+            }
             Err(CommitError::Conflict(_)) => {}
             Err(CommitError::NoSuchTable(table)) => {
                 return Err(CatalogError::NoSuchTable(table).into());
@@ -204,8 +222,11 @@ pub(super) async fn let_go(
                 return Err(error.into());
             }
             Err(CommitError::OutcomeUnknown { message, .. }) => {
-                if find_outcome(context, &loaded, &committed.verdict, &retries, message).await? {
-                    return Ok(committed);
+                if find_outcome(context, &loaded, &verdict, &retries, message).await? {
+                    return Ok(LetGo {
+                        verdict,
+                        committed: None,
+                    });
                 }
             }
         }

@@ -1,11 +1,18 @@
 //! Expiring snapshots: the commit that lets go of them, and the files that nobody needs then.
 
 mod commit;
+mod outlook;
 
-use std::{collections::BTreeMap, time::Duration};
+pub use outlook::{ExpireOutlook, expire_outlook};
 
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+use futures::{FutureExt as _, future::BoxFuture};
 use icepress_catalog::{LoadedTable, metadata::metadata_folder};
-use icepress_model::{Bytes, SnapshotId, TableId, TimestampMs};
+use icepress_model::{Bytes, MetadataLocation, SnapshotId, TableId, TimestampMs};
 use icepress_table::{CommitContext, Gatekeeper, tracked::SnapshotFiles};
 use serde::Serialize;
 
@@ -99,6 +106,8 @@ pub struct ExpireReport {
     pub refs: Vec<String>,
     /// Snapshots that would have gone by age and number, and stayed.
     pub spared: Vec<Spared>,
+    /// The commit that let go of them; `None` where nothing was to go, or it is not known which state it made.
+    pub committed: Option<Committed>,
     /// Snapshots that the table has now.
     pub snapshots_kept: u64,
     /// Files that were deleted, those of earlier runs among them.
@@ -109,6 +118,15 @@ pub struct ExpireReport {
     pub revived: Counts,
     /// Whether files are left for the next run, since a limit was reached.
     pub unfinished: bool,
+}
+
+/// A commit of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Committed {
+    /// The state that it was made on.
+    pub base: MetadataLocation,
+    /// The state that it made.
+    pub location: MetadataLocation,
 }
 
 /// Says what [`expire`] would do. Writes nothing.
@@ -153,7 +171,20 @@ pub async fn plan_expire(
 /// earlier run left.
 ///
 /// Safe to call again after any failure or crash, and beside other runs on the same table.
-pub async fn expire(
+///
+/// Boxed: the compiler can't see through so deep a future whether it may move between threads.
+pub fn expire<'a>(
+    context: &'a CommitContext,
+    table: &'a TableId,
+    pins: &'a dyn Pins,
+    gatekeeper: &'a dyn Gatekeeper,
+    request: &'a ExpireRequest,
+    progress: Progress<'a>,
+) -> BoxFuture<'a, Result<ExpireReport, UpkeepError>> {
+    expire_and_delete(context, table, pins, gatekeeper, request, progress).boxed()
+}
+
+async fn expire_and_delete(
     context: &CommitContext,
     table: &TableId,
     pins: &dyn Pins,
@@ -169,12 +200,13 @@ pub async fn expire(
         ));
     }
     let mut meter = Meter::start(request.limits, &context.ambient);
-    let committed = commit::let_go(context, table, pins, gatekeeper, request).await?;
+    let let_go = commit::let_go(context, table, pins, gatekeeper, request).await?;
     let loaded = context.catalog.load(table).await?;
     let mut report = ExpireReport {
-        snapshots: committed.verdict.snapshots,
-        refs: committed.verdict.refs,
-        spared: committed.verdict.spared,
+        snapshots: let_go.verdict.snapshots,
+        refs: let_go.verdict.refs,
+        spared: let_go.verdict.spared,
+        committed: let_go.committed,
         snapshots_kept: loaded.metadata.snapshots().len() as u64,
         ..ExpireReport::default()
     };
@@ -182,7 +214,7 @@ pub async fn expire(
     for record in Record::pending(storage, table, &folder, Ledger::Expiry).await? {
         let settling = Settling {
             context,
-            loaded: &loaded,
+            table,
             progress,
         };
         let settled = settling.settle(&record, &mut meter, &mut report).await;
@@ -198,7 +230,7 @@ pub async fn expire(
 /// Brings what a run wrote down to its end.
 struct Settling<'a> {
     context: &'a CommitContext,
-    loaded: &'a LoadedTable,
+    table: &'a TableId,
     progress: Progress<'a>,
 }
 
@@ -214,8 +246,10 @@ impl Settling<'_> {
             // Another run is through with it, and was killed while it cleaned up.
             return record.remove().await;
         };
-        let metadata = &self.loaded.metadata;
-        let table = &self.loaded.table;
+        // Looked at after that was read, and not before: what is written down there was in the table then, so that what is not in
+        // it now is gone. By an older look, what came since would be taken for gone, with the files that it added.
+        let loaded = self.context.catalog.load(self.table).await?;
+        let (table, metadata) = (self.table, &loaded.metadata);
         if intent.version != Intent::VERSION {
             return Err(UpkeepError::refused(
                 table,
@@ -239,7 +273,7 @@ impl Settling<'_> {
                 false => Ok(()),
             };
         }
-        let staying = Staying::of(&self.context.storage, self.loaded, &[])?;
+        let staying = Staying::of(&self.context.storage, &loaded, &[])?;
         let planned_before = record.planned().await?;
         let (planned, alive) = match planned_before {
             Some(planned) => {
@@ -290,9 +324,9 @@ impl Settling<'_> {
         staying: &Staying<'_>,
         now: TimestampMs,
     ) -> Result<Planned, UpkeepError> {
-        let metadata = &self.loaded.metadata;
+        let gone_ids: HashSet<i64> = gone.iter().map(|it| it.snapshot_id.get()).collect();
         let mut statistics = intent.statistics.clone();
-        statistics.retain(|file| metadata.snapshot_by_id(file.snapshot_id).is_none());
+        statistics.retain(|file| gone_ids.contains(&file.snapshot_id));
         let mut dead = Dead::find(staying, gone, &statistics).await?;
         let mut parts = PartWriter::new(record);
         while let Some(files) = dead.next().await? {
@@ -301,7 +335,7 @@ impl Settling<'_> {
         let why = format!(
             "{} snapshots of {} are expired, and no other refers to these files",
             gone.len(),
-            self.loaded.table
+            self.table
         );
         parts.finish(why, now).await
     }

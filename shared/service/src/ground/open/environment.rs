@@ -10,7 +10,7 @@ use icepress_model::{BucketCount, CatalogName};
 use icepress_planner::PlanDefaults;
 use thiserror::Error;
 
-use crate::Times;
+use crate::{MaintainDefaults, Times};
 
 /// A function's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct CloudEnvironment {
     pub queue_url_template: String,
     /// `ICEPRESS_ERRANDS_URL`, where it is there: the URL of the queue of what a tick hands to further runs of the scheduler.
     pub errands_url: Option<String>,
+    /// `ICEPRESS_CLEANER_URL`, where it is there: the URL of the queue of the function that may delete.
+    pub cleaner_url: Option<String>,
     /// `ICEPRESS_PAYLOAD_LOCATION`: where large plans and results go, as `s3://bucket/prefix`.
     pub payload_location: String,
     /// `ICEPRESS_CATALOGS`: for each catalog its Iceberg properties.
@@ -41,6 +43,8 @@ pub struct CloudEnvironment {
     pub limits: Limits,
     /// `ICEPRESS_PLAN`, where it is there: how the tables of a catalog or database are planned.
     pub plan: PlanDefaults,
+    /// `ICEPRESS_MAINTAIN`, where it is there: which upkeep is done by itself.
+    pub maintain: MaintainDefaults,
 }
 
 /// A variable that is missing or not what it should be.
@@ -93,6 +97,10 @@ const LIMITS: (&str, &str) = (
 const PLAN: (&str, &str) = (
     "ICEPRESS_PLAN",
     "a JSON object of defaults for plans, as {\"catalog\":{\"glue\":{\"min-input-files\":10}}}",
+);
+const MAINTAIN: (&str, &str) = (
+    "ICEPRESS_MAINTAIN",
+    "a JSON object of what is done by itself, as {\"catalog\":{\"glue\":{\"expire\":true}}}",
 );
 const OPTIMIZER_MEMORY: (&str, &str) = (
     "ICEPRESS_OPTIMIZER_MEMORY_MB",
@@ -154,6 +162,9 @@ impl CloudEnvironment {
         let functions = named(("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", MEMORY.1))?;
         let optimizers = named(OPTIMIZER_MEMORY)?;
         let seconds = variables.get(OPTIMIZER_SECONDS.0);
+        let maintain = variables
+            .get(MAINTAIN.0)
+            .filter(|maintain| !maintain.trim().is_empty());
         let plan = variables.get(PLAN.0).filter(|plan| !plan.trim().is_empty());
         let limits = variables
             .get(LIMITS.0)
@@ -169,6 +180,12 @@ impl CloudEnvironment {
                 .map(|plan| serde_json::from_str(plan).map_err(|error| wrong_json(PLAN, &error)))
                 .transpose()?
                 .unwrap_or_default(),
+            maintain: maintain
+                .map(|maintain| {
+                    serde_json::from_str(maintain).map_err(|error| wrong_json(MAINTAIN, &error))
+                })
+                .transpose()?
+                .unwrap_or_default(),
             optimizer_limit: seconds
                 .map(|seconds| {
                     let parsed: Result<NonZeroU32, _> = seconds.parse();
@@ -181,6 +198,10 @@ impl CloudEnvironment {
             queue_url_template,
             errands_url: variables
                 .get("ICEPRESS_ERRANDS_URL")
+                .filter(|url| !url.trim().is_empty())
+                .cloned(),
+            cleaner_url: variables
+                .get("ICEPRESS_CLEANER_URL")
                 .filter(|url| !url.trim().is_empty())
                 .cloned(),
             payload_location,

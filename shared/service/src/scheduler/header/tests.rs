@@ -30,6 +30,8 @@ fn after(learned: Learned, shrunk_to: Option<u64>, outcome: ProcessOutcome) -> P
         shrunk_to,
         reserved: Usage::default(),
         learned,
+        upkeep: Default::default(),
+        tidied_at: None,
     };
     ProcessRow {
         process: ProcessId::from("p"),

@@ -1,21 +1,24 @@
-//! A batch of messages, each answered for itself: only what was not done comes back.
+//! What functions that queues feed have in common: a batch of messages, each answered for itself. Only what was not done
+//! comes back.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 use std::{sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use icepress_coordination::{Received, TaskMessage};
+use icepress_coordination::{Received, TaskMessage, TaskQueue};
 use icepress_service::{Context, Deadline, Handled, Settings, handle as handle_task};
 
-/// Handles the batch's messages one after another.
-pub(crate) async fn handle(
+/// Handles the batch's messages, which came from `queue`, one after another.
+pub async fn handle(
     context: &Context,
+    queue: &dyn TaskQueue,
     event: SqsEvent,
     deadline: Deadline,
 ) -> SqsBatchResponse {
     let context = with_invocation_limit(context, deadline);
     let mut response = SqsBatchResponse::default();
     for message in event.records {
-        if !is_done(&context, &message, deadline).await {
+        if !is_done(&context, queue, &message, deadline).await {
             response.add_failure(message.message_id.unwrap_or_default());
         }
     }
@@ -34,7 +37,12 @@ fn with_invocation_limit(context: &Context, deadline: Deadline) -> Context {
     }
 }
 
-async fn is_done(context: &Context, message: &SqsMessage, deadline: Deadline) -> bool {
+async fn is_done(
+    context: &Context,
+    queue: &dyn TaskQueue,
+    message: &SqsMessage,
+    deadline: Deadline,
+) -> bool {
     let id = message.message_id.as_deref().unwrap_or("without an id");
     let body = message.body.as_deref().unwrap_or_default();
     let task = match TaskMessage::from_body(body) {
@@ -48,13 +56,13 @@ async fn is_done(context: &Context, message: &SqsMessage, deadline: Deadline) ->
         Ok(Handled::Done) => true,
         Ok(Handled::Again(rest)) => {
             tracing::info!(id, task = %task.task, ?rest, "not now");
-            come_back_after(context, message, task, rest).await;
+            come_back_after(queue, message, task, rest).await;
             false
         }
         Err(error) => {
             let rest = rest_after_error(received_so_often(message));
             tracing::error!(id, task = %task.task, %error, ?rest, "not done");
-            come_back_after(context, message, task, rest).await;
+            come_back_after(queue, message, task, rest).await;
             false
         }
     }
@@ -76,16 +84,16 @@ fn rest_after_error(received: u32) -> Duration {
 /// Brings a message back after `rest`. Without this it would rest for the queue's whole visibility timeout, which is
 /// several times as long as a function may work.
 async fn come_back_after(
-    context: &Context,
+    queue: &dyn TaskQueue,
     message: &SqsMessage,
     task: TaskMessage,
     rest: Duration,
 ) {
     // The queue it came from, which need not be that of the table's bucket any more.
-    let queue = message.event_source_arn.as_deref().unwrap_or_default();
-    let Some(bucket) = context.queue.bucket_of(queue) else {
+    let source = message.event_source_arn.as_deref().unwrap_or_default();
+    let Some(bucket) = queue.bucket_of(source) else {
         tracing::warn!(
-            queue,
+            source,
             "no queue of ours: a message rests for its queue's whole visibility timeout"
         );
         return;
@@ -96,7 +104,7 @@ async fn come_back_after(
         receipt: message.receipt_handle.clone().unwrap_or_default(),
         receive_count: received_so_often(message),
     };
-    if let Err(error) = context.queue.change_visibility(&received, rest).await {
+    if let Err(error) = queue.change_visibility(&received, rest).await {
         tracing::warn!(%error, "a message rests for its queue's whole visibility timeout");
     }
 }
