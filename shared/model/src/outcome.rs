@@ -87,7 +87,7 @@ pub struct RewriteFailure {
 }
 
 /// What to do about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RewriteFailureKind {
     /// Trying again may help: a time-out, a throttled request, a full disk.
@@ -197,47 +197,33 @@ impl Lessons {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureCause {
-    /// See [`RewriteFailureKind::Transient`], and so on.
-    Transient,
-    /// A file was missing.
-    FileVanished,
-    /// A file was not what it should be.
-    CorruptFile,
-    /// Access was refused.
-    PermissionDenied,
-    /// An object lay in an archive tier.
-    Archived,
-    /// It has what we don't rewrite.
-    Unsupported,
-    /// It was more than its worker's memory.
-    OverMemory,
-    /// It was more than its worker's time.
-    OverTime,
-    /// What was written was not what was read.
-    WrongRows,
     /// It lost against another writer, or an earlier commit of the process went without it.
     Conflict,
     /// The last gate refused it.
     Gate,
+    /// It could not be rewritten.
+    #[serde(untagged)]
+    Rewrite(RewriteFailureKind),
 }
 
 impl From<RewriteFailureKind> for FailureCause {
     fn from(kind: RewriteFailureKind) -> Self {
-        match kind {
-            RewriteFailureKind::Transient => Self::Transient,
-            RewriteFailureKind::FileVanished => Self::FileVanished,
-            RewriteFailureKind::CorruptFile => Self::CorruptFile,
-            RewriteFailureKind::PermissionDenied => Self::PermissionDenied,
-            RewriteFailureKind::Archived => Self::Archived,
-            RewriteFailureKind::Unsupported => Self::Unsupported,
-            RewriteFailureKind::OverMemory => Self::OverMemory,
-            RewriteFailureKind::OverTime => Self::OverTime,
-            RewriteFailureKind::WrongRows => Self::WrongRows,
-        }
+        Self::Rewrite(kind)
     }
 }
 
 impl fmt::Display for FailureCause {
+    /// As it stands in rows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict => f.write_str("conflict"),
+            Self::Gate => f.write_str("gate"),
+            Self::Rewrite(kind) => kind.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RewriteFailureKind {
     /// As it stands in rows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -250,8 +236,6 @@ impl fmt::Display for FailureCause {
             Self::OverMemory => "over-memory",
             Self::OverTime => "over-time",
             Self::WrongRows => "wrong-rows",
-            Self::Conflict => "conflict",
-            Self::Gate => "gate",
         })
     }
 }
@@ -410,13 +394,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn causes_stand_in_rows_as_people_read_them() {
+        let causes = [
+            FailureCause::Conflict,
+            FailureCause::Gate,
+            RewriteFailureKind::OverMemory.into(),
+            RewriteFailureKind::FileVanished.into(),
+        ];
+        for cause in causes {
+            let counted = std::collections::BTreeMap::from([(cause, 3)]);
+            let text = serde_json::to_string(&counted).unwrap();
+            assert_eq!(text, format!("{{\"{cause}\":3}}"));
+            let read: std::collections::BTreeMap<FailureCause, u64> =
+                serde_json::from_str(&text).unwrap();
+            assert_eq!(read, counted);
+        }
+        assert!(serde_json::from_str::<FailureCause>("\"unheard-of\"").is_err());
+    }
+
+    #[test]
     fn c56_an_outcome_of_a_thousand_reasons_fits_a_row() {
         let reason = |number: u64| format!("group {number}: {}", "x".repeat(5_000));
         let failed = ProcessOutcome::Failed {
             failures: (0..1_000).map(reason).collect(),
             lessons: Lessons {
                 lost_files: 7,
-                causes: [(FailureCause::Gate, 1), (FailureCause::OverMemory, 999)].into(),
+                causes: [
+                    (FailureCause::Gate, 1),
+                    (RewriteFailureKind::OverMemory.into(), 999),
+                ]
+                .into(),
                 ..Lessons::default()
             },
         };
