@@ -26,7 +26,7 @@ pub use ids::{
 pub use kind::{ProcessKind, UnknownKind};
 pub use outcome::{
     ColumnValues, FailureCause, GroupResult, GroupSize, Inspection, Lessons, Pace, ProcessOutcome,
-    RewriteFailure, RewriteFailureKind,
+    RewriteFailure, RewriteFailureKind, Ways,
 };
 pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,

@@ -28,9 +28,36 @@ pub struct GroupResult {
     pub row_groups_in: u64,
     /// Row groups in the outputs.
     pub row_groups_out: u64,
+    /// How the columns of the new data files came about.
+    #[serde(default)]
+    pub ways: Ways,
     /// What storage said of the new files once they were written. A commit takes none that changed since.
     #[serde(default)]
     pub seen: Inspection,
+}
+
+/// Bytes of columns in new data files, by how they came about: the less of them was encoded, the less the rewrite cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ways {
+    /// Pages as they lay in the inputs.
+    pub copied: Bytes,
+    /// Dictionaries united from several, and indices into them.
+    pub united: Bytes,
+    /// Pages written anew: without the dictionary that they had, or without deleted rows.
+    pub spelled: Bytes,
+    /// Rows decoded and encoded.
+    pub encoded: Bytes,
+}
+
+impl Ways {
+    /// Counts in what came about elsewhere.
+    pub fn add(&mut self, other: Self) {
+        self.copied += other.copied;
+        self.united += other.united;
+        self.spelled += other.spelled;
+        self.encoded += other.encoded;
+    }
 }
 
 /// New files as storage had them after they were written, and whether their rows were compared with the inputs'.

@@ -271,16 +271,7 @@ impl<'a> GroupReader<'a> {
 
     /// Which rows of a batch stay; `None` where all do.
     fn kept(&self, input: usize, batch: &Batch) -> Result<Option<Vec<bool>>> {
-        let mut kept: Option<Vec<bool>> = None;
-        let end = batch.first_row + batch.rows as u64;
-        if let Some(bitmap) = self.positions.of(input) {
-            let mut positions = bitmap.iter();
-            positions.advance_to(batch.first_row);
-            for position in positions.take_while(|position| *position < end) {
-                let kept = kept.get_or_insert_with(|| vec![true; batch.rows]);
-                kept[(position - batch.first_row) as usize] = false;
-            }
-        }
+        let kept = self.positions.kept(input, batch.first_row, batch.rows);
         if self.equality.is_empty() {
             return Ok(kept);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use iceberg::spec::{FormatVersion, Schema};
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Attempt, Bytes, Group, GroupResult, GroupTask, Inspection, Rows};
+use icepress_model::{Attempt, Bytes, Group, GroupResult, GroupTask, Inspection, Rows, Ways};
 use icepress_storage::{PutMode, WriteOptions};
 use icepress_table::vectors::write_vectors;
 use roaring::RoaringTreemap;
@@ -116,6 +116,7 @@ pub(crate) async fn rewrite_deletes(
         bytes_out: Bytes(written.bytes),
         row_groups_in: 0,
         row_groups_out: 0,
+        ways: Ways::default(),
         seen: Inspection::default(),
     })
 }

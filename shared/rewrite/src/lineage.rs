@@ -46,6 +46,42 @@ pub(crate) fn lineage_fields(
     Ok(COLUMNS.map(field).into())
 }
 
+/// A column of row lineage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineageColumn {
+    /// Which row a row is.
+    RowId,
+    /// When it last changed.
+    LastUpdated,
+}
+
+impl LineageColumn {
+    /// What the column with an id is, if it is one of these.
+    pub(crate) fn of(id: i32) -> Option<Self> {
+        match id {
+            ROW_ID => Some(Self::RowId),
+            LAST_UPDATED => Some(Self::LastUpdated),
+            _ => None,
+        }
+    }
+
+    /// Its values for the rows of `input` from the position `first_row` on, where `stored` is what the file has in it.
+    pub(crate) fn values(
+        self,
+        stored: &ArrayRef,
+        first_row: u64,
+        input: &InputFile,
+    ) -> Result<ArrayRef> {
+        match self {
+            Self::RowId => row_ids(stored, first_row, input),
+            Self::LastUpdated => {
+                let number = input.sequence_number.get();
+                Ok(or_else(stored, |_| number))
+            }
+        }
+    }
+}
+
 /// Row ids and sequence numbers of the rows of a file from the position `first_row` on, where `stored` is what the file
 /// has in the two columns.
 pub(crate) fn lineage(
@@ -56,27 +92,32 @@ pub(crate) fn lineage(
     let [ids, numbers] = stored else {
         return Err(unsupported("row lineage has two columns"));
     };
-    let rows = ids.len();
-    let ids = match input.first_row_id {
+    let columns = [
+        (LineageColumn::RowId, ids),
+        (LineageColumn::LastUpdated, numbers),
+    ];
+    let values = columns.map(|(column, stored)| column.values(stored, first_row, input));
+    values.into_iter().collect()
+}
+
+fn row_ids(stored: &ArrayRef, first_row: u64, input: &InputFile) -> Result<ArrayRef> {
+    let rows = stored.len();
+    let Some(first_row_id) = input.first_row_id else {
         // No row of such a file has an id, whatever is stored: so Iceberg's Java reader has it.
-        None => new_null_array(&DataType::Int64, rows),
-        Some(first_row_id) => {
-            let first = u64::try_from(first_row_id.get())
-                .ok()
-                .and_then(|first| first.checked_add(first_row))
-                .and_then(|first| i64::try_from(first).ok())
-                .filter(|first| first.checked_add_unsigned(rows as u64).is_some())
-                .ok_or_else(|| {
-                    corrupt(
-                        &input.path,
-                        format_args!("its rows have ids from {first_row_id} on"),
-                    )
-                })?;
-            or_else(ids, |row| first + row as i64)
-        }
+        return Ok(new_null_array(&DataType::Int64, rows));
     };
-    let number = input.sequence_number.get();
-    Ok(vec![ids, or_else(numbers, |_| number)])
+    let first = u64::try_from(first_row_id.get())
+        .ok()
+        .and_then(|first| first.checked_add(first_row))
+        .and_then(|first| i64::try_from(first).ok())
+        .filter(|first| first.checked_add_unsigned(rows as u64).is_some())
+        .ok_or_else(|| {
+            corrupt(
+                &input.path,
+                format_args!("its rows have ids from {first_row_id} on"),
+            )
+        })?;
+    Ok(or_else(stored, |row| first + row as i64))
 }
 
 /// The values of a long column, with what `otherwise` has for the rows where they are NULL.

@@ -3,7 +3,9 @@
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use iceberg::spec::serialize_data_file_to_json;
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Attempt, Bytes, GroupResult, GroupTask, Inspection, RewriteFailure, Rows};
+use icepress_model::{
+    Attempt, Bytes, GroupResult, GroupTask, Inspection, RewriteFailure, Rows, Ways,
+};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -46,14 +48,19 @@ pub(crate) async fn rewrite(
             return Err(failure);
         }
     };
-    let (counts, written) = match merged {
-        Merged::Whole(counts) => (counts, output.finish().await?),
+    let (counts, written, ways) = match merged {
+        Merged::Whole(counts, ways) => (counts, output.finish().await?, ways),
         Merged::Not(why) => {
             output.abort().await;
             tracing::debug!(table = %task.table, group = task.index, %why, "rows are decoded");
             let mut reader = GroupReader::open(context, metadata, &schema, group).await?;
             let output = outputs(reader.shares())?;
-            by_rows(task, &mut reader, output).await?
+            let (counts, written) = by_rows(task, &mut reader, output).await?;
+            let ways = Ways {
+                encoded: Bytes(written.bytes),
+                ..Ways::default()
+            };
+            (counts, written, ways)
         }
     };
     check(&counts, &written)?;
@@ -77,6 +84,7 @@ pub(crate) async fn rewrite(
         bytes_out: Bytes(written.bytes),
         row_groups_in: counts.row_groups,
         row_groups_out: written.row_groups,
+        ways,
         seen: Inspection::default(),
     })
 }

@@ -5,7 +5,9 @@ JSON (with --json, one document; without --once, one line a round):
   {\"tables\": [TABLE…], \"more_unchanged\": N, \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
 where TABLE is
   {\"table\", \"outcome\": \"compacted\" | \"deletes-rewritten\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
-   \"row_groups_in\", \"row_groups_out\", \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
+   \"row_groups_in\", \"row_groups_out\",
+   \"bytes_by_way\": {\"copied\", \"united\", \"spelled\", \"encoded\"} (columns of new data files: pages as they were, united dictionaries
+   with indices into them, pages without the dictionary they had, rows encoded anew), \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
    \"delete_files_before\", \"delete_files_after\", \"health_before\", \"health_after\"}
 and what is not known (a table that was not looked at) is null. Health is from 0 to 100. Of tables about which there is nothing to
 say a thousand or two are listed, and the rest is counted in \"more_unchanged\".";

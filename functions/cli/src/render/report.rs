@@ -1,6 +1,6 @@
 //! What a run came to, in a table and a sentence.
 
-use icepress_model::{Bytes, TableId};
+use icepress_model::{Bytes, TableId, Ways};
 use icepress_service::embedded::{RunReport, TableOutcome, TableReport};
 
 use super::{change, count, counted, table};
@@ -99,6 +99,7 @@ pub(crate) fn failed(table: &TableId, failure: &Failure) -> TableReport {
         groups: 0,
         row_groups_in: 0,
         row_groups_out: 0,
+        bytes_by_way: Ways::default(),
         files_before: None,
         files_after: None,
         bytes_before: None::<Bytes>,

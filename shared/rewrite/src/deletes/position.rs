@@ -98,6 +98,39 @@ impl DeletedPositions {
         self.by_input.get(&input)
     }
 
+    /// Which of `rows` rows of an input, from the position `first` on, stay; `None` where all do.
+    pub(crate) fn kept(&self, input: usize, first: u64, rows: usize) -> Option<Vec<bool>> {
+        let mut kept: Option<Vec<bool>> = None;
+        let mut positions = self.of(input)?.iter();
+        positions.advance_to(first);
+        for position in positions.take_while(|position| *position < first + rows as u64) {
+            let kept = kept.get_or_insert_with(|| vec![true; rows]);
+            kept[(position - first) as usize] = false;
+        }
+        kept
+    }
+
+    /// The numbers of the deleted rows among the `rows` of an input from the position `first` on, counted from there.
+    pub(crate) fn among(&self, input: usize, first: u64, rows: u64) -> Vec<u64> {
+        let Some(positions) = self.of(input) else {
+            return Vec::new();
+        };
+        let mut positions = positions.iter();
+        positions.advance_to(first);
+        let positions = positions.take_while(|position| *position < first + rows);
+        positions.map(|position| position - first).collect()
+    }
+
+    /// How many of `rows` rows of an input, from the position `first` on, are deleted.
+    pub(crate) fn count(&self, input: usize, first: u64, rows: u64) -> u64 {
+        let Some(positions) = self.of(input) else {
+            return 0;
+        };
+        // The rank of a position is how many there are up to it.
+        let before = |end: u64| end.checked_sub(1).map_or(0, |last| positions.rank(last));
+        before(first + rows) - before(first)
+    }
+
     /// The deleted positions of an input, taken out. What lies beyond its `rows` deletes nothing.
     pub(crate) fn take(&mut self, input: usize, rows: u64) -> RoaringTreemap {
         let mut bitmap = self.by_input.remove(&input).unwrap_or_default();

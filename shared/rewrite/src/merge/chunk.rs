@@ -3,12 +3,13 @@
 use std::{
     cmp::Ordering,
     collections::VecDeque,
-    io::{self, Read},
+    io::{self, Read, Write},
     ops::Range as Span,
 };
 
 use bytes::{Buf, Bytes};
 use parquet::{
+    arrow::arrow_writer::ArrowColumnChunk,
     basic::{BoundaryOrder, Compression, Encoding, PageType},
     column::writer::ColumnCloseResult,
     errors::Result as ParquetResult,
@@ -19,6 +20,7 @@ use parquet::{
         },
         reader::{ChunkReader, Length},
         statistics::Statistics,
+        writer::SerializedRowGroupWriter,
     },
     schema::types::ColumnDescPtr,
 };
@@ -88,12 +90,62 @@ impl Read for Rest {
 /// A chunk, ready to be appended to a row group.
 #[derive(Debug)]
 pub(crate) struct MergedChunk {
-    /// Its bytes.
-    pub(crate) bytes: Pieces,
-    /// What is said of it, with offsets into `bytes`.
-    pub(crate) close: ColumnCloseResult,
+    made: Made,
     /// What was seen of its pages.
     pub(crate) seen: SeenPages,
+}
+
+/// How a chunk came about.
+#[derive(Debug)]
+enum Made {
+    /// Of pages; what is said of it has offsets into its bytes.
+    OfPages(Pieces, Box<ColumnCloseResult>),
+    /// By the encoder.
+    Encoded(Box<ArrowColumnChunk>),
+}
+
+impl MergedChunk {
+    pub(super) fn of_pages(bytes: Pieces, close: ColumnCloseResult, seen: SeenPages) -> Self {
+        let made = Made::OfPages(bytes, Box::new(close));
+        Self { made, seen }
+    }
+
+    pub(super) fn encoded(chunk: ArrowColumnChunk, nans: u64) -> Self {
+        let ways = Ways {
+            encoded: chunk.close().bytes_written,
+            ..Ways::default()
+        };
+        let made = Made::Encoded(Box::new(chunk));
+        let seen = SeenPages { nans, ways };
+        Self { made, seen }
+    }
+
+    /// How many bytes it has.
+    pub(super) fn bytes(&self) -> u64 {
+        match &self.made {
+            Made::OfPages(bytes, _) => bytes.len(),
+            Made::Encoded(chunk) => chunk.close().bytes_written,
+        }
+    }
+
+    /// What is said of it.
+    pub(crate) fn close_mut(&mut self) -> &mut ColumnCloseResult {
+        match &mut self.made {
+            Made::OfPages(_, close) => close,
+            Made::Encoded(chunk) => chunk.close_mut(),
+        }
+    }
+
+    /// Appends it.
+    pub(crate) fn append_to<W: Write + Send>(
+        self,
+        row_group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> ParquetResult<()> {
+        match self.made {
+            Made::OfPages(bytes, close) => row_group.append_column(&bytes, *close),
+            Made::Encoded(chunk) => chunk.append_to_row_group(row_group),
+        }
+    }
 }
 
 /// What was seen of the pages of a chunk.
@@ -112,15 +164,33 @@ pub(crate) struct Ways {
     pub(crate) copied: u64,
     /// Indices into a united dictionary, and that dictionary.
     pub(crate) united: u64,
-    /// Without the dictionary that they had.
+    /// Written anew: without the dictionary that they had, or without deleted rows.
     pub(crate) spelled: u64,
+    /// Decoded and encoded.
+    pub(crate) encoded: u64,
 }
 
 impl Ways {
+    pub(super) fn all(&self) -> u64 {
+        self.copied + self.united + self.spelled + self.encoded
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.copied += other.copied;
         self.united += other.united;
         self.spelled += other.spelled;
+        self.encoded += other.encoded;
+    }
+}
+
+impl From<Ways> for icepress_model::Ways {
+    fn from(ways: Ways) -> Self {
+        Self {
+            copied: icepress_model::Bytes(ways.copied),
+            united: icepress_model::Bytes(ways.united),
+            spelled: icepress_model::Bytes(ways.spelled),
+            encoded: icepress_model::Bytes(ways.encoded),
+        }
     }
 }
 

@@ -8,34 +8,49 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use super::{Sound, refused};
 
-/// Compresses and decompresses with one codec.
+/// Decompresses from any codec that is known, and compresses with one.
 pub(super) struct Coder {
-    compression: Compression,
+    target: Compression,
     /// What a page may take once decompressed.
     most: u64,
     compressor: Option<Compressor<'static>>,
     decompressor: Option<Decompressor<'static>>,
 }
 
+/// Whether two columns are compressed in the same way, at whatever level.
+pub(super) fn is_same_codec(one: Compression, other: Compression) -> bool {
+    std::mem::discriminant(&one) == std::mem::discriminant(&other)
+}
+
 impl Coder {
-    /// For pages that take no more than `most` bytes once decompressed.
-    pub(super) fn new(compression: Compression, most: u64) -> Self {
+    /// Compresses as `target`; takes pages of no more than `most` bytes once decompressed.
+    pub(super) fn new(target: Compression, most: u64) -> Self {
         Self {
-            compression,
+            target,
             most,
             compressor: None,
             decompressor: None,
         }
     }
 
-    /// The `length` bytes that `bytes` are once decompressed.
-    pub(super) fn decompress<'a>(&mut self, bytes: &'a [u8], length: u64) -> Sound<Cow<'a, [u8]>> {
+    /// What it compresses as.
+    pub(super) fn target(&self) -> Compression {
+        self.target
+    }
+
+    /// The `length` bytes that `bytes`, compressed as `codec`, are once decompressed.
+    pub(super) fn decompress<'a>(
+        &mut self,
+        codec: Compression,
+        bytes: &'a [u8],
+        length: u64,
+    ) -> Sound<Cow<'a, [u8]>> {
         if length > self.most {
             return Err(refused(format_args!("a page takes {length} bytes")));
         }
         let length = length as usize;
         let damaged = |what: &dyn std::fmt::Display| refused(format_args!("a page: {what}"));
-        let made = match self.compression {
+        let made = match codec {
             Compression::UNCOMPRESSED => Cow::Borrowed(bytes),
             _ if length == 0 => Cow::Borrowed(&bytes[..0]),
             Compression::ZSTD(_) => {
@@ -64,6 +79,10 @@ impl Coder {
                     .map_err(|error| damaged(&error))?;
                 Cow::Owned(made)
             }
+            Compression::LZ4_RAW => {
+                let made = lz4_flex::block::decompress(bytes, length);
+                Cow::Owned(made.map_err(|error| damaged(&error))?)
+            }
             other => return Err(refused(format_args!("pages compressed as {other}"))),
         };
         if made.len() != length {
@@ -72,7 +91,8 @@ impl Coder {
         Ok(made)
     }
 
-    /// Whether pages can be compressed anew.
+    /// Whether pages can be compressed and decompressed so. Hadoop's framing of LZ4, of which there are two kinds that only
+    /// trying tells apart, and codecs that hardly any table has are left to the decoder.
     pub(super) fn knows(compression: Compression) -> bool {
         matches!(
             compression,
@@ -80,13 +100,14 @@ impl Coder {
                 | Compression::ZSTD(_)
                 | Compression::SNAPPY
                 | Compression::GZIP(_)
+                | Compression::LZ4_RAW
         )
     }
 
     /// `bytes`, compressed.
     pub(super) fn compress(&mut self, bytes: Vec<u8>) -> Sound<Vec<u8>> {
         let failed = |what: &dyn std::fmt::Display| refused(format_args!("compressing: {what}"));
-        match self.compression {
+        match self.target {
             Compression::UNCOMPRESSED => Ok(bytes),
             Compression::ZSTD(level) => {
                 let compressor = match &mut self.compressor {
@@ -109,6 +130,7 @@ impl Coder {
                     .map_err(|error| failed(&error))?;
                 Ok(made)
             }
+            Compression::LZ4_RAW => Ok(lz4_flex::block::compress(&bytes)),
             other => Err(refused(format_args!("pages compressed as {other}"))),
         }
     }

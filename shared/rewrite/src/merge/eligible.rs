@@ -3,7 +3,7 @@
 
 use parquet::{
     basic::{Repetition, Type as PhysicalType},
-    schema::types::{SchemaDescriptor, Type, TypePtr},
+    schema::types::{ColumnDescriptor, SchemaDescriptor, Type, TypePtr},
 };
 
 use super::{Sound, refused};
@@ -46,21 +46,18 @@ fn fields_of(node: &Type) -> &[TypePtr] {
     }
 }
 
-/// For each leaf of the table, the leaf of the file that holds it in the very same form.
-pub(super) fn same_leaves(table: &SchemaDescriptor, file: &SchemaDescriptor) -> Sound<Vec<usize>> {
+/// For each leaf of the table, the leaf of the file that holds it in the very same form, or why there is none.
+pub(super) fn same_leaves(table: &SchemaDescriptor, file: &SchemaDescriptor) -> Vec<Sound<usize>> {
     let (wanted, held) = (Leaves::of(table), Leaves::of(file));
     let each = wanted.0.iter().enumerate().map(|(leaf, (id, way))| {
         let column = table.column(leaf);
-        let name = column.path().string();
         let mut same = held.0.iter().enumerate().filter(|(_, (of, _))| of == id);
         let (Some((found, (_, found_way))), None) = (same.next(), same.next()) else {
-            return Err(refused(format_args!(
-                "column {name} is not told by its field id"
-            )));
+            return Err(refused("the file does not tell it by its field id"));
         };
         let other = file.column(found);
         let physical = column.physical_type();
-        let length = |of: &parquet::schema::types::ColumnDescriptor| match physical {
+        let length = |of: &ColumnDescriptor| match physical {
             PhysicalType::FIXED_LEN_BYTE_ARRAY => of.type_length(),
             _ => 0,
         };
@@ -70,9 +67,7 @@ pub(super) fn same_leaves(table: &SchemaDescriptor, file: &SchemaDescriptor) -> 
             && column.max_rep_level() == other.max_rep_level()
             && way == found_way;
         if !is_same || physical == PhysicalType::INT96 {
-            return Err(refused(format_args!(
-                "column {name} is held in another form"
-            )));
+            return Err(refused("the file holds it in another form"));
         }
         Ok(found)
     });

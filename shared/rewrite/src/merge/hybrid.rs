@@ -177,6 +177,33 @@ pub(super) fn one_run(value: u32, width: u8, count: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes()[..usize::from(width.div_ceil(8))]);
 }
 
+/// Writes `values`, none of more than `width` bits: what repeats often enough as runs, the rest packed.
+pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
+    let run_at = |start: usize| {
+        let rest = &values[start..];
+        rest.iter().take_while(|value| **value == rest[0]).count()
+    };
+    let mut start = 0;
+    while start < values.len() {
+        let run = run_at(start);
+        if run >= 8 {
+            one_run(values[start], width, run, out);
+            start += run;
+            continue;
+        }
+        let mut end = start;
+        while end < values.len() && run_at(end) < 8 {
+            end = (end + 8).min(values.len());
+        }
+        let mut packed = values[start..end].to_vec();
+        let groups = packed.len().div_ceil(8);
+        packed.resize(groups * 8, 0);
+        put_number(out, (groups << 1) | 1);
+        pack(&packed, width, out);
+        start = end;
+    }
+}
+
 /// How many bits hold every number up to `most`.
 pub(super) fn bits_of(most: u32) -> u8 {
     (u32::BITS - most.leading_zeros()) as u8

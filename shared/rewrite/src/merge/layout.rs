@@ -17,6 +17,13 @@ pub(super) struct Atom {
     pub(super) bytes: u64,
 }
 
+impl Atom {
+    /// By what it is told from others.
+    pub(super) fn key(&self) -> (usize, usize) {
+        (self.file, self.row_group)
+    }
+}
+
 /// How large things are to be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
@@ -25,43 +32,70 @@ pub(super) struct Sizes {
     pub(super) rows: u64,
 }
 
-/// The files that `atoms` become, each with its row groups. Their order is kept: what lay near one another still does, and
-/// no file spans a wider range of keys than its part of the inputs.
-pub(super) fn layout(atoms: &[Atom], sizes: Sizes) -> Sound<Vec<Vec<Vec<Atom>>>> {
-    let too_large = |bytes: u64, wanted: u64| bytes > wanted.saturating_add(wanted / TOLERANCE);
-    for atom in atoms {
-        let is_large = too_large(atom.bytes, sizes.row_group)
-            || too_large(atom.bytes, sizes.file)
-            || atom.rows > sizes.rows;
-        if is_large {
-            return Err(refused("a row group is to be divided"));
+impl Sizes {
+    /// The same in bytes of inputs, of which `ratio` are left once they are written.
+    pub(super) fn before(self, ratio: f64) -> Self {
+        let before = |bytes: u64| ((bytes as f64 / ratio) as u64).max(1);
+        Self {
+            file: before(self.file),
+            row_group: before(self.row_group),
+            rows: self.rows,
         }
     }
-    let mut left: u64 = atoms.iter().map(|atom| atom.bytes).sum();
-    let mut files: Vec<Vec<Atom>> = Vec::new();
-    let mut held = 0;
-    for atom in atoms {
-        // The last file takes in a small rest.
-        let rest_fits = !too_large(held + left, sizes.file);
-        let is_full = held + atom.bytes / 2 >= sizes.file && !rest_fits;
-        match files.last_mut() {
-            Some(file) if !is_full => file.push(*atom),
-            _ => {
-                files.push(vec![*atom]);
-                held = 0;
-            }
-        }
-        held += atom.bytes;
-        left -= atom.bytes;
-    }
-    Ok(files
-        .into_iter()
-        .map(|file| row_groups(file, sizes))
-        .collect())
 }
 
-/// The row groups of a file, about equally large.
-fn row_groups(file: Vec<Atom>, sizes: Sizes) -> Vec<Vec<Atom>> {
+/// Whether something is so much larger than wanted that it should be divided.
+fn is_too_large(bytes: u64, wanted: u64) -> bool {
+    bytes > wanted.saturating_add(wanted / TOLERANCE)
+}
+
+/// Fails where a row group is so large that it should be divided.
+pub(super) fn check(atoms: &[Atom], sizes: Sizes) -> Sound<()> {
+    let is_large = |atom: &Atom| {
+        is_too_large(atom.bytes, sizes.row_group)
+            || is_too_large(atom.bytes, sizes.file)
+            || atom.rows > sizes.rows
+    };
+    match atoms.iter().any(is_large) {
+        true => Err(refused("a row group is to be divided")),
+        false => Ok(()),
+    }
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A row group of the first so many atoms.
+    RowGroup(usize),
+    /// The end of the file.
+    EndOfFile,
+}
+
+/// What comes next of the files that `atoms` become, once `open` bytes are in the file that is open. Their order is kept: what
+/// lay near one another still does, and no file spans a wider range of keys than its part of the inputs.
+pub(super) fn next(atoms: &[Atom], sizes: Sizes, open: u64) -> Next {
+    let left: u64 = atoms.iter().map(|atom| atom.bytes).sum();
+    let (mut held, mut count) = (open, 0);
+    // The last file takes in a small rest.
+    if is_too_large(open.saturating_add(left), sizes.file) {
+        for atom in atoms {
+            if held > 0 && held.saturating_add(atom.bytes / 2) >= sizes.file {
+                break;
+            }
+            held = held.saturating_add(atom.bytes);
+            count += 1;
+        }
+    } else {
+        count = atoms.len();
+    }
+    match row_groups(&atoms[..count], sizes).first() {
+        Some(first) => Next::RowGroup(*first),
+        None => Next::EndOfFile,
+    }
+}
+
+/// How many atoms each row group of a file has; they become about equally large.
+fn row_groups(file: &[Atom], sizes: Sizes) -> Vec<usize> {
     let all: u64 = file.iter().map(|atom| atom.bytes).sum();
     let count = all.div_ceil(sizes.row_group.saturating_add(sizes.row_group / TOLERANCE));
     // Each goes into the part of the file that its middle lies in.
@@ -69,19 +103,21 @@ fn row_groups(file: Vec<Atom>, sizes: Sizes) -> Vec<Vec<Atom>> {
         let middle = u128::from(before + atom.bytes / 2);
         middle * u128::from(count) / u128::from(all.max(1))
     };
-    let mut groups: Vec<Vec<Atom>> = Vec::new();
+    let mut groups: Vec<usize> = Vec::new();
     let (mut before, mut rows, mut open) = (0, 0u64, 0);
     for atom in file {
-        let wanted = part(before, &atom);
+        let wanted = part(before, atom);
         before += atom.bytes;
         match groups.last_mut() {
-            Some(group) if wanted == open && rows + atom.rows <= sizes.rows => group.push(atom),
+            Some(group) if wanted == open && rows.saturating_add(atom.rows) <= sizes.rows => {
+                *group += 1;
+            }
             _ => {
-                groups.push(vec![atom]);
+                groups.push(1);
                 (rows, open) = (0, wanted);
             }
         }
-        rows += atom.rows;
+        rows = rows.saturating_add(atom.rows);
     }
     groups
 }

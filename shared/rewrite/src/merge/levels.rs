@@ -8,7 +8,7 @@ use parquet::schema::types::ColumnDescriptor;
 use super::{
     Sound,
     codec::Coder,
-    hybrid::count_levels,
+    hybrid::{bits_of, count_levels, decode, encode},
     page::{Page, RLE},
     refused,
 };
@@ -35,7 +35,7 @@ impl<'a> Parts<'a> {
                 repetition,
                 ..
             } => {
-                let bytes = coder.decompress(&page.body, uncompressed)?;
+                let bytes = coder.decompress(page.codec, &page.body, uncompressed)?;
                 let end = |begin: usize, highest: i16, encoding: u64| {
                     if highest == 0 {
                         return Ok(begin);
@@ -71,7 +71,7 @@ impl<'a> Parts<'a> {
                     let length = uncompressed
                         .checked_sub(levels as u64)
                         .ok_or_else(cut_off)?;
-                    let values = coder.decompress(inside, length)?;
+                    let values = coder.decompress(page.codec, inside, length)?;
                     Cow::Owned([outside, &values].concat())
                 } else {
                     Cow::Borrowed(page.body.as_ref())
@@ -102,6 +102,35 @@ impl<'a> Parts<'a> {
         &self.bytes[self.values..]
     }
 
+    /// The levels of its `count` entries; none where there is only one.
+    pub(super) fn decoded(&self, column: &ColumnDescriptor, count: usize) -> Sound<Levels> {
+        let of = |bytes: &[u8], highest: i16| {
+            let mut levels = Vec::new();
+            if highest > 0 {
+                let width = bits_of(highest.unsigned_abs().into());
+                decode(bytes, width, count, &mut levels)?;
+            }
+            Ok(levels)
+        };
+        Ok(Levels {
+            repetition: of(self.repetition(), column.max_rep_level())?,
+            definition: of(self.definition(), column.max_def_level())?,
+        })
+    }
+
+    /// Adds levels up to `highest` as such a page has them.
+    pub(super) fn put_levels(&self, levels: &[u32], highest: i16, out: &mut Vec<u8>) {
+        if highest == 0 {
+            return;
+        }
+        let start = out.len();
+        out.resize(start + self.prefix, 0);
+        encode(levels, bits_of(highest.unsigned_abs().into()), out);
+        let length = (out.len() - start - self.prefix) as u32;
+        let prefix = &mut out[start..start + self.prefix];
+        prefix.copy_from_slice(&length.to_le_bytes()[..self.prefix]);
+    }
+
     fn definition(&self) -> &[u8] {
         let part = &self.bytes[self.definition..self.values];
         part.get(self.prefix..).unwrap_or_default()
@@ -130,6 +159,41 @@ pub(super) fn levels_of(page: &Page) -> Sound<usize> {
         .ok_or_else(|| refused("the levels of a page are cut off"))
 }
 
+/// Levels, entry by entry; none of a kind of which a column has only one.
+#[derive(Debug, Default)]
+pub(super) struct Levels {
+    pub(super) repetition: Vec<u32>,
+    pub(super) definition: Vec<u32>,
+}
+
+impl Levels {
+    /// How often each occurs among the `count` entries.
+    pub(super) fn histograms(&self, column: &ColumnDescriptor, count: usize) -> Sound<Histograms> {
+        let mut counted = Histograms::new(column);
+        let count_in = |levels: &[u32], highest: i16, places: &mut Vec<i64>| {
+            if highest == 0 {
+                places[0] = count as i64;
+            }
+            for level in levels {
+                let place = places.get_mut(*level as usize);
+                *place.ok_or_else(|| refused("a level is higher than any of its column"))? += 1;
+            }
+            Ok(())
+        };
+        count_in(
+            &self.definition,
+            column.max_def_level(),
+            &mut counted.definition,
+        )?;
+        count_in(
+            &self.repetition,
+            column.max_rep_level(),
+            &mut counted.repetition,
+        )?;
+        Ok(counted)
+    }
+}
+
 /// How often each level occurs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Histograms {
@@ -144,6 +208,19 @@ impl Histograms {
             definition: places(column.max_def_level()),
             repetition: places(column.max_rep_level()),
         }
+    }
+
+    /// Those of a column that lies in no list or struct, of so many entries and NULLs.
+    pub(super) fn flat(column: &ColumnDescriptor, count: u64, nulls: u64) -> Self {
+        let mut made = Self::new(column);
+        made.repetition[0] = count as i64;
+        // There is no other level than NULL.
+        match made.definition.as_mut_slice() {
+            [all] => *all = count as i64,
+            [null, .., there] => (*null, *there) = (nulls as i64, count as i64 - nulls as i64),
+            [] => {}
+        }
+        made
     }
 
     /// Those of a page with `count` entries. One that begins inside of a row is refused: no row could be found by pages.
@@ -171,6 +248,24 @@ impl Histograms {
         for (sum, more) in both.zip(more) {
             *sum += more;
         }
+    }
+
+    /// Takes out what is in `other` and not in `less`.
+    pub(super) fn lose(&mut self, other: &Self, less: &Self) {
+        let sides = self.definition.iter_mut().chain(&mut self.repetition);
+        let before = other.definition.iter().chain(&other.repetition);
+        let after = less.definition.iter().chain(&less.repetition);
+        for (sum, (before, after)) in sides.zip(before.zip(after)) {
+            *sum -= before - after;
+        }
+    }
+
+    /// Entries.
+    pub(super) fn entries(&self) -> u64 {
+        self.definition
+            .iter()
+            .map(|count| count.unsigned_abs())
+            .sum()
     }
 
     /// Entries that have a value.

@@ -3,26 +3,35 @@
 //!
 //! A page is copied as it lies, compressed and all, wherever that is sound. Only pages that point into a dictionary can't
 //! be copied into a chunk that has another one: there the dictionaries are united, each value hashed once, and the indices
-//! of the pages written anew (`dictionary`, `hybrid`). A column whose values hardly repeat is spelled out instead.
+//! of the pages written anew (`united`, `dictionary`, `hybrid`). A column whose values hardly repeat is spelled out instead.
 //!
-//! `eligible` says of a file whether its columns are in the very form that the table's own would be written in, `layout`
-//! what goes into which row group, from footers alone, `column` makes a column chunk of many, and `run` fetches, has that
-//! done on all cores, and writes. Whatever is not understood, or not as it should be, is a [`Refusal`]: nothing of the merge
-//! is used then, and the group's rows are decoded and encoded. So nothing in here judges files; the decoder does.
+//! `layout` says what goes into which row group, from footers alone (`inputs`); `eligible` says of each column of a file
+//! whether it is in the very form that the table's own would be written in. `column` takes chunks apart and `join` makes one
+//! of many, without deleted rows (`filter`); `rows` decodes and encodes a column whose pages can't be kept. What footers say of values is taken over where it
+//! can be believed (`trust`), else the values are looked at (`look`). `run` fetches, has that done on all cores, and writes.
+//! Whatever is not understood, or not as it should be, is a [`Refusal`]: of a column first, which is decoded then, and where
+//! that fails as well, of the whole group. So nothing in here judges files; the decoder does.
 
 mod chunk;
 mod codec;
 mod column;
 mod dictionary;
 mod eligible;
+mod filter;
 mod hybrid;
+mod inputs;
+mod join;
 mod layout;
 mod levels;
+mod look;
 mod page;
+mod rows;
 mod run;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod trust;
+mod united;
 
 use std::fmt;
 

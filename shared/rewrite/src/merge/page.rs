@@ -2,9 +2,12 @@
 
 use bytes::Bytes;
 use icepress_table::footer::{PageHeader, PageLayout, page_header};
-use parquet::{basic::Encoding, file::metadata::ColumnChunkMetaData};
+use parquet::{
+    basic::{Compression, Encoding},
+    file::metadata::ColumnChunkMetaData,
+};
 
-use super::{Sound, refused};
+use super::{Sound, levels::Histograms, refused};
 
 /// Values of a page at most. A run of some bytes may claim any number of them.
 const MOST_VALUES: u64 = 1 << 24;
@@ -13,6 +16,8 @@ const MOST_VALUES: u64 = 1 << 24;
 #[derive(Debug, Clone)]
 pub(super) struct Page {
     pub(super) header: PageHeader,
+    /// How what is in it is compressed, if it is.
+    pub(super) codec: Compression,
     /// The header's own bytes.
     pub(super) head: Bytes,
     /// What follows it.
@@ -51,6 +56,7 @@ impl Pages {
                 .ok_or_else(|| refused("a page reaches over its column's end"))?;
             let page = Page {
                 header,
+                codec: chunk.compression(),
                 head: content.slice(at..start),
                 body: content.slice(start..end),
             };
@@ -87,6 +93,17 @@ impl Pages {
             )));
         }
         Ok(pages)
+    }
+}
+
+impl Pages {
+    /// What the pages say of NULLs, where all of them do.
+    pub(super) fn nulls(&self) -> Option<u64> {
+        let of_page = |page: &Page| match page.header.layout {
+            PageLayout::DataV2 { nulls, .. } => Some(nulls),
+            _ => None,
+        };
+        self.data.iter().map(of_page).sum()
     }
 }
 
@@ -132,9 +149,40 @@ impl Page {
         ))
     }
 
-    /// A new page. `uncompressed` are the bytes of `body` before it was compressed; both have to do with what the layout
-    /// says of levels.
-    pub(super) fn new(layout: PageLayout, values: u64, uncompressed: u64, body: Bytes) -> Self {
+    /// What pages are made like that are this one without some of its rows: `levels` are the bytes of repetition levels and of
+    /// all levels.
+    pub(super) fn with_entries(
+        &self,
+        left: &Histograms,
+        (repetition, levels): (usize, usize),
+    ) -> Self {
+        let mut like = self.clone();
+        like.header.values = left.entries();
+        if let PageLayout::DataV2 {
+            nulls,
+            rows,
+            definition_bytes,
+            repetition_bytes,
+            ..
+        } = &mut like.header.layout
+        {
+            *nulls = left.entries() - left.values();
+            *rows = left.rows();
+            *definition_bytes = (levels - repetition) as u64;
+            *repetition_bytes = repetition as u64;
+        }
+        like
+    }
+
+    /// A new page. `uncompressed` are the bytes of `body` before it was compressed as `codec`; both have to do with what the
+    /// layout says of levels.
+    pub(super) fn new(
+        layout: PageLayout,
+        codec: Compression,
+        values: u64,
+        uncompressed: u64,
+        body: Bytes,
+    ) -> Self {
         let header = PageHeader {
             is_dictionary: matches!(layout, PageLayout::Dictionary { .. }),
             compressed: body.len() as u64,
@@ -146,6 +194,7 @@ impl Page {
         Self {
             head: encoded(&header),
             header,
+            codec,
             body,
         }
     }
@@ -156,6 +205,7 @@ impl Page {
             Some(_) => self,
             None => Self::new(
                 self.header.layout,
+                self.codec,
                 self.header.values,
                 self.header.uncompressed,
                 self.body,

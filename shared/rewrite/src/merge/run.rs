@@ -1,14 +1,14 @@
-//! A group merged: footers read, the layout made, column chunks fetched, joined on all cores and written in order.
+//! A group merged: footers read, the layout made, row groups fetched, their columns joined on all cores and written in order.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use bytes::Bytes as Buffer;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use iceberg::spec::{FormatVersion, Schema};
+use iceberg::spec::{NestedFieldRef, Schema};
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Bytes, Group, Rows};
+use icepress_model::{Bytes, Group, InputFile, Rows};
 use icepress_table::MetricsMode;
 use parquet::{
+    basic::Compression,
     file::properties::EnabledStatistics,
     schema::types::{ColumnDescPtr, SchemaDescriptor},
 };
@@ -20,37 +20,42 @@ use tokio::{
 use super::{
     MergedChunk, Refusal, Sound, Stopped,
     chunk::Ways,
-    codec::Coder,
-    column::{Source, Target, counts_nans, join},
-    eligible::same_leaves,
-    layout::{Atom, Sizes, layout},
+    codec::{Coder, is_same_codec},
+    column::{Target, join},
+    inputs::{Fetched, Input, REQUESTS, open_all},
+    layout::{Atom, Next, Sizes, check, next},
     refused,
+    rows::{EncodedColumn, Room, RowGroup},
 };
 use crate::{
     MergePages, RewriteContext,
-    deletes::input_source,
-    failure::{Result, from_read, guarded},
+    deletes::DeletedPositions,
+    failure::{Result, guarded},
     group::{GroupCounts, reading_of},
-    memory::Shares,
-    read::{OpenFile, Reading, open},
+    light::deleted_positions,
+    lineage::lineage_fields,
+    read::Reading,
     write::{Output, ParquetSettings},
 };
 
-/// How many requests are under way at most.
-const REQUESTS: usize = 16;
 /// Bytes of a column in a row group of an input, on average, from which on pages are worth keeping: readers pay for each.
 const FEWEST_BYTES: u64 = 2 << 10;
 /// What footers may take of the memory, as one part in so many.
 const FOOTERS: u64 = 8;
-/// What a page, and what the dictionaries of a column, may take of it.
-const PAGE: u64 = 16;
-const DICTIONARIES: u64 = 8;
+/// What each of the things that a thread holds may take of it: a page, a united dictionary, where the values of dictionaries
+/// went.
+const HELD: u64 = 32;
+const THINGS: u64 = 3;
+/// Columns that are joined at a time, at most.
+const MOST_THREADS: usize = 4;
+/// What an encoded column may take of the memory, beside what its row group has anyway.
+const ENCODED: u64 = 4;
 
 /// What became of a group.
 #[derive(Debug)]
 pub(crate) enum Merged {
     /// It is written.
-    Whole(GroupCounts),
+    Whole(GroupCounts, icepress_model::Ways),
     /// Its rows are to be decoded, for this reason. What was written is to be thrown away.
     Not(Refusal),
 }
@@ -68,25 +73,42 @@ pub(crate) async fn merge(
         Err(stopped) => Err(stopped),
     };
     match merged {
-        Ok(counts) => Ok(Merged::Whole(counts)),
+        Ok((counts, ways)) => Ok(Merged::Whole(counts, ways)),
         Err(Stopped::Refused(why)) => Ok(Merged::Not(why)),
         Err(Stopped::Failed(failure)) => Err(failure),
     }
 }
 
-/// An input whose columns are as the table's.
+/// A column of the table.
 #[derive(Debug)]
-struct Input {
-    file: OpenFile,
-    /// Of each leaf of the table, that of the file.
-    leaves: Vec<usize>,
+struct Column {
+    /// Its leaves among those of the table, and how each is to be, or why none may be made of pages.
+    leaves: Range<usize>,
+    targets: Sound<Vec<Target>>,
+    encoded: EncodedColumn,
+}
+
+/// What is the same for all columns of all row groups.
+#[derive(Debug)]
+struct Shared {
+    columns: Vec<Column>,
+    reading: Arc<Reading>,
+    entries: Vec<InputFile>,
+    deleted: DeletedPositions,
+    settings: ParquetSettings,
+    room: Room,
 }
 
 struct Merger<'a> {
     context: &'a RewriteContext,
     inputs: Vec<Arc<Input>>,
-    files: Vec<Vec<Vec<Atom>>>,
-    targets: Arc<Vec<Target>>,
+    atoms: Vec<Atom>,
+    sizes: Sizes,
+    /// Bytes that one of the inputs' makes, as far as that is known before.
+    ratio: f64,
+    shared: Arc<Shared>,
+    passes: u64,
+    threads: usize,
     /// Whether the row group after the one that is being joined is fetched already.
     looks_ahead: bool,
 }
@@ -100,166 +122,309 @@ impl<'a> Merger<'a> {
         // Alone: a file that is open can't be looked at by two threads.
         output: &mut Output,
     ) -> std::result::Result<Self, Stopped> {
-        let columns = output.parquet_schema().clone();
-        check_group(context, metadata, group, columns.num_columns())?;
-        let targets = targets(context, output)?;
-        let reading = reading_of(
-            context,
-            metadata,
-            schema,
-            group,
-            schema.as_struct().fields().to_vec(),
-        )?;
-        let shares = Shares::of(context.memory_cap);
-        let inputs = inputs(&reading, group, (&columns, &targets), shares.cap / FOOTERS).await?;
-        let atoms = atoms(&inputs);
-        let bytes = atoms.iter().map(|atom| atom.bytes).sum();
-        check_pages(context, bytes, atoms.len(), columns.num_columns())?;
-        let settings = output.settings().clone();
-        let files = layout(
-            &atoms,
-            Sizes {
-                file: group.target_file_size.get().max(1),
-                row_group: settings.row_group_bytes,
-                rows: settings.row_group_rows,
-            },
-        )?;
-        let row_groups = files.iter().flatten();
-        let largest = row_groups.map(|atoms| atoms.iter().map(|atom| atom.bytes).sum::<u64>());
-        // A row group is there twice at most: as it was, and as it will be.
-        let held = largest.max().unwrap_or(0).saturating_mul(2);
-        let room = shares.cap - shares.cap / FOOTERS - 2 * (shares.cap / DICTIONARIES);
-        if held > room {
-            return Err(refused("its row groups don't fit the memory").into());
+        let parquet = output.parquet_schema().clone();
+        if context.merge_pages == MergePages::Never {
+            return Err(refused("pages are not to be merged").into());
         }
-        Ok(Self {
+        // No file is opened for nothing where their sizes tell already.
+        let bytes = group.input_bytes().get();
+        check_pages(context, bytes, group.inputs.len(), parquet.num_columns())?;
+        let mut fields = schema.as_struct().fields().to_vec();
+        fields.extend(lineage_fields(metadata, schema.as_struct())?);
+        let columns = columns(context, output, &parquet, &fields)?;
+        let reading = reading_of(context, metadata, schema, group, fields)?;
+        let cap = context.memory_cap.get();
+        let ranges: Vec<Range<usize>> = columns.iter().map(|it| it.leaves.clone()).collect();
+        let inputs = open_all(&reading, group, (&parquet, &ranges), cap / FOOTERS).await?;
+        worth_it(&columns, &inputs)?;
+        let numbered = inputs.iter().enumerate();
+        let atoms: Vec<Atom> = numbered.flat_map(|(number, it)| it.atoms(number)).collect();
+        let bytes = atoms.iter().map(|atom| atom.bytes).sum();
+        check_pages(context, bytes, atoms.len(), parquet.num_columns())?;
+        let settings = output.settings().clone();
+        let sizes = Sizes {
+            file: group.target_file_size.get().max(1),
+            row_group: settings.row_group_bytes,
+            rows: settings.row_group_rows,
+        };
+        let (deleted, passes) = match group.deletes.is_empty() {
+            true => (DeletedPositions::default(), 0),
+            false => deleted_positions(context, metadata, schema, group).await?,
+        };
+        let merger = Self {
             context,
             inputs,
-            files,
-            targets: Arc::new(targets),
-            looks_ahead: held + held / 2 <= room,
-        })
+            atoms,
+            sizes,
+            ratio: 1.0,
+            shared: Arc::new(Shared {
+                columns,
+                reading,
+                entries: group.inputs.clone(),
+                deleted,
+                settings,
+                room: Room {
+                    batch: cap / HELD / 4,
+                    decoding: cap / HELD,
+                    encoding: cap / ENCODED,
+                },
+            }),
+            passes,
+            threads: 1,
+            looks_ahead: false,
+        };
+        merger.measured().await?.with_room(cap)
     }
 
-    async fn run(self, output: &mut Output) -> std::result::Result<GroupCounts, Stopped> {
-        let mut ways = Ways::default();
-        let mut counts = GroupCounts::default();
-        let mut waiting: VecDeque<(&[Atom], bool)> = VecDeque::new();
-        for file in &self.files {
-            for (index, atoms) in file.iter().enumerate() {
-                waiting.push_back((atoms, index + 1 == file.len()));
-            }
+    /// The same with what one row group of an input becomes, where the table wants another codec than the inputs have: what
+    /// that makes of them nothing else tells.
+    async fn measured(mut self) -> std::result::Result<Self, Stopped> {
+        let wanted = self.shared.columns.iter();
+        let wanted: Vec<Option<Compression>> = wanted
+            .map(|column| Some(column.targets.as_ref().ok()?.first()?.compression))
+            .collect();
+        let is_other = |atom: &&Atom| {
+            let input = &self.inputs[atom.file];
+            let row_group = input.file.metadata().row_group(atom.row_group);
+            let mut columns = input.columns.iter().zip(&wanted);
+            columns.any(|(leaves, wanted)| {
+                let (Ok(leaves), Some(wanted)) = (leaves, wanted) else {
+                    return false;
+                };
+                let mut codecs = leaves
+                    .iter()
+                    .map(|leaf| row_group.column(*leaf).compression());
+                codecs.any(|codec| !is_same_codec(codec, *wanted))
+            })
+        };
+        let live = self.atoms.iter().filter(|atom| self.live_rows(atom) > 0);
+        let Some(atom) = live.clone().find(is_other) else {
+            return Ok(self);
+        };
+        let fetched = self.fetch(std::slice::from_ref(atom)).await?;
+        let mut made = 0;
+        for column in 0..self.shared.columns.len() {
+            let chunks = self.shared.chunks(column, &fetched)?;
+            made += chunks.iter().map(MergedChunk::bytes).sum::<u64>();
         }
-        let mut fetching = JoinSet::new();
-        while let Some((atoms, ends_file)) = waiting.pop_front() {
-            if fetching.is_empty() {
-                fetching.spawn(self.fetch(atoms));
-            }
-            let fetched = match fetching.join_next().await {
-                Some(Ok(fetched)) => Arc::new(fetched?),
-                _ => return Err(refused("fetching was interrupted").into()),
+        self.ratio = ratio(made, atom.bytes);
+        Ok(self)
+    }
+
+    /// The same with as many threads as memory allows.
+    fn with_room(mut self, cap: u64) -> std::result::Result<Self, Stopped> {
+        let sizes = self.sizes.before(self.ratio);
+        check(&self.atoms, sizes)?;
+        // A row group is there twice at most: as it was, and as it will be.
+        let most = sizes.row_group.saturating_add(sizes.row_group / 4);
+        let all: u64 = self.atoms.iter().map(|atom| atom.bytes).sum();
+        let held = most.min(all).saturating_mul(2);
+        let room = cap.saturating_sub(cap / FOOTERS + self.shared.deleted.memory());
+        let of_thread = THINGS * (cap / HELD).max(1);
+        let threads = room.saturating_sub(held) / of_thread;
+        let threads = usize::try_from(threads).unwrap_or(MOST_THREADS);
+        if threads == 0 {
+            return Err(refused("its row groups don't fit the memory").into());
+        }
+        self.threads = threads.min(workers()).min(MOST_THREADS);
+        self.looks_ahead = held + held / 2 + self.threads as u64 * of_thread <= room;
+        Ok(self)
+    }
+
+    async fn run(
+        self,
+        output: &mut Output,
+    ) -> std::result::Result<(GroupCounts, icepress_model::Ways), Stopped> {
+        let mut ways = Ways::default();
+        let mut counts = GroupCounts {
+            passes: self.passes,
+            ..GroupCounts::default()
+        };
+        let (mut left, mut ready) = (self.atoms.as_slice(), Ready::default());
+        let (mut read, mut ratio_now) = (0, self.ratio);
+        while !left.is_empty() {
+            let sizes = self.sizes.before(ratio_now);
+            let open = (output.open_bytes() as f64 / ratio_now) as u64;
+            let Next::RowGroup(count) = next(left, sizes, open) else {
+                output.roll().await?;
+                continue;
             };
-            if let (true, Some((atoms, _))) = (self.looks_ahead, waiting.front()) {
-                fetching.spawn(self.fetch(atoms));
+            let (atoms, rest) = left.split_at(count);
+            left = rest;
+            let fetched = ready.take(&self, atoms).await?;
+            if self.looks_ahead {
+                // As far as can be told: how large this row group becomes may change what the next one is.
+                let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
+                if let Next::RowGroup(count) = next(left, sizes, open + bytes) {
+                    ready.start(self.fetch(&left[..count]));
+                }
             }
             let rows: u64 = atoms.iter().map(|atom| atom.rows).sum();
-            let chunks = std::pin::pin!(self.joined(&fetched));
-            ways.add(output.append_row_group(rows, chunks).await?);
-            if ends_file {
-                output.roll().await?;
+            let live: u64 = atoms.iter().map(|atom| self.live_rows(atom)).sum();
+            if live > 0 {
+                let fetched = Arc::new(fetched);
+                let chunks = std::pin::pin!(self.joined(&fetched));
+                ways.add(output.append_row_group(live, chunks).await?);
             }
+            let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
+            read += bytes;
+            ratio_now = ratio(ways.all(), read);
             counts.rows_in += rows;
+            counts.rows_deleted += rows - live;
             counts.row_groups += atoms.len() as u64;
-            let bytes = atoms.iter().map(|atom| atom.bytes).sum();
             self.context.progress.add(Rows(rows), Bytes(bytes));
         }
-        tracing::info!(
-            copied = ways.copied,
-            united = ways.united,
-            spelled = ways.spelled,
-            "pages were merged; bytes of the new files by how they came about"
-        );
-        Ok(counts)
+        Ok((counts, ways.into()))
     }
 
+    fn live_rows(&self, atom: &Atom) -> u64 {
+        let first = self.inputs[atom.file].file.row_starts[atom.row_group];
+        atom.rows - self.shared.deleted.count(atom.file, first, atom.rows)
+    }
+
+    /// The row groups that are to be one, in memory, those without a live row left out.
     fn fetch(&self, atoms: &[Atom]) -> impl Future<Output = Result<Vec<Fetched>>> + Send + use<> {
-        let storage = Arc::clone(&self.context.storage);
-        let wanted: Vec<(Arc<Input>, usize)> = atoms
-            .iter()
-            .map(|atom| (Arc::clone(&self.inputs[atom.file]), atom.row_group))
-            .collect();
-        let fetched = wanted.into_iter().map(|(input, row_group)| {
-            let storage = Arc::clone(&storage);
-            async move {
-                let ranges = input.ranges(row_group)?;
-                let path = &input.file.path;
-                let contents = storage
-                    .read_ranges(path, &ranges)
-                    .await
-                    .map_err(|error| from_read(&error, path))?;
-                Ok(Fetched {
-                    input,
-                    row_group,
-                    contents,
-                })
-            }
+        let live = atoms.iter().filter(|atom| self.live_rows(atom) > 0);
+        let fetched = live.map(|atom| {
+            let storage = Arc::clone(&self.context.storage);
+            let input = Arc::clone(&self.inputs[atom.file]);
+            Fetched::fetch(storage, input, (atom.file, atom.row_group))
         });
         stream::iter(fetched.collect::<Vec<_>>())
             .buffered(REQUESTS)
             .try_collect()
     }
 
-    /// The columns of a row group, in order, joined by as many threads as the runtime has.
+    /// The columns of a row group, in order, leaf by leaf, made by as many threads as there are.
     fn joined(
         &self,
         fetched: &Arc<Vec<Fetched>>,
     ) -> impl Stream<Item = std::result::Result<MergedChunk, Stopped>> + Send + use<> {
-        let handle = Handle::current();
-        // With one thread, as in a simulated world, nothing may depend on how fast another is.
-        let threads = match handle.runtime_flavor() {
-            RuntimeFlavor::CurrentThread => 1,
-            _ => handle.metrics().num_workers(),
-        };
-        let jobs = (0..self.targets.len()).map(|leaf| {
-            let (targets, fetched) = (Arc::clone(&self.targets), Arc::clone(fetched));
-            let job = move || join_column(&targets[leaf], leaf, &fetched);
+        let threads = self.threads;
+        let jobs = (0..self.shared.columns.len()).map(|column| {
+            let (shared, fetched) = (Arc::clone(&self.shared), Arc::clone(fetched));
+            let job = move || shared.chunks(column, &fetched);
             async move {
                 if threads == 1 {
                     return Ok(job()?);
                 }
                 match tokio::task::spawn_blocking(job).await {
                     Ok(joined) => Ok(joined?),
-                    Err(_) => Err(refused("joining a column was interrupted").into()),
+                    Err(_) => Err(Stopped::from(refused("joining a column was interrupted"))),
                 }
             }
         });
-        stream::iter(jobs.collect::<Vec<_>>()).buffered(threads)
+        stream::iter(jobs.collect::<Vec<_>>())
+            .buffered(threads)
+            .map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)))
+            .try_flatten()
     }
 }
 
-/// Whether a group is one whose pages can be merged at all.
-fn check_group(
-    context: &RewriteContext,
-    metadata: &Metadata,
-    group: &Group,
-    columns: usize,
-) -> Sound<()> {
-    if context.merge_pages == MergePages::Never {
-        return Err(refused("pages are not to be merged"));
+/// Row groups that were fetched before their turn.
+#[derive(Default)]
+struct Ready {
+    coming: JoinSet<Result<Vec<Fetched>>>,
+    here: HashMap<(usize, usize), Fetched>,
+}
+
+impl Ready {
+    fn start(&mut self, fetch: impl Future<Output = Result<Vec<Fetched>>> + Send + 'static) {
+        self.coming.spawn(fetch);
     }
-    if !group.deletes.is_empty() {
-        return Err(refused("it has deleted rows"));
+
+    /// The row groups that are to be one, in order.
+    async fn take(
+        &mut self,
+        merger: &Merger<'_>,
+        atoms: &[Atom],
+    ) -> std::result::Result<Vec<Fetched>, Stopped> {
+        while let Some(fetched) = self.coming.join_next().await {
+            let fetched = fetched.map_err(|_| refused("fetching was interrupted"))?;
+            let keyed = fetched?
+                .into_iter()
+                .map(|it| ((it.number, it.row_group), it));
+            self.here.extend(keyed);
+        }
+        let missing = atoms
+            .iter()
+            .filter(|atom| !self.here.contains_key(&atom.key()));
+        let missing: Vec<Atom> = missing.copied().collect();
+        let mut fetched: HashMap<_, _> = HashMap::new();
+        for it in merger.fetch(&missing).await? {
+            fetched.insert((it.number, it.row_group), it);
+        }
+        let take = |atom: &Atom| {
+            let key = atom.key();
+            fetched.remove(&key).or_else(|| self.here.remove(&key))
+        };
+        Ok(atoms.iter().filter_map(take).collect())
     }
-    if metadata.format_version() >= FormatVersion::V3 {
-        return Err(refused("its rows have lineage"));
+}
+
+/// Which part of bytes that were read is left once they are written. Nothing tells much of little.
+fn ratio(written: u64, read: u64) -> f64 {
+    match read {
+        0 => 1.0,
+        read => (written as f64 / read as f64).clamp(0.05, 4.0),
     }
-    // No file is opened for nothing where their sizes tell already.
-    check_pages(
-        context,
-        group.input_bytes().get(),
-        group.inputs.len(),
-        columns,
-    )
+}
+
+impl Shared {
+    /// The chunks of a column in the row group that `fetched` become, one a leaf: of pages, or of rows where that can't be.
+    fn chunks(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
+        let name = || &self.columns[column].encoded.field.name;
+        let made = guarded("", || {
+            let made = self.of_pages(column, fetched).or_else(|why| {
+                tracing::debug!(column = %name(), %why, "a column's rows are decoded");
+                self.of_rows(column, fetched)
+            });
+            Ok(made)
+        });
+        let made = made.map_err(|failure| refused(failure.message)).flatten();
+        made.map_err(|why| refused(format_args!("column {}: {why}", name())))
+    }
+
+    fn of_pages(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
+        let targets = self.columns[column]
+            .targets
+            .as_ref()
+            .map_err(Clone::clone)?;
+        let join_leaf = |(leaf, target): (usize, &Target)| {
+            let sources = fetched.iter().map(|fetched| {
+                let leaf = fetched.leaves(column)?[leaf];
+                fetched.source(leaf, &target.column, &self.deleted)
+            });
+            join(target, &sources.collect::<Sound<Vec<_>>>()?)
+        };
+        targets.iter().enumerate().map(join_leaf).collect()
+    }
+
+    fn of_rows(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
+        let row_groups = fetched.iter().map(|fetched| RowGroup {
+            input: fetched.number,
+            entry: &self.entries[fetched.number],
+            file: &fetched.input.file,
+            row_group: fetched.row_group,
+            bytes: &fetched.bytes,
+        });
+        self.columns[column].encoded.encode(
+            &row_groups.collect::<Vec<_>>(),
+            &self.reading.wanted,
+            &self.deleted,
+            &self.settings,
+            self.room,
+        )
+    }
+}
+
+/// How many threads the runtime has. With one, as in a simulated world, nothing may depend on how fast another is.
+fn workers() -> usize {
+    let handle = Handle::current();
+    match handle.runtime_flavor() {
+        RuntimeFlavor::CurrentThread => 1,
+        _ => handle.metrics().num_workers(),
+    }
 }
 
 /// Whether so many bytes in so many row groups make pages that are worth keeping.
@@ -278,194 +443,88 @@ fn check_pages(
     Ok(())
 }
 
-/// How each column is to be.
-fn targets(context: &RewriteContext, output: &Output) -> Sound<Vec<Target>> {
+/// Fails where no column of any file is in a form in which its pages can be kept: rows are decoded more simply then.
+fn worth_it(columns: &[Column], inputs: &[Arc<Input>]) -> Sound<()> {
+    let mut first = None;
+    for (index, column) in columns.iter().enumerate() {
+        let refusals = inputs
+            .iter()
+            .filter_map(|it| it.columns[index].as_ref().err());
+        match column
+            .targets
+            .as_ref()
+            .err()
+            .or(refusals.into_iter().next())
+        {
+            None => return Ok(()),
+            Some(why) => first = first.or(Some(why)),
+        }
+    }
+    first.map_or(Ok(()), |why| Err(why.clone()))
+}
+
+/// The columns of the table.
+fn columns(
+    context: &RewriteContext,
+    output: &Output,
+    parquet: &SchemaDescriptor,
+    fields: &[NestedFieldRef],
+) -> Result<Vec<Column>> {
+    let root = |leaf: usize| parquet.get_column_root_idx(leaf);
+    let (mut made, mut start) = (Vec::with_capacity(fields.len()), 0);
+    for (index, field) in fields.iter().enumerate() {
+        let more = (start..parquet.num_columns()).take_while(|leaf| root(*leaf) == index);
+        let leaves = start..start + more.count();
+        start = leaves.end;
+        let encoded = EncodedColumn::new(field)?;
+        let targets = match encoded.is_lineage() {
+            true => Err(refused("it is row lineage")),
+            false => leaves
+                .clone()
+                .map(|leaf| target(context, output, &parquet.column(leaf)))
+                .collect(),
+        };
+        made.push(Column {
+            leaves,
+            targets,
+            encoded,
+        });
+    }
+    Ok(made)
+}
+
+/// How a leaf is to be.
+fn target(context: &RewriteContext, output: &Output, column: &ColumnDescPtr) -> Sound<Target> {
     let settings = output.settings();
-    let cap = context.memory_cap.get();
-    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    let target = |column: &ColumnDescPtr| {
-        let path = column.path();
-        let compression = settings.writer.compression(path);
-        if !Coder::knows(compression) {
-            return Err(refused(format_args!("pages compressed as {compression}")));
-        }
-        if settings.writer.bloom_filter_properties(path).is_some() {
-            return Err(refused("the table wants Bloom filters"));
-        }
-        let id = column.self_type().get_basic_info().id();
-        Ok(Target {
-            column: Arc::clone(column),
-            compression,
-            dictionary_bytes: dictionary_bytes(settings, cap),
-            most_page: size(cap / PAGE),
-            most_dictionaries: size(cap / DICTIONARIES),
-            has_statistics: settings.writer.statistics_enabled(path) != EnabledStatistics::None,
-            must_be_exact: output.metrics_mode(id) == MetricsMode::Full,
-            counts_nans: counts_nans(column),
-        })
-    };
-    output
-        .parquet_schema()
-        .columns()
-        .iter()
-        .map(target)
-        .collect()
-}
-
-fn dictionary_bytes(settings: &ParquetSettings, cap: u64) -> usize {
-    let most = usize::try_from(cap / DICTIONARIES).unwrap_or(usize::MAX);
-    settings.united_dictionary_bytes().min(most)
-}
-
-/// Reads the footers of a group's inputs, which may take `most` bytes.
-async fn inputs(
-    reading: &Arc<Reading>,
-    group: &Group,
-    (columns, targets): (&SchemaDescriptor, &[Target]),
-    most: u64,
-) -> std::result::Result<Vec<Arc<Input>>, Stopped> {
-    let opening = (0..group.inputs.len()).map(|index| {
-        let (source, reading) = (input_source(group, index), Arc::clone(reading));
-        async move { open(&reading, &source, false, most).await }
-    });
-    let opening = stream::iter(opening.collect::<Vec<_>>()).buffered(REQUESTS);
-    let mut opening = std::pin::pin!(opening);
-    let (mut inputs, mut held) = (Vec::new(), 0);
-    while let Some(opened) = opening.next().await {
-        let (file, _) = opened?;
-        held += file.metadata().memory_size() as u64;
-        if held > most {
-            return Err(refused("its footers don't fit the memory").into());
-        }
-        if !file.projection.is_plain() {
-            return Err(refused(format_args!(
-                "{} holds columns in another form than the table",
-                file.path
-            ))
-            .into());
-        }
-        let found = same_leaves(columns, file.metadata().file_metadata().schema_descr());
-        let leaves = found.map_err(|why| refused(format_args!("{}: {why}", file.path)))?;
-        check_codecs(&file, &leaves, targets)?;
-        inputs.push(Arc::new(Input { file, leaves }));
+    let share = usize::try_from(context.memory_cap.get() / HELD).unwrap_or(usize::MAX);
+    let path = column.path();
+    let compression = settings.writer.compression(path);
+    if !Coder::knows(compression) {
+        return Err(refused(format_args!("the table wants {compression}")));
     }
-    Ok(inputs)
-}
-
-/// Whether the pages of a file are compressed as the table wants them: elsewhere all of them would have to be done anew.
-fn check_codecs(file: &OpenFile, leaves: &[usize], targets: &[Target]) -> Sound<()> {
-    for row_group in &file.row_groups {
-        let row_group = file.metadata().row_group(*row_group);
-        for (leaf, target) in leaves.iter().zip(targets) {
-            let held = row_group.column(*leaf).compression();
-            if std::mem::discriminant(&held) != std::mem::discriminant(&target.compression) {
-                return Err(refused(format_args!(
-                    "{} is compressed in another way than the table wants",
-                    file.path
-                )));
-            }
-        }
+    if settings.writer.bloom_filter_properties(path).is_some() {
+        return Err(refused("the table wants a Bloom filter of it"));
     }
-    Ok(())
-}
-
-/// The row groups of all inputs, in order.
-fn atoms(inputs: &[Arc<Input>]) -> Vec<Atom> {
-    let of_input = |(file, input): (usize, &Arc<Input>)| {
-        let footer = input.file.metadata();
-        let atom = |index: &usize| {
-            let row_group = footer.row_group(*index);
-            let bytes = input.leaves.iter().map(|leaf| {
-                let chunk = row_group.column(*leaf);
-                chunk.compressed_size().unsigned_abs()
-            });
-            Atom {
-                file,
-                row_group: *index,
-                rows: row_group.num_rows().unsigned_abs(),
-                bytes: bytes.sum(),
-            }
-        };
-        input.file.row_groups.iter().map(atom).collect::<Vec<_>>()
-    };
-    inputs.iter().enumerate().flat_map(of_input).collect()
-}
-
-impl Input {
-    /// Where the chunks of a row group lie, and behind them the column indexes of those that have one.
-    fn ranges(&self, row_group: usize) -> Result<Vec<Range<u64>>> {
-        let group = self.file.metadata().row_group(row_group);
-        let mut ranges = guarded(&self.file.path, || {
-            let chunk = |leaf: &usize| {
-                let (start, length) = group.column(*leaf).byte_range();
-                start..start.saturating_add(length)
-            };
-            Ok(self.leaves.iter().map(chunk).collect::<Vec<_>>())
-        })?;
-        ranges.extend(self.index_ranges(row_group).into_iter().flatten());
-        if ranges.iter().any(|range| range.end > self.file.size) {
-            let what = "a column lies beyond the file's end";
-            return Err(crate::failure::corrupt(&self.file.path, what));
-        }
-        Ok(ranges)
-    }
-
-    /// Where the column index of each leaf lies.
-    fn index_ranges(&self, row_group: usize) -> Vec<Option<Range<u64>>> {
-        let group = self.file.metadata().row_group(row_group);
-        let range = |leaf: &usize| {
-            let chunk = group.column(*leaf);
-            let start = u64::try_from(chunk.column_index_offset()?).ok()?;
-            let length = u64::try_from(chunk.column_index_length()?).ok()?;
-            let end = start.checked_add(length)?;
-            (length > 0 && end <= self.file.size).then_some(start..end)
-        };
-        self.leaves.iter().map(range).collect()
-    }
-}
-
-/// A row group of an input in memory.
-#[derive(Debug)]
-struct Fetched {
-    input: Arc<Input>,
-    row_group: usize,
-    contents: Vec<Buffer>,
-}
-
-impl Fetched {
-    fn source(&self, leaf: usize) -> Sound<Source<'_>> {
-        let group = self.input.file.metadata().row_group(self.row_group);
-        let missing = || refused("a column was not fetched");
-        let indexes = self.input.index_ranges(self.row_group);
-        let index = match &indexes[leaf] {
-            None => None,
-            Some(_) => {
-                let before = indexes[..leaf].iter().flatten().count();
-                let place = self.input.leaves.len() + before;
-                Some(self.contents.get(place).ok_or_else(missing)?.clone())
-            }
-        };
-        Ok(Source {
-            chunk: group.column(self.input.leaves[leaf]),
-            rows: group.num_rows().unsigned_abs(),
-            content: self.contents.get(leaf).ok_or_else(missing)?.clone(),
-            index,
-        })
-    }
-}
-
-fn join_column(target: &Target, leaf: usize, fetched: &[Fetched]) -> Sound<MergedChunk> {
-    let joined = guarded("", || {
-        let sources = fetched.iter().map(|fetched| fetched.source(leaf));
-        Ok(sources
-            .collect::<Sound<Vec<_>>>()
-            .and_then(|sources| join(target, &sources)))
-    });
-    let joined = joined.map_err(|failure| refused(failure.message)).flatten();
-    joined.map_err(|why| {
-        refused(format_args!(
-            "column {}: {why}",
-            target.column.path().string()
-        ))
+    let id = column.self_type().get_basic_info().id();
+    Ok(Target {
+        column: Arc::clone(column),
+        compression,
+        dictionary_bytes: settings.united_dictionary_bytes().min(share),
+        most_page: share,
+        most_dictionaries: share,
+        has_statistics: settings.writer.statistics_enabled(path) != EnabledStatistics::None,
+        must_be_exact: must_be_exact(output.metrics_mode(id)),
     })
+}
+
+/// Bytes to which some writers cut what they say of texts, without saying so. Bounds of a mode that has more of them would be
+/// taken for values.
+const SOMETIMES_CUT: usize = 16;
+
+fn must_be_exact(mode: MetricsMode) -> bool {
+    match mode {
+        MetricsMode::Full => true,
+        MetricsMode::Truncate(length) => length > SOMETIMES_CUT,
+        MetricsMode::None | MetricsMode::Counts => false,
+    }
 }

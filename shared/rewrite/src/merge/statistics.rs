@@ -82,42 +82,6 @@ impl Range {
         Ok(())
     }
 
-    /// Takes in what a chunk with values says of itself. Where `must_be_exact`, bounds that may be none of the values are
-    /// refused.
-    pub(super) fn add_chunk(
-        &mut self,
-        column: &ColumnDescriptor,
-        statistics: Option<&Statistics>,
-        must_be_exact: bool,
-    ) -> Sound<()> {
-        let missing = || refused("a chunk says nothing of its smallest and greatest value");
-        let statistics = statistics.ok_or_else(missing)?;
-        let low = statistics.min_bytes_opt().ok_or_else(missing)?;
-        let high = statistics.max_bytes_opt().ok_or_else(missing)?;
-        let is_text = column.physical_type() == Type::BYTE_ARRAY;
-        let is_fixed = column.physical_type() == Type::FIXED_LEN_BYTE_ARRAY;
-        // Old files order bytes as if they had a sign.
-        if statistics.is_min_max_deprecated() && (is_text || is_fixed) {
-            return Err(missing());
-        }
-        let length = column.type_length().unsigned_abs() as usize;
-        // What is as long as all values are was not cut, unless it is so long that one would.
-        let is_whole = is_fixed && length <= 16;
-        if is_fixed && [low, high].iter().any(|value| value.len() > length) {
-            return Err(missing());
-        }
-        let exact = (
-            statistics.min_is_exact() || (is_whole && low.len() == length),
-            statistics.max_is_exact() || (is_whole && high.len() == length),
-        );
-        if must_be_exact && exact != (true, true) {
-            return Err(refused(
-                "a chunk does not say whether its bounds are values",
-            ));
-        }
-        self.add(column, (low, high), exact)
-    }
-
     /// As the statistics of a chunk with `nulls` NULLs.
     pub(super) fn statistics(self, column: &ColumnDescriptor, nulls: u64) -> Sound<Statistics> {
         let (exact, nulls) = (self.is_exact, Some(nulls));
@@ -153,46 +117,6 @@ impl Range {
                 of!(|bytes: Vec<u8>| Ok(FixedLenByteArray::from(bytes)))
             }
             Type::INT96 => return Err(refused("INT96")),
-        })
-    }
-}
-
-/// What was seen of floating-point values.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Floats {
-    pub(super) nans: u64,
-    low: Option<f64>,
-    high: Option<f64>,
-}
-
-impl Floats {
-    /// Takes in a value in its plain form.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
-        let value = match bytes {
-            [a, b, c, d] => f32::from_le_bytes([*a, *b, *c, *d]).into(),
-            [a, b, c, d, e, f, g, h] => f64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
-            _ => return,
-        };
-        if value.is_nan() {
-            self.nans += 1;
-            return;
-        }
-        self.low = Some(self.low.map_or(value, |low| low.min(value)));
-        self.high = Some(self.high.map_or(value, |high| high.max(value)));
-    }
-
-    /// Smallest and greatest in their plain form. A zero among them has the sign that keeps the other zero inside.
-    pub(super) fn range(&self, physical: Type) -> Option<(Vec<u8>, Vec<u8>)> {
-        let (low, high) = (self.low?, self.high?);
-        let low = if low == 0.0 { -0.0 } else { low };
-        let high = if high == 0.0 { 0.0 } else { high };
-        Some(match physical {
-            // They were of 32 bits before, and lose nothing.
-            Type::FLOAT => (
-                (low as f32).to_le_bytes().to_vec(),
-                (high as f32).to_le_bytes().to_vec(),
-            ),
-            _ => (low.to_le_bytes().to_vec(), high.to_le_bytes().to_vec()),
         })
     }
 }

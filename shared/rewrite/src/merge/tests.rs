@@ -4,7 +4,7 @@
 mod bytes;
 mod rows;
 
-use super::layout::{Atom, Sizes, layout};
+use super::layout::{Atom, Next, Sizes, check, next};
 
 fn atom(file: usize, bytes: u64) -> Atom {
     Atom {
@@ -21,32 +21,54 @@ const SIZES: Sizes = Sizes {
     rows: u64::MAX,
 };
 
+/// The row groups of each file.
+fn files(atoms: &[Atom], sizes: Sizes) -> Vec<Vec<Vec<Atom>>> {
+    let (mut files, mut left, mut open) = (vec![Vec::new()], atoms, 0);
+    while !left.is_empty() {
+        match next(left, sizes, open) {
+            Next::EndOfFile => {
+                assert!(open > 0, "a file without a row group");
+                (open, _) = (0, files.push(Vec::new()));
+            }
+            Next::RowGroup(count) => {
+                let (group, rest) = left.split_at(count);
+                open += group.iter().map(|atom| atom.bytes).sum::<u64>();
+                files.last_mut().unwrap().push(group.to_vec());
+                left = rest;
+            }
+        }
+    }
+    files
+}
+
 #[test]
 fn row_groups_become_about_equally_large_in_the_order_of_the_inputs() {
     let atoms: Vec<Atom> = (0..25).map(|file| atom(file, 100)).collect();
-    let files = layout(&atoms, SIZES).unwrap();
-    let flat: Vec<Atom> = files.iter().flatten().flatten().copied().collect();
+    let made = files(&atoms, SIZES);
+    let flat: Vec<Atom> = made.iter().flatten().flatten().copied().collect();
     assert_eq!(flat, atoms);
-    assert_eq!(files.len(), 3);
-    for row_group in files.iter().flatten() {
-        assert!((2..=4).contains(&row_group.len()), "{files:?}");
+    assert_eq!(made.len(), 3);
+    for row_group in made.iter().flatten() {
+        assert!((2..=4).contains(&row_group.len()), "{made:?}");
     }
     // A small rest stays with the last file.
-    let files = layout(&atoms[..12], SIZES).unwrap();
-    assert_eq!(files.len(), 1);
+    assert_eq!(files(&atoms[..12], SIZES).len(), 1);
+    // Half as many bytes come out of it: files take in twice as many.
+    assert_eq!(files(&atoms, SIZES.before(0.5)).len(), 1);
 }
 
 #[test]
 fn what_is_to_be_divided_is_not_merged() {
     for atom in [atom(0, 376), atom(0, 5000)] {
-        assert!(layout(&[atom], SIZES).is_err());
+        assert!(check(&[atom], SIZES).is_err());
     }
+    assert!(check(&[atom(0, 300)], SIZES).is_ok());
     let rows = Sizes { rows: 99, ..SIZES };
-    assert!(layout(&[atom(0, 100)], rows).is_err());
+    assert!(check(&[atom(0, 100)], rows).is_err());
     let few = Sizes { rows: 250, ..SIZES };
     let atoms: Vec<Atom> = (0..6).map(|file| atom(file, 100)).collect();
-    for row_group in layout(&atoms, few).unwrap().iter().flatten() {
+    for row_group in files(&atoms, few).iter().flatten() {
         assert!(row_group.len() <= 2);
     }
-    assert!(layout(&[], SIZES).unwrap().is_empty());
+    assert_eq!(next(&[], SIZES, 0), Next::EndOfFile);
 }

@@ -129,9 +129,10 @@ impl Projection {
         })
     }
 
-    /// Whether each column asked for is what the file holds, value by value: nothing made up, converted or left out.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.columns.iter().all(Column::is_plain)
+    /// Whether the column asked for as number `index` is what the file holds, value by value: nothing made up, converted or
+    /// left out.
+    pub(crate) fn is_plain(&self, index: usize) -> bool {
+        self.columns.get(index).is_some_and(Column::is_plain)
     }
 
     /// The columns asked for, from `decoded` columns of `rows` rows each.

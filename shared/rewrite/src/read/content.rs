@@ -40,7 +40,7 @@ impl FileBytes {
     }
 
     /// From `start` to the end of the part that it lies in.
-    pub(super) fn from(&self, start: u64) -> Result<Bytes> {
+    pub(crate) fn from(&self, start: u64) -> Result<Bytes> {
         let after = self.parts.partition_point(|(begin, _)| *begin <= start);
         let part = after.checked_sub(1).and_then(|index| {
             let (begin, content) = &self.parts[index];

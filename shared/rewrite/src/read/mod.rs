@@ -13,7 +13,7 @@ use icepress_storage::Storage;
 pub(crate) use batches::{Batch, Batches};
 pub(crate) use content::FileBytes;
 pub(crate) use open::{OpenFile, SourceFile, open};
-pub(crate) use scan::Scan;
+pub(crate) use scan::{Piece, Scan};
 
 use crate::project::Wanted;
 

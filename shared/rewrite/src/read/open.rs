@@ -16,7 +16,7 @@ use parquet::{
 use super::Reading;
 use crate::{
     failure::{Result, corrupt, differs, from_decode, from_footer, from_read, guarded},
-    project::Projection,
+    project::{Projection, Wanted},
 };
 
 /// A file to read, as its manifest has it.
@@ -53,6 +53,26 @@ impl OpenFile {
             self.reader.parquet_schema(),
             self.projection.leaves.iter().copied(),
         )
+    }
+
+    /// The same file, of which only what is `wanted` is read.
+    pub(crate) fn only(&self, wanted: &Wanted) -> Result<Self> {
+        let projection = guarded(&self.path, || {
+            Projection::new(
+                &self.path,
+                self.reader.schema().fields(),
+                self.metadata().file_metadata().schema_descr(),
+                wanted,
+            )
+        })?;
+        Ok(Self {
+            path: self.path.clone(),
+            size: self.size,
+            reader: self.reader.clone(),
+            projection,
+            row_starts: self.row_starts.clone(),
+            row_groups: self.row_groups.clone(),
+        })
     }
 
     /// Where the columns to read of a row group lie in the file.

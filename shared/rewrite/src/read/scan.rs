@@ -44,6 +44,24 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
+    /// A row group of a file whose columns to read are in `bytes`.
+    pub(crate) fn in_memory(
+        opened: Arc<OpenFile>,
+        row_group: usize,
+        bytes: FileBytes,
+    ) -> Result<Self> {
+        let row_groups = vec![row_group];
+        let pages = guarded(&opened.path, || Pages::of(&opened, &row_groups, &bytes))?;
+        Ok(Self {
+            file: 0,
+            opened,
+            row_groups,
+            bytes,
+            dictionary: pages.dictionary,
+            held: Gauge::default().hold(pages.held),
+        })
+    }
+
     /// Bytes that the piece holds, and those that its decoder holds beside batches.
     pub(crate) fn held(&self) -> u64 {
         self.held.bytes()

@@ -227,12 +227,10 @@ impl Encoder {
             let mut chunk = chunk?;
             seen.push(chunk.seen);
             if let Some(bounds) = bounds {
-                bounds.add_chunk(&chunk.close.metadata);
+                bounds.add_chunk(&chunk.close_mut().metadata);
             }
-            shorten(&mut chunk.close).map_err(failed)?;
-            row_group
-                .append_column(&chunk.bytes, chunk.close)
-                .map_err(failed)?;
+            shorten(chunk.close_mut()).map_err(failed)?;
+            chunk.append_to(&mut row_group).map_err(failed)?;
             send(self.storage.as_mut(), self.sink.take_full()).await?;
         }
         row_group.close().map_err(failed)?;

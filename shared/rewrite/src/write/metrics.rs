@@ -72,7 +72,8 @@ impl NanCounts {
         }
     }
 
-    fn of(&self, id: i32) -> Option<u64> {
+    /// NaNs of the column with an id, where they are counted.
+    pub(crate) fn of(&self, id: i32) -> Option<u64> {
         let index = self.columns.iter().position(|(column, _)| *column == id)?;
         Some(self.counts[index])
     }

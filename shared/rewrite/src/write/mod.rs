@@ -30,7 +30,8 @@ use encoder::Encoder;
 use icepress_table::{MetricsMode, MetricsModes};
 pub(crate) use location::Locations;
 pub use location::data_folder;
-use metrics::{EntryMaker, NanCounts};
+use metrics::EntryMaker;
+pub(crate) use metrics::NanCounts;
 pub(crate) use positions::{PositionFiles, with_partition};
 pub(crate) use properties::ParquetSettings;
 use properties::parquet_settings;
@@ -202,6 +203,11 @@ impl Output {
             )?);
         }
         Ok(())
+    }
+
+    /// Bytes of the row groups in the open file.
+    pub(crate) fn open_bytes(&self) -> u64 {
+        self.open.as_ref().map_or(0, Encoder::finished_bytes)
     }
 
     /// Writes a row group of `rows` rows whose column chunks are made already; returns how they came about.

@@ -221,14 +221,22 @@ fn every_index_is_looked_up_in_its_own_dictionary() {
     ]);
 }
 
-/// Old writers say where a dictionary is not at all, or say 0: the page in front of the data is one all the same.
-#[test]
-fn a_dictionary_that_the_footer_does_not_name_is_found_or_the_file_refused() {
-    let rows = people(0..60, |id| Some(format!("n{}", id % 6)));
-    let whole = written(&rows, small_pages().build()).to_bytes().unwrap();
-    let length = whole.len() - 8;
-    let size = u32::from_le_bytes(whole[length..length + 4].try_into().unwrap()) as usize;
-    let (mut footer, _) = Struct::read(&whole[length - size..]).unwrap();
+/// A file with another footer.
+fn with_footer(file: &[u8], change: impl FnOnce(&mut Struct)) -> Vec<u8> {
+    let length = file.len() - 8;
+    let size = u32::from_le_bytes(file[length..length + 4].try_into().unwrap()) as usize;
+    let (mut footer, _) = Struct::read(&file[length - size..]).unwrap();
+    change(&mut footer);
+    let mut changed = file[..length - size].to_vec();
+    let footer = footer.to_bytes();
+    changed.extend_from_slice(&footer);
+    changed.extend_from_slice(&(footer.len() as u32).to_le_bytes());
+    changed.extend_from_slice(b"PAR1");
+    changed
+}
+
+/// What the footer says of each chunk of the first row group.
+fn each_meta(footer: &mut Struct, mut change: impl FnMut(&mut Struct)) {
     let Some(Value::Struct(group)) = footer.list_mut(4).unwrap().first_mut() else {
         panic!("a row group");
     };
@@ -236,15 +244,21 @@ fn a_dictionary_that_the_footer_does_not_name_is_found_or_the_file_refused() {
         let Value::Struct(chunk) = chunk else {
             panic!("a chunk");
         };
-        let meta = chunk.child_mut(3).unwrap();
-        let dictionary = meta.remove(11).unwrap();
-        meta.set(9, dictionary);
+        change(chunk.child_mut(3).unwrap());
     }
-    let mut file = whole[..length - size].to_vec();
-    let footer = footer.to_bytes();
-    file.extend_from_slice(&footer);
-    file.extend_from_slice(&(footer.len() as u32).to_le_bytes());
-    file.extend_from_slice(b"PAR1");
+}
+
+/// Old writers say where a dictionary is not at all, or say 0: the page in front of the data is one all the same.
+#[test]
+fn a_dictionary_that_the_footer_does_not_name_is_found_or_the_file_refused() {
+    let rows = people(0..60, |id| Some(format!("n{}", id % 6)));
+    let whole = written(&rows, small_pages().build()).to_bytes().unwrap();
+    let file = with_footer(&whole, |footer| {
+        each_meta(footer, |meta| {
+            let dictionary = meta.remove(11).unwrap();
+            meta.set(9, dictionary);
+        });
+    });
     let mut table = TestTable::new(people_fields());
     add(&mut table, &file, &rows);
     match table.rewrite() {
@@ -252,4 +266,114 @@ fn a_dictionary_that_the_footer_does_not_name_is_found_or_the_file_refused() {
         Err(failure) => assert!(failure.message.contains("in-1"), "{}", failure.message),
     }
     assert_eq!(longs(&rows, "id").len(), 60);
+}
+
+/// Smallest and greatest of texts, as old writers left them: ordered as if bytes had a sign, or by nobody knows what.
+#[test]
+fn bounds_that_nobody_vouches_for_are_looked_up() {
+    let rows = people(0..60, |id| (id % 7 != 0).then(|| format!("n{}", id % 6)));
+    let whole = written(&rows, small_pages().build()).to_bytes().unwrap();
+    let wrong = || Value::Binary(b"wrong".to_vec());
+    let without_order = with_footer(&whole, |footer| {
+        footer.remove(7).unwrap();
+        each_meta(footer, |meta| {
+            let Some(statistics) = meta.child_mut(12) else {
+                return;
+            };
+            // Of the texts alone: numbers have one order.
+            if matches!(statistics.get(5), Some(Value::Binary(value)) if value[0] == b'n') {
+                statistics.set(5, wrong());
+                statistics.set(6, wrong());
+            }
+        });
+    });
+    let deprecated = with_footer(&whole, |footer| {
+        each_meta(footer, |meta| {
+            let statistics = meta.child_mut(12).unwrap();
+            let is_text =
+                matches!(statistics.get(5), Some(Value::Binary(value)) if value[0] == b'n');
+            for (new, old) in [(5, 1), (6, 2)] {
+                let value = statistics.remove(new).unwrap();
+                statistics.set(old, if is_text { wrong() } else { value });
+            }
+        });
+    });
+    for file in [without_order, deprecated] {
+        let mut table = TestTable::new(people_fields());
+        add(&mut table, &file, &rows);
+        let result = table.rewrite().unwrap();
+        assert!(result.ways.copied.get() > 0, "{:?}", result.ways);
+        judge(&table, &result, &rows);
+        let entry = &table.entries(&result)[0];
+        let bound = |bounds: &std::collections::HashMap<i32, iceberg::spec::Datum>| {
+            bounds[&2].to_bytes().unwrap().to_vec()
+        };
+        assert_eq!(bound(entry.lower_bounds()), b"n0");
+        assert_eq!(bound(entry.upper_bounds()), b"n5");
+    }
+}
+
+/// A column that one file holds in another form, or lacks, is decoded; the pages of the others stay.
+#[test]
+fn a_column_in_another_form_is_decoded_alone() {
+    let long = |id, name: &str| field(id, name, DataType::Int64);
+    let number = |id, name: &str| field(id, name, DataType::Int32);
+    let old = vec![
+        optional(1, "id", PrimitiveType::Int),
+        optional(2, "name", PrimitiveType::String),
+    ];
+    let new = vec![
+        optional(1, "id", PrimitiveType::Long),
+        optional(2, "name", PrimitiveType::String),
+        optional(3, "later", PrimitiveType::Long),
+    ];
+    let mut table = TestTable::evolved(vec![old, new]);
+    let ids: ArrayRef = Arc::new(arrow_array::Int32Array::from_iter_values(0..50));
+    let names = |base: i64| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(
+            (0..50).map(|row| format!("n{}", base + row % 9)),
+        ))
+    };
+    let text = || field(2, "name", DataType::Utf8);
+    table.data(1, &batch(vec![(number(1, "id"), ids), (text(), names(0))]));
+    table.data(
+        2,
+        &batch(vec![
+            (long(1, "id"), int64(50..100)),
+            (text(), names(5)),
+            (long(3, "later"), int64(0..50)),
+        ]),
+    );
+    let result = table.rewrite().unwrap();
+    assert!(result.ways.united.get() > 0 && result.ways.encoded.get() > 0);
+    let rows = table.read_back(&result);
+    assert_eq!(longs(&rows, "id"), (0..100).map(Some).collect::<Vec<_>>());
+    let later = (0..100).map(|row| (row >= 50).then(|| row - 50));
+    assert_eq!(longs(&rows, "later"), later.collect::<Vec<_>>());
+}
+
+/// Inputs under other codecs than the table's: their pages are compressed anew, or taken apart where nobody could.
+#[test]
+fn pages_of_other_codecs_are_compressed_as_the_table_wants_them() {
+    use parquet::basic::{BrotliLevel, Compression, GzipLevel};
+    let codecs = [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::BROTLI(BrotliLevel::default()),
+    ];
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        let files = codecs.iter().enumerate().map(|(number, codec)| {
+            let first = number as i64 * 40;
+            let rows = people(first..first + 40, |id| {
+                (id % 5 != 0).then(|| format!("n{}", id % (3 + first)))
+            });
+            let properties = small_pages()
+                .set_compression(*codec)
+                .set_writer_version(version);
+            (written(&rows, properties.build()), rows)
+        });
+        hold(&files.collect::<Vec<_>>());
+    }
 }

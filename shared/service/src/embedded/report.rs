@@ -6,7 +6,7 @@ use std::{
 };
 
 use icepress_coordination::{CoordinationError, TableRow, hash_of_name};
-use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId};
+use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId, Ways};
 use serde::Serialize;
 
 use crate::{Context, Event, Observer, Waiting, scheduler::evaluate};
@@ -51,6 +51,8 @@ pub struct TableReport {
     pub row_groups_in: u64,
     /// Row groups written.
     pub row_groups_out: u64,
+    /// Bytes of columns written, by how they came about.
+    pub bytes_by_way: Ways,
     /// Live data files before.
     pub files_before: Option<u64>,
     /// Live data files after.
@@ -99,6 +101,7 @@ struct Seen {
     groups: u64,
     row_groups_in: u64,
     row_groups_out: u64,
+    ways: Ways,
     committed: bool,
     /// What was done beside rewrites, a line each.
     maintained: Vec<String>,
@@ -325,6 +328,7 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
         groups: seen.groups,
         row_groups_in: seen.row_groups_in,
         row_groups_out: seen.row_groups_out,
+        bytes_by_way: seen.ways,
         files_before: seen.before.map(|(totals, _)| totals.data_files),
         files_after: after.map(|(totals, _)| totals.data_files),
         bytes_before: seen.before.map(|(totals, _)| totals.data_bytes),
@@ -382,6 +386,7 @@ impl Observer for Collector {
                 seen.new_data_files |= !result.data_files.is_empty();
                 seen.row_groups_in += result.row_groups_in;
                 seen.row_groups_out += result.row_groups_out;
+                seen.ways.add(result.ways);
             }),
             Event::ProcessEnded { table, outcome, .. } => {
                 self.note(table, |seen| note_end(seen, outcome));

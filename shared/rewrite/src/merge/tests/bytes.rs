@@ -14,6 +14,7 @@ use super::{
     super::{
         column::{Source, Target, join},
         hybrid::{bits_of, count_levels, decode, one_run, remap},
+        trust::Known,
     },
     rows::{drawn, in_memory},
 };
@@ -105,7 +106,7 @@ proptest! {
         let content = in_memory(&drawn(seed, 60), properties);
         let reader = SerializedFileReader::new(content.clone()).unwrap();
         let group = reader.metadata().row_group(0);
-        for chunk in group.columns() {
+        for (chunk_number, chunk) in group.columns().iter().enumerate() {
             let (start, length) = chunk.byte_range();
             let whole = content.slice(start as usize..(start + length) as usize);
             let mut bytes = whole.to_vec();
@@ -120,7 +121,14 @@ proptest! {
                 chunk,
                 rows: group.num_rows() as u64,
                 index: Some(content.slice(..content.len() / 2)),
+                known: Known::of(
+                    reader.metadata().file_metadata(),
+                    chunk_number,
+                    chunk.column_descr(),
+                    chunk,
+                ),
                 content,
+                deleted: vec![1, 7, 8],
             };
             let target = Target {
                 column: chunk.column_descr_ptr(),
@@ -130,7 +138,6 @@ proptest! {
                 most_dictionaries: 1 << 20,
                 has_statistics: true,
                 must_be_exact: false,
-                counts_nans: super::super::column::counts_nans(chunk.column_descr()),
             };
             // Whatever comes of it, it comes.
             let _ = join(&target, &[source(whole), source(bytes.into())]);

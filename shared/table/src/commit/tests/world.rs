@@ -23,7 +23,7 @@ use icepress_catalog::{Catalog as _, CommitToken, LoadedTable, TableChange};
 use icepress_model::{
     BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult, InputFile,
     Inspection, MetadataLocation, ProcessId, RowId, Rows, SchemaId, SequenceNumber, SnapshotId,
-    SpecId, TableId, ambient::Ambient,
+    SpecId, TableId, Ways, ambient::Ambient,
 };
 use icepress_storage::Storage as _;
 use parquet::{
@@ -582,6 +582,7 @@ impl World {
                 bytes_out: Bytes(0),
                 row_groups_in: 0,
                 row_groups_out: 0,
+                ways: Ways::default(),
                 seen: Inspection::default(),
             },
             group,
