@@ -47,7 +47,7 @@ use icepress_storage::Storage;
 /// Whether row groups are joined page by page, or row by row.
 ///
 /// Row by row until pages have been judged as rows are: by other engines' readers, on files of other engines, and by what it
-/// saves. A merge takes over the statistics of its inputs, wrong ones too, which decoding mends.
+/// saves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MergePages {
     /// By pages, where these are sound, in the table's own form, and large enough for readers.

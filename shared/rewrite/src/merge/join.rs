@@ -76,7 +76,7 @@ impl<'a> Joiner<'a> {
                 let Some(page) = page else {
                     return Err(refused("a dictionary that is not there"));
                 };
-                let page = self.sound(page)?;
+                let page = self.sound(page, false)?;
                 self.ways.copied += page.body.len() as u64;
                 page
             }
@@ -85,8 +85,8 @@ impl<'a> Joiner<'a> {
     }
 
     /// A page that is to be copied: compressed as the table wants it, and with a checksum. One without is decompressed once
-    /// to see whether it is whole.
-    fn sound(&mut self, page: Page) -> Sound<Page> {
+    /// to see whether it is whole, unless that `is_seen` already.
+    fn sound(&mut self, page: Page, is_seen: bool) -> Sound<Page> {
         let levels = levels_of(&page)?;
         let is_compressed = !matches!(
             page.header.layout,
@@ -98,7 +98,7 @@ impl<'a> Joiner<'a> {
         if is_compressed && !is_same_codec(page.codec, self.coder.target()) {
             return self.transcoded(&page, levels);
         }
-        if page.header.checksum.is_none() {
+        if page.header.checksum.is_none() && !is_seen {
             match page.header.layout {
                 PageLayout::Dictionary { .. } => {
                     let length = page.header.uncompressed;
@@ -161,7 +161,7 @@ impl<'a> Joiner<'a> {
                     && self.is_copied(input, plan, page)?
                     && input.deleted(row, rows).is_empty()
                 {
-                    self.copy(page, rows, entry)?;
+                    self.copy((page, false), rows, entry)?;
                     row += rows;
                     continue;
                 }
@@ -213,8 +213,13 @@ impl<'a> Joiner<'a> {
         Ok(is_kept && !input.looks)
     }
 
-    fn copy(&mut self, page: &Page, rows: u64, entry: Option<IndexEntry>) -> Sound<()> {
-        let page = self.sound(page.clone())?;
+    fn copy(
+        &mut self,
+        (page, is_seen): (&Page, bool),
+        rows: u64,
+        entry: Option<IndexEntry>,
+    ) -> Sound<()> {
+        let page = self.sound(page.clone(), is_seen)?;
         self.ways.copied += page.body.len() as u64;
         self.builder.put_data(page, rows, entry)
     }
@@ -243,7 +248,7 @@ impl<'a> Joiner<'a> {
                 }
             };
             if matches!(plan, Plan::Copy) || !page.is_indices()? {
-                self.copy(page, before.rows(), entry)?;
+                self.copy((page, true), before.rows(), entry)?;
             } else {
                 let mut body = Vec::with_capacity(parts.levels().len() + parts.values().len());
                 body.extend_from_slice(parts.levels());
@@ -426,7 +431,7 @@ impl<'a> Joiner<'a> {
         if !is_once || !self.points_in_order(input)? {
             return Ok(false);
         }
-        let page = self.sound(page.clone())?;
+        let page = self.sound(page.clone(), false)?;
         let mut body = Vec::new();
         if column.max_def_level() == 1 {
             one_run(1, 1, rows as usize, &mut body);

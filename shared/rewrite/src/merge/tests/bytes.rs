@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::{
     super::{
         column::{Source, Target, join},
-        hybrid::{bits_of, count_levels, decode, one_run, remap},
+        hybrid::{bits_of, count_levels, decode, encode, one_run, remap},
         trust::Known,
     },
     rows::{drawn, in_memory},
@@ -72,6 +72,22 @@ proptest! {
         prop_assert_eq!(read, expected);
         let short = &map[..mask as usize];
         prop_assert!(remap(&bytes, width, values.len(), short, wider, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_encoded_is_read_again(
+        width in 1u8..=20,
+        runs in prop::collection::vec((any::<u32>(), 1usize..40), 0..40),
+    ) {
+        let mask = (1u32 << width) - 1;
+        let values: Vec<u32> = runs
+            .iter()
+            .flat_map(|(value, count)| std::iter::repeat_n(value & mask, *count))
+            .collect();
+        let (mut bytes, mut read) = (Vec::new(), Vec::new());
+        encode(&values, width, &mut bytes);
+        decode(&bytes, width, values.len(), &mut read).unwrap();
+        prop_assert_eq!(read, values);
     }
 
     #[test]
