@@ -429,7 +429,9 @@ impl Filler {
 impl Step {
     fn is_plain(&self) -> bool {
         match self {
-            Self::Leaf(conversion) => *conversion == LeafConversion::Keep,
+            // The same numbers under another name, as UTC has several.
+            Self::Leaf(LeafConversion::Keep | LeafConversion::Relabel(_)) => true,
+            Self::Leaf(_) => false,
             Self::Replace(_) => false,
             Self::Struct(_, columns) => columns.iter().all(Column::is_plain),
             Self::List(_, element) => element.is_plain(),

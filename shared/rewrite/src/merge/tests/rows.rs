@@ -360,6 +360,21 @@ fn output_is_the_same_however_many_threads_there_are() {
     assert_eq!(written(4), alone);
 }
 
+/// UTC has several names, of which Arrow makes types of their own.
+#[test]
+fn times_with_a_zone_are_kept_as_they_are() {
+    let mut table = TestTable::new(vec![optional(1, "at", PrimitiveType::Timestamptz)]);
+    for first in [0, 1_000] {
+        let times = arrow_array::TimestampMicrosecondArray::from_iter_values(first..first + 300);
+        let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
+        let at = field(1, "at", times.data_type().clone());
+        table.data_with(1, &batch(vec![(at, times)]), plain(1).properties());
+    }
+    assert!(agree(&mut table));
+    let ways = table.rewrite().unwrap().ways;
+    assert_eq!(ways.encoded, icepress_model::Bytes::ZERO, "{ways:?}");
+}
+
 #[test]
 fn small_pages_are_left_to_the_encoder_unless_asked_for() {
     let mut table = table(&[plain(7), plain(8)], &[]);
