@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use icepress_coordination::{
     Buckets, CancelOutcome, CensusRecord, ClaimOutcome, CommitClaim, Component, Conclusion,
-    CoordinationError, Digest, DigestStore, Examine, Finding, Home, KeyRange, Layout, LayoutStore,
-    Lease, LeaseStore, LimitStore, MarkOutcome, NewProcess, NewTask, PartPage, Payload, ProcessRow,
-    ProcessStore, ReportOutcome, RunningVersion, StartOutcome, StateStore, TableRow, TableStore,
-    TablesPage, TaskRow, TaskStore, VersionStore,
+    CoordinationError, Digest, DigestStore, Examine, Finding, GivenBack, Home, KeyRange, Layout,
+    LayoutStore, Lease, LeaseStore, LimitStore, MarkOutcome, NewProcess, NewTask, PartPage,
+    Payload, ProcessRow, ProcessStore, ReportOutcome, RunningVersion, StartOutcome, StateStore,
+    TableRow, TableStore, TablesPage, TaskRow, TaskStore, VersionStore,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
@@ -329,8 +329,13 @@ impl ProcessStore for DyingStore {
         self.write(self.inner.extend_commit(claim, deadline)).await
     }
 
-    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
-        self.write(self.inner.give_back_commit(claim, look_at))
+    async fn give_back_commit(
+        &self,
+        claim: &CommitClaim,
+        why: GivenBack,
+        look_at: TimestampMs,
+    ) -> Result<()> {
+        self.write(self.inner.give_back_commit(claim, why, look_at))
             .await
     }
 
@@ -402,8 +407,13 @@ impl TaskStore for DyingStore {
             .await
     }
 
-    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
-        self.write(self.inner.return_task(task, attempt)).await
+    async fn return_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        why: GivenBack,
+    ) -> Result<ReportOutcome> {
+        self.write(self.inner.return_task(task, attempt, why)).await
     }
 }
 

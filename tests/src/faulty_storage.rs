@@ -274,7 +274,7 @@ impl ObjectWriter for EditingWriter {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<icepress_model::Bytes, StorageError> {
+    async fn finish(&mut self) -> Result<icepress_model::Bytes, StorageError> {
         let content = apply(&self.edit, std::mem::take(&mut self.held));
         self.inner.write(Bytes::from(content)).await?;
         self.inner.finish().await

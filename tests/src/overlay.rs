@@ -154,10 +154,11 @@ impl ObjectWriter for Writer {
         Ok(())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Bytes, StorageError> {
+    async fn finish(&mut self) -> Result<Bytes, StorageError> {
         let size = self.content.len() as u64;
         let mut replaced = self.overlay.replaced.lock().unwrap();
-        replaced.insert(self.location, Buffer::from(self.content));
+        let content = Buffer::from(std::mem::take(&mut self.content));
+        replaced.insert(self.location.clone(), content);
         Ok(Bytes(size))
     }
 

@@ -287,6 +287,7 @@ pub(crate) fn encode_process(row: &ProcessRow) -> Columns {
         .number("epoch", signed(row.epoch.get()))
         .number("created_at", row.created_at.get())
         .number("commit_claims", row.commit_claims)
+        .number("waits", row.waits)
         .number("tasks", row.tasks)
         .number("open_tasks", row.open_tasks)
         .text("header", row.header.as_str())
@@ -325,6 +326,7 @@ pub(crate) fn decode_process(fields: &impl Fields) -> Decoded<ProcessRow> {
         created_at: required_time(fields, "created_at")?,
         state,
         commit_claims: number(fields, "commit_claims")?,
+        waits: since_then(fields, "waits")?,
         tasks: number(fields, "tasks")?,
         open_tasks: number(fields, "open_tasks")?,
         header: text(fields, "header")?,
@@ -359,6 +361,7 @@ pub(crate) fn encode_task(row: &TaskRow) -> Columns {
         .number("task_index", row.task.index)
         .number("bucket", row.bucket.0)
         .number("attempt", row.attempt.get())
+        .number("waits", row.waits)
         .text("payload", to_json(&row.payload))
         .number_if("sent_at", row.sent_at);
     match &row.state {
@@ -395,6 +398,7 @@ pub(crate) fn decode_task(fields: &impl Fields) -> Decoded<TaskRow> {
         kind: decode_kind(fields)?,
         bucket: BucketId(number(fields, "bucket")?),
         attempt: Attempt(number(fields, "attempt")?),
+        waits: since_then(fields, "waits")?,
         state,
         payload: from_json("payload", &text(fields, "payload")?)?,
         sent_at: time(fields, "sent_at")?,

@@ -29,8 +29,9 @@ pub use finding::{Finding, Severity};
 use icepress_protocol::transition;
 pub use icepress_protocol::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Conclusion, CoordinationError, Digest,
-    Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow, ProcessState,
-    ReportOutcome, StartOutcome, TableRow, TaskRow, TaskState, invariants, layout, limits,
+    GivenBack, Home, Layout, Lease, MarkOutcome, NewProcess, NewTask, Payload, ProcessRow,
+    ProcessState, ReportOutcome, StartOutcome, TableRow, TaskRow, TaskState, invariants, layout,
+    limits,
 };
 pub use key::hash_of_name;
 pub use listing::{KeyRange, ListedRow, Listing, PartPage, TableKey};

@@ -14,8 +14,8 @@ use icepress_model::{
 
 use crate::{
     BucketRow, CancelOutcome, ClaimOutcome, CommitClaim, Component, Conclusion, CoordinationError,
-    Digest, Finding, Home, KeyRange, Layout, Lease, MarkOutcome, NewProcess, NewTask, PartPage,
-    Payload, ProcessRow, ReportOutcome, RunningVersion, StartOutcome, TableRow, TaskRow,
+    Digest, Finding, GivenBack, Home, KeyRange, Layout, Lease, MarkOutcome, NewProcess, NewTask,
+    PartPage, Payload, ProcessRow, ReportOutcome, RunningVersion, StartOutcome, TableRow, TaskRow,
     limits::{Blocker, QuotaRow, Usage},
 };
 
@@ -335,7 +335,12 @@ pub trait ProcessStore: Send + Sync + Debug {
     /// Gives a claim on a commit back before its time is over, and has the process looked at again at `look_at`, if it would
     /// not be sooner. Only for one who knows that no swap of this process can act any more. Giving it back again (an answer
     /// was lost) is harmless; `Fenced` where the claim is not the newest any more, or the process has ended.
-    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()>;
+    async fn give_back_commit(
+        &self,
+        claim: &CommitClaim,
+        why: GivenBack,
+        look_at: TimestampMs,
+    ) -> Result<()>;
 
     /// Ends a process, and in the same transaction frees its table: `active_process` is cleared,
     /// `committed_location` set where there is one, `failures` set, and `due_at` becomes `next_due_at`, or the
@@ -398,9 +403,14 @@ pub trait TaskStore: Send + Sync + Debug {
         result: std::result::Result<Payload, RewriteFailure>,
     ) -> Result<ReportOutcome>;
 
-    /// Gives a task back: queued again, its attempt used up. Again is harmless. `Stale` where the attempt is not the
-    /// newest, or has reported.
-    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome>;
+    /// Gives a task back: queued again, its attempt used up; one that waits also without a message, as after
+    /// [`TaskStore::note_acknowledged`]. Again is harmless. `Stale` where the attempt is not the newest, or has reported.
+    async fn return_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        why: GivenBack,
+    ) -> Result<ReportOutcome>;
 }
 
 /// Blockers and quotas.

@@ -117,8 +117,11 @@ pub struct RewriteFailure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RewriteFailureKind {
-    /// Trying again may help: a time-out, a throttled request, a full disk.
+    /// Trying again may help: a time-out, a full disk.
     Transient,
+    /// A service asked for fewer requests, and went on asking for as long as was waited: nobody's failure. It is tried
+    /// again, however often; a row that says so was written by a person's command.
+    Throttled,
     /// A file is missing: the table moved on, or is damaged. The next plan decides.
     FileVanished,
     /// A file's content is not what it should be: truncated, corrupt, not Parquet.
@@ -255,6 +258,7 @@ impl fmt::Display for RewriteFailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Transient => "transient",
+            Self::Throttled => "throttled",
             Self::FileVanished => "file-vanished",
             Self::CorruptFile => "corrupt-file",
             Self::PermissionDenied => "permission-denied",

@@ -196,6 +196,10 @@ pub fn process_step(before: &ProcessRow, after: &ProcessRow) -> Verdict {
     holds(after.commit_claims >= before.commit_claims, || {
         format!("process {process}: its claims shrank")
     })?;
+    holds(
+        (before.waits..=after.commit_claims).contains(&after.waits),
+        || format!("process {process}: more claims waited than there were, or fewer than before"),
+    )?;
     let claimed_anew = match (&before.state, &after.state) {
         (
             ProcessState::Committing {
@@ -222,6 +226,10 @@ pub fn task_step(before: &TaskRow, after: &TaskRow) -> Verdict {
     holds(after.attempt >= before.attempt, || {
         format!("task {task}: its attempt fell")
     })?;
+    holds(
+        (before.waits..=after.attempt.get()).contains(&after.waits),
+        || format!("task {task}: more attempts waited than there were, or fewer than before"),
+    )?;
     let started = match (&before.state, &after.state) {
         (TaskState::Running { worker: old, .. }, TaskState::Running { worker: new, .. }) => {
             old != new

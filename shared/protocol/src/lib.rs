@@ -19,7 +19,7 @@ pub mod transition;
 pub use error::CoordinationError;
 pub use layout::{Home, Layout};
 pub use outcomes::{
-    CancelOutcome, ClaimOutcome, CommitClaim, MarkOutcome, ReportOutcome, StartOutcome,
+    CancelOutcome, ClaimOutcome, CommitClaim, GivenBack, MarkOutcome, ReportOutcome, StartOutcome,
 };
 pub use rows::{
     BucketRow, Conclusion, Digest, Lease, NewProcess, NewTask, Payload, ProcessRow, ProcessState,

@@ -78,3 +78,19 @@ pub struct CommitClaim {
     /// The number of this claim; only the newest may end the process.
     pub claim: u32,
 }
+
+/// Why somebody gives back what he claimed, a task or a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenBack {
+    /// It came to no end: that counts as a try.
+    Tried,
+    /// A service asked for fewer requests, for longer than could be waited: nobody's fault, and no try (case C56).
+    Waits,
+}
+
+impl GivenBack {
+    /// By how much it raises a row's `waits`.
+    pub(crate) fn waits(self) -> u32 {
+        u32::from(self == Self::Waits)
+    }
+}

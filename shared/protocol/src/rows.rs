@@ -183,6 +183,8 @@ pub struct ProcessRow {
     pub state: ProcessState,
     /// Claims of the commit so far; the newest alone may end the process.
     pub commit_claims: u32,
+    /// Claims of the commit that were given back since a service asked for fewer requests: they count for nothing.
+    pub waits: u32,
     /// Tasks in all.
     pub tasks: u32,
     /// Tasks that are neither done nor failed.
@@ -194,6 +196,11 @@ pub struct ProcessRow {
 }
 
 impl ProcessRow {
+    /// How often its commit was tried, but for tries that came to nothing because a service asked for fewer requests.
+    pub fn tries(&self) -> u32 {
+        self.commit_claims.saturating_sub(self.waits)
+    }
+
     /// Whether it has ended, in whatever way.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, ProcessState::Ended(_))
@@ -257,10 +264,19 @@ pub struct TaskRow {
     pub bucket: BucketId,
     /// The newest attempt; `Attempt(0)` before the first.
     pub attempt: Attempt,
+    /// Attempts that were given back since a service asked for fewer requests: they count for nothing.
+    pub waits: u32,
     /// Where it stands.
     pub state: TaskState,
     /// The group, as JSON of `icepress_model::GroupTask`.
     pub payload: Payload,
     /// When its message was sent last.
     pub sent_at: Option<TimestampMs>,
+}
+
+impl TaskRow {
+    /// How often it was tried, but for tries that came to nothing because a service asked for fewer requests.
+    pub fn tries(&self) -> u32 {
+        self.attempt.get().saturating_sub(self.waits)
+    }
 }

@@ -14,8 +14,8 @@ use icepress_model::{
 };
 
 use crate::{
-    BucketRow, CancelOutcome, ClaimOutcome, Conclusion, CoordinationError, Home, Layout, Lease,
-    NewProcess, NewTask, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
+    BucketRow, CancelOutcome, ClaimOutcome, Conclusion, CoordinationError, GivenBack, Home, Layout,
+    Lease, NewProcess, NewTask, Payload, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
     invariants,
 };
 

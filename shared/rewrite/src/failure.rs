@@ -60,9 +60,8 @@ pub(crate) fn from_read(error: &StorageError, path: &str) -> RewriteFailure {
         StorageErrorKind::InvalidLocation | StorageErrorKind::NotAllowed => {
             RewriteFailureKind::Unsupported
         }
-        StorageErrorKind::AlreadyExists | StorageErrorKind::Throttled | StorageErrorKind::Other => {
-            RewriteFailureKind::Transient
-        }
+        StorageErrorKind::Throttled => RewriteFailureKind::Throttled,
+        StorageErrorKind::AlreadyExists | StorageErrorKind::Other => RewriteFailureKind::Transient,
     };
     failure(kind, error.to_string())
 }
@@ -100,6 +99,7 @@ pub(crate) fn from_write(error: &StorageError) -> RewriteFailure {
         StorageErrorKind::InvalidLocation | StorageErrorKind::NotAllowed => {
             RewriteFailureKind::Unsupported
         }
+        StorageErrorKind::Throttled => RewriteFailureKind::Throttled,
         _ => RewriteFailureKind::Transient,
     };
     failure(kind, error.to_string())

@@ -7,5 +7,7 @@ pub(crate) mod forsaken;
 pub(crate) mod inspect;
 pub(crate) mod leftovers;
 pub(crate) mod optimize;
+mod patience;
 pub(crate) mod payload;
+mod settle;
 mod upkeep;

@@ -234,7 +234,7 @@ async fn a_writer_publishes_all_or_nothing(storage: &dyn Storage, folder: &str) 
     );
 
     let empty = format!("{folder}written/empty.bin");
-    let writer = storage.writer(&empty, &options).await.expect("begun");
+    let mut writer = storage.writer(&empty, &options).await.expect("begun");
     assert_eq!(writer.finish().await.expect("finished"), Bytes(0));
     assert_eq!(storage.info(&empty).await.expect("there").size, Bytes(0));
 

@@ -368,7 +368,7 @@ impl ObjectWriter for LocalWriter {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Bytes, StorageError> {
+    async fn finish(&mut self) -> Result<Bytes, StorageError> {
         if self.file.take().is_none() {
             return Err(self.broken());
         }

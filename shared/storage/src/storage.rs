@@ -176,10 +176,13 @@ pub trait Storage: Send + Sync + Debug {
 #[async_trait]
 pub trait ObjectWriter: Send + Debug {
     /// Adds to the end. Parts are sent when they are full, several at a time.
+    ///
+    /// Where the store asks for fewer requests (`Throttled`), what was given is kept: a call with nothing to add goes on
+    /// with what could not be sent. After any other failure the writer is good for nothing but [`ObjectWriter::abort`].
     async fn write(&mut self, content: Buffer) -> Result<(), StorageError>;
 
-    /// Makes the object visible; returns its size.
-    async fn finish(self: Box<Self>) -> Result<Bytes, StorageError>;
+    /// Makes the object visible; returns its size. After `Throttled` it may be called again.
+    async fn finish(&mut self) -> Result<Bytes, StorageError>;
 
     /// Throws away what was written. Dropping a writer leaves parts behind for the bucket's lifecycle rule.
     async fn abort(self: Box<Self>) -> Result<(), StorageError>;

@@ -359,7 +359,7 @@ impl ObjectWriter for PartWriter {
         Ok(())
     }
 
-    async fn finish(self: Box<Self>) -> Result<Bytes> {
+    async fn finish(&mut self) -> Result<Bytes> {
         let content = Buffer::from(self.parts.concat());
         let size = Bytes(content.len() as u64);
         let options = WriteOptions::default();

@@ -137,6 +137,7 @@ macro_rules! store_rules {
             tasks::a_task_past_its_deadline_is_claimed_anew,
             tasks::b10_late_and_doubled_reports_are_stale,
             tasks::a_task_given_back_is_claimed_at_once,
+            tasks::c56_a_task_that_waits_uses_up_no_try_and_no_message,
             tasks::a_task_without_a_process_is_gone,
             tasks::of_eight_claimers_exactly_one_wins,
             tasks::of_eight_reporters_exactly_one_sees_zero,

@@ -6,7 +6,9 @@ use futures::future::join_all;
 use icepress_model::{Lessons, ProcessKind, ProcessOutcome, SnapshotId};
 
 use super::*;
-use crate::{CancelOutcome, CommitClaim, ProcessState, ReportOutcome, Severity, TaskState};
+use crate::{
+    CancelOutcome, CommitClaim, GivenBack, ProcessState, ReportOutcome, Severity, TaskState,
+};
 
 /// How a process of a test ends.
 fn outcome(committed: Option<&str>) -> ProcessOutcome {
@@ -302,7 +304,10 @@ pub(super) async fn a_commit_given_back_is_free_at_once(world: Arc<dyn StoreWorl
     let first = claim(&*store, "p1", "w", NOW).await.unwrap();
     // Twice is harmless: an answer may be lost.
     for _ in 0..2 {
-        store.give_back_commit(&first, at(5)).await.unwrap();
+        store
+            .give_back_commit(&first, GivenBack::Tried, at(5))
+            .await
+            .unwrap();
     }
     let row_now = row(&*store, &orders).await;
     assert_eq!(row_now.due_at, Some(at(5)));
@@ -320,13 +325,24 @@ pub(super) async fn a_commit_given_back_is_free_at_once(world: Arc<dyn StoreWorl
 
     let second = claim(&*store, "p1", "x", NOW).await.expect("it is free");
     assert_eq!(second.claim, 2);
-    let again = store.give_back_commit(&first, at(6)).await;
+    let again = store
+        .give_back_commit(&first, GivenBack::Tried, at(6))
+        .await;
     assert_fenced(again, "an old claim");
-    // A look that is due sooner stays.
-    store.give_back_commit(&second, at(900)).await.unwrap();
+    // A look that is due sooner stays. One that waits is no try, whether its answer was heard or not.
+    for _ in 0..2 {
+        store
+            .give_back_commit(&second, GivenBack::Waits, at(900))
+            .await
+            .unwrap();
+    }
+    let waits = store.process(&"p1".into()).await.unwrap().unwrap();
+    assert_eq!((waits.waits, waits.tries()), (1, 1));
     assert_eq!(row(&*store, &orders).await.due_at, Some(at(5)));
     end(&*store, "p1", None, None).await;
-    let again = store.give_back_commit(&second, at(7)).await;
+    let again = store
+        .give_back_commit(&second, GivenBack::Waits, at(7))
+        .await;
     assert_fenced(again, "after the end");
     assert_consistent(&*store, &orders, "p1").await;
 }

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use icepress_model::{Attempt, RewriteFailure, RewriteFailureKind};
 
 use super::*;
-use crate::{ReportOutcome, TaskState};
+use crate::{GivenBack, ReportOutcome, TaskState};
 
 fn failure() -> RewriteFailure {
     RewriteFailure {
@@ -126,7 +126,10 @@ pub(super) async fn b10_late_and_doubled_reports_are_stale(world: Arc<dyn StoreW
         task_row(&*store, &task).await.state,
         TaskState::Done(result("good"))
     );
-    let given_back = store.return_task(&task, Attempt(2)).await.unwrap();
+    let given_back = store
+        .return_task(&task, Attempt(2), GivenBack::Tried)
+        .await
+        .unwrap();
     assert_eq!(given_back, ReportOutcome::Stale);
     assert_consistent(&*store, &orders, "p1").await;
 }
@@ -138,7 +141,10 @@ pub(super) async fn a_task_given_back_is_claimed_at_once(world: Arc<dyn StoreWor
     let task = task("p1", 0);
     claimed(&*store, &task, "w", NOW).await;
     for _ in 0..2 {
-        let outcome = store.return_task(&task, Attempt(1)).await.unwrap();
+        let outcome = store
+            .return_task(&task, Attempt(1), GivenBack::Tried)
+            .await
+            .unwrap();
         assert_eq!(outcome, ReportOutcome::Accepted { open_tasks: 1 });
     }
     assert_eq!(task_row(&*store, &task).await.state, TaskState::Queued);
@@ -153,11 +159,59 @@ pub(super) async fn a_task_given_back_is_claimed_at_once(world: Arc<dyn StoreWor
     );
     let next = claimed(&*store, &task, "v", NOW).await;
     assert_eq!(next.attempt, Attempt(2));
-    let old = store.return_task(&task, Attempt(1)).await.unwrap();
+    let old = store
+        .return_task(&task, Attempt(1), GivenBack::Tried)
+        .await
+        .unwrap();
     assert_eq!(old, ReportOutcome::Stale);
-    store.return_task(&task, Attempt(2)).await.unwrap();
-    let old = store.return_task(&task, Attempt(1)).await.unwrap();
+    store
+        .return_task(&task, Attempt(2), GivenBack::Tried)
+        .await
+        .unwrap();
+    let old = store
+        .return_task(&task, Attempt(1), GivenBack::Tried)
+        .await
+        .unwrap();
     assert_eq!(old, ReportOutcome::Stale);
+    assert_consistent(&*store, &orders, "p1").await;
+}
+
+pub(super) async fn c56_a_task_that_waits_uses_up_no_try_and_no_message(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    let held = lease(&*store, "a").await;
+    let orders = started(&*store, &held, "p1", 1).await;
+    let task = task("p1", 0);
+    let tried = |row: TaskRow| (row.attempt.get(), row.waits, row.tries());
+    claimed(&*store, &task, "w", NOW).await;
+    store.note_sent(&task, NOW).await.unwrap();
+    store
+        .return_task(&task, Attempt(1), GivenBack::Tried)
+        .await
+        .unwrap();
+    let row = task_row(&*store, &task).await;
+    assert_eq!(row.sent_at, Some(NOW), "its message comes back");
+    assert_eq!(tried(row), (1, 0, 1));
+    claimed(&*store, &task, "w", NOW).await;
+    // Twice is harmless: an answer may be lost.
+    for _ in 0..2 {
+        let outcome = store
+            .return_task(&task, Attempt(2), GivenBack::Waits)
+            .await
+            .unwrap();
+        assert_eq!(outcome, ReportOutcome::Accepted { open_tasks: 1 });
+    }
+    let row = task_row(&*store, &task).await;
+    assert_eq!(row.sent_at, None, "another has to be sent");
+    assert_eq!(tried(row), (2, 1, 1));
+    let next = claimed(&*store, &task, "v", NOW).await;
+    assert_eq!(tried(next), (3, 1, 2));
+    let late = store
+        .return_task(&task, Attempt(2), GivenBack::Waits)
+        .await
+        .unwrap();
+    assert_eq!(late, ReportOutcome::Stale);
     assert_consistent(&*store, &orders, "p1").await;
 }
 
@@ -175,7 +229,10 @@ pub(super) async fn a_task_without_a_process_is_gone(world: Arc<dyn StoreWorld>)
         .unwrap();
     assert_eq!(report, ReportOutcome::Stale);
     assert_eq!(
-        store.return_task(&unknown, Attempt(1)).await.unwrap(),
+        store
+            .return_task(&unknown, Attempt(1), GivenBack::Tried)
+            .await
+            .unwrap(),
         ReportOutcome::Stale
     );
     assert_fenced(

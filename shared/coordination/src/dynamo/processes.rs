@@ -12,8 +12,8 @@ use super::{
     tables, tasks,
 };
 use crate::{
-    CancelOutcome, CommitClaim, Lease, NewProcess, NewTask, ProcessRow, ProcessStore, StartOutcome,
-    TableRow,
+    CancelOutcome, CommitClaim, GivenBack, Lease, NewProcess, NewTask, ProcessRow, ProcessStore,
+    StartOutcome, TableRow,
     encoding::{self, Fields as _},
     transition,
 };
@@ -214,7 +214,12 @@ impl ProcessStore for DynamoStore {
         }
     }
 
-    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
+    async fn give_back_commit(
+        &self,
+        claim: &CommitClaim,
+        why: GivenBack,
+        look_at: TimestampMs,
+    ) -> Result<()> {
         let id = &claim.process.process;
         let what = format!("the claim on the commit of {id} was not given back");
         let mut race = self.race(what.clone());
@@ -223,7 +228,7 @@ impl ProcessStore for DynamoStore {
             let Some(row) = &before.row else {
                 return Err(transition::lost_commit(id, claim.claim));
             };
-            let Some(given_back) = transition::give_back_commit(row, claim.claim)? else {
+            let Some(given_back) = transition::give_back_commit(row, claim.claim, why)? else {
                 return Ok(());
             };
             let mut actions = vec![self.put_action(encode(&given_back, before.ttl)?, before.rev)];

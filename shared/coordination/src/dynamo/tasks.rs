@@ -10,7 +10,9 @@ use super::{
     item::{Item, Key, TASK_PREFIX, item_of, number, process_rows},
     requests::{Stored, unreadable},
 };
-use crate::{ClaimOutcome, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition};
+use crate::{
+    ClaimOutcome, GivenBack, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition,
+};
 
 pub(super) fn encode(row: &TaskRow, ttl: Option<i64>) -> Result<Item> {
     let mut item = item_of(&Key::task(&row.task), &encoding::encode_task(row))?;
@@ -159,7 +161,12 @@ impl TaskStore for DynamoStore {
         }
     }
 
-    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+    async fn return_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        why: GivenBack,
+    ) -> Result<ReportOutcome> {
         let mut race = self.race(format!("task {task} could not be given back"));
         loop {
             let before = self.read_task(task).await?;
@@ -171,7 +178,7 @@ impl TaskStore for DynamoStore {
             let accepted = ReportOutcome::Accepted {
                 open_tasks: process.open_tasks,
             };
-            match transition::return_task(row, attempt) {
+            match transition::return_task(row, attempt, why) {
                 transition::Return::Stale => return Ok(ReportOutcome::Stale),
                 transition::Return::Already => return Ok(accepted),
                 transition::Return::Queued(returned) => {

@@ -3,7 +3,7 @@
 use icepress_model::{Attempt, Lessons, ProcessId, ProcessOutcome, SnapshotId, TaskId};
 
 use super::{ModelTask, Run, TTL, fenced, location, worker};
-use crate::{ClaimOutcome, Payload, ReportOutcome};
+use crate::{ClaimOutcome, GivenBack, Payload, ReportOutcome};
 
 impl Run {
     pub(super) async fn claim_task(&mut self, who: usize, which: usize, index: u32) {
@@ -89,7 +89,11 @@ impl Run {
         let Some((task, attempt)) = self.claim(who, choice) else {
             return;
         };
-        let outcome = self.store.return_task(&task, attempt).await.unwrap();
+        let why = match choice {
+            0 => GivenBack::Waits,
+            _ => GivenBack::Tried,
+        };
+        let outcome = self.store.return_task(&task, attempt, why).await.unwrap();
         let (newest, state) = self.model_task(&task);
         if *newest != attempt.get() || *state == ModelTask::Finished {
             return assert_eq!(outcome, ReportOutcome::Stale);
@@ -131,7 +135,11 @@ impl Run {
             return;
         };
         let look_at = self.after(seconds);
-        let given_back = fenced(self.store.give_back_commit(&claim, look_at).await);
+        let why = match seconds % 2 {
+            0 => GivenBack::Waits,
+            _ => GivenBack::Tried,
+        };
+        let given_back = fenced(self.store.give_back_commit(&claim, why, look_at).await);
         let name = claim.process.process.as_str();
         let process = self.processes.get_mut(name).unwrap();
         // Its claim is kept in mind: giving it back twice is harmless, and what is done under it afterwards is refused.

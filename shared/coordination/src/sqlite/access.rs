@@ -17,15 +17,15 @@ const PUT_TABLE: &str = "
 
 const PUT_PROCESS: &str = "
     INSERT INTO process (process, table_id, bucket, epoch, created_at, state, worker, deadline, outcome,
-        commit_claims, tasks, open_tasks, header, quotas, kind)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+        commit_claims, tasks, open_tasks, header, quotas, kind, waits)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
     ON CONFLICT (process) DO UPDATE SET state = ?6, worker = ?7, deadline = ?8, outcome = ?9,
-        commit_claims = ?10, open_tasks = ?12";
+        commit_claims = ?10, open_tasks = ?12, waits = ?16";
 
 const PUT_TASK: &str = "
     INSERT OR REPLACE INTO task (process, task_index, bucket, attempt, state, worker, deadline, result, payload,
-        sent_at, kind)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        sent_at, kind, waits)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// The parameters of a statement, from the columns of a row.
 struct Bind<'q> {
@@ -191,6 +191,7 @@ impl SqliteStore {
             .text("header")
             .text("quotas")
             .text("kind")
+            .number("waits")
             .query
             .execute(on)
             .await
@@ -230,6 +231,7 @@ impl SqliteStore {
             .text("payload")
             .number("sent_at")
             .text("kind")
+            .number("waits")
             .query
             .execute(on)
             .await

@@ -8,8 +8,8 @@ use super::{
     store::{SqliteStore, Write},
 };
 use crate::{
-    CancelOutcome, CommitClaim, Lease, NewProcess, NewTask, ProcessRow, ProcessStore, StartOutcome,
-    TableRow, encoding, key, transition,
+    CancelOutcome, CommitClaim, GivenBack, Lease, NewProcess, NewTask, ProcessRow, ProcessStore,
+    StartOutcome, TableRow, encoding, key, transition,
 };
 
 impl SqliteStore {
@@ -126,13 +126,18 @@ impl ProcessStore for SqliteStore {
         self.file.commit(transaction).await
     }
 
-    async fn give_back_commit(&self, claim: &CommitClaim, look_at: TimestampMs) -> Result<()> {
+    async fn give_back_commit(
+        &self,
+        claim: &CommitClaim,
+        why: GivenBack,
+        look_at: TimestampMs,
+    ) -> Result<()> {
         let process = &claim.process.process;
         let mut transaction = self.file.begin().await?;
         let Some(row) = self.read_process(&mut transaction, process).await? else {
             return Err(transition::lost_commit(process, claim.claim));
         };
-        let Some(given_back) = transition::give_back_commit(&row, claim.claim)? else {
+        let Some(given_back) = transition::give_back_commit(&row, claim.claim, why)? else {
             return Ok(());
         };
         self.write_process(&mut transaction, &given_back).await?;

@@ -58,7 +58,8 @@ CREATE TABLE process (
     tasks         INTEGER NOT NULL,
     open_tasks    INTEGER NOT NULL,
     header        TEXT NOT NULL,
-    quotas        TEXT
+    quotas        TEXT,
+    waits         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX process_of_table ON process (table_id, created_at);
 CREATE INDEX process_ended ON process (created_at) WHERE state = 'ended';
@@ -75,6 +76,7 @@ CREATE TABLE task (
     result     TEXT,
     payload    TEXT NOT NULL,
     sent_at    INTEGER,
+    waits      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (process, task_index)
 ) STRICT, WITHOUT ROWID;
 

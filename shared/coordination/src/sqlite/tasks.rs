@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use icepress_model::{Attempt, ProcessId, RewriteFailure, TaskId, TimestampMs, WorkerId};
 
 use super::{Result, SqliteStore};
-use crate::{ClaimOutcome, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition};
+use crate::{
+    ClaimOutcome, GivenBack, Payload, ReportOutcome, TaskRow, TaskStore, encoding, transition,
+};
 
 impl SqliteStore {
     async fn write_sent(&self, task: &TaskId, sent_at: Option<TimestampMs>) -> Result<()> {
@@ -105,7 +107,12 @@ impl TaskStore for SqliteStore {
         })
     }
 
-    async fn return_task(&self, task: &TaskId, attempt: Attempt) -> Result<ReportOutcome> {
+    async fn return_task(
+        &self,
+        task: &TaskId,
+        attempt: Attempt,
+        why: GivenBack,
+    ) -> Result<ReportOutcome> {
         let mut transaction = self.file.begin().await?;
         let row = self.read_task(&mut transaction, task).await?;
         let process = self.read_process(&mut transaction, &task.process).await?;
@@ -113,7 +120,7 @@ impl TaskStore for SqliteStore {
         else {
             return Ok(ReportOutcome::Stale);
         };
-        match transition::return_task(&row, attempt) {
+        match transition::return_task(&row, attempt, why) {
             transition::Return::Stale => return Ok(ReportOutcome::Stale),
             transition::Return::Already => {}
             transition::Return::Queued(returned) => {

@@ -288,7 +288,7 @@ async fn a_kind_of_process_that_is_not_known_is_not_guessed_at() {
     let store = world.queue.store();
     sqlx::raw_sql(
         "INSERT INTO process VALUES
-             ('p', 'vacuum', 'lake/sales/news', 3, 2, 40, 'running', NULL, NULL, NULL, 0, 1, 1, '{}', NULL)",
+             ('p', 'vacuum', 'lake/sales/news', 3, 2, 40, 'running', NULL, NULL, NULL, 0, 1, 1, '{}', NULL, 0)",
     )
     .execute(&world.queue.writer)
     .await

@@ -12,7 +12,7 @@ use super::{
     },
 };
 use crate::{
-    CoordinationError,
+    CoordinationError, GivenBack,
     invariants::{self, Verdict},
     transition,
 };
@@ -311,9 +311,9 @@ impl Step<'_> {
         let before = self.world.process_row(process.id);
         let before = before.ok_or("a process stands as long as somebody commits it")?;
         let after = if self.is(Mutation::OldClaimGivenBack) {
-            transition::give_back_commit(&before, before.commit_claims)
+            transition::give_back_commit(&before, before.commit_claims, GivenBack::Tried)
         } else {
-            transition::give_back_commit(&before, claim)
+            transition::give_back_commit(&before, claim, GivenBack::Tried)
         };
         match after {
             Ok(Some(after)) => {

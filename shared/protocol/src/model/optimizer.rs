@@ -11,7 +11,7 @@ use super::{
     world::{Commit, CommitAt, Optimizer},
 };
 use crate::{
-    ClaimOutcome, TaskRow,
+    ClaimOutcome, GivenBack, TaskRow,
     invariants::{self, Verdict},
     transition,
 };
@@ -139,7 +139,8 @@ impl Step<'_> {
         let process_row = self.world.process_row(process);
         if let Some(before) = row
             && process_row.is_some_and(|row| !row.has_ended())
-            && let transition::Return::Queued(after) = transition::return_task(&before, attempt)
+            && let transition::Return::Queued(after) =
+                transition::return_task(&before, attempt, GivenBack::Tried)
         {
             invariants::accepted_attempt(before.attempt, attempt)?;
             invariants::task_step(&before, &after)?;

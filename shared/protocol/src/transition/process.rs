@@ -14,6 +14,7 @@ pub fn new_process(lease: &Lease, process: &NewProcess, tasks: &[NewTask]) -> Pr
         created_at: process.created_at,
         state: ProcessState::Running,
         commit_claims: 0,
+        waits: 0,
         tasks,
         open_tasks: tasks,
         header: process.header.clone(),
@@ -38,6 +39,7 @@ pub fn new_tasks(process: &ProcessRow, tasks: &[NewTask]) -> Vec<TaskRow> {
             kind: process.kind,
             bucket: process.bucket,
             attempt: Attempt(0),
+            waits: 0,
             state: TaskState::Queued,
             payload: task.payload.clone(),
             sent_at: None,
@@ -96,11 +98,16 @@ pub fn extend_commit(row: &ProcessRow, claim: u32, deadline: TimestampMs) -> Res
 
 /// The process with its commit free for the next claim; `None` where this very claim was given back already. `Fenced`
 /// where the claim is not the newest any more, or the process has ended.
-pub fn give_back_commit(row: &ProcessRow, claim: u32) -> Result<Option<ProcessRow>> {
+pub fn give_back_commit(
+    row: &ProcessRow,
+    claim: u32,
+    why: GivenBack,
+) -> Result<Option<ProcessRow>> {
     match &row.state {
         ProcessState::Committing { .. } if row.commit_claims == claim => {
             let after = ProcessRow {
                 state: ProcessState::Running,
+                waits: row.waits + why.waits(),
                 ..row.clone()
             };
             invariants::assert_process_step(row, &after);

@@ -72,8 +72,9 @@ pub enum Return {
     Stale,
 }
 
-/// The task given back by an attempt.
-pub fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
+/// The task given back by an attempt. Of one that waits the message is answered: whoever finds it without a holder sends
+/// another, so that the queue does not count what is nobody's fault.
+pub fn return_task(row: &TaskRow, attempt: Attempt, why: GivenBack) -> Return {
     if row.attempt == attempt && row.state == TaskState::Queued && attempt != Attempt(0) {
         return Return::Already;
     }
@@ -82,6 +83,8 @@ pub fn return_task(row: &TaskRow, attempt: Attempt) -> Return {
     }
     let after = TaskRow {
         state: TaskState::Queued,
+        waits: row.waits + why.waits(),
+        sent_at: row.sent_at.filter(|_| why == GivenBack::Tried),
         ..row.clone()
     };
     invariants::assert_task_step(row, &after);

@@ -284,12 +284,13 @@ impl Encoder {
             }
         };
         let written = self.file.bytes_written() as u64;
-        let size = self
-            .storage
-            .finish()
-            .await
-            .map_err(|error| from_write(&error))?
-            .get();
+        let size = match self.storage.finish().await {
+            Ok(size) => size.get(),
+            Err(error) => {
+                abort(&self.path, self.storage).await;
+                return Err(from_write(&error));
+            }
+        };
         if size != written {
             return Err(icepress_model::RewriteFailure {
                 kind: icepress_model::RewriteFailureKind::Transient,

@@ -1,28 +1,29 @@
 //! A task that looks at a table in a scheduler's place: it plans, and the plan is its result. It writes nothing of the
 //! table's, and starts nothing.
 
-use icepress_coordination::{CoordinationError, TaskRow};
+use icepress_coordination::CoordinationError;
 use icepress_model::{RewriteFailure, RewriteFailureKind};
 
-use super::optimize::{Worked, has_all_time, keep_claim, settle_failure};
+use super::{
+    optimize::{Worked, has_all_time, keep_claim},
+    settle::Claimed,
+};
 use crate::{
-    Context, Deadline,
+    Deadline,
     scheduler::{
         elsewhere::{self, EvaluateTask, Finding},
         evaluation::Failure,
     },
-    worker::payload,
 };
 
 /// Looks at the table while the claim is prolonged. What is found out stands in the task's result, failures too: whoever holds
 /// the table's bucket concludes them. The task itself fails where it came to no end.
 pub(super) async fn evaluate(
-    context: &Context,
-    row: &TaskRow,
+    claimed: &Claimed<'_>,
     task: &EvaluateTask,
-    deadline: Deadline,
+    work_until: Deadline,
 ) -> Result<Worked, CoordinationError> {
-    let work_until = deadline.earlier_by(context.settings.deadline_margin);
+    let Claimed { context, row, .. } = claimed;
     let has_all = has_all_time(context, work_until);
     let looking = elsewhere::look(context, task, &row.task.process);
     tokio::pin!(looking);
@@ -35,7 +36,7 @@ pub(super) async fn evaluate(
         looked = &mut looking => looked,
         error = &mut fenced => return Err(error),
         () = &mut too_late => {
-            let is_last = row.attempt.get() >= context.settings.task_attempts;
+            let is_last = row.tries() >= context.settings.task_attempts;
             let failure = RewriteFailure {
                 kind: match has_all || is_last {
                     true => RewriteFailureKind::OverTime,
@@ -47,7 +48,7 @@ pub(super) async fn evaluate(
                     task.evaluate
                 ),
             };
-            return settle_failure(context, &task.evaluate, row, failure).await;
+            return claimed.fail(failure).await;
         }
     };
     let finding = match looked {
@@ -55,20 +56,8 @@ pub(super) async fn evaluate(
         Err(error) => Finding::Failure(Failure::of(&error)),
     };
     let name = format!("results/{}-evaluation-{}", row.task.process, row.attempt);
-    match payload::keep(context, &name, &finding).await {
-        Ok(kept) => {
-            let reported = context
-                .store
-                .report_task(&row.task, row.attempt, Ok(kept))
-                .await?;
-            Ok(Worked::Reported(reported))
-        }
-        Err(error) => {
-            let failure = RewriteFailure {
-                kind: RewriteFailureKind::Transient,
-                message: format!("table {}: a plan can't be kept: {error}", task.evaluate),
-            };
-            settle_failure(context, &task.evaluate, row, failure).await
-        }
+    match claimed.keep(&name, &finding).await? {
+        Ok(kept) => Ok(Worked::Reported(claimed.report(Ok(kept)).await?)),
+        Err(failure) => claimed.fail(failure).await,
     }
 }

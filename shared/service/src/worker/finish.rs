@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use icepress_catalog::CatalogError;
-use icepress_coordination::{CommitClaim, CoordinationError, TaskRow, TaskState};
+use icepress_coordination::{CommitClaim, CoordinationError, GivenBack, TaskRow, TaskState};
 use icepress_model::{
     Bytes, FailureCause, Group, GroupResult, GroupTask, Lessons, MetadataLocation, Pace, ProcessId,
     ProcessKind, ProcessOutcome, TableId, Tier, TimestampMs,
@@ -22,7 +22,7 @@ use crate::{
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
-    worker::{forsaken, leftovers, payload, upkeep},
+    worker::{forsaken, leftovers, patience::Throttling as _, payload, upkeep},
 };
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.
@@ -63,7 +63,12 @@ pub(crate) async fn commit_process(
     tokio::pin!(too_late);
     tokio::select! {
         biased;
-        committed = &mut committing => committed,
+        committed = &mut committing => match committed {
+            Err(error @ CoordinationError::Throttled { .. }) => {
+                wait(context, &claim, &error.to_string()).await
+            }
+            committed => committed,
+        },
         // As a death would: the claim ends by itself, and the next one finds what was done.
         () = &mut too_late => {
             context.tell(not_now(&claim, "the time was up in the midst of it"));
@@ -75,7 +80,8 @@ pub(crate) async fn commit_process(
 /// Whether the commit was begun far more often than one that fails is tried, and nobody came back from it to say that it
 /// failed.
 fn is_hopeless(context: &Context, claim: &CommitClaim) -> bool {
-    claim.claim > context.settings.commit_claims.saturating_mul(2) && is_last_try(context, claim)
+    claim.process.tries() > context.settings.commit_claims.saturating_mul(2)
+        && is_last_try(context, claim)
 }
 
 /// Ends a process whose committers died, one after another.
@@ -91,7 +97,7 @@ async fn give_up(
         failures: vec![format!(
             "its commit was begun {} times and never ended: whoever was at it seems to run out of memory or time; lower \
              icepress.max-group-bytes for the table, or give the function more{unknown}",
-            claim.claim - 1
+            claim.process.tries() - 1
         )],
         lessons: Lessons::default(),
     };
@@ -124,8 +130,13 @@ async fn commit_claimed(
         let process = &claim.process.process;
         context.store.correct_usage(process, taken).await?;
     }
-    if let Some(message) = gathered.unreadable {
-        return postpone(context, claim, &header, &message).await;
+    match gathered.unreadable {
+        Some(Unreadable {
+            message,
+            is_throttling: true,
+        }) => return wait(context, claim, &message).await,
+        Some(unreadable) => return postpone(context, claim, &header, &unreadable.message).await,
+        None => {}
     }
     let next_is_smaller = gathered.next_is_smaller();
     if gathered.finished.is_empty() {
@@ -144,6 +155,9 @@ async fn commit_claimed(
     // A table that is gone is for the commit to find.
     let storage = match leftovers::storage_of(context, &claim.process.table).await {
         Ok(storage) => storage,
+        Err(error) if error.is_throttling() => {
+            return wait(context, claim, &error.to_string()).await;
+        }
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
     let sizes = sizes(&gathered.finished);
@@ -236,7 +250,13 @@ struct Gathered {
     /// Whether a task failed for another reason than that it was too much.
     failed_otherwise: bool,
     /// A plan or result that could not be read now: nothing may be committed or given up yet.
-    unreadable: Option<String>,
+    unreadable: Option<Unreadable>,
+}
+
+/// What could not be read, and whether that is nobody's fault.
+struct Unreadable {
+    message: String,
+    is_throttling: bool,
 }
 
 async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
@@ -266,7 +286,10 @@ async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
                 continue;
             }
             TaskState::Queued | TaskState::Running { .. } => {
-                gathered.unreadable = Some(format!("task {} is still open", task.task));
+                gathered.unreadable = Some(Unreadable {
+                    message: format!("task {} is still open", task.task),
+                    is_throttling: false,
+                });
                 continue;
             }
         };
@@ -279,7 +302,10 @@ async fn gather(context: &Context, tasks: Vec<TaskRow>) -> Gathered {
                 result,
             }),
             (Err(error), _) | (_, Err(error)) => {
-                gathered.unreadable = Some(format!("task {}: {error}", task.task));
+                gathered.unreadable = Some(Unreadable {
+                    is_throttling: error.is_throttling(),
+                    message: format!("task {}: {error}", task.task),
+                });
             }
         }
     }
@@ -374,10 +400,17 @@ async fn settle_failure(
             };
             end_unapplied(context, claim, ending, leftovers::is_first(claim)).await
         }
+        // Nothing was swapped, and the rewritten files are as good at the next try.
+        CommitFailure::Catalog(ref error) if error.is_throttling() => {
+            wait(context, claim, &message).await
+        }
+        CommitFailure::Table(ref error) if error.is_throttling() => {
+            wait(context, claim, &message).await
+        }
         // A lost race costs the commit, not the rewrite: its files are as good at the next try. Every swap that was tried
         // was compared with a state that the table has left, so that none of them can act any more.
         CommitFailure::RaceLost { .. } if !is_last_try(context, claim) => {
-            give_back(context, claim, &message).await
+            give_back(context, claim, GivenBack::Tried, &message).await
         }
         CommitFailure::RaceLost { is_overtaken, .. } => {
             context.tell(not_now(claim, &message));
@@ -389,17 +422,11 @@ async fn settle_failure(
         CommitFailure::OutcomeUnknown { .. }
         | CommitFailure::HeldBack { .. }
         | CommitFailure::Catalog(
-            CatalogError::Throttled { .. } | CatalogError::Unavailable { .. },
-        )
-        | CommitFailure::Catalog(CatalogError::MetadataUnreadable { .. }) => {
-            postpone(context, claim, header, &message).await
-        }
+            CatalogError::Unavailable { .. } | CatalogError::MetadataUnreadable { .. },
+        ) => postpone(context, claim, header, &message).await,
         // Nothing was swapped, and the rewritten files are worth another try.
         CommitFailure::Table(TableError::Storage { ref source, .. })
-            if matches!(
-                source.kind,
-                StorageErrorKind::Other | StorageErrorKind::Throttled
-            ) =>
+            if source.kind == StorageErrorKind::Other =>
         {
             postpone(context, claim, header, &message).await
         }
@@ -429,6 +456,7 @@ async fn settle_failure(
 async fn give_back(
     context: &Context,
     claim: &CommitClaim,
+    why: GivenBack,
     message: &str,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
     context.tell(not_now(claim, message));
@@ -436,8 +464,18 @@ async fn give_back(
     let wait = settings.backoff_after_loss(claim.claim);
     let wait = wait.min(settings.check_interval / 2);
     let next_try = context.ambient.now() + wait + context.ambient.jitter(wait);
-    context.store.give_back_commit(claim, next_try).await?;
+    context.store.give_back_commit(claim, why, next_try).await?;
     Ok(Some(next_try))
+}
+
+/// The same where somebody asked for fewer requests: that is no try, however often it happens (case C56). No swap of this
+/// claim's can act any more: what was refused was not done.
+async fn wait(
+    context: &Context,
+    claim: &CommitClaim,
+    message: &str,
+) -> Result<Option<TimestampMs>, CoordinationError> {
+    give_back(context, claim, GivenBack::Waits, message).await
 }
 
 /// Leaves the process as it is: the claim ends by itself, the next check tries again. After too many claims, in too long
@@ -459,7 +497,8 @@ async fn postpone(
 
 fn is_last_try(context: &Context, claim: &CommitClaim) -> bool {
     let age = context.ambient.now().since(claim.process.created_at);
-    claim.claim >= context.settings.commit_claims && age >= context.settings.commit_patience
+    claim.process.tries() >= context.settings.commit_claims
+        && age >= context.settings.commit_patience
 }
 
 fn not_now(claim: &CommitClaim, message: &str) -> Event {

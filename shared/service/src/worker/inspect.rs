@@ -52,6 +52,7 @@ pub(crate) async fn inspect(
                     StorageErrorKind::NotFound => RewriteFailureKind::WrongRows,
                     StorageErrorKind::PermissionDenied => RewriteFailureKind::PermissionDenied,
                     StorageErrorKind::NotAllowed => RewriteFailureKind::Unsupported,
+                    StorageErrorKind::Throttled => RewriteFailureKind::Throttled,
                     _ => RewriteFailureKind::Transient,
                 };
                 let message = format!(

@@ -9,10 +9,11 @@ use icepress_catalog::{
     CatalogError,
     metadata::{Metadata, read_metadata},
 };
-use icepress_coordination::{ClaimOutcome, CoordinationError, ReportOutcome, TaskMessage, TaskRow};
+use icepress_coordination::{
+    ClaimOutcome, CoordinationError, GivenBack, ReportOutcome, TaskMessage, TaskRow,
+};
 use icepress_model::{
-    Attempt, GroupResult, GroupTask, ProcessKind, RewriteFailure, RewriteFailureKind, TableId,
-    TaskId, Tier,
+    Attempt, GroupResult, GroupTask, ProcessKind, RewriteFailure, RewriteFailureKind, TaskId, Tier,
 };
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
@@ -24,7 +25,10 @@ use crate::{
     worker::{
         evaluate, finish, inspect,
         leftovers::{self, Footprints},
-        payload, upkeep,
+        patience::{Patience, PatientStorage, Throttling as _},
+        payload,
+        settle::Claimed,
+        upkeep,
     },
 };
 
@@ -38,7 +42,7 @@ pub enum Handled {
 }
 
 /// How long a message rests whose task met a passing failure.
-const REST_AFTER_FAILURE: Duration = Duration::from_secs(20);
+pub(super) const REST_AFTER_FAILURE: Duration = Duration::from_secs(20);
 
 /// Handles one message. Safe to call for a message that comes twice, late, or out of order.
 ///
@@ -81,15 +85,20 @@ async fn handle_message(
     if row.kind.deletes() && !context.settings.may_delete {
         return give_away(context, &row).await;
     }
-    let worked = if row.attempt.get() > context.settings.claims_of_task {
-        give_up(context, &message.table, &row).await?
+    let work_until = deadline.earlier_by(context.settings.deadline_margin);
+    let claimed = Claimed {
+        context,
+        table: &message.table,
+        row: &row,
+        patience: Patience::new(context, &message.table, work_until),
+    };
+    let worked = if row.tries() > context.settings.claims_of_task {
+        give_up(&claimed).await?
     } else {
         match EvaluateTask::of(&row.payload) {
-            _ if row.kind != ProcessKind::Rewrite => {
-                upkeep::work(context, &message.table, &row, deadline).await?
-            }
-            Some(task) => evaluate::evaluate(context, &row, &task, deadline).await?,
-            None => work(context, &message.table, &row, deadline).await?,
+            _ if row.kind != ProcessKind::Rewrite => upkeep::work(&claimed, work_until).await?,
+            Some(task) => evaluate::evaluate(&claimed, &task, work_until).await?,
+            None => work(&claimed, work_until).await?,
         }
     };
     match worked {
@@ -98,15 +107,17 @@ async fn handle_message(
                 .await?;
             Ok(Handled::Done)
         }
-        Worked::Reported(_) => Ok(Handled::Done),
+        Worked::Reported(_) | Worked::Waits => Ok(Handled::Done),
         Worked::GivenBack(rest) => Ok(Handled::Again(rest)),
     }
 }
 
-/// Gives back a task that is for those who may delete: whoever looks after the process sends it to them.
+/// Gives back a task that is for those who may delete: whoever looks after the process sends it to them. It was not tried.
 async fn give_away(context: &Context, row: &TaskRow) -> Result<Handled, CoordinationError> {
-    context.store.return_task(&row.task, row.attempt).await?;
-    context.store.note_acknowledged(&row.task).await?;
+    context
+        .store
+        .return_task(&row.task, row.attempt, GivenBack::Waits)
+        .await?;
     context.tell(Event::Notice {
         message: format!(
             "task {} deletes files, which this function may not: it is left to the cleaner",
@@ -119,30 +130,30 @@ async fn give_away(context: &Context, row: &TaskRow) -> Result<Handled, Coordina
 pub(super) enum Worked {
     Reported(ReportOutcome),
     GivenBack(Duration),
+    /// Somebody asked for fewer requests: another message is sent for it later.
+    Waits,
 }
 
-async fn work(
-    context: &Context,
-    table: &TableId,
-    row: &TaskRow,
-    deadline: Deadline,
-) -> Result<Worked, CoordinationError> {
-    let task: GroupTask = match payload::fetch(context, &row.payload).await {
+async fn work(claimed: &Claimed<'_>, work_until: Deadline) -> Result<Worked, CoordinationError> {
+    let Claimed {
+        context,
+        row,
+        patience,
+        ..
+    } = claimed;
+    let fetched = patience.ask(|| payload::fetch(context, &row.payload)).await;
+    let task: GroupTask = match fetched {
         Ok(task) => task,
         Err(error) => {
-            let failure = RewriteFailure {
-                kind: RewriteFailureKind::Transient,
-                message: format!("the plan of task {} can't be read: {error}", row.task),
-            };
-            return settle_failure(context, table, row, failure).await;
+            let failure = claimed.transient(&error, "its plan can't be read");
+            return claimed.fail(failure).await;
         }
     };
 
-    let (storage, metadata) = match base(context, &task).await {
+    let (storage, metadata) = match base(context, &task, patience).await {
         Ok(base) => base,
-        Err(failure) => return settle_failure_of(context, row, &task, failure).await,
+        Err(failure) => return settle_failure(claimed, &task, failure).await,
     };
-    let work_until = deadline.earlier_by(context.settings.deadline_margin);
     let bytes = task.group.bytes_to_read();
     let mut needed = context.settings.time_at(task.pace, bytes);
     let mode = verify_rows(context, &task, &metadata);
@@ -171,9 +182,12 @@ async fn work(
                     needed.as_secs()
                 ),
             };
-            return settle_failure_of(context, row, &task, failure).await;
+            return settle_failure(claimed, &task, failure).await;
         }
-        context.store.return_task(&row.task, row.attempt).await?;
+        context
+            .store
+            .return_task(&row.task, row.attempt, GivenBack::Tried)
+            .await?;
         return Ok(Worked::GivenBack(Duration::ZERO));
     }
 
@@ -185,6 +199,7 @@ async fn work(
         is_verified,
     };
     let has_all = has_all_time(context, work_until);
+    let began = context.ambient.clock.monotonic();
     let rewritten = rewrite_in_time(context, row, &work, work_until).await;
     // None of these attempts reports what it wrote.
     let is_over = match &rewritten {
@@ -196,26 +211,37 @@ async fn work(
         footprints.wipe(context).await;
     }
     match rewritten? {
-        Some(Ok(result)) => settle_success(context, row, &task, result, &footprints).await,
-        Some(Err(failure)) => settle_failure_of(context, row, &task, failure).await,
+        Some(Ok(result)) => settle_success(claimed, &task, result, &footprints).await,
+        Some(Err(failure)) => settle_failure(claimed, &task, failure).await,
         None => {
+            let took = context.ambient.clock.monotonic().saturating_sub(began);
             // With as much time it would end in the same way; with more it may not.
-            let is_last = row.attempt.get() >= context.settings.task_attempts;
-            let failure = RewriteFailure {
-                kind: match has_all || is_last {
-                    true => RewriteFailureKind::OverTime,
-                    false => RewriteFailureKind::Transient,
-                },
-                message: format!(
-                    "table {}: a group of {} was not done when the invocation had to end",
-                    task.table,
-                    task.group.input_bytes()
-                ),
+            let is_last = row.tries() >= context.settings.task_attempts;
+            let waited = patience.waited();
+            let is_others_fault = waited > took / WAITED_TOO_LONG;
+            let mut message = format!(
+                "table {}: a group of {} was not done when the invocation had to end",
+                task.table,
+                task.group.input_bytes()
+            );
+            if is_others_fault {
+                let seconds = waited.as_secs();
+                message.push_str(&format!(
+                    ": {seconds} s of its time it waited for services that asked for fewer requests"
+                ));
+            }
+            let kind = match is_others_fault {
+                true => RewriteFailureKind::Throttled,
+                false if has_all || is_last => RewriteFailureKind::OverTime,
+                false => RewriteFailureKind::Transient,
             };
-            settle_failure_of(context, row, &task, failure).await
+            settle_failure(claimed, &task, RewriteFailure { kind, message }).await
         }
     }
 }
+
+/// A group for which the time did not do says nothing of its size where a larger part than this of it was waited.
+const WAITED_TOO_LONG: u32 = 4;
 
 /// Whether the time until then is nearly all that any invocation has.
 pub(super) fn has_all_time(context: &Context, work_until: Deadline) -> bool {
@@ -310,16 +336,24 @@ pub(super) async fn keep_claim(
 async fn base(
     context: &Context,
     task: &GroupTask,
+    patience: &Arc<Patience>,
 ) -> Result<(Arc<dyn Storage>, Metadata), RewriteFailure> {
-    let passing = |error: CatalogError| RewriteFailure {
-        kind: RewriteFailureKind::Transient,
+    let failed = |error: CatalogError| RewriteFailure {
+        kind: match error.is_throttling() {
+            true => RewriteFailureKind::Throttled,
+            false => RewriteFailureKind::Transient,
+        },
         message: error.to_string(),
     };
-    let open = context.catalog_of(&task.table).map_err(passing)?;
-    let storage = open.storage_of(&task.table).await.map_err(passing)?;
+    let open = context.catalog_of(&task.table).map_err(failed)?;
+    let storage = patience
+        .ask(|| open.storage_of(&task.table))
+        .await
+        .map_err(failed)?;
+    let storage = PatientStorage::around(storage, patience) as Arc<dyn Storage>;
     let metadata = read_metadata(&*storage, &task.table, &task.base.metadata_location)
         .await
-        .map_err(passing)?;
+        .map_err(failed)?;
     Ok((storage, metadata))
 }
 
@@ -356,25 +390,21 @@ async fn rewrite(
 }
 
 async fn settle_success(
-    context: &Context,
-    row: &TaskRow,
+    claimed: &Claimed<'_>,
     task: &GroupTask,
     result: GroupResult,
     footprints: &Footprints,
 ) -> Result<Worked, CoordinationError> {
+    let Claimed { context, row, .. } = claimed;
     let name = format!(
         "results/{}-{:05}-{}",
         row.task.process, row.task.index, row.attempt
     );
-    let kept = match payload::keep(context, &name, &result).await {
+    let kept = match claimed.keep(&name, &result).await? {
         Ok(kept) => kept,
-        Err(error) => {
+        Err(failure) => {
             footprints.wipe(context).await;
-            let failure = RewriteFailure {
-                kind: RewriteFailureKind::Transient,
-                message: format!("table {}: a result can't be kept: {error}", task.table),
-            };
-            return settle_failure_of(context, row, task, failure).await;
+            return settle_failure(claimed, task, failure).await;
         }
     };
     context.tell(Event::GroupFinished {
@@ -383,10 +413,16 @@ async fn settle_success(
         index: task.index,
         result: Ok(result),
     });
-    let outcome = context
-        .store
-        .report_task(&row.task, row.attempt, Ok(kept))
-        .await?;
+    let outcome = match claimed.report(Ok(kept)).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // What was refused was not written.
+            if error.is_throttling() {
+                footprints.wipe(context).await;
+            }
+            return Err(error);
+        }
+    };
     if outcome == ReportOutcome::Stale
         && let Ok(tasks) = context.store.tasks(&row.task.process).await
         && let Some(now) = tasks.iter().find(|now| now.task == row.task)
@@ -397,9 +433,8 @@ async fn settle_success(
     Ok(Worked::Reported(outcome))
 }
 
-async fn settle_failure_of(
-    context: &Context,
-    row: &TaskRow,
+async fn settle_failure(
+    claimed: &Claimed<'_>,
     task: &GroupTask,
     mut failure: RewriteFailure,
 ) -> Result<Worked, CoordinationError> {
@@ -407,71 +442,30 @@ async fn settle_failure_of(
         let help = help(task.group.inputs.len());
         failure.message = format!("{}: {help}", failure.message);
     }
-    context.tell(Event::GroupFinished {
+    claimed.context.tell(Event::GroupFinished {
         table: task.table.clone(),
         process: task.process.clone(),
         index: task.index,
         result: Err(failure.message.clone()),
     });
-    settle_failure(context, &task.table, row, failure).await
+    claimed.fail(failure).await
 }
 
 /// Ends a task that was claimed too often: it took its worker's memory or time with it, again and again.
-async fn give_up(
-    context: &Context,
-    table: &TableId,
-    row: &TaskRow,
-) -> Result<Worked, CoordinationError> {
-    let task: Option<GroupTask> = payload::fetch(context, &row.payload).await.ok();
+async fn give_up(claimed: &Claimed<'_>) -> Result<Worked, CoordinationError> {
+    let row = claimed.row;
+    let task: Option<GroupTask> = payload::fetch(claimed.context, &row.payload).await.ok();
     let failure = RewriteFailure {
         kind: RewriteFailureKind::OverMemory,
         message: format!(
             "task {} was begun {} times and never ended: its workers seem to run out of memory or time{}",
             row.task,
-            row.attempt.get() - 1,
+            row.tries() - 1,
             task.map_or_else(String::new, |task| format!(
                 ": {}",
                 help(task.group.inputs.len())
             )),
         ),
     };
-    end_as_failed(context, table, row, failure).await
-}
-
-/// A passing failure gives the task back while tries are left; any other ends it.
-pub(super) async fn settle_failure(
-    context: &Context,
-    table: &TableId,
-    row: &TaskRow,
-    failure: RewriteFailure,
-) -> Result<Worked, CoordinationError> {
-    let passing = failure.kind == RewriteFailureKind::Transient;
-    if passing && row.attempt.get() < context.settings.task_attempts {
-        context.store.return_task(&row.task, row.attempt).await?;
-        let rest = context.ambient.jitter(REST_AFTER_FAILURE);
-        return Ok(Worked::GivenBack(rest));
-    }
-    end_as_failed(context, table, row, failure).await
-}
-
-/// Reports a failure that no further try can change, and lets people know.
-async fn end_as_failed(
-    context: &Context,
-    table: &TableId,
-    row: &TaskRow,
-    failure: RewriteFailure,
-) -> Result<Worked, CoordinationError> {
-    let reason = failure.message.clone();
-    let outcome = context
-        .store
-        .report_task(&row.task, row.attempt, Err(failure))
-        .await?;
-    if let ReportOutcome::Accepted { .. } = outcome {
-        context.tell(Event::TaskFailed {
-            table: table.clone(),
-            task: row.task.clone(),
-            reason,
-        });
-    }
-    Ok(Worked::Reported(outcome))
+    claimed.end_as_failed(failure).await
 }

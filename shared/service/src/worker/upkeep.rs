@@ -5,7 +5,7 @@
 //! `upkeep` has written down.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -23,8 +23,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     finish::{self, Ending, Next},
-    optimize::{Worked, has_all_time, keep_claim, settle_failure},
+    optimize::{Worked, has_all_time, keep_claim},
+    patience::{Patience, PatientStorage},
     payload,
+    settle::Claimed,
 };
 use crate::{
     Context, Deadline,
@@ -49,21 +51,25 @@ struct Done {
 
 /// Does a task while its claim is prolonged.
 pub(super) async fn work(
-    context: &Context,
-    table: &TableId,
-    row: &TaskRow,
-    deadline: Deadline,
+    claimed: &Claimed<'_>,
+    work_until: Deadline,
 ) -> Result<Worked, CoordinationError> {
-    let task: UpkeepTask = match payload::fetch(context, &row.payload).await {
+    let Claimed {
+        context,
+        row,
+        patience,
+        ..
+    } = claimed;
+    let fetched = patience.ask(|| payload::fetch(context, &row.payload)).await;
+    let task: UpkeepTask = match fetched {
         Ok(task) => task,
         Err(error) => {
-            let message = format!("what task {} is to do can't be read: {error}", row.task);
-            return settle_failure(context, table, row, passing(message)).await;
+            let failure = claimed.transient(&error, "what it is to do can't be read");
+            return claimed.fail(failure).await;
         }
     };
-    let work_until = deadline.earlier_by(context.settings.deadline_margin);
     let has_all = has_all_time(context, work_until);
-    let doing = do_task(context, &task, row, work_until);
+    let doing = do_task(context, &task, row, patience, work_until);
     tokio::pin!(doing);
     let too_late = work_until.passed(&context.ambient);
     tokio::pin!(too_late);
@@ -75,7 +81,7 @@ pub(super) async fn work(
         error = &mut fenced => return Err(error),
         // As a death would: what was written down is gone on from.
         () = &mut too_late => {
-            let is_last = row.attempt.get() >= context.settings.task_attempts;
+            let is_last = row.tries() >= context.settings.task_attempts;
             Err(RewriteFailure {
                 kind: match has_all || is_last {
                     true => RewriteFailureKind::OverTime,
@@ -92,21 +98,12 @@ pub(super) async fn work(
     match done {
         Ok(done) => {
             let name = format!("results/{}-{}-{}", row.task.process, row.kind, row.attempt);
-            match payload::keep(context, &name, &done).await {
-                Ok(kept) => {
-                    let reported = context
-                        .store
-                        .report_task(&row.task, row.attempt, Ok(kept))
-                        .await?;
-                    Ok(Worked::Reported(reported))
-                }
-                Err(error) => {
-                    let message = format!("table {table}: a result can't be kept: {error}");
-                    settle_failure(context, table, row, passing(message)).await
-                }
+            match claimed.keep(&name, &done).await? {
+                Ok(kept) => Ok(Worked::Reported(claimed.report(Ok(kept)).await?)),
+                Err(failure) => claimed.fail(failure).await,
             }
         }
-        Err(failure) => settle_failure(context, table, row, failure).await,
+        Err(failure) => claimed.fail(failure).await,
     }
 }
 
@@ -114,13 +111,18 @@ async fn do_task(
     context: &Context,
     task: &UpkeepTask,
     row: &TaskRow,
+    patience: &Arc<Patience>,
     work_until: Deadline,
 ) -> Result<Done, RewriteFailure> {
     let table = &task.maintain;
     let open = context.catalog_of(table).map_err(of_catalog)?;
+    let storage = patience
+        .ask(|| open.storage_of(table))
+        .await
+        .map_err(of_catalog)?;
     let commit = CommitContext {
-        catalog: std::sync::Arc::clone(&open.catalog),
-        storage: open.storage_of(table).await.map_err(of_catalog)?,
+        catalog: Arc::clone(&open.catalog),
+        storage: PatientStorage::around(storage, patience),
         ambient: context.ambient.clone(),
         policy: context.settings.commit,
     };
@@ -194,21 +196,21 @@ fn of_expiry(
     })
 }
 
-fn passing(message: String) -> RewriteFailure {
-    RewriteFailure {
-        kind: RewriteFailureKind::Transient,
-        message,
-    }
-}
-
 fn of_catalog(error: CatalogError) -> RewriteFailure {
-    passing(error.to_string())
+    RewriteFailure {
+        kind: match error.is_throttling() {
+            true => RewriteFailureKind::Throttled,
+            false => RewriteFailureKind::Transient,
+        },
+        message: error.to_string(),
+    }
 }
 
 /// What to do about upkeep that was not done.
 fn failure_of(error: &UpkeepError) -> RewriteFailure {
     let of_storage = |kind: StorageErrorKind| match kind {
         StorageErrorKind::PermissionDenied => RewriteFailureKind::PermissionDenied,
+        StorageErrorKind::Throttled => RewriteFailureKind::Throttled,
         _ => RewriteFailureKind::Transient,
     };
     let kind = match error {
@@ -218,6 +220,7 @@ fn failure_of(error: &UpkeepError) -> RewriteFailure {
         | UpkeepError::Table(TableError::Storage { source, .. }) => of_storage(source.kind),
         UpkeepError::Table(TableError::Unsupported { .. }) => RewriteFailureKind::Unsupported,
         UpkeepError::Catalog(CatalogError::NoSuchTable(_)) => RewriteFailureKind::FileVanished,
+        UpkeepError::Catalog(error) if error.is_throttling() => RewriteFailureKind::Throttled,
         _ => RewriteFailureKind::Transient,
     };
     RewriteFailure {

@@ -583,6 +583,65 @@ async fn every_way_of_writing_encrypts_tags_and_lists_access_as_the_catalog_says
     }
 }
 
+/// Case C56: parts and ends of uploads that are refused for as long as a client tries are sent again by whoever waits, and not
+/// the parts that are there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c56_an_upload_goes_on_where_it_was_asked_for_fewer_requests() {
+    let Some(bench) = S3Bench::start(EmulatorKind::Moto).await else {
+        return;
+    };
+    let proxy = Proxy::start(bench.emulator.endpoint()).await;
+    let storage = through(&bench, &proxy).await;
+    let slow_down = || Mishap::AnsweredInstead(503, "<Error><Code>SlowDown</Code></Error>".into());
+    let tries = usize::try_from(super::ATTEMPTS).unwrap();
+    proxy.plan("POST /lake/begin?uploads", tries, slow_down());
+    proxy.plan(
+        "PUT /lake/part?x-id=UploadPart&partNumber=2",
+        tries,
+        slow_down(),
+    );
+    proxy.plan("POST /lake/end?uploadId", tries, slow_down());
+    proxy.plan("PUT /lake/small", tries, slow_down());
+    let write = async |name: &str, size: usize| {
+        let location = format!("s3://lake/{name}");
+        let options = WriteOptions::default();
+        let mut writer = storage.writer(&location, &options).await.unwrap();
+        let content: Vec<u8> = (0..size).map(|at| (at / 7_919) as u8).collect();
+        let mut refused = 0;
+        let mut heard = |kind: StorageErrorKind| {
+            assert_eq!(kind, StorageErrorKind::Throttled);
+            refused += 1;
+            assert_eq!(refused, 1, "{name}");
+        };
+        let mut next = Buffer::from(content.clone());
+        while let Err(error) = writer.write(std::mem::take(&mut next)).await {
+            heard(error.kind);
+        }
+        let written = loop {
+            match writer.finish().await {
+                Ok(written) => break written,
+                Err(error) => heard(error.kind),
+            }
+        };
+        assert_eq!(written, Bytes(size as u64));
+        let read = storage.read(&location).await.unwrap();
+        assert!(read == content, "{name}");
+        assert_eq!(refused, 1, "{name} was to be refused once");
+    };
+    let large = 11 << 20;
+    tokio::join!(
+        write("begin", large),
+        write("part", large),
+        write("end", large),
+        write("small", 9)
+    );
+    assert_eq!(
+        proxy.seen("PUT /lake/part?x-id=UploadPart&partNumber=1"),
+        1,
+        "what is there is not sent again"
+    );
+}
+
 /// A key of the user's own goes with every request that touches content.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_of_the_user_s_own_goes_with_reads_and_writes() {

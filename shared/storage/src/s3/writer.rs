@@ -1,6 +1,6 @@
 //! Large objects: parts that are sent while the next one is filled.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -28,6 +28,10 @@ pub(super) struct S3Writer {
     location: String,
     options: WriteOptions,
     upload: Option<Upload>,
+    /// Parts that are full, up to here.
+    parts: i32,
+    /// Those of them that have to be sent, or sent again since S3 asked for fewer requests.
+    unsent: VecDeque<Part>,
     /// The part that is being filled.
     filling: BytesMut,
     size: u64,
@@ -37,9 +41,22 @@ pub(super) struct S3Writer {
 #[derive(Debug)]
 struct Upload {
     id: String,
-    sent: i32,
-    in_flight: JoinSet<Result<CompletedPart, StorageError>>,
+    in_flight: JoinSet<Result<CompletedPart, Unsent>>,
     done: Vec<CompletedPart>,
+}
+
+/// A part by its number.
+#[derive(Debug)]
+struct Part {
+    number: i32,
+    content: Buffer,
+}
+
+/// A part that is not there, and why.
+#[derive(Debug)]
+struct Unsent {
+    part: Part,
+    error: StorageError,
 }
 
 impl S3Writer {
@@ -54,6 +71,8 @@ impl S3Writer {
             location: location.to_owned(),
             options: options.clone(),
             upload: None,
+            parts: 0,
+            unsent: VecDeque::new(),
             filling: BytesMut::new(),
             size: 0,
         })
@@ -89,7 +108,6 @@ impl S3Writer {
         })?;
         Ok(Upload {
             id: id.to_owned(),
-            sent: 0,
             in_flight: JoinSet::new(),
             done: Vec::new(),
         })
@@ -106,23 +124,9 @@ impl S3Writer {
         usize::try_from(size.get()).unwrap_or(usize::MAX)
     }
 
+    /// Sends a full part.
     async fn send(&mut self, content: Buffer) -> Result<(), StorageError> {
-        let mut upload = match self.upload.take() {
-            Some(upload) => upload,
-            None => self.begin().await?,
-        };
-        let sent = self.send_part(&mut upload, content).await;
-        self.upload = Some(upload);
-        sent
-    }
-
-    async fn send_part(&self, upload: &mut Upload, content: Buffer) -> Result<(), StorageError> {
-        // The one being filled counts too.
-        let at_a_time = self.inner.options.parts_in_memory.max(2) - 1;
-        while upload.in_flight.len() >= at_a_time {
-            upload.wait_for_one(&self.location).await?;
-        }
-        if upload.sent == MAX_PARTS {
+        if self.parts == MAX_PARTS {
             let message = format!(
                 "it has more than {MAX_PARTS} parts of {}",
                 Bytes(self.part_size() as u64)
@@ -132,58 +136,76 @@ impl S3Writer {
                 .request("write", &self.location)
                 .error(StorageErrorKind::Other, message));
         }
-        upload.sent += 1;
-        let number = upload.sent;
-        let (inner, location, id) = (
-            Arc::clone(&self.inner),
-            self.location.clone(),
-            upload.id.clone(),
-        );
-        upload.in_flight.spawn(async move {
-            let (bucket, key) = Location::s3(&location, "write")?;
-            let custom = inner.options.attributes.custom();
-            let limits = inner.for_body(Bytes(content.len() as u64));
-            let answer = inner
-                .client
-                .upload_part()
-                .bucket(bucket)
-                .key(key)
-                .upload_id(id)
-                .part_number(number)
-                .set_sse_customer_algorithm(custom.algorithm)
-                .set_sse_customer_key(custom.key)
-                .set_sse_customer_key_md5(custom.md5)
-                .body(ByteStream::from(content))
-                .customize()
-                .config_override(limits)
-                .send()
-                .await
-                .map_err(|error| inner.request("write", &location).failed(&error))?;
-            Ok(CompletedPart::builder()
-                .part_number(number)
-                .set_e_tag(answer.e_tag)
-                .set_checksum_crc32(answer.checksum_crc32)
-                .build())
-        });
-        Ok(())
+        self.parts += 1;
+        let number = self.parts;
+        self.unsent.push_back(Part { number, content });
+        self.send_unsent().await
     }
 
-    async fn complete(&self, mut upload: Upload) -> Result<(), StorageError> {
-        let sent = loop {
-            match upload.wait_for_one(&self.location).await {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        if let Err(error) = sent {
-            self.abort_upload(upload).await;
-            return Err(error);
+    /// Sends what is full. What can't be sent now stays.
+    async fn send_unsent(&mut self) -> Result<(), StorageError> {
+        if self.unsent.is_empty() {
+            return Ok(());
         }
+        let mut upload = match self.upload.take() {
+            Some(upload) => upload,
+            None => self.begin().await?,
+        };
+        // The one being filled counts too.
+        let at_a_time = self.inner.options.parts_in_memory.max(2) - 1;
+        let sent = loop {
+            if upload.in_flight.len() >= at_a_time {
+                match self.wait_for_one(&mut upload).await {
+                    Ok(_) => continue,
+                    Err(error) => break Err(error),
+                }
+            }
+            let Some(part) = self.unsent.pop_front() else {
+                break Ok(());
+            };
+            let sending = send_part(
+                Arc::clone(&self.inner),
+                self.location.clone(),
+                upload.id.clone(),
+                part,
+            );
+            upload.in_flight.spawn(sending);
+        };
+        self.upload = Some(upload);
+        sent
+    }
+
+    /// Waits until one of the parts in flight is there; `false` where there is none. One of which S3 asked for fewer requests
+    /// is to be sent again.
+    async fn wait_for_one(&mut self, upload: &mut Upload) -> Result<bool, StorageError> {
+        match upload.in_flight.join_next().await {
+            None => Ok(false),
+            Some(Ok(Ok(part))) => {
+                upload.done.push(part);
+                Ok(true)
+            }
+            Some(Ok(Err(Unsent { part, error }))) => {
+                if error.kind == StorageErrorKind::Throttled {
+                    self.unsent.push_front(part);
+                }
+                Err(error)
+            }
+            Some(Err(error)) => Err(StorageError {
+                kind: StorageErrorKind::Other,
+                action: "write",
+                location: self.location.clone(),
+                source: Some(Box::new(error)),
+            }),
+        }
+    }
+
+    /// Waits for all parts, and makes an object of them.
+    async fn complete(&mut self, upload: &mut Upload) -> Result<(), StorageError> {
+        while self.wait_for_one(upload).await? {}
         upload.done.sort_by_key(CompletedPart::part_number);
         let (bucket, key) = Location::s3(&self.location, "write")?;
         let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(upload.done))
+            .set_parts(Some(upload.done.clone()))
             .build();
         let custom = self.inner.options.attributes.custom();
         let Err(error) = self
@@ -241,22 +263,43 @@ impl S3Writer {
     }
 }
 
-impl Upload {
-    /// Waits until one of the parts in flight is there; `false` where there is none.
-    async fn wait_for_one(&mut self, location: &str) -> Result<bool, StorageError> {
-        match self.in_flight.join_next().await {
-            None => Ok(false),
-            Some(Ok(Ok(part))) => {
-                self.done.push(part);
-                Ok(true)
-            }
-            Some(Ok(Err(error))) => Err(error),
-            Some(Err(error)) => Err(StorageError {
-                kind: StorageErrorKind::Other,
-                action: "write",
-                location: location.to_owned(),
-                source: Some(Box::new(error)),
-            }),
+/// One part on its way.
+async fn send_part(
+    inner: Arc<Inner>,
+    location: String,
+    upload: String,
+    part: Part,
+) -> Result<CompletedPart, Unsent> {
+    let (bucket, key) = match Location::s3(&location, "write") {
+        Ok(place) => place,
+        Err(error) => return Err(Unsent { part, error }),
+    };
+    let custom = inner.options.attributes.custom();
+    let limits = inner.for_body(Bytes(part.content.len() as u64));
+    let sent = inner
+        .client
+        .upload_part()
+        .bucket(bucket)
+        .key(key)
+        .upload_id(upload)
+        .part_number(part.number)
+        .set_sse_customer_algorithm(custom.algorithm)
+        .set_sse_customer_key(custom.key)
+        .set_sse_customer_key_md5(custom.md5)
+        .body(ByteStream::from(part.content.clone()))
+        .customize()
+        .config_override(limits)
+        .send()
+        .await;
+    match sent {
+        Ok(answer) => Ok(CompletedPart::builder()
+            .part_number(part.number)
+            .set_e_tag(answer.e_tag)
+            .set_checksum_crc32(answer.checksum_crc32)
+            .build()),
+        Err(error) => {
+            let error = inner.request("write", &location).failed(&error);
+            Err(Unsent { part, error })
         }
     }
 }
@@ -266,42 +309,59 @@ impl ObjectWriter for S3Writer {
     async fn write(&mut self, mut content: Buffer) -> Result<(), StorageError> {
         let part_size = self.part_size();
         self.size += content.len() as u64;
+        let mut sent = self.send_unsent().await;
         while !content.is_empty() {
             // A whole part is not copied.
             if self.filling.is_empty() && content.len() >= part_size {
                 let part = content.split_to(part_size);
-                self.send(part).await?;
+                sent = sent.and(self.send(part).await);
                 continue;
             }
             let fits = content.len().min(part_size - self.filling.len());
             self.filling.extend_from_slice(&content.split_to(fits));
             if self.filling.len() == part_size {
                 let part = std::mem::take(&mut self.filling).freeze();
-                self.send(part).await?;
+                sent = sent.and(self.send(part).await);
             }
         }
-        Ok(())
+        sent
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Bytes, StorageError> {
+    async fn finish(&mut self) -> Result<Bytes, StorageError> {
         let rest = std::mem::take(&mut self.filling).freeze();
-        if self.upload.is_none() {
-            self.inner
-                .put(&self.location, rest, PutMode::Overwrite, &self.options)
-                .await?;
-            return Ok(Bytes(self.size));
-        }
-        let sent = if rest.is_empty() {
-            Ok(())
-        } else {
-            self.send(rest).await
-        };
-        if let Some(upload) = self.upload.take() {
-            if let Err(error) = sent {
-                self.abort_upload(upload).await;
+        if self.parts == 0 {
+            let put = self
+                .inner
+                .put(
+                    &self.location,
+                    rest.clone(),
+                    PutMode::Overwrite,
+                    &self.options,
+                )
+                .await;
+            if let Err(error) = put {
+                self.filling = rest.into();
                 return Err(error);
             }
-            self.complete(upload).await?;
+            return Ok(Bytes(self.size));
+        }
+        let sent = match rest.is_empty() {
+            true => self.send_unsent().await,
+            false => self.send(rest).await,
+        };
+        let Some(mut upload) = self.upload.take() else {
+            return sent.map(|()| Bytes(self.size));
+        };
+        let completed = match sent {
+            Ok(()) => self.complete(&mut upload).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = completed {
+            match error.kind {
+                StorageErrorKind::Throttled => self.upload = Some(upload),
+                _ => self.abort_upload(upload).await,
+            }
+            return Err(error);
         }
         Ok(Bytes(self.size))
     }

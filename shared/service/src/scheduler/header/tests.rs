@@ -41,6 +41,7 @@ fn after(learned: Learned, shrunk_to: Option<u64>, outcome: ProcessOutcome) -> P
         epoch: Epoch(1),
         created_at: TimestampMs(0),
         state: ProcessState::Ended(outcome),
+        waits: 0,
         commit_claims: 1,
         tasks: 1,
         open_tasks: 0,

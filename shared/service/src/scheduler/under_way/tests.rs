@@ -15,6 +15,7 @@ fn task(state: TaskState, sent_at: Option<TimestampMs>) -> TaskRow {
         },
         kind: icepress_model::ProcessKind::Rewrite,
         bucket: BucketId(0),
+        waits: 0,
         attempt: Attempt(1),
         state,
         payload: Payload::Inline(String::new()),
