@@ -1,4 +1,4 @@
-//! A clock that runs like the system's, and can be moved forward.
+//! A clock that runs like the system's, and can be moved forward: whoever sleeps by it wakes when his time has come by then.
 
 use std::{
     sync::{
@@ -13,12 +13,14 @@ use icepress_model::{
     TimestampMs,
     ambient::{Ambient, Clock, SeededRandomness},
 };
+use tokio::sync::Notify;
 
 /// The system's clock plus what it was moved by.
 #[derive(Debug)]
 pub struct ShiftedClock {
     system: Ambient,
     shift_ms: AtomicU64,
+    moved: Notify,
 }
 
 impl ShiftedClock {
@@ -27,6 +29,7 @@ impl ShiftedClock {
         let clock = Arc::new(Self {
             system: Ambient::system(),
             shift_ms: AtomicU64::new(0),
+            moved: Notify::new(),
         });
         let ambient = Ambient {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -39,6 +42,7 @@ impl ShiftedClock {
     pub fn advance(&self, duration: Duration) {
         let millis = u64::try_from(duration.as_millis()).unwrap();
         self.shift_ms.fetch_add(millis, Ordering::SeqCst);
+        self.moved.notify_waiters();
     }
 
     fn shift(&self) -> Duration {
@@ -56,7 +60,20 @@ impl Clock for ShiftedClock {
         self.system.clock.monotonic() + self.shift()
     }
 
+    /// Ends when so much time has passed, or seems to.
     async fn sleep(&self, duration: Duration) {
-        self.system.clock.sleep(duration).await;
+        let end = self.monotonic() + duration;
+        loop {
+            // Asked for before the look, so that a move in between is noticed.
+            let moved = self.moved.notified();
+            let left = end.saturating_sub(self.monotonic());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = self.system.clock.sleep(left) => {}
+                () = moved => {}
+            }
+        }
     }
 }

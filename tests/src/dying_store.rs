@@ -47,6 +47,8 @@ enum Then {
     Dies { last_acts: bool },
     /// Somebody else's deed; everything is passed on afterwards, this write too.
     Follows(Deed),
+    /// A store that asks for fewer requests: so many times.
+    Refused { times: i64 },
 }
 
 impl Debug for Then {
@@ -54,6 +56,7 @@ impl Debug for Then {
         match self {
             Self::Dies { last_acts } => write!(f, "dies, acting: {last_acts}"),
             Self::Follows(_) => f.write_str("goes on after somebody else"),
+            Self::Refused { times } => write!(f, "is refused {times} times"),
         }
     }
 }
@@ -79,6 +82,18 @@ impl DyingStore {
             inner,
             left: AtomicI64::new(i64::from(writes)),
             then: Then::Follows(Box::new(move || deed().boxed())),
+            listed: AtomicU64::new(0),
+        })
+    }
+
+    /// Around `inner`, which after `writes` writes asks for fewer requests, so many times.
+    pub fn throttled(inner: Arc<dyn StateStore>, writes: u32, times: u32) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            left: AtomicI64::new(i64::from(writes)),
+            then: Then::Refused {
+                times: i64::from(times),
+            },
             listed: AtomicU64::new(0),
         })
     }
@@ -115,6 +130,13 @@ impl DyingStore {
                 Err(dead())
             }
             (_, Then::Dies { .. }) => Err(dead()),
+            (left, Then::Refused { times }) if -left < *times => {
+                Err(CoordinationError::Throttled {
+                    store: "the store".to_owned(),
+                    message: "too many writes".to_owned(),
+                })
+            }
+            (_, Then::Refused { .. }) => act.await,
             (left, Then::Follows(deed)) => {
                 if left == 0 {
                     deed().await;

@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
 use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError,
     StorageErrorKind, WriteOptions,
@@ -24,7 +25,7 @@ pub enum StorageFault {
     LostAfter,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Orders {
     /// Metadata files and manifests put so far.
     puts: Vec<String>,
@@ -35,11 +36,39 @@ struct Orders {
     deleted: Vec<String>,
     edit: Option<Edit>,
     deadly: Option<String>,
-    throttled: Option<String>,
+    throttled: Option<(String, u64)>,
+    meddling: Option<(String, Deed)>,
 }
+
+/// What somebody else does.
+type Deed = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
 /// Bytes that are changed on their way, and into what.
 type Edit = (Vec<u8>, Vec<u8>);
+
+impl std::fmt::Debug for Orders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orders").finish_non_exhaustive()
+    }
+}
+
+fn throttled(
+    orders: &Mutex<Orders>,
+    action: &'static str,
+    location: &str,
+) -> Result<(), StorageError> {
+    let mut orders = orders.lock().unwrap();
+    match &mut orders.throttled {
+        Some((part, left)) if *left > 0 && location.contains(part.as_str()) => {
+            *left -= 1;
+            Err(StorageError {
+                kind: StorageErrorKind::Throttled,
+                ..FaultyStorage::lost(action, location)
+            })
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Passes everything on to a real storage, but for the faults that were ordered.
 #[derive(Debug)]
@@ -47,7 +76,7 @@ pub struct FaultyStorage {
     inner: Arc<dyn Storage>,
     /// Whether whoever works here may delete for good.
     deletes: AtomicBool,
-    orders: Mutex<Orders>,
+    orders: Arc<Mutex<Orders>>,
 }
 
 impl FaultyStorage {
@@ -56,7 +85,7 @@ impl FaultyStorage {
         Arc::new(Self {
             inner,
             deletes: AtomicBool::new(false),
-            orders: Mutex::default(),
+            orders: Arc::default(),
         })
     }
 
@@ -101,9 +130,39 @@ impl FaultyStorage {
         self.orders.lock().unwrap().deadly = Some(format!("/{folder}/"));
     }
 
-    /// From now on, whoever reads a metadata file or manifest whose name has this in it is asked for fewer requests.
-    pub fn throttle_reads_of(&self, part: &str) {
-        self.orders.lock().unwrap().throttled = Some(part.to_owned());
+    /// From now on, whoever reads, looks at or writes a file whose name has this in it is asked for fewer requests: so many times.
+    pub fn throttle(&self, part: &str, times: u64) {
+        self.orders.lock().unwrap().throttled = Some((part.to_owned(), times));
+    }
+
+    /// The first to look at a file whose name has this in it hears nothing for ever, and somebody else does `deed` meanwhile.
+    pub fn meddle_at_look_at<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        part: &str,
+        deed: impl FnOnce() -> F + Send + 'static,
+    ) {
+        let deed: Deed = Box::new(move || deed().boxed());
+        self.orders.lock().unwrap().meddling = Some((part.to_owned(), deed));
+    }
+
+    /// Whether this request is one that is refused.
+    fn throttled(&self, action: &'static str, location: &str) -> Result<(), StorageError> {
+        throttled(&self.orders, action, location)
+    }
+
+    async fn meddled(&self, location: &str) {
+        let deed = {
+            let mut orders = self.orders.lock().unwrap();
+            let is_it = |(part, _): &(String, Deed)| location.contains(part.as_str());
+            match orders.meddling.as_ref().is_some_and(is_it) {
+                true => orders.meddling.take(),
+                false => None,
+            }
+        };
+        if let Some((_, deed)) = deed {
+            deed().await;
+            std::future::pending::<()>().await;
+        }
     }
 
     /// From now on, puts `into` where a data file has `from` the first time, which must be as long.
@@ -132,6 +191,7 @@ impl FaultyStorage {
     }
 
     fn note_read(&self, location: &str) -> Result<(), StorageError> {
+        self.throttled("read", location)?;
         if !location.contains("/metadata/") {
             return Ok(());
         }
@@ -142,13 +202,6 @@ impl FaultyStorage {
             .is_some_and(|folder| location.contains(folder))
         {
             std::process::abort();
-        }
-        let throttled = orders.throttled.as_deref();
-        if throttled.is_some_and(|part| location.contains(part)) {
-            return Err(StorageError {
-                kind: StorageErrorKind::Throttled,
-                ..Self::lost("read", location)
-            });
         }
         let number = orders.reads;
         orders.reads += 1;
@@ -166,6 +219,8 @@ impl Storage for FaultyStorage {
     }
 
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
+        self.throttled("look at", location)?;
+        self.meddled(location).await;
         self.inner.info(location).await
     }
 
@@ -195,6 +250,7 @@ impl Storage for FaultyStorage {
         mode: PutMode,
         options: &WriteOptions,
     ) -> Result<(), StorageError> {
+        self.throttled("write", location)?;
         let fault = location
             .contains("/metadata/")
             .then(|| {
@@ -227,14 +283,20 @@ impl Storage for FaultyStorage {
     ) -> Result<Box<dyn ObjectWriter>, StorageError> {
         let inner = self.inner.writer(location, options).await?;
         let edit = self.orders.lock().unwrap().edit.clone();
-        Ok(match edit {
+        let inner: Box<dyn ObjectWriter> = match edit {
             None => inner,
             Some(edit) => Box::new(EditingWriter {
                 inner,
                 edit,
                 held: Vec::new(),
             }),
-        })
+        };
+        Ok(Box::new(RefusedWriter {
+            inner,
+            location: location.to_owned(),
+            orders: Arc::clone(&self.orders),
+            unsent: Vec::new(),
+        }))
     }
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
@@ -277,6 +339,42 @@ impl ObjectWriter for EditingWriter {
     async fn finish(&mut self) -> Result<icepress_model::Bytes, StorageError> {
         let content = apply(&self.edit, std::mem::take(&mut self.held));
         self.inner.write(Bytes::from(content)).await?;
+        self.inner.finish().await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StorageError> {
+        self.inner.abort().await
+    }
+}
+
+/// Keeps what it was given for as long as it is refused.
+#[derive(Debug)]
+struct RefusedWriter {
+    inner: Box<dyn ObjectWriter>,
+    location: String,
+    orders: Arc<Mutex<Orders>>,
+    unsent: Vec<Bytes>,
+}
+
+impl RefusedWriter {
+    async fn send(&mut self) -> Result<(), StorageError> {
+        throttled(&self.orders, "write", &self.location)?;
+        for content in std::mem::take(&mut self.unsent) {
+            self.inner.write(content).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for RefusedWriter {
+    async fn write(&mut self, content: Bytes) -> Result<(), StorageError> {
+        self.unsent.push(content);
+        self.send().await
+    }
+
+    async fn finish(&mut self) -> Result<icepress_model::Bytes, StorageError> {
+        self.send().await?;
         self.inner.finish().await
     }
 

@@ -172,6 +172,7 @@ impl Lab {
             observer: Arc::clone(&self.events) as Arc<dyn Observer>,
             commits: Default::default(),
             plans: Default::default(),
+            listed: Default::default(),
         }
     }
 

@@ -24,7 +24,9 @@
 
 use std::{collections::BTreeSet, fmt::Debug, time::Duration};
 
-use icepress_model::{Attempt, Epoch, MetadataLocation, ProcessOutcome, TimestampMs};
+use icepress_model::{
+    Attempt, Epoch, MetadataLocation, ProcessOutcome, RewriteFailureKind, TimestampMs,
+};
 
 use crate::{BucketRow, Layout, Lease, ProcessRow, ProcessState, TableRow, TaskRow, TaskState};
 
@@ -239,6 +241,10 @@ pub fn task_step(before: &TaskRow, after: &TaskRow) -> Verdict {
     };
     holds(!started || after.attempt > before.attempt, || {
         format!("task {task}: claimed without a new attempt")
+    })?;
+    let blames = matches!(&after.state, TaskState::Failed(failure) if failure.kind == RewriteFailureKind::Throttled);
+    holds(!blames, || {
+        format!("task {task}: failed since a service asked for fewer requests")
     })?;
     let was_running = matches!(before.state, TaskState::Running { .. });
     holds(!finished(after) || finished(before) || was_running, || {

@@ -302,7 +302,9 @@ pub fn start(
     after.failures = process.conclusion.failures;
     after.begun = 0;
     note_evaluated(&mut after, seen, &process.conclusion);
-    if before.marks == seen.marks {
+    // One that only looks has not looked yet: until its end the table stays as due as it was.
+    let is_evaluated = process.conclusion.evaluated_location.is_some();
+    if is_evaluated && before.marks == seen.marks {
         after.due_location = None;
         after.marked_at = None;
     } else {

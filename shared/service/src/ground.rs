@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod deadline;
 pub(crate) mod file;
 pub(crate) mod gate;
+pub(crate) mod listed;
 pub(crate) mod maintain;
 pub(crate) mod observer;
 pub mod open;

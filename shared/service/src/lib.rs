@@ -17,6 +17,7 @@ pub use ground::{
     deadline::Deadline,
     file::FileSettings,
     gate::CommitGate,
+    listed::ListedHere,
     maintain::MaintainDefaults,
     observer::{Event, LogObserver, Observer},
     open,

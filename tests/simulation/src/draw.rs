@@ -168,6 +168,12 @@ pub(crate) fn outcast(seed: u64, tables: u64) -> Option<Outcast> {
     }
 }
 
+/// For how long S3 refuses every request but those of foreign writers, in a world in which nothing else goes wrong (case C56):
+/// there no task may fail. By the seed alone, as [`outcast`].
+pub(crate) fn siege(seed: u64) -> Option<Duration> {
+    (seed % 16 == 7).then(|| Duration::from_secs(60 + seed / 16 * 37 % 900))
+}
+
 /// The memory that schedulers have for plans: in some worlds it is none to speak of, so that all is looked at by optimizers, in
 /// others so little that plans wait for each other. By the seed alone, as [`outcast`].
 pub(crate) fn plan_memory(seed: u64, usual: Bytes) -> Bytes {

@@ -149,6 +149,7 @@ impl Account {
             }),
             commits: Default::default(),
             plans: Default::default(),
+            listed: Default::default(),
         };
         Machine {
             name: name.to_owned(),

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -150,6 +153,7 @@ pub struct Network {
     weather: Mutex<Weather>,
     outages: Mutex<BTreeMap<Service, Duration>>,
     outcast: Mutex<Option<Outcast>>,
+    besieged: AtomicBool,
 }
 
 impl fmt::Debug for Network {
@@ -166,6 +170,7 @@ impl Network {
             weather: Mutex::default(),
             outages: Mutex::default(),
             outcast: Mutex::default(),
+            besieged: AtomicBool::new(false),
         })
     }
 
@@ -176,6 +181,7 @@ impl Network {
             weather: Mutex::default(),
             outages: Mutex::default(),
             outcast: Mutex::default(),
+            besieged: AtomicBool::new(false),
         })
     }
 
@@ -188,6 +194,17 @@ impl Network {
     /// From now on, for ever, one table is nobody's.
     pub(crate) fn set_outcast(&self, outcast: Outcast) {
         *lock(&self.outcast) = Some(outcast);
+    }
+
+    /// Makes S3 refuse every request but those of foreign writers, or stop doing so.
+    pub(crate) fn set_siege(&self, besieged: bool) {
+        self.besieged.store(besieged, Ordering::SeqCst);
+    }
+
+    fn is_besieged(&self, service: Service, sender: &str) -> bool {
+        service == Service::S3
+            && self.besieged.load(Ordering::SeqCst)
+            && !sender.starts_with("writer")
     }
 
     /// Whether a request is one of those that an outcast's state table refuses for ever.
@@ -244,6 +261,11 @@ impl Network {
         let Some(engine) = &self.engine else {
             return Ok(effect());
         };
+        if self.is_besieged(service, sender) {
+            engine.note(format_args!("{sender}: {what}: is refused"));
+            engine.sleep(USUAL).await;
+            return Err(Cut::Throttled);
+        }
         if self.is_refused(service, &what.to_string()) {
             engine.sleep(USUAL).await;
             return Err(Cut::ServerError);

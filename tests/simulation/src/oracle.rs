@@ -61,6 +61,8 @@ struct State {
     limits: limits::Remembered,
     rewrites: u64,
     foreign_commits: u64,
+    /// Whether tasks have no reason to fail but what other writers did.
+    no_task_may_fail: bool,
 }
 
 /// Watches every service, and knows what each table's rows must be.
@@ -103,6 +105,11 @@ impl Oracle {
     /// Says that a foreign writer wrote a file.
     pub fn foreign_file(&self, location: &str) {
         self.state().foreign_files.insert(location.to_owned());
+    }
+
+    /// From now on tasks have no reason to fail but what other writers did.
+    pub fn let_no_task_fail(&self) {
+        self.state().no_task_may_fail = true;
     }
 
     /// Commits of ours and of foreign writers so far.

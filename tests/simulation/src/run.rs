@@ -137,6 +137,7 @@ struct World {
     writers: Vec<TaskId>,
     theme: Theme,
     outcast: Option<Outcast>,
+    siege: Option<Duration>,
     tables: u64,
     /// How much less happens than in a long world, in as much less time.
     brevity: u64,
@@ -221,6 +222,7 @@ impl World {
             writers: Vec::new(),
             theme,
             outcast: draw::outcast(seed, tables),
+            siege: draw::siege(seed),
             tables,
             brevity,
             trouble: Duration::from_secs((300 + engine.below(900)) / brevity),

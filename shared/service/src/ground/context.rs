@@ -7,7 +7,7 @@ use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, Task
 use icepress_model::{ProcessKind, TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
-use crate::{Catalogs, CommitGate, Event, Observer, OpenCatalog, PlanRoom, Settings};
+use crate::{Catalogs, CommitGate, Event, ListedHere, Observer, OpenCatalog, PlanRoom, Settings};
 
 /// Ports, settings and an observer.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Context {
     pub commits: CommitGate,
     /// What every plan waits for before it reads manifests.
     pub plans: PlanRoom,
+    /// What this process of the program has listed to the end.
+    pub listed: ListedHere,
 }
 
 impl Context {

@@ -18,7 +18,9 @@ use icepress_model::{WorkerId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter};
 use thiserror::Error;
 
-use crate::{Catalogs, CommitGate, Context, Deadline, Observer, OpenCatalog, PlanRoom, Settings};
+use crate::{
+    Catalogs, CommitGate, Context, Deadline, ListedHere, Observer, OpenCatalog, PlanRoom, Settings,
+};
 pub use environment::{CloudEnvironment, EnvironmentError};
 
 /// What failed at start.
@@ -151,6 +153,7 @@ async fn in_cloud(
         observer,
         commits: CommitGate::default(),
         plans: PlanRoom::default(),
+        listed: ListedHere::default(),
     })
 }
 
@@ -185,6 +188,7 @@ pub async fn embedded<'a>(
         observer,
         commits: CommitGate::default(),
         plans: PlanRoom::default(),
+        listed: ListedHere::default(),
     })
 }
 

@@ -1,18 +1,36 @@
-//! The memory that plans take which are made side by side: each is weighed by the bytes of its manifests before these are
+//! The memory that plans take which are made side by side: each is weighed by the bytes of what it is made of before that is
 //! read, and waits until there is room for it.
 
 use std::sync::{Arc, OnceLock};
 
 use icepress_model::Bytes;
 use icepress_storage::{Room, RoomTaken};
+use serde::{Deserialize, Serialize};
 
-/// A scan takes about 120 bytes a file, and what a plan makes of it about as much; a file rarely has fewer than 80 in its
-/// manifest, which is deflated.
-const TIMES_IN_MEMORY: u64 = 3;
+/// What a byte of a manifest takes, which is deflated. `tests/tests/plan_memory.rs` measures it with a counting allocator, and
+/// holds plans against it.
+const OF_MANIFESTS: u64 = 3;
+/// What a byte of a metadata file takes that is not compressed: the text itself, and what is made of it. Measured there too.
+const OF_METADATA: u64 = 9;
 
-/// The memory that a plan takes of a table whose manifests have so many bytes.
-pub(crate) fn memory_of(manifests: Bytes) -> Bytes {
-    Bytes(manifests.get().saturating_mul(TIMES_IN_MEMORY))
+/// What a plan of a table is made of, and a commit to it, in bytes of its files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sources {
+    /// Its manifests.
+    #[serde(default)]
+    pub(crate) manifests: Bytes,
+    /// Its metadata file, as it is without compression; nothing where that is not known.
+    #[serde(default)]
+    pub(crate) metadata: Bytes,
+}
+
+impl Sources {
+    /// The memory that they take.
+    pub(crate) fn memory(self) -> Bytes {
+        let manifests = self.manifests.get().saturating_mul(OF_MANIFESTS);
+        let metadata = self.metadata.get().saturating_mul(OF_METADATA);
+        Bytes(manifests.saturating_add(metadata))
+    }
 }
 
 /// The room that plans of one process of the program share. Clones are the same room.

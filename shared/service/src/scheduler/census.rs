@@ -127,7 +127,8 @@ pub(crate) enum Looked {
     TooLong,
 }
 
-/// Lists one database and compares. Needs no lease, since it writes nothing but, where it takes long, that it is begun.
+/// Lists one database and compares. Needs no lease, since it writes nothing but that it is begun: where it takes long, and
+/// where this process has never got to the end of it, for then the one before may have died of it.
 ///
 /// One that somebody died at is left to a run of its own, and so is one for which the time does not do: that goes on where it
 /// stopped, and waits where it died.
@@ -146,12 +147,14 @@ pub(crate) async fn look(
     let cut = deadline.earlier_by(context.settings.deadline_margin / 2);
     let too_late = cut.passed(&context.ambient);
     tokio::pin!(too_late);
-    let clock = &context.ambient.clock;
-    tokio::select! {
-        biased;
-        looked = &mut looking => return looked,
-        () = &mut too_late => return Ok(Looked::TooLong),
-        () = clock.sleep(context.settings.note_listing_after) => {}
+    if context.listed.has(database) {
+        let clock = &context.ambient.clock;
+        tokio::select! {
+            biased;
+            looked = &mut looking => return looked,
+            () = &mut too_late => return Ok(Looked::TooLong),
+            () = clock.sleep(context.settings.note_listing_after) => {}
+        }
     }
     // Whoever is at it besides has noted it.
     let Some(lease) = long::take(context, listing_of_database(database)).await? else {
@@ -170,6 +173,7 @@ pub(crate) async fn look(
         looked = &mut looking => looked,
         () = &mut too_late => Ok(Looked::TooLong),
     };
+    context.listed.note(database);
     // Where the note stays, the next listing is a run of its own.
     let cleared = begun.end(context, &lease, generation, database).await;
     let released = context.store.release_lease(&lease, None).await;

@@ -1,5 +1,5 @@
-//! Evaluations that an optimizer makes: of tables at which schedulers die, and of tables whose manifests are more than the
-//! memory of a scheduler takes.
+//! Evaluations that an optimizer makes: of tables at which schedulers die, and of tables whose metadata file or manifests are
+//! more than the memory of a scheduler takes.
 //!
 //! Such an evaluation is a process of one task, which plans, rewrites nothing and commits nothing: its claims, deaths and
 //! lost messages are those of any task. The plan is the task's result. At the process's end the table is due, and whoever
@@ -81,7 +81,7 @@ impl EvaluationHeader {
 pub(crate) enum Cause {
     /// Nobody here got to its end.
     NeverEnded,
-    /// Its manifests are too much.
+    /// Its metadata file or manifests are too much.
     TooLarge,
 }
 
@@ -109,7 +109,8 @@ pub(crate) async fn look(
     // Under a quota there may be room for a part only, and nobody asks again whether the groups may be taken apart.
     let properties = loaded.metadata.properties();
     outlook.options.separable |= !limits.of(table, properties)?.quotas.is_empty();
-    outlook.plan(context, &loaded, None).await
+    let metadata = evaluate::metadata_size(context, table, Some(&loaded.metadata_location)).await;
+    outlook.plan(context, &loaded, metadata, None).await
 }
 
 /// The table's last process that was to rewrite anything, and is not `but`. What can't be read teaches nothing.
@@ -222,15 +223,16 @@ impl Past {
     }
 }
 
-/// Whether nothing could or was to be done about a state that the table has left since. A plan for that state is as good as any that is
-/// carried out while others write.
+/// Whether nothing could or was to be done about a table that was marked since for another state. A plan for the former state is as
+/// good as any that is carried out while others write.
 fn is_outdated(finding: &Finding, row: &TableRow) -> bool {
+    let is_marked_since = row.marks > row.seen_marks;
     match finding {
         Finding::Plan(planned) => {
-            let has_moved = |due| due != &planned.location;
-            planned.plan.groups.is_empty() && row.due_location.as_ref().is_some_and(has_moved)
+            let has_moved = row.due_location.as_ref() != Some(&planned.location);
+            planned.plan.groups.is_empty() && is_marked_since && has_moved
         }
-        Finding::Failure(_) => row.due_location.is_some(),
+        Finding::Failure(_) => is_marked_since,
     }
 }
 

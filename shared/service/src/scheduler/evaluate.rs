@@ -25,7 +25,7 @@ use super::{
     header::{Known, Learned, key_of},
     upkeep::Prospects,
 };
-use crate::{Context, ground::plans};
+use crate::{Context, ground::plans::Sources};
 
 /// A table that could not be looked at.
 #[derive(Debug, Error)]
@@ -42,20 +42,27 @@ pub enum EvaluateError {
     /// One of its limits makes no sense.
     #[error(transparent)]
     Limit(#[from] InvalidLimit),
-    /// Its manifests are more than the memory takes that there is for plans.
+    /// Its metadata file or manifests are more than the memory takes that there is for plans.
     #[error(
-        "its manifests have {manifests}, more than the {memory} of memory take that there are for plans: rewrite them, or give \
-         the scheduler more memory"
+        "its metadata file has {metadata} and its manifests {manifests}, as far as was looked: more than the {memory} of memory \
+         take that there are for plans: expire snapshots, rewrite manifests, or give the scheduler more memory"
     )]
     TooLarge {
-        /// Bytes of manifests.
+        /// Bytes of the metadata file, without compression.
+        metadata: Bytes,
+        /// Bytes of manifests; 0 where the metadata file is too much already.
         manifests: Bytes,
         /// The memory.
         memory: Bytes,
     },
     /// A plan could be made, but not be kept.
-    #[error("{0}")]
-    NotKept(String),
+    #[error("the plan can't be kept: {message}")]
+    NotKept {
+        /// Why.
+        message: String,
+        /// Whether storage asked for fewer requests.
+        is_throttling: bool,
+    },
 }
 
 impl EvaluateError {
@@ -64,7 +71,8 @@ impl EvaluateError {
         match self {
             Self::Catalog(error) => error.is_throttling(),
             Self::Table(error) => error.is_throttling(),
-            Self::Plan(_) | Self::Limit(_) | Self::TooLarge { .. } | Self::NotKept(_) => false,
+            Self::NotKept { is_throttling, .. } => *is_throttling,
+            Self::Plan(_) | Self::Limit(_) | Self::TooLarge { .. } => false,
         }
     }
 }
@@ -78,7 +86,7 @@ pub(crate) async fn evaluate(
     let last = elsewhere::last_rewrite(context, table, None).await;
     let loaded = load(context, table).await?;
     let outlook = Outlook::new(context, &loaded, last.as_ref(), 0)?;
-    let planned = outlook.plan(context, &loaded, None).await?;
+    let planned = outlook.plan(context, &loaded, Bytes::ZERO, None).await?;
     Ok((loaded, planned.plan))
 }
 
@@ -98,8 +106,9 @@ pub(crate) struct Planned {
     pub(crate) shrunk_to: Option<u64>,
     /// What the next process hands on.
     pub(crate) learned: Learned,
-    /// The bytes of the manifests that were read.
-    pub(crate) manifests: Bytes,
+    /// What it was made of.
+    #[serde(flatten)]
+    pub(crate) sources: Sources,
     /// What upkeep beside rewrites would come to.
     #[serde(default)]
     pub(crate) prospects: Prospects,
@@ -138,14 +147,16 @@ impl Outlook {
         Ok(Self { options, known })
     }
 
-    /// Plans the table as it was loaded. Fails where that takes more memory than `most`.
+    /// Plans the table as it was loaded, from a metadata file of so many bytes. Fails where that takes more memory than `most`.
     pub(crate) async fn plan(
         &self,
         context: &Context,
         loaded: &LoadedTable,
+        metadata: Bytes,
         most: Option<Bytes>,
     ) -> Result<Planned, EvaluateError> {
-        let (mut plan, manifests) = plan_loaded(context, loaded, &self.options, most).await?;
+        let (mut plan, sources) =
+            plan_loaded(context, loaded, &self.options, metadata, most).await?;
         let repeated = self.take_out_repeats(&mut plan);
         let current = loaded.metadata.current_snapshot();
         Ok(Planned {
@@ -157,7 +168,7 @@ impl Outlook {
             shrunk_to: self.known.shrunk_to,
             learned: self.known.learned.clone().with_plan(&plan, &repeated),
             plan,
-            manifests,
+            sources,
         })
     }
 
@@ -175,35 +186,65 @@ pub(crate) async fn load(context: &Context, table: &TableId) -> Result<LoadedTab
     Ok(context.catalog_of(table)?.catalog.load(table).await?)
 }
 
-/// A plan for a table as it was loaded, and the bytes of the manifests that it was made of. Nothing of them is read before
-/// there is room for it beside other plans.
+/// How many bytes the metadata file at `location` has without compression, before it is read; 0 where nobody says.
+pub(crate) async fn metadata_size(
+    context: &Context,
+    table: &TableId,
+    location: Option<&MetadataLocation>,
+) -> Bytes {
+    /// Metadata repeats itself: compressed it is a tenth or less.
+    const COMPRESSED: u64 = 10;
+    let (Some(location), Ok(open)) = (location, context.catalog_of(table)) else {
+        return Bytes::ZERO;
+    };
+    // Where the catalog hands out keys for each table, these here may not do. It is asked for no others for a size.
+    let Ok(info) = open.storage.info(location.as_str()).await else {
+        return Bytes::ZERO;
+    };
+    let is_compressed = location.as_str().contains(".gz");
+    let times = if is_compressed { COMPRESSED } else { 1 };
+    Bytes(info.size.get().saturating_mul(times))
+}
+
+/// Whether what a plan is made of fits into `most` of memory.
+pub(crate) fn check_memory(sources: Sources, most: Option<Bytes>) -> Result<(), EvaluateError> {
+    match most.filter(|most| sources.memory() > *most) {
+        None => Ok(()),
+        Some(memory) => Err(EvaluateError::TooLarge {
+            metadata: sources.metadata,
+            manifests: sources.manifests,
+            memory,
+        }),
+    }
+}
+
+/// A plan for a table as it was loaded, and what it was made of. Nothing of the manifests is read before there is room for
+/// it beside other plans.
 async fn plan_loaded(
     context: &Context,
     loaded: &LoadedTable,
     options: &PlanOptions,
+    metadata_size: Bytes,
     most: Option<Bytes>,
-) -> Result<(TablePlan, Bytes), EvaluateError> {
+) -> Result<(TablePlan, Sources), EvaluateError> {
     let LoadedTable {
         table, metadata, ..
     } = loaded;
     let storage = context.catalog_of(table)?.storage_of(table).await?;
     let listed = list_snapshot(&*storage, table, metadata).await?;
-    let manifests = listed.manifest_bytes();
-    let memory = plans::memory_of(manifests);
-    if let Some(most) = most.filter(|most| memory > *most) {
-        return Err(EvaluateError::TooLarge {
-            manifests,
-            memory: most,
-        });
-    }
+    let sources = Sources {
+        manifests: listed.manifest_bytes(),
+        metadata: metadata_size,
+    };
+    check_memory(sources, most)?;
     let room = context.settings.plan_memory;
-    let _place = context.plans.enter(room, memory).await;
+    let _place = context.plans.enter(room, sources.memory()).await;
     let scan = listed.open(&*storage).await?;
     let plan = plan_table(&scan, metadata, &loaded.metadata_location, options)?;
     if !plan.groups.is_empty() {
         check_places(&*storage, table, metadata, &plan.groups)?;
     }
-    Ok((plan, manifests))
+    Ok((plan, sources))
 }
 
 /// Whether everything that these groups read and write lies where the table's catalog allows it. Storage would refuse it

@@ -2,7 +2,7 @@
 
 use icepress_catalog::CatalogError;
 use icepress_coordination::{Conclusion, CoordinationError, Lease, ProcessRow, TableRow};
-use icepress_model::Group;
+use icepress_model::{Bytes, Group};
 use icepress_planner::{Sliced, slice};
 use icepress_table::TableError;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use super::{
     sweep::wait,
     waiting::{Obstacle, WaitsFor},
 };
-use crate::{Context, Event};
+use crate::{Context, Event, ground::plans::Sources};
 
 pub(super) async fn evaluate_and_start(
     context: &Context,
@@ -32,7 +32,7 @@ pub(super) async fn evaluate_and_start(
     let decided = match finding {
         // Whether a table is gone its catalog says without a file of it being read, and says it anew.
         Some(Finding::Failure(failure)) if failure.kind == FailureKind::Gone => {
-            plan_within_limits(context, row, past.last.as_ref()).await
+            plan_within_limits(context, row, past.last.as_ref(), Bytes::ZERO).await
         }
         Some(Finding::Failure(failure)) => {
             // Where it is looked at again, it is anew.
@@ -46,7 +46,10 @@ pub(super) async fn evaluate_and_start(
         None if turns > 0 && elsewhere::is_possible(context) => {
             return elsewhere::hand_over_again(context, lease, row, turns - 1).await;
         }
-        None => plan_within_limits(context, row, past.last.as_ref()).await,
+        None => {
+            let metadata = metadata_size(context, row).await;
+            plan_within_limits(context, row, past.last.as_ref(), metadata).await
+        }
     };
     match decided {
         Ok(Decided::Something(work)) => start(context, lease, row, *work, &past).await,
@@ -96,22 +99,29 @@ impl From<RoomError> for PlanningError {
     }
 }
 
-/// Loads a table, looks whether it may be worked on now, and plans as much as its quotas allow.
+/// Loads a table from a metadata file of so many bytes, looks whether it may be worked on now, and plans as much as its quotas
+/// allow.
 async fn plan_within_limits(
     context: &Context,
     row: &TableRow,
     last: Option<&ProcessRow>,
+    metadata: Bytes,
 ) -> Result<Decided, PlanningError> {
+    let most = memory_for_plans(context);
+    let sources = Sources {
+        metadata,
+        ..Sources::default()
+    };
+    evaluate::check_memory(sources, most)?;
     let loaded = evaluate::load(context, &row.table).await?;
     let properties = loaded.metadata.properties();
     let mut room = match limits::room(context, &row.table, properties).await? {
         Ok(room) => room,
         Err(obstacle) => return Ok(Decided::Waits(obstacle)),
     };
-    let most = elsewhere::is_possible(context).then_some(context.settings.plan_memory);
     let mut outlook = Outlook::new(context, &loaded, last, row.failures.into())?;
     loop {
-        let planned = outlook.plan(context, &loaded, most).await?;
+        let planned = outlook.plan(context, &loaded, metadata, most).await?;
         match fit(context, row, room, planned) {
             Fit::Decided(decided) => return Ok(decided),
             Fit::Inseparable(same, wanted) if outlook.options.separable => {
@@ -123,6 +133,26 @@ async fn plan_within_limits(
             }
         }
     }
+}
+
+/// The memory that a plan may take here; `None` where there is nobody who has more.
+fn memory_for_plans(context: &Context) -> Option<Bytes> {
+    elsewhere::is_possible(context).then_some(context.settings.plan_memory)
+}
+
+/// How large the table's metadata file is that is about to be read: one that would be the end of whoever reads it is known before.
+/// Nobody is asked where that decides nothing.
+async fn metadata_size(context: &Context, row: &TableRow) -> Bytes {
+    if memory_for_plans(context).is_none() {
+        return Bytes::ZERO;
+    }
+    let known = [
+        &row.due_location,
+        &row.committed_location,
+        &row.evaluated_location,
+    ];
+    let newest = known.into_iter().flatten().next();
+    evaluate::metadata_size(context, &row.table, newest).await
 }
 
 /// The same with a plan that was made elsewhere.
@@ -207,7 +237,7 @@ impl Failure {
             | EvaluateError::Plan(_)
             | EvaluateError::Limit(_)
             | EvaluateError::TooLarge { .. }
-            | EvaluateError::NotKept(_) => FailureKind::Failed,
+            | EvaluateError::NotKept { .. } => FailureKind::Failed,
         };
         Self {
             kind,

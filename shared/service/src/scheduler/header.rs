@@ -8,7 +8,7 @@ use icepress_planner::{Ceiling, LastRun, PlanOptions, Repeated, files_of, path_h
 use serde::{Deserialize, Serialize};
 
 use super::upkeep::Memory;
-use crate::{Settings, VERSION};
+use crate::{Settings, VERSION, ground::plans::Sources};
 
 /// What the commit needs to know of the plan, and the next plan of this one. It stands in the process's row, and is of a
 /// bounded size.
@@ -26,9 +26,9 @@ pub(crate) struct ProcessHeader {
     /// What it reserved of its quotas.
     #[serde(default)]
     pub(crate) reserved: Usage,
-    /// The bytes of the manifests that the plan was made of: a commit reads them too.
-    #[serde(default)]
-    pub(crate) manifests: Bytes,
+    /// What the plan was made of: a commit reads it too.
+    #[serde(flatten)]
+    pub(crate) sources: Sources,
     /// What was known of the table's groups when it was planned.
     #[serde(default)]
     pub(crate) learned: Learned,

@@ -37,7 +37,7 @@ pub(super) async fn start(
         repeated,
         shrunk_to,
         learned,
-        manifests,
+        sources,
         prospects,
         snapshot_id,
         ..
@@ -101,7 +101,10 @@ pub(super) async fn start(
     let tasks = match tasks_of(context, &row.table, &process, &plan, learned.pace).await {
         Ok(tasks) => tasks,
         Err(error) => {
-            let error = EvaluateError::NotKept(format!("the plan can't be kept: {error}"));
+            let error = EvaluateError::NotKept {
+                is_throttling: error.is_throttling(),
+                message: error.to_string(),
+            };
             return conclude_failure(context, lease, row, Failure::of(&error)).await;
         }
     };
@@ -111,7 +114,7 @@ pub(super) async fn start(
         follow_up: plan.follow_up,
         failures: row.failures,
         shrunk_to,
-        manifests,
+        sources,
         learned,
         upkeep: memory,
         // What is due then comes next, and what falls due later is waited for.

@@ -19,7 +19,7 @@ use super::{
     sweep::{Visit, Visited, look_again_at, look_again_later},
     waiting::Obstacle,
 };
-use crate::{Context, Event, ground::plans, worker::finish};
+use crate::{Context, Event, worker::finish};
 
 pub(super) async fn look_after_or_tell(
     context: &Context,
@@ -118,7 +118,7 @@ async fn look_after(
     Ok(Visited::Done)
 }
 
-/// Whether a commit that nobody is at is one for optimizers, who have more memory and time: the manifests are too much for
+/// Whether a commit that nobody is at is one for optimizers, who have more memory and time: what it is made of is too much for
 /// what there is here, or two were at it before who never came back.
 fn is_for_optimizers(context: &Context, process: &ProcessRow, now: TimestampMs) -> bool {
     if !elsewhere::is_possible(context) {
@@ -133,7 +133,7 @@ fn is_for_optimizers(context: &Context, process: &ProcessRow, now: TimestampMs) 
         ProcessState::Committing { .. } => process.commit_claims >= 2,
         ProcessState::Running | ProcessState::Ended(_) => false,
     };
-    is_deadly || plans::memory_of(header.manifests) > context.settings.plan_memory
+    is_deadly || header.sources.memory() > context.settings.plan_memory
 }
 
 /// Leaves a process uncommitted that is done with its tasks. It is looked at as often as any process under way: nothing

@@ -22,7 +22,7 @@ use crate::{
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
-    worker::{forsaken, leftovers, patience::Throttling as _, payload, upkeep},
+    worker::{forsaken, leftovers, payload, upkeep},
 };
 
 /// Commits a process whose tasks are all done or failed, unless somebody else is at it or it has ended.

@@ -58,10 +58,7 @@ impl Throttling for CoordinationError {
 
 impl Throttling for PayloadError {
     fn is_throttling(&self) -> bool {
-        match self {
-            Self::Storage(error) => error.is_throttling(),
-            Self::Format(_) => false,
-        }
+        self.is_throttling()
     }
 }
 

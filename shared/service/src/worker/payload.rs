@@ -2,7 +2,7 @@
 
 use bytes::Bytes as Buffer;
 use icepress_coordination::Payload;
-use icepress_storage::{PutMode, StorageError, WriteOptions};
+use icepress_storage::{PutMode, StorageError, StorageErrorKind, WriteOptions};
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
@@ -17,6 +17,16 @@ pub(crate) enum PayloadError {
     /// The text is not what it should be: written by another version, or damaged.
     #[error("a plan or result can't be understood (was it written by another version?): {0}")]
     Format(#[from] serde_json::Error),
+}
+
+impl PayloadError {
+    /// Whether storage asked for fewer requests.
+    pub(crate) fn is_throttling(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.kind == StorageErrorKind::Throttled,
+            Self::Format(_) => false,
+        }
+    }
 }
 
 /// Keeps a value: in the row where it is small enough, else in object storage under `name`.

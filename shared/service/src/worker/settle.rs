@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     optimize::{Worked, keep_claim},
-    patience::{Patience, Throttling as _},
+    patience::Patience,
     payload,
 };
 use crate::{Context, Event};

@@ -13,7 +13,7 @@ use icepress_coordination::{
 };
 use icepress_model::{
     BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessOutcome,
-    TableId,
+    RewriteFailureKind, TableId,
 };
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -233,6 +233,7 @@ impl Oracle {
                     invariants::task_step(&before, &after)?;
                 }
                 judge_result(&after)?;
+                self.judge_failure(&after)?;
                 self.judge_process(items, after.task.process.as_str())
             }
             (_, InspectedRow::DigestHead { database, written }) => {
@@ -377,6 +378,18 @@ impl Oracle {
             .into_iter()
             .find(|table| table.table == row.table);
         invariants::one_process(table.as_ref(), &processes_of(items, &row.table))
+    }
+
+    /// A task that failed has a reason: that services asked for fewer requests is none.
+    fn judge_failure(&self, row: &TaskRow) -> Verdict {
+        let TaskState::Failed(failure) = &row.state else {
+            return Ok(());
+        };
+        let is_others_deed = failure.kind == RewriteFailureKind::FileVanished;
+        if is_others_deed || !self.state().no_task_may_fail {
+            return Ok(());
+        }
+        Err(format!("task {} failed: {}", row.task, failure.message))
     }
 
     /// A process that says it committed must have.

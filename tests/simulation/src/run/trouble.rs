@@ -16,6 +16,10 @@ impl World {
     /// Draws what goes wrong in this world: some of everything, much of something, or nothing.
     pub(super) fn start_trouble(&mut self) {
         let engine = Arc::clone(&self.engine);
+        if let Some(length) = self.siege {
+            self.besiege(length);
+            return;
+        }
         if self.theme != Theme::Everything {
             self.start_theme();
             return;
@@ -81,6 +85,18 @@ impl World {
         self.sqs.set_whims(queue);
         self.pointers.set_whims(catalog);
         engine.set_perils(perils);
+    }
+
+    /// Has S3 refuse everything for a time.
+    fn besiege(&self, length: Duration) {
+        self.engine.note(format_args!("S3 refuses, for {length:?}"));
+        self.oracle.let_no_task_fail();
+        let begin = self.trouble / 4;
+        for (after, besieged) in [(begin, true), (begin + length, false)] {
+            let network = Arc::clone(&self.network);
+            self.engine
+                .after(after, move || network.set_siege(besieged));
+        }
     }
 
     /// One kind of trouble, again and again, and little else: so that the moments come about that a mix of everything

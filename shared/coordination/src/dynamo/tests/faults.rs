@@ -312,3 +312,52 @@ async fn what_a_crash_left_of_a_start_is_no_process() {
     crashed.store(false, Ordering::SeqCst);
     assert_eq!(start("p2").await.unwrap(), StartOutcome::Started);
 }
+
+/// Parts of a listing are read at the same time: where one read fails, the others are let go in their midst, and none of them is
+/// lost for whoever asks once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listing_of_which_one_part_failed_lacks_nothing_when_it_goes_on() {
+    const TABLES: usize = 80;
+    let Some(emulator) = Emulator::start(EmulatorKind::MiniStack) else {
+        return;
+    };
+    let mut refused = 0;
+    let (world, _proxy) = behind(&emulator, move |request| {
+        let is_listing = request.body["ExpressionAttributeValues"][":before"].is_object();
+        if request.operation != "Query" || !is_listing || refused > 2 {
+            return Fate::Pass;
+        }
+        refused += 1;
+        // The first of them, while the others are under way, and two of those that ask again.
+        Fate::Refuse(json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException",
+            "message": "not now",
+        }))
+    })
+    .await;
+    let store = world.store().await;
+    let home = crate::Home {
+        bucket: icepress_model::BucketId(0),
+        layout: icepress_model::Generation(1),
+    };
+    let mut expected = std::collections::BTreeSet::new();
+    for number in 0..TABLES {
+        let table: icepress_model::TableId = format!("lake.sales.t{number:03}").parse().unwrap();
+        let marked = store.mark_due(home, &table, &"m".into(), NOW).await;
+        marked.unwrap();
+        expected.insert(table);
+    }
+    let mut listing = crate::Listing::of_all(&store);
+    let (mut listed, mut failures) = (Vec::new(), 0);
+    loop {
+        match listing.next().await {
+            Ok(Some(row)) => listed.push(row.row.unwrap().table),
+            Ok(None) => break,
+            Err(_) => failures += 1,
+        }
+    }
+    assert!(failures > 0, "one was to be refused");
+    assert_eq!(listed.len(), TABLES, "each once");
+    let listed: std::collections::BTreeSet<_> = listed.into_iter().collect();
+    assert_eq!(listed, expected);
+}

@@ -1,9 +1,10 @@
 //! Listings that are begun and never end: whoever is at one for a while notes it first, and takes the note away when it has
 //! ended, whatever came of it. Of one who dies the note stays.
 //!
-//! Notes are written under the lease of the listing itself, so that there is one of them at a time, and only of listings that
-//! take long: an idle census writes nothing. One that ended in part says so, since its place has names that no digest has: a run
-//! of its own has to end it, even where the database has become short.
+//! Notes are written under the lease of the listing itself, so that there is one of them at a time: by a process that has not
+//! listed the database before, and else of listings that take long. An idle census writes nothing ([`crate::ListedHere`]). One
+//! that ended in part says so, since its place has names that no digest has: a run of its own has to end it, even where the
+//! database has become short.
 
 use icepress_coordination::{CensusNote, CoordinationError, Digest, Lease};
 use icepress_model::{DatabaseId, Generation, TimestampMs};

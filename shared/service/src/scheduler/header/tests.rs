@@ -17,7 +17,7 @@ fn ended(shrunk_to: Option<u64>, outcome: ProcessOutcome) -> ProcessRow {
 
 fn after(learned: Learned, shrunk_to: Option<u64>, outcome: ProcessOutcome) -> ProcessRow {
     let header = ProcessHeader {
-        manifests: Bytes::ZERO,
+        sources: Sources::default(),
         base: BaseState {
             metadata_location: MetadataLocation::from("m"),
             snapshot_id: SnapshotId(1),

@@ -1,6 +1,10 @@
 //! What one table, one row or one death does to the rest: nothing (cases C56 and C57).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod attempts;
+mod resending;
+mod throttling;
+
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use icepress_catalog::SqlCatalog;
@@ -370,13 +374,13 @@ async fn c56_throttling_by_a_catalog_is_no_failure_of_a_table() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c56_throttling_of_metadata_files_is_no_failure_of_a_table() {
-    let throttle = |lab: &Lab| lab.disk.throttle_reads_of(".metadata.json");
+    let throttle = |lab: &Lab| lab.disk.throttle(".metadata.json", u64::MAX);
     is_no_failure_of_a_table(38, throttle, |lab| lab.disk.reset()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c56_throttling_of_manifests_is_no_failure_of_a_table() {
-    let throttle = |lab: &Lab| lab.disk.throttle_reads_of(".avro");
+    let throttle = |lab: &Lab| lab.disk.throttle(".avro", u64::MAX);
     is_no_failure_of_a_table(39, throttle, |lab| lab.disk.reset()).await;
 }
 
@@ -488,12 +492,12 @@ async fn child_context(folder: &Path) -> Context {
             buckets: BucketCount(1.try_into().unwrap()),
             lease_ttl: Duration::from_secs(1),
             lease_guard: Duration::ZERO,
-            note_listing_after: Duration::ZERO,
             ..settings_for_tests(&worker)
         }),
         observer: Arc::new(LogObserver),
         commits: Default::default(),
         plans: Default::default(),
+        listed: Default::default(),
     }
 }
 
@@ -716,6 +720,23 @@ async fn an_evaluation_under_way_holds_up_no_expiry() {
     assert_eq!(plan.snapshots_kept, 1, "{plan:?}");
 }
 
+/// What nobody has looked at yet is not forgotten with the process that was to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_evaluation_elsewhere_is_cancelled_is_looked_at_again() {
+    let lab = Lab::new(50).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(of_little_memory("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let process = known(&worker, &table).await.active_process.unwrap();
+    let cancelled = processes::cancel(&worker, &process, "enough").await;
+    assert_eq!(cancelled.unwrap(), CancelOutcome::Cancelled);
+    let row = known(&worker, &table).await;
+    assert!(row.due_at.is_some(), "{row:?}");
+
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &table).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_do_elsewhere_is_looked_at_again_where_the_table_moved_since() {
     let lab = Lab::new(43).await;
@@ -736,7 +757,7 @@ async fn what_an_optimizer_can_t_look_at_is_told_as_if_the_scheduler_had_looked(
     let table = tables(&lab, &["t"]).await.remove(0);
     let worker = lab.worker(of_little_memory("a"));
     tick(&worker, Deadline::NONE).await.unwrap();
-    lab.disk.throttle_reads_of(".avro");
+    lab.disk.throttle(".avro", u64::MAX);
     optimize(&worker).await;
     tick(&worker, Deadline::NONE).await.unwrap();
     let row = known(&worker, &table).await;
