@@ -25,6 +25,7 @@ mod defaults;
 mod dialects;
 mod old;
 mod settle;
+mod thin;
 
 /// Time that stands still, and numbers that count.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ mod requests;
 mod rewriting;
 mod scan;
 mod tables;
+mod upkeep;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,12 @@ fn main() -> ExitCode {
         ["requests", "many", tables] => tables.parse().map_err(Into::into).and_then(requests::many),
         ["requests", tables, idle] => requests::run_sized(tables, idle),
         ["scan"] => scan::run().map_err(Into::into),
+        ["expire"] => upkeep::run_expire(10_000, 1_000_000),
+        ["expire", snapshots, files] => numbers([snapshots, files])
+            .and_then(|[snapshots, files]| upkeep::run_expire(snapshots, files)),
+        ["orphans"] => upkeep::run_orphans(10_000_000),
+        ["orphans", keys] => numbers([keys]).and_then(|[keys]| upkeep::run_orphans(keys)),
+        [upkeep::SIDE, name, folder, amount] => upkeep::run_role(name, folder, amount),
         [duel::SIDE, name, side, row_group_mb] => {
             duel::run_side(name, side, row_group_mb).map_err(Into::into)
         }
@@ -57,7 +64,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "bench: give the name of a bench: commit, commit-large, delete_index, deletes-beyond, plan, requests, scan, or of a rewrite, with the MB \
+                "bench: give the name of a bench: commit, commit-large, delete_index, deletes-beyond, expire, orphans, plan, requests, scan, or of a rewrite, with the MB \
                  of its row groups where they are to be others: {}",
                 duel::names()
             );
@@ -71,4 +78,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn numbers<const N: usize>(words: [&&str; N]) -> Result<[u64; N], Box<dyn std::error::Error>> {
+    let mut numbers = [0; N];
+    for (number, word) in numbers.iter_mut().zip(words) {
+        *number = word.parse()?;
+    }
+    Ok(numbers)
 }
