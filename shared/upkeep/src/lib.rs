@@ -1,5 +1,5 @@
 //! What keeps a table tidy beside rewrites: expiring snapshots, with the files that nobody needs then; and taking away what
-//! nothing refers to, found by listing.
+//! nothing refers to, found by listing; tags as recovery points.
 //!
 //! Works on a catalog and a storage, and knows nothing of leases, queues and processes: who is at work on a table's older
 //! snapshots is asked of [`Pins`], what became of processes that write files of [`Attempts`], where other tables lie of
@@ -17,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod attempts;
+mod dates;
 mod dead;
 mod delete;
 mod error;
@@ -24,10 +25,13 @@ mod expire;
 mod ledger;
 mod limits;
 mod orphans;
+mod past;
 mod pins;
 mod places;
 mod policy;
 mod retain;
+mod swap;
+pub mod tags;
 
 pub use attempts::{Attempts, Fate, NoAttempts};
 pub use dead::{DeadFile, FileKind};

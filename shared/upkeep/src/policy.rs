@@ -119,7 +119,7 @@ fn number(properties: &HashMap<String, String>, key: &str) -> Result<Option<u64>
 }
 
 /// A time as Amoro writes it: a number and a unit, or a number alone of `unit` milliseconds.
-fn duration(
+pub(crate) fn duration(
     properties: &HashMap<String, String>,
     key: &str,
     unit: u64,
@@ -138,6 +138,7 @@ fn duration(
     let label = label.trim().to_ascii_lowercase();
     let millis = match label.as_str() {
         "" => unit,
+        "w" | "week" | "weeks" => 7 * 24 * 3_600_000,
         "d" | "day" | "days" => 24 * 3_600_000,
         "h" | "hour" | "hours" => 3_600_000,
         "min" | "minute" | "minutes" => 60_000,

@@ -1,4 +1,4 @@
-//! Expiry on tables that live in memory. What is live and what is there is never asked of the code under test: lists and
+//! Upkeep on tables that live in memory. What is live and what is there is never asked of the code under test: lists and
 //! manifests are read with the `iceberg` crate's own readers.
 
 mod ages;
@@ -6,4 +6,5 @@ mod deaths;
 mod files;
 mod histories;
 mod orphans;
+mod tags;
 mod world;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use iceberg::{TableRequirement, TableUpdate, spec::FormatVersion, spec::MAIN_BRANCH};
+use iceberg::TableUpdate;
 use icepress_catalog::{
     CatalogError, CommitError, LoadedTable, TableChange, metadata::metadata_folder,
 };
@@ -15,10 +15,8 @@ use crate::{
     ExpirePolicy, Pins, UpkeepError,
     ledger::{Ledger, Record, Statistics},
     retain::{Rules, Verdict, decide},
+    swap, tags,
 };
-
-/// How often the table is looked at after an unknown outcome before we say so.
-const LOOKS_AFTER_UNKNOWN_OUTCOME: u32 = 5;
 
 /// What is to go from one state of a table.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ pub(super) async fn decide_on(
     let refused = |message| UpkeepError::refused(table, message);
     let policy = ExpirePolicy::of(metadata.properties()).map_err(refused)?;
     let refs = metadata.refs().map_err(refused)?;
-    let pins = pins
+    let mut pins = pins
         .of(table)
         .await
         .map_err(|message| UpkeepError::PinsUnknown {
@@ -62,6 +60,7 @@ pub(super) async fn decide_on(
             message,
         })?;
     let now = context.ambient.now();
+    pins.extend(tags::due(metadata, now).map_err(refused)?);
     let before = |age: Duration| {
         let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         TimestampMs(now.get().saturating_sub(age))
@@ -80,20 +79,11 @@ pub(super) async fn decide_on(
         .iter()
         .map(|it| it.snapshot_id.get())
         .collect();
-    let mut requirements = vec![TableRequirement::UuidMatch {
-        uuid: metadata.uuid(),
-    }];
-    // A branch that moved, or a tag that came back, may need what we let go of. (Of version 1 the crate knows the main
-    // branch alone; there the catalog compares the whole state.)
-    let knows_all = metadata.format_version() > FormatVersion::V1;
-    requirements.extend(
-        refs.iter()
-            .filter(|(name, _)| knows_all || *name == MAIN_BRANCH)
-            .map(|(name, reference)| TableRequirement::RefSnapshotIdMatch {
-                r#ref: name.clone(),
-                snapshot_id: Some(reference.snapshot_id),
-            }),
-    );
+    let mut requirements = vec![swap::same_table(metadata)];
+    // A branch that moved, or a tag that came back, may need what we let go of.
+    requirements.extend(refs.iter().filter_map(|(name, reference)| {
+        swap::ref_is_at(metadata, name, Some(reference.snapshot_id))
+    }));
     let mut updates: Vec<TableUpdate> = verdict
         .refs
         .iter()
@@ -222,7 +212,10 @@ pub(super) async fn let_go(
                 return Err(error.into());
             }
             Err(CommitError::OutcomeUnknown { message, .. }) => {
-                if find_outcome(context, &loaded, &verdict, &retries, message).await? {
+                let is_in = |now: &LoadedTable| is_in(now, &verdict);
+                let found = swap::find(context, &loaded, &is_in, &retries, message);
+                // The record stays in any case.
+                if found.await?.is_some() {
                     return Ok(LetGo {
                         verdict,
                         committed: None,
@@ -235,41 +228,6 @@ pub(super) async fn let_go(
         let wait = ambient.jitter(retries.backoff(attempt));
         ambient.clock.sleep(wait).await;
     }
-}
-
-/// After an unknown outcome: whether the commit is in. It is where what it let go of is gone; it never will be where the
-/// table has moved away from the state that it was compared with. The record stays in any case.
-async fn find_outcome(
-    context: &CommitContext,
-    tried_on: &LoadedTable,
-    verdict: &Verdict,
-    retries: &Retries,
-    message: String,
-) -> Result<bool, UpkeepError> {
-    let (table, ambient) = (&tried_on.table, &context.ambient);
-    let mut last = message;
-    for look in 0..LOOKS_AFTER_UNKNOWN_OUTCOME {
-        if look > 0 {
-            let wait = retries.backoff(look);
-            ambient.clock.sleep(wait + ambient.jitter(wait)).await;
-        }
-        match context.catalog.load(table).await {
-            Ok(now) => {
-                if is_in(&now, verdict) {
-                    return Ok(true);
-                }
-                if context.catalog.is_overtaken(tried_on, &now) {
-                    return Ok(false);
-                }
-            }
-            Err(error @ CatalogError::NoSuchTable(_)) => return Err(error.into()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(UpkeepError::OutcomeUnknown {
-        table: table.clone(),
-        message: last,
-    })
 }
 
 /// Whether everything is gone that was to go.
