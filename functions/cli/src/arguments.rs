@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, V
 use clap_complete::Shell;
 use icepress_model::{Bytes, SnapshotId};
 use icepress_service::VerifyRows;
+use icepress_upkeep::restore::SchemaChoice;
 
 use crate::render::known::{SortBy, State};
 
@@ -156,12 +157,16 @@ pub(crate) enum Command {
     /// Compact one table now, whether it is due or not
     #[command(after_long_help = shapes::COMPACT)]
     Compact(CompactArguments),
-    /// Expire a table's old snapshots and delete the files that nobody needs then, or find those that nothing refers to
-    #[command(after_long_help = shapes::MAINTAIN)]
-    Maintain(MaintainArguments),
     /// Say what a catalog's tables cost a month for nothing, and which work would free it
     #[command(after_long_help = shapes::WASTE)]
     Waste(WasteArguments),
+    /// Keep a table tidy: make its recovery points, let go of rows that are too old, expire its old snapshots with the files that
+    /// nobody needs then; or find those that nothing refers to
+    #[command(after_long_help = shapes::MAINTAIN)]
+    Maintain(MaintainArguments),
+    /// Set a table back to an earlier state: show what that undoes, ask, and do it by one commit that can be undone
+    #[command(after_long_help = shapes::RESTORE)]
+    Restore(RestoreArguments),
     /// Say why a table is as it is: its health, what was done, and why the rest was left alone
     #[command(after_long_help = shapes::EXPLAIN)]
     Explain(TableArgument),
@@ -302,6 +307,10 @@ pub(crate) struct PlanArguments {
 pub(crate) enum PlanKind {
     /// New files for many small ones
     Rewrite,
+    /// Which tags `icepress maintain` would make and remove
+    Tags,
+    /// Which files `icepress maintain` would let go of, since all their rows are too old
+    AgeOut,
     /// What `icepress maintain` would expire and delete
     Expire,
     /// What nothing refers to in the table's folders
@@ -320,6 +329,10 @@ impl PlanKind {
 /// What `maintain` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum UpkeepKind {
+    /// Tags that are due are made, and those whose time is over go
+    Tags,
+    /// Files whose rows are all too old go
+    AgeOut,
     /// Old snapshots go, and the files that nobody needs then
     Expire,
     /// Files in the table's folders go that nothing refers to, at the second look
@@ -402,6 +415,33 @@ pub(crate) struct WasteArguments {
     /// End with code 1 where more dollars a month are wasted than these
     #[arg(long, value_name = "DOLLARS", value_parser = amounts::dollars)]
     pub(crate) fail_over: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArguments {
+    #[command(flatten)]
+    pub(crate) table: TableArgument,
+
+    /// A tag or branch, a snapshot's number, or a moment: 2026-11-30, 2026-11-30T12:00, 2026-11-30T12:00:00+01:00 (in UTC
+    /// where no zone is named)
+    #[arg(long, value_name = "TAG|SNAPSHOT|TIME")]
+    pub(crate) to: String,
+
+    /// The branch that is set back
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub(crate) branch: String,
+
+    /// Do it without asking; with --json nothing is done without this
+    #[arg(long)]
+    pub(crate) yes: bool,
+
+    /// How long the state that is left is kept, under a tag of its own
+    #[arg(long, value_name = "AGE", value_parser = amounts::duration, default_value = "7d")]
+    pub(crate) keep: Duration,
+
+    /// Which schema the table is to have: the one that it has (keep), the snapshot's (snapshot), or one by its id
+    #[arg(long, value_name = "WHICH", value_parser = amounts::schema, default_value = "keep")]
+    pub(crate) schema: SchemaChoice,
 }
 
 #[derive(Debug, Args)]

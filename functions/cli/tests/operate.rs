@@ -3,7 +3,11 @@
 
 mod support;
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 use support::{Said, about, icepress, run};
@@ -396,4 +400,140 @@ fn snapshots_are_planned_expired_and_gone() {
     assert_eq!(files(), before - deleted);
     let verdict = run(&warehouse, &["plan", "shop.orders"]);
     assert_eq!(verdict.code, 0, "{}", verdict.stderr);
+}
+
+#[test]
+fn a_spoilt_table_is_shown_restored_and_undone() {
+    let (_folder, warehouse) = warehouse();
+    let snapshot = |metadata: &Path| -> Value {
+        let mut files: Vec<_> = fs::read_dir(metadata)
+            .unwrap()
+            .map(|it| it.unwrap().path())
+            .collect();
+        files.retain(|path| path.to_string_lossy().ends_with(".metadata.json"));
+        files.sort();
+        serde_json::from_slice(&fs::read(files.last().unwrap()).unwrap()).unwrap()
+    };
+    let metadata = warehouse.join("warehouse/shop/orders/metadata");
+    let good = snapshot(&metadata)["current-snapshot-id"].as_i64().unwrap();
+    assert_eq!(run(&warehouse, &["run", "--once"]).code, 0);
+    let spoilt = snapshot(&metadata)["current-snapshot-id"].as_i64().unwrap();
+    assert_ne!(good, spoilt);
+    let to = good.to_string();
+
+    // Nobody answers, and with --json nobody is asked: nothing is changed.
+    let asked = run(&warehouse, &["restore", "shop.orders", "--to", &to]);
+    assert_eq!(asked.code, 2, "{}", asked.stderr);
+    assert!(
+        asked.stdout.contains("undone: 1 commit"),
+        "{}",
+        asked.stdout
+    );
+    assert!(
+        asked.stdout.contains("by icepress, process"),
+        "{}",
+        asked.stdout
+    );
+    assert!(
+        asked.stderr.contains("nothing was changed"),
+        "{}",
+        asked.stderr
+    );
+    let shown = run(
+        &warehouse,
+        &["restore", "shop.orders", "--to", &to, "--json"],
+    )
+    .json();
+    assert_eq!(shown["restored"], false);
+    assert_eq!(snapshot(&metadata)["current-snapshot-id"], spoilt);
+
+    let done = run(
+        &warehouse,
+        &["restore", "shop.orders", "--to", &to, "--yes"],
+    );
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(snapshot(&metadata)["current-snapshot-id"], good);
+    // As it says itself.
+    let undo = done
+        .stdout
+        .split("icepress restore ")
+        .nth(1)
+        .unwrap()
+        .trim();
+    let words: Vec<&str> = undo.split(' ').collect();
+    let back = run(
+        &warehouse,
+        &[&["restore"], &words[..], &["--yes", "--json"]].concat(),
+    );
+    let back = back.json();
+    assert_eq!(back["restored"], true);
+    assert_eq!(snapshot(&metadata)["current-snapshot-id"], spoilt);
+    let again = run(
+        &warehouse,
+        &[
+            "restore",
+            "shop.orders",
+            "--to",
+            &spoilt.to_string(),
+            "--yes",
+        ],
+    );
+    assert!(again.stdout.contains("nothing to do"), "{}", again.stdout);
+    let wrong = run(
+        &warehouse,
+        &["restore", "shop.orders", "--to", "tomorrow", "--yes"],
+    );
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+    assert!(
+        wrong.stderr.contains("no tag or branch"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+#[test]
+fn tags_are_planned_and_made() {
+    let (_folder, warehouse) = warehouse();
+    let tags = run(
+        &warehouse,
+        &["plan", "shop.orders", "--only", "tags", "--json"],
+    )
+    .json();
+    assert_eq!(tags["tags"]["created"], serde_json::json!([]));
+    // As another writer sets it, in the file that the catalog points to.
+    let metadata = warehouse.join("warehouse/shop/orders/metadata");
+    for entry in fs::read_dir(&metadata).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().ends_with(".metadata.json") {
+            let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            json["properties"]["icepress.tag.daily"] = "30d".into();
+            fs::write(&path, json.to_string()).unwrap();
+        }
+    }
+    let planned = run(
+        &warehouse,
+        &["plan", "shop.orders", "--only", "tags", "--json"],
+    )
+    .json();
+    let made = run(
+        &warehouse,
+        &["maintain", "shop.orders", "--only", "tags", "--json"],
+    )
+    .json();
+    assert_eq!(made, planned);
+    let name = made["tags"]["created"][0]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(name.starts_with("icepress-daily-"), "{name}");
+    // Everything at once: the tags' part, and expiry's at the top.
+    let all = run(&warehouse, &["maintain", "shop.orders", "--json"]).json();
+    assert_eq!(all["tags"]["created"], serde_json::json!([]));
+    assert!(all["snapshots_kept"].as_u64().unwrap() > 0);
+    let shown = run(
+        &warehouse,
+        &["restore", "shop.orders", "--to", &name, "--json"],
+    )
+    .json();
+    assert_eq!(shown["found"], format!("tag {name}"));
 }

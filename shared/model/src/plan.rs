@@ -262,6 +262,11 @@ pub enum LeftAloneReason {
     Encrypted,
     /// The table's property `icepress.enabled` is `false`.
     Disabled,
+    /// The table's property `icepress.partition-filter` takes in no row of the partition.
+    Filtered {
+        /// The filter, as it is written.
+        filter: String,
+    },
     /// Each of the files alone was more than a worker's time or memory.
     TooMuch,
     /// The last run did just this to these files, and the next would do it again: an error of Icepress's own.
@@ -286,6 +291,10 @@ impl fmt::Display for LeftAloneReason {
             }
             Self::Encrypted => f.write_str("its files are encrypted"),
             Self::Disabled => f.write_str("the table's property icepress.enabled is false"),
+            Self::Filtered { filter } => write!(
+                f,
+                "the table's property icepress.partition-filter leaves the partition alone: {filter}"
+            ),
             Self::TooMuch => f.write_str(
                 "each file alone was too much for a worker's time or memory: give optimizers more of it, or run \
                  icepress where no time limit holds",

@@ -10,8 +10,9 @@ use icepress_model::{
 use icepress_table::{
     DeleteGranularity, PartitionError,
     delete_index::{DeleteIndex, DuplicateVector},
+    filter::{Matches, PartitionFilter},
     partition_name, partition_to_json, partition_type,
-    scan::SnapshotScan,
+    scan::{PartitionEntry, SnapshotScan},
 };
 use thiserror::Error;
 
@@ -41,6 +42,14 @@ pub enum PlanError {
     /// One of its properties can't be used.
     #[error(transparent)]
     Property(#[from] InvalidProperty),
+    /// What it says of the partitions to take in can't be understood.
+    #[error("table {table}: {message}")]
+    Filter {
+        /// The table.
+        table: TableId,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Its files contradict each other.
     #[error("table {table}: {source}")]
     Vectors {
@@ -101,12 +110,12 @@ pub fn plan_table(
     let health = table_health(&facts, options.target().get());
     let totals = totals(scan, facts.len());
 
-    if refused.is_some() {
-        for partition in &mut view.partitions {
-            let grouped = std::mem::take(&mut partition.groups);
-            partition.rest_files += count_files(&grouped);
-            partition.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
-        }
+    let scope = Scope::new(scan, metadata, refused)?;
+    let takes_out = scope.take_out(&mut view.partitions);
+    if takes_out && view.partitions.iter().any(|view| view.light_everywhere) {
+        // An equality delete of the whole table can't go with a part of the table.
+        view.look(Light::Off);
+        scope.take_out(&mut view.partitions);
     }
     // Whoever asks for all files gets them in one plan: a second would not know which are done.
     let mut left_out = HashMap::new();
@@ -115,6 +124,7 @@ pub fn plan_table(
         if !left_out.is_empty() && view.partitions.iter().any(|view| view.light_everywhere) {
             // An equality delete of the whole table can't go with a part of the table.
             view.look(Light::Off);
+            scope.take_out(&mut view.partitions);
             left_out = cap(scan, &mut view.partitions, &options);
         }
     }
@@ -137,18 +147,12 @@ pub fn plan_table(
     // Whoever takes a part of the groups, or works through them, begins with the worst. The sort is stable.
     view.partitions
         .sort_by(|left, right| left.score.total_cmp(&right.score));
-    let written = write(
-        names,
-        &view.context(),
-        &view.partitions,
-        &left_out,
-        refused.as_ref(),
-    );
+    let written = write(names, &view.context(), &view.partitions, &left_out, &scope);
     let (mut groups, left_alone) = written.map_err(|source| PlanError::Partition {
         table: table.clone(),
         source,
     })?;
-    if groups.is_empty() && refused.is_none() {
+    if groups.is_empty() && scope.whole_table.is_none() {
         groups.extend(dangling_group(scan, metadata, &options));
     }
     Ok(TablePlan {
@@ -217,7 +221,7 @@ pub fn group_all(
         &view.context(),
         &view.partitions,
         &HashMap::new(),
-        None,
+        &Scope::default(),
     );
     written.map_err(|source| PlanError::Partition {
         table: scan.table().clone(),
@@ -424,6 +428,70 @@ fn cap(
     left_out
 }
 
+/// What of the table is left alone, whatever it looks like.
+#[derive(Debug, Default)]
+struct Scope {
+    /// Why all of it is.
+    whole_table: Option<LeftAloneReason>,
+    filter: Option<String>,
+    /// By partition number, whether the filter has nothing of it.
+    filtered: Vec<bool>,
+}
+
+impl Scope {
+    fn new(
+        scan: &SnapshotScan,
+        metadata: &TableMetadata,
+        whole_table: Option<LeftAloneReason>,
+    ) -> Result<Self, PlanError> {
+        let filter = PartitionFilter::of_table(metadata);
+        let filter = filter.map_err(|message| PlanError::Filter {
+            table: scan.table().clone(),
+            message,
+        })?;
+        let Some(filter) = filter else {
+            return Ok(Self {
+                whole_table,
+                ..Self::default()
+            });
+        };
+        // Work that changes no row takes what may match, as readers do.
+        let is_out = |partition: &PartitionEntry| {
+            filter.matches(metadata, partition.spec_id, &partition.value) == Matches::No
+        };
+        Ok(Self {
+            whole_table,
+            filtered: scan.partitions().iter().map(is_out).collect(),
+            filter: Some(filter.text().to_owned()),
+        })
+    }
+
+    /// Why a partition is left alone.
+    fn reason(&self, number: u32) -> Option<LeftAloneReason> {
+        let is_out = self.filtered.get(number as usize).copied();
+        let filter = self.filter.as_ref().filter(|_| is_out == Some(true));
+        let filter = filter.map(|filter| LeftAloneReason::Filtered {
+            filter: filter.clone(),
+        });
+        self.whole_table.clone().or(filter)
+    }
+
+    /// Takes the groups out of partitions that are left alone. Whether there were any.
+    fn take_out(&self, views: &mut [PartitionView]) -> bool {
+        let mut any = false;
+        for view in views {
+            if self.reason(view.number).is_none() {
+                continue;
+            }
+            let grouped = std::mem::take(&mut view.groups);
+            any |= !grouped.is_empty();
+            view.rest_files += count_files(&grouped);
+            view.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
+        }
+        any
+    }
+}
+
 /// Partitions' types, each looked up once.
 struct Names<'a> {
     scan: &'a SnapshotScan,
@@ -464,7 +532,7 @@ fn write(
     context: &Context<'_>,
     views: &[PartitionView],
     left_out: &HashMap<u32, (u64, u64)>,
-    refused: Option<&LeftAloneReason>,
+    scope: &Scope,
 ) -> Result<Written, PartitionError> {
     let mut groups = Vec::new();
     let mut left_alone = Vec::new();
@@ -494,7 +562,7 @@ fn write(
                     partition_name: partition_name.clone(),
                     files,
                     bytes: Bytes(bytes),
-                    reason: refused.cloned().unwrap_or(reason),
+                    reason: scope.reason(view.number).unwrap_or(reason),
                 });
             }
         };

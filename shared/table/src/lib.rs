@@ -8,6 +8,7 @@ mod avro;
 mod commit;
 pub mod delete_index;
 mod error;
+pub mod filter;
 pub mod footer;
 mod granularity;
 mod manifests;
@@ -15,14 +16,16 @@ mod metrics_modes;
 mod partition;
 pub mod reserved_ids;
 pub mod scan;
+pub mod survey;
 pub mod tracked;
 pub mod vectors;
 
 pub use commit::{
-    CommitContext, CommitFailure, CommitOutcome, CommitPolicy, Correction, DropCause, DroppedGroup,
-    Duplicate, Examination, FileRepair, FinishedGroup, Gatekeeper, IS_REPAIR, ManifestRepair,
-    NoObjection, PROCESS_ID, Repairs, Retries, Unrepairable, commit_groups, commit_groups_unless,
-    examine_manifests, find_commit, repair_manifests, until,
+    Chooser, CommitContext, CommitFailure, CommitOutcome, CommitPolicy, Correction, DropCause,
+    DroppedGroup, Duplicate, Examination, FileRepair, FinishedGroup, Gatekeeper, IS_REPAIR,
+    ManifestRepair, NoObjection, PROCESS_ID, Repairs, Retries, Unrepairable, commit_groups,
+    commit_groups_unless, examine_manifests, find_commit, remove_data_files, repair_manifests,
+    until,
 };
 pub use error::TableError;
 pub use granularity::DeleteGranularity;

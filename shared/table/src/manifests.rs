@@ -39,7 +39,7 @@ pub(crate) use header::{HeaderSchema, ManifestHeader};
 pub(crate) use list::manifest_list;
 pub(crate) use partition::{PartitionKey, PartitionTable};
 pub(crate) use read::{
-    LiveEntry, LiveFile, RemovedEntry, read_entries, read_live_paths, read_removed,
+    LiveEntry, LiveFile, RemovedEntry, read_entries, read_live_paths, read_removed, survey_entries,
 };
 pub(crate) use row_ids::assign_first_row_ids;
 pub(crate) use specs::{Spec, Specs};

@@ -6,7 +6,7 @@
 use bytes::Bytes as Buffer;
 use iceberg::spec::Snapshot;
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Bytes, SnapshotId, TableId};
+use icepress_model::{Bytes, Rows, SnapshotId, TableId};
 use icepress_storage::Storage;
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,8 @@ pub struct TrackedFile<'a> {
     pub path: &'a str,
     /// Its size, all of it.
     pub bytes: Bytes,
+    /// Its records; 0 where the manifest does not say.
+    pub rows: Rows,
     /// Whether it holds deletes.
     pub is_delete_file: bool,
 }

@@ -149,6 +149,39 @@ impl DatePattern {
         Some(date.to_datetime(time))
     }
 
+    /// Whether a text is one of this pattern as far as it goes: statistics cut texts short. Of ordered patterns only, whose
+    /// numbers have as many digits as the pattern has letters.
+    pub(crate) fn begins(&self, text: &str) -> bool {
+        if self.read(text).is_some() {
+            return true;
+        }
+        let mut rest = text.chars();
+        for part in &self.parts {
+            match part {
+                Part::Text(fixed) => {
+                    for expected in fixed.chars() {
+                        match rest.next() {
+                            None => return !text.is_empty(),
+                            Some(found) if found == expected => {}
+                            Some(_) => return false,
+                        }
+                    }
+                }
+                Part::Number { digits, .. } => {
+                    for _ in 0..*digits {
+                        match rest.next() {
+                            None => return !text.is_empty(),
+                            Some(found) if found.is_ascii_digit() => {}
+                            Some(_) => return false,
+                        }
+                    }
+                }
+            }
+        }
+        // Whole, and no moment all the same: the 30th of February.
+        false
+    }
+
     /// Whether texts of this pattern are in the order of their moments: from years down, each of as many digits always, and
     /// none left out before the last.
     pub(crate) fn is_ordered(&self) -> bool {
@@ -243,6 +276,24 @@ mod tests {
             "26-03-07",
         ] {
             assert_eq!(days.read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_cut_short_begins_as_the_pattern_does() {
+        let pattern = DatePattern::parse("yyyy-MM-dd HH:mm:ss").unwrap();
+        for text in ["2026-03-07 05:09:30", "2026-03-07 05:09", "2026-", "2"] {
+            assert!(pattern.begins(text), "{text}");
+        }
+        for text in [
+            "",
+            "x",
+            "2026-03-07 05:0:",
+            "2026-02-30 05:09:30",
+            "2026-03-07T05",
+            "2026-03-07 05:09:30Z",
+        ] {
+            assert!(!pattern.begins(text), "{text}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! What keeps a table tidy beside rewrites: expiring snapshots, with the files that nobody needs then; and taking away what
-//! nothing refers to, found by listing; tags as recovery points.
+//! nothing refers to, found by listing; tags as recovery points, and the way back to one; rows that are too old.
 //!
 //! Works on a catalog and a storage, and knows nothing of leases, queues and processes: who is at work on a table's older
 //! snapshots is asked of [`Pins`], what became of processes that write files of [`Attempts`], where other tables lie of
@@ -16,6 +16,7 @@
 //!   them (`icepress_storage::one_spelling`), and by hash: either can only take a dead file for a live one.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod ages;
 mod attempts;
 mod dates;
 mod dead;
@@ -29,6 +30,7 @@ mod past;
 mod pins;
 mod places;
 mod policy;
+pub mod restore;
 mod retain;
 mod swap;
 pub mod tags;

@@ -2,9 +2,11 @@
 //! manifests are read with the `iceberg` crate's own readers.
 
 mod ages;
+mod aging;
 mod deaths;
 mod files;
 mod histories;
 mod orphans;
+mod restore;
 mod tags;
 mod world;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use icepress_model::{Bytes, SnapshotId};
+use icepress_upkeep::restore::SchemaChoice;
 
 /// `512MiB`, `2GB`, `1000000`: a whole number with a unit or none.
 pub(super) fn bytes(text: &str) -> Result<Bytes, String> {
@@ -80,6 +81,18 @@ pub(super) fn snapshot(text: &str) -> Result<SnapshotId, String> {
     text.parse()
         .map(SnapshotId)
         .map_err(|_| "a snapshot id is a whole number".to_owned())
+}
+
+/// `keep`, `snapshot`, or a schema's id.
+pub(super) fn schema(text: &str) -> Result<SchemaChoice, String> {
+    match text {
+        "keep" => Ok(SchemaChoice::Keep),
+        "snapshot" => Ok(SchemaChoice::OfSnapshot),
+        id => id
+            .parse()
+            .map(SchemaChoice::Id)
+            .map_err(|_| "it should be keep, snapshot, or a schema's id".to_owned()),
+    }
 }
 
 fn split(text: &str) -> (&str, &str) {

@@ -46,6 +46,13 @@ and PARTITION is
   {\"spec_id\", \"partition_name\", \"files\", \"bytes\", \"reason\"}.";
 
 pub(super) const MAINTAIN: &str = "\
+Tags come first. icepress.tag.hourly, .daily, .weekly and .monthly say how long the tags of each period are kept (as in 30d): each
+is the table as it was when its period began, in icepress.tag.time-zone (UTC). Amoro's tag.auto-create.* are honoured as they are.
+
+Then files go whose rows are all older than icepress.age-out.keep, by the column icepress.age-out.field: a partition at a time, or
+with icepress.age-out.level = file each by itself. Amoro's data-expire.* are honoured as they are. One commit that writes manifests
+alone; the files themselves are deleted when the snapshots are expired that have them.
+
 Which snapshots go is for the table to say: history.expire.max-snapshot-age-ms, .min-snapshots-to-keep and .max-ref-age-ms, the ages
 that a branch or tag has of its own, and Amoro's snapshot.keep.duration, .min-count and .flink.checkpoint-retention. What a process
 under way was planned on stays. gc.enabled = false and table-expire.enabled = false are refused.
@@ -72,7 +79,13 @@ JSON of both: {\"table\", \"folders\": [TEXT…], \"listed\": COUNTS, \"listing_
   \"examples\": [PATH…], \"young\": COUNTS, \"in_use\": COUNTS, \"hidden\": COUNTS, \"old_metadata\": COUNTS, \"age_ms\": N, \"tables_asked\": N,
   \"unasked\": [TEXT…], \"files\": {KIND: COUNTS…} (deleted), \"waiting\": {KIND: COUNTS…} (written down), \"revived\": COUNTS,
   \"unfinished\": true or false}, where COUNTS is {\"files\", \"bytes\"} and KIND is as above, or \"metadata\" | \"other\". Of `icepress plan` it is the
-  same without the last two.";
+  same without the last two.
+
+Tags and ages have names of their own, beside what expiry says where all is done at once: {\"tags\": {\"created\":
+  [{\"name\", \"snapshot_id\", \"timestamp_ms\", \"until_ms\"}…], \"removed\": [NAME…], \"skipped\": [{\"name\", \"why\"}…]},
+  \"age-out\": {\"off\": TEXT or null, \"field\", \"up_to_ms\", \"level\": \"partition\" | \"file\", \"partitions\": [{\"spec_id\", \"partition_name\",
+  \"files\", \"rows\", \"bytes\"}…], \"more_partitions\": N, \"old\": SUM, \"held_by_partition\": SUM, \"filtered\": SUM, \"unknown\": SUM, \"delete_files\": N,
+  \"snapshot_id\": N or null}}, where SUM is {\"files\", \"rows\", \"bytes\"}.";
 
 pub(super) const WASTE: &str = "\
 Nothing is written, and no data file is asked for. Dead snapshots are what `icepress maintain` would expire; orphans what nothing refers
@@ -85,6 +98,19 @@ JSON (with --json): {\"catalog\", \"tables\": {TABLE: {\"kinds\": {KIND: WASTE�
   \"unread\": [TEXT…]}, where WASTE is {\"files\", \"bytes\", \"dollars_a_month\"} and KIND is \"dead-snapshots\" | \"orphans\" | \"small-files\" |
   \"delete-files\" | \"cold-small-files\".
 The exit code is 1 where more is wasted than --fail-over, or something could not be read.";
+
+pub(super) const RESTORE: &str = "\
+Everything that the snapshot needs is asked for before: with any file missing nothing is changed. Then one commit sets the branch
+back. It writes and deletes no file. The state that is left gets a tag, icepress-before-restore-…, which keeps it as long as --keep says;
+to undo a restore, restore to that tag. Rows are read by the schema that the table has, unless --schema says otherwise.
+
+JSON (with --json; with --yes it is done, and without it would be): {\"table\", \"restored\": true or false, \"branch\", \"from\": COMMIT,
+  \"to\": COMMIT, \"found\": TEXT, \"undone\": [COMMIT…], \"returned\": [COMMIT…], \"more_expired\": true or false,
+  \"difference\": {\"data_back\", \"data_gone\", \"deletes_back\", \"deletes_gone\"} (each {\"files\", \"rows\", \"bytes\"}) or null,
+  \"schema\": {\"current_id\", \"snapshot_id\", \"lacking\": [COLUMN…], \"added\": [COLUMN…], \"restored_id\"} or null,
+  \"missing\": {\"files\", \"named\": [TEXT…], \"checked\"}, \"kept_as\": TAG or null (it is there already), \"kept_until_ms\"}, where COMMIT is
+  {\"snapshot_id\", \"timestamp_ms\", \"operation\", \"by\": TEXT or null, \"added_rows\", \"deleted_rows\"}.
+The exit code is 2 where it can't be restored.";
 
 pub(super) const EXPLAIN: &str = "\
 JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…],

@@ -4,6 +4,7 @@ use icepress_model::TableId;
 use icepress_service::{maintain as service, orphans};
 use icepress_upkeep::{ExpireRequest, Limits, OrphanRequest, OrphanScope, UpkeepError};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     arguments::{AgeArguments, MaintainArguments, UpkeepKind},
@@ -12,48 +13,115 @@ use crate::{
     session::Session,
 };
 
-/// A result with the table that it is about.
-#[derive(Debug, Serialize)]
-struct Of<'a, T> {
-    table: String,
-    #[serde(flatten)]
-    result: &'a T,
+/// What is done where no kind is named, in this order: what keeps snapshots comes before what lets go of them.
+const ALL: [UpkeepKind; 3] = [UpkeepKind::Tags, UpkeepKind::AgeOut, UpkeepKind::Expire];
+
+/// What the kinds came to, in one document: tags and ages under their names, anything else at its top.
+#[derive(Debug)]
+struct Results {
+    document: Map<String, Value>,
+    text: String,
 }
 
-/// Does one kind of upkeep.
+impl Results {
+    fn of(table: &TableId) -> Self {
+        let name = ("table".to_owned(), table.to_string().into());
+        Self {
+            document: Map::from_iter([name]),
+            text: String::new(),
+        }
+    }
+
+    fn add_under<T: Serialize>(
+        &mut self,
+        kind: &str,
+        done: Result<T, UpkeepError>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let result = done.map_err(|error| failure(&error))?;
+        let value = serde_json::to_value(&result).map_err(Failure::work)?;
+        self.document.insert(kind.to_owned(), value);
+        self.text.push_str(&text(&result));
+        Ok(())
+    }
+
+    fn add<T: Serialize>(
+        &mut self,
+        done: Result<T, UpkeepError>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let result = done.map_err(|error| failure(&error))?;
+        if let Value::Object(fields) = serde_json::to_value(&result).map_err(Failure::work)? {
+            self.document.extend(fields);
+        }
+        self.text.push_str(&text(&result));
+        Ok(())
+    }
+}
+
+/// Does what is asked for. What was done before something failed is told all the same.
 pub(super) async fn maintain(
     session: &Session,
     table: &TableId,
     wanted: &MaintainArguments,
     output: Output,
 ) -> Result<Ending, Failure> {
+    let kinds = wanted.only.map_or(ALL.to_vec(), |kind| vec![kind]);
+    let mut results = Results::of(table);
+    let mut ended = Ok(Ending::Well);
+    for kind in kinds {
+        if let Err(failure) = work(session, table, kind, wanted, &mut results).await {
+            ended = Err(failure);
+            break;
+        }
+    }
+    if !results.text.is_empty() {
+        output.print(&results.document, || results.text.clone())?;
+    }
+    ended
+}
+
+async fn work(
+    session: &Session,
+    table: &TableId,
+    kind: UpkeepKind,
+    wanted: &MaintainArguments,
+    results: &mut Results,
+) -> Result<(), Failure> {
     let limits = Limits {
         files: wanted.max_files,
         bytes: wanted.max_bytes,
         time: wanted.max_time,
     };
+    let (context, ages) = (&session.context, &wanted.ages);
+    let scope = match kind {
+        UpkeepKind::Tags => {
+            let done = service::tag(context, table).await;
+            return results.add_under("tags", done, |done| show::of_tags(table, done, true));
+        }
+        UpkeepKind::AgeOut => {
+            let done = service::age_out(context, table).await;
+            return results.add_under("age-out", done, |done| show::of_ages(table, done, true));
+        }
+        UpkeepKind::Expire => None,
+        UpkeepKind::Orphans => Some(OrphanScope::All),
+        UpkeepKind::OldMetadata => Some(OrphanScope::OldMetadata),
+    };
     let what = format!("{} dead files", table.name_in_catalog());
     let bar = session.screen.bar(what);
     let progress = |done, all| bar.show(done, all);
-    let (context, ages) = (&session.context, &wanted.ages);
-    match wanted.only.unwrap_or(UpkeepKind::Expire) {
-        UpkeepKind::Expire => {
+    match scope {
+        None => {
             let request = expiry(ages, limits);
             let done = service::maintain(context, table, &request, &progress).await;
             bar.end();
-            print(table, done, output, show::of_report)
+            results.add(done, |done| show::of_report(table, done))
         }
-        UpkeepKind::Orphans => {
-            let request = search(OrphanScope::All, ages, limits);
+        Some(scope) => {
+            let request = search(scope, ages, limits);
             let done = orphans::remove(context, table, &request, &progress).await;
             bar.end();
-            print(table, done, output, show::of_orphans)
-        }
-        UpkeepKind::OldMetadata => {
-            let request = search(OrphanScope::OldMetadata, ages, limits);
-            let done = orphans::remove(context, table, &request, &progress).await;
-            bar.end();
-            print(table, done, output, show::of_orphans)
+            results.add(done, |done| show::of_orphans(table, done))
         }
     }
 }
@@ -67,32 +135,31 @@ pub(super) async fn plan(
     output: Output,
 ) -> Result<Ending, Failure> {
     let context = &session.context;
-    let scope = match kind {
-        UpkeepKind::Expire => {
-            let request = expiry(wanted, Limits::default());
-            let plan = service::plan(context, table, &request).await;
-            return print(table, plan, output, show::of_plan);
+    let mut results = Results::of(table);
+    let limits = Limits::default();
+    match kind {
+        UpkeepKind::Tags => {
+            let plan = service::plan_tags(context, table).await;
+            results.add_under("tags", plan, |plan| show::of_tags(table, plan, false))?;
         }
-        UpkeepKind::Orphans => OrphanScope::All,
-        UpkeepKind::OldMetadata => OrphanScope::OldMetadata,
-    };
-    let request = search(scope, wanted, Limits::default());
-    let plan = orphans::plan(context, table, &request).await;
-    print(table, plan, output, show::of_orphan_plan)
-}
-
-fn print<T: Serialize>(
-    table: &TableId,
-    done: Result<T, UpkeepError>,
-    output: Output,
-    show: fn(&TableId, &T) -> String,
-) -> Result<Ending, Failure> {
-    let result = done.map_err(|error| failure(&error))?;
-    let document = Of {
-        table: table.to_string(),
-        result: &result,
-    };
-    output.print(&document, || show(table, &result))?;
+        UpkeepKind::AgeOut => {
+            let plan = service::plan_age_out(context, table).await;
+            results.add_under("age-out", plan, |plan| show::of_ages(table, plan, false))?;
+        }
+        UpkeepKind::Expire => {
+            let plan = service::plan(context, table, &expiry(wanted, limits)).await;
+            results.add(plan, |plan| show::of_plan(table, plan))?;
+        }
+        UpkeepKind::Orphans | UpkeepKind::OldMetadata => {
+            let scope = match kind {
+                UpkeepKind::OldMetadata => OrphanScope::OldMetadata,
+                _ => OrphanScope::All,
+            };
+            let plan = orphans::plan(context, table, &search(scope, wanted, limits)).await;
+            results.add(plan, |plan| show::of_orphan_plan(table, plan))?;
+        }
+    }
+    output.print(&results.document, || results.text.clone())?;
     Ok(Ending::Well)
 }
 
@@ -113,7 +180,7 @@ fn search(scope: OrphanScope, ages: &AgeArguments, limits: Limits) -> OrphanRequ
     }
 }
 
-fn failure(error: &UpkeepError) -> Failure {
+pub(super) fn failure(error: &UpkeepError) -> Failure {
     match error {
         UpkeepError::Catalog(error) => super::failure_of_catalog(error),
         UpkeepError::Refused { .. } => Failure::Use(error.to_string()),

@@ -12,6 +12,7 @@ mod plan;
 mod processes;
 mod redrive;
 mod repair;
+mod restore;
 mod run;
 mod tables;
 mod verify;
@@ -53,6 +54,7 @@ pub(crate) async fn dispatch(
         Command::Explain(wanted) => vec![&wanted.table],
         Command::Plan(wanted) => vec![&wanted.table.table],
         Command::Maintain(wanted) => vec![&wanted.table.table],
+        Command::Restore(wanted) => vec![&wanted.table.table],
         Command::Compact(wanted) => vec![&wanted.table.table],
         Command::Verify(wanted) => vec![&wanted.table.table],
         Command::Repair(wanted) => vec![&wanted.table.table],
@@ -69,6 +71,9 @@ pub(crate) async fn dispatch(
         Command::Plan(wanted) => plan::plan(&session, session.table()?, &wanted, output).await,
         Command::Maintain(wanted) => {
             maintain::maintain(&session, session.table()?, &wanted, output).await
+        }
+        Command::Restore(wanted) => {
+            restore::restore(&session, session.table()?, &wanted, output).await
         }
         Command::Compact(wanted) => {
             compact::compact(&session, session.table()?, wanted.all_files, output).await

@@ -23,6 +23,8 @@ pub(super) async fn plan(
         Some(other) => {
             let kind = match other {
                 PlanKind::Rewrite | PlanKind::Expire => UpkeepKind::Expire,
+                PlanKind::Tags => UpkeepKind::Tags,
+                PlanKind::AgeOut => UpkeepKind::AgeOut,
                 PlanKind::Orphans => UpkeepKind::Orphans,
                 PlanKind::OldMetadata => UpkeepKind::OldMetadata,
             };

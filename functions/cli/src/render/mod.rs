@@ -11,6 +11,7 @@ pub(crate) mod known;
 pub(crate) mod plan;
 pub(crate) mod repairs;
 pub(crate) mod report;
+pub(crate) mod restore;
 pub(crate) mod upkeep;
 pub(crate) mod waste;
 

@@ -4,7 +4,10 @@ use icepress_model::TableId;
 use icepress_upkeep::{
     Counted, Counts, ExpirePlan, ExpireReport, FileKind, OrphanPlan, OrphanReport, OrphanSurvey,
     Spared,
+    ages::{AgePlan, Level, Sum},
+    tags::TagPlan,
 };
+use jiff::Timestamp;
 
 use super::{count, counted};
 
@@ -149,6 +152,93 @@ fn of_rest(refs: &[String], spared: &[Spared], outside: Counts) -> String {
         text.push_str(&format!(
             "  {} that nobody needs lie outside the table's own folders, and stay\n",
             counted(outside.files, "file")
+        ));
+    }
+    text
+}
+
+/// Which tags were or would be made and removed.
+pub(crate) fn of_tags(table: &TableId, plan: &TagPlan, done: bool) -> String {
+    let verb = if done { "were" } else { "would be" };
+    let mut text = format!(
+        "{table}: {} {verb} made, {} {verb} removed\n",
+        counted(plan.created.len() as u64, "tag"),
+        count(plan.removed.len() as u64)
+    );
+    for tag in &plan.created {
+        let until = tag
+            .until_ms
+            .and_then(|until| Timestamp::from_millisecond(until).ok());
+        let until = until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until}"));
+        text.push_str(&format!(
+            "  {}: snapshot {}, kept {until}\n",
+            tag.name, tag.snapshot_id
+        ));
+    }
+    for name in &plan.removed {
+        text.push_str(&format!("  {name}: its time is over\n"));
+    }
+    for skipped in &plan.skipped {
+        text.push_str(&format!("  {}: not now: {}\n", skipped.name, skipped.why));
+    }
+    text
+}
+
+/// What was or would be let go of, since it is too old.
+pub(crate) fn of_ages(table: &TableId, plan: &AgePlan, done: bool) -> String {
+    if let Some(off) = &plan.off {
+        return format!("{table}: no row gets too old: {off}\n");
+    }
+    let verb = if done { "went" } else { "would go" };
+    let size = |sum: &Sum| {
+        format!(
+            "{} with {} rows ({})",
+            counted(sum.files, "data file"),
+            count(sum.rows.get()),
+            sum.bytes
+        )
+    };
+    let mut text = format!("{table}: {} {verb}", size(&plan.old));
+    let up_to = plan
+        .up_to_ms
+        .and_then(|up_to| Timestamp::from_millisecond(up_to).ok());
+    if let Some((field, up_to)) = plan.field.as_ref().zip(up_to) {
+        text.push_str(&format!(", whose every {field} is of {up_to} or before"));
+    }
+    text.push('\n');
+    for partition in plan.partitions.iter().take(20) {
+        let name = match partition.partition_name.as_str() {
+            "" => "the whole table",
+            name => name,
+        };
+        text.push_str(&format!("  {name}: {}\n", size(&partition.old)));
+    }
+    let unnamed = plan.partitions.len().saturating_sub(20) as u64 + plan.more_partitions;
+    if unnamed > 0 {
+        text.push_str(&format!("  and {} more\n", counted(unnamed, "partition")));
+    }
+    if plan.delete_files > 0 {
+        let deletes = counted(plan.delete_files, "delete file");
+        text.push_str(&format!(
+            "  with them {deletes} that nothing needed any more\n"
+        ));
+    }
+    if plan.held_by_partition.files > 0 && plan.level == Some(Level::Partition) {
+        text.push_str(&format!(
+            "  {} are as old, and stay since not all of their partitions is\n",
+            size(&plan.held_by_partition)
+        ));
+    }
+    if plan.filtered.files > 0 {
+        text.push_str(&format!(
+            "  {} are as old, and stay since icepress.partition-filter does not take their partitions in whole\n",
+            size(&plan.filtered)
+        ));
+    }
+    if plan.unknown.files > 0 {
+        text.push_str(&format!(
+            "  of {} nobody says how old their rows are: they stay\n",
+            size(&plan.unknown)
         ));
     }
     text

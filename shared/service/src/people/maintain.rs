@@ -1,13 +1,19 @@
-//! Upkeep of one table by hand, beside rewrites: so far, expiring its snapshots.
+//! Upkeep of one table by hand, beside rewrites: recovery points and the way back to one; rows that are too old;
+//! expiring its snapshots.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use icepress_catalog::CatalogError;
-use icepress_model::{ProcessKind, TableId};
+use icepress_coordination::CoordinationError;
+use icepress_model::{ProcessId, ProcessKind, SnapshotId, TableId};
 use icepress_table::CommitContext;
 use icepress_upkeep::{
-    ExpirePlan, ExpireReport, ExpireRequest, Pin, Pins, Progress, UpkeepError, expire, plan_expire,
+    ExpirePlan, ExpireReport, ExpireRequest, Pin, Pins, Progress, UpkeepError,
+    ages::{self, AgePlan},
+    expire, plan_expire,
+    restore::{self, RestorePlan, RestoreRequest},
+    tags::{self, TagPlan},
 };
 
 use super::repair::UnlessBlocked;
@@ -37,6 +43,80 @@ pub async fn maintain(
     let pins = BasesOfProcesses { context };
     let unless_blocked = UnlessBlocked { context, table };
     expire(&commit, table, &pins, &unless_blocked, request, progress).await
+}
+
+/// Says which tags are due, and which are over. Writes nothing.
+pub async fn plan_tags(context: &Context, table: &TableId) -> Result<TagPlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    tags::plan(&commit, table).await
+}
+
+/// Makes the tags that are due and takes those away that are over, unless somebody blocks the table.
+pub async fn tag(context: &Context, table: &TableId) -> Result<TagPlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    // A signal waits for a commit that is in the middle.
+    let _inside = context.commits.enter().await;
+    tags::apply(&commit, table, &UnlessBlocked { context, table }).await
+}
+
+/// Says which rows are too old. Writes nothing.
+pub async fn plan_age_out(context: &Context, table: &TableId) -> Result<AgePlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    ages::plan(&commit, table).await
+}
+
+/// Lets go of files whose rows are all too old, unless somebody blocks the table.
+pub async fn age_out(context: &Context, table: &TableId) -> Result<AgePlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    let process = ProcessId::from_uuid(context.ambient.uuid());
+    // A signal waits for a commit that is in the middle.
+    let _inside = context.commits.enter().await;
+    ages::apply(&commit, table, &process, &UnlessBlocked { context, table }).await
+}
+
+/// Says what [`restore`] would do to a table. Writes nothing.
+pub async fn plan_restore(
+    context: &Context,
+    table: &TableId,
+    request: &RestoreRequest,
+    progress: Progress<'_>,
+) -> Result<RestorePlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    restore::plan(&commit, table, request, progress).await
+}
+
+/// Sets a table back, unless somebody blocks it, or it is at `seen` no longer. Afterwards it is due: what was rewritten since
+/// is as it was.
+pub async fn restore(
+    context: &Context,
+    table: &TableId,
+    request: &RestoreRequest,
+    seen: Option<SnapshotId>,
+    progress: Progress<'_>,
+) -> Result<RestorePlan, RestoreError> {
+    let commit = commit_context(context, table)
+        .await
+        .map_err(UpkeepError::from)?;
+    let _inside = context.commits.enter().await;
+    let unless_blocked = UnlessBlocked { context, table };
+    let done = restore::apply(&commit, table, request, seen, &unless_blocked, progress).await?;
+    if !done.is_empty() {
+        let home = context.layout().await?.home_of(table);
+        let now = context.ambient.now();
+        context.store.force_due(home, table, now).await?;
+    }
+    Ok(done)
+}
+
+/// Why a table was not set back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It can't be, or somebody holds it up.
+    #[error(transparent)]
+    Upkeep(#[from] UpkeepError),
+    /// It is set back, and the state store does not know.
+    #[error("it is set back, but that it is due could not be noted: {0}")]
+    Coordination(#[from] CoordinationError),
 }
 
 pub(super) async fn commit_context(

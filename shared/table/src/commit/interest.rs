@@ -43,6 +43,14 @@ impl Interest {
         }
     }
 
+    /// In all that is live, and where the data files with these paths are.
+    pub(super) fn in_files(paths: HashSet<String>) -> Self {
+        Self {
+            inputs: paths,
+            places: None,
+        }
+    }
+
     /// That of a commit of `groups`.
     pub(super) fn of(groups: &[FinishedGroup], base: &BaseState) -> Self {
         let inputs = groups.iter().flat_map(|group| &group.group.inputs);

@@ -15,6 +15,7 @@ mod live;
 mod making;
 mod named_paths;
 mod produce;
+mod remove;
 mod repair;
 mod snapshot;
 mod summary;
@@ -34,6 +35,7 @@ use thiserror::Error;
 pub use self::committer::Retries;
 pub use self::find::find_commit;
 pub use self::gatekeeper::{Gatekeeper, NoObjection, until};
+pub use self::remove::{Chooser, remove_data_files};
 pub use self::repair::{
     Correction, Duplicate, Examination, FileRepair, ManifestRepair, Repairs, Unrepairable,
     examine_manifests, repair_manifests,

@@ -150,32 +150,9 @@ impl Ingredients<'_> {
             }
         }
         let replaced = self.accepted.iter().flat_map(Accepted::replaced);
-        let mut gone: BTreeMap<usize, Vec<EntryRef>> = BTreeMap::new();
-        for place in replaced.chain(self.unneeded) {
-            gone.entry(place.manifest).or_default().push(*place);
-        }
-        for (manifest, places) in &gone {
-            let from = self.live.header(places[0]);
-            let in_manifest = places
-                .iter()
-                .map(|place| self.live.place_in_manifest(*place));
-            let carried = Carried {
-                file: &self.live.manifests[*manifest].file,
-                spec: specs
-                    .get(from.spec_id)
-                    .map_err(|error| draft.unwritable(error))?,
-                from,
-                gone: in_manifest.collect(),
-            };
-            let part = parts.of(from, from.content, None, false)?;
-            part.carried.push(carried);
-        }
-        let manifests = self.live.manifests.iter().enumerate();
-        let untouched = manifests.filter(|(place, _)| !gone.contains_key(place));
-        Ok((
-            parts.into_parts(),
-            untouched.map(|(_, manifest)| &manifest.file).collect(),
-        ))
+        let gone = replaced.chain(self.unneeded);
+        let untouched = take_out(&mut parts, draft, specs, self.live, gone)?;
+        Ok((parts.into_parts(), untouched))
     }
 
     /// The schema that the outputs were written in, as a manifest's header has it.
@@ -183,4 +160,35 @@ impl Ingredients<'_> {
         let schema = self.loaded.metadata.schema_by_id(self.base.schema_id.get());
         schema.map(|schema| draft.header_schema(schema)).transpose()
     }
+}
+
+/// Writes the manifests that hold any of `gone` anew, with these marked as removed. Returns all others, to be carried over.
+pub(super) fn take_out<'a>(
+    parts: &mut Parts<'a>,
+    draft: &Draft<'_>,
+    specs: &'a Specs,
+    live: &'a LiveTable,
+    gone: impl Iterator<Item = &'a EntryRef>,
+) -> Result<Vec<&'a ManifestFile>, TableError> {
+    let mut by_manifest: BTreeMap<usize, Vec<EntryRef>> = BTreeMap::new();
+    for place in gone {
+        by_manifest.entry(place.manifest).or_default().push(*place);
+    }
+    for (manifest, places) in &by_manifest {
+        let from = live.header(places[0]);
+        let in_manifest = places.iter().map(|place| live.place_in_manifest(*place));
+        let carried = Carried {
+            file: &live.manifests[*manifest].file,
+            spec: specs
+                .get(from.spec_id)
+                .map_err(|error| draft.unwritable(error))?,
+            from,
+            gone: in_manifest.collect(),
+        };
+        let part = parts.of(from, from.content, None, false)?;
+        part.carried.push(carried);
+    }
+    let manifests = live.manifests.iter().enumerate();
+    let untouched = manifests.filter(|(place, _)| !by_manifest.contains_key(place));
+    Ok(untouched.map(|(_, manifest)| &manifest.file).collect())
 }

@@ -32,8 +32,10 @@ pub(super) struct RawFile<'a> {
     pub(super) first_row_id: Option<i64>,
     pub(super) content_offset: Option<i64>,
     pub(super) content_size: Option<i64>,
-    /// Bounds of the path column of a position delete file.
-    pub(super) path_bounds: [Option<&'a [u8]>; 2],
+    /// Bounds of the path column of a position delete file, or of the column that was asked for.
+    pub(super) bounds: [Option<&'a [u8]>; 2],
+    /// How many values of the column that was asked for are null.
+    pub(super) nulls: Option<i64>,
     /// The whole record, encoded by the writer's schema.
     pub(super) raw: &'a [u8],
 }
@@ -62,12 +64,15 @@ enum FileField {
     FirstRowId,
     ContentOffset,
     ContentSize,
-    PathBound(usize),
+    Bound(usize),
+    Nulls,
 }
 
 /// Reads the entries of one manifest.
 pub(super) struct EntryReader {
     null_branch: Option<i64>,
+    /// The column whose bounds are read.
+    column: i64,
     entry: Projection<EntryField>,
     file: Projection<FileField>,
 }
@@ -75,13 +80,20 @@ pub(super) struct EntryReader {
 impl EntryReader {
     /// For entries of a manifest's own schema, with all ids in it. Bounds are read from delete manifests only.
     pub(super) fn new(schema: &AvroType, content: Content) -> Result<Self, AvroError> {
-        let with_bounds = content == Content::Deletes;
+        let paths = (content == Content::Deletes).then_some(DELETE_FILE_PATH);
+        Self::with_column(schema, paths)
+    }
+
+    /// The same with what is known of a column.
+    pub(super) fn with_column(schema: &AvroType, column: Option<i32>) -> Result<Self, AvroError> {
+        let with_bounds = column.is_some();
         let (null_branch, entry) = schema
             .optional()
             .ok_or_else(|| AvroError::corrupt("its entries are no records"))?;
         let file = file_layout(schema)?;
         Ok(Self {
             null_branch,
+            column: column.unwrap_or_default().into(),
             entry: Projection::new(entry, "manifest_entry", &want)?,
             file: Projection::new(file, "data_file", &|field| want_of_file(field, with_bounds))?,
         })
@@ -137,11 +149,16 @@ impl EntryReader {
                 FileField::FirstRowId => file.first_row_id = Some(cursor.varint()?),
                 FileField::ContentOffset => file.content_offset = Some(cursor.varint()?),
                 FileField::ContentSize => file.content_size = Some(cursor.varint()?),
-                FileField::PathBound(side) => slot.pairs(cursor, |column, layout, cursor| {
-                    if column == i64::from(DELETE_FILE_PATH)
-                        && matches!(layout, AvroType::Bytes | AvroType::String)
+                FileField::Bound(side) => slot.pairs(cursor, |column, layout, cursor| {
+                    if column == self.column && matches!(layout, AvroType::Bytes | AvroType::String)
                     {
-                        file.path_bounds[side] = Some(cursor.bytes()?);
+                        file.bounds[side] = Some(cursor.bytes()?);
+                    }
+                    Ok(())
+                })?,
+                FileField::Nulls => slot.pairs(cursor, |column, layout, cursor| {
+                    if column == self.column && *layout == AvroType::Integer {
+                        file.nulls = Some(cursor.varint()?);
                     }
                     Ok(())
                 })?,
@@ -209,8 +226,9 @@ fn want_of_file(field: &Field, with_bounds: bool) -> Want<FileField> {
         Some(143) => Want::Take(F::ReferencedDataFile, Layout::Bytes),
         Some(144) => Want::Take(F::ContentOffset, Layout::Integer),
         Some(145) => Want::Take(F::ContentSize, Layout::Integer),
-        Some(125) if with_bounds => Want::Take(F::PathBound(0), Layout::Pairs),
-        Some(128) if with_bounds => Want::Take(F::PathBound(1), Layout::Pairs),
+        Some(110) if with_bounds => Want::Take(F::Nulls, Layout::Pairs),
+        Some(125) if with_bounds => Want::Take(F::Bound(0), Layout::Pairs),
+        Some(128) if with_bounds => Want::Take(F::Bound(1), Layout::Pairs),
         _ => Want::Nothing,
     }
 }

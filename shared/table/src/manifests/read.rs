@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use icepress_model::Bytes;
+use icepress_model::{Bytes, Rows, SpecId};
 
 use super::{
     Content, Count, FileContent, FileFormat, ManifestFile, Measured,
@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     avro::{AvroError, Container},
+    survey::SurveyedFile,
     tracked::TrackedFile,
 };
 
@@ -187,25 +188,79 @@ pub(crate) fn read_live_paths(
         if is_live {
             each(TrackedFile {
                 path: path_of(&raw)?,
-                bytes: Bytes(
-                    raw.file
-                        .size
-                        .and_then(|size| u64::try_from(size).ok())
-                        .unwrap_or(0),
-                ),
+                bytes: Bytes(not_negative(raw.file.size)),
+                rows: Rows(not_negative(raw.file.rows)),
                 is_delete_file: listed.content == Content::Deletes,
             });
         }
         Ok(())
     })?;
-    let measured = Measured {
+    check_whole(listed, &measured_files(content, counted))
+}
+
+/// Calls `each` for the data file of every live entry of the manifest `content`, which the list names as `listed`: with its
+/// partition, and what its statistics say of the column with the id `column`.
+pub(crate) fn survey_entries(
+    content: &[u8],
+    listed: &ManifestFile,
+    spec: &Spec,
+    partitions: &mut PartitionTable,
+    column: i32,
+    mut each: impl FnMut(SurveyedFile<'_>),
+) -> Result<(), AvroError> {
+    let mut container = Container::open(content)?;
+    give_ids(container.schema_mut(), Level::Entry);
+    let file = file_layout(container.schema())?;
+    let entries = EntryReader::with_column(container.schema(), Some(column))?;
+    let mut reader = PartitionReader::new(listed.spec_id, &spec.partition_type, file)?;
+    let mut counted = [0; 3];
+    container.for_each(|cursor| {
+        let raw = entries.read(cursor)?;
+        let (place, is_live) = standing(&raw)?;
+        counted[place] += 1;
+        if !is_live {
+            return Ok(());
+        }
+        let path = path_of(&raw)?;
+        let number = reader
+            .number(raw.file.partition, partitions)
+            .map_err(|error| {
+                AvroError::corrupt(format!(
+                    "file {path} has a partition that can't be read: {error}"
+                ))
+            })?;
+        let [lower, upper] = raw.file.bounds;
+        let partition = &partitions.partitions[number as usize];
+        each(SurveyedFile {
+            path,
+            bytes: Bytes(not_negative(raw.file.size)),
+            rows: Rows(not_negative(raw.file.rows)),
+            partition: number,
+            spec_id: SpecId(partition.spec_id),
+            value: &partition.value,
+            nulls: raw.file.nulls.and_then(|nulls| u64::try_from(nulls).ok()),
+            lower,
+            upper,
+        });
+        Ok(())
+    })?;
+    check_whole(listed, &measured_files(content, counted))
+}
+
+fn measured_files(content: &[u8], counted: [i64; 3]) -> Measured {
+    Measured {
         length: content.len() as i64,
         counted: counted.map(|files| Count {
             files: Some(files),
             rows: None,
         }),
-    };
-    check_whole(listed, &measured)
+    }
+}
+
+fn not_negative(number: Option<i64>) -> u64 {
+    number
+        .and_then(|number| u64::try_from(number).ok())
+        .unwrap_or(0)
 }
 
 /// Where an entry is counted (added, existing, removed), and whether it is live.
@@ -313,7 +368,7 @@ fn live_file<'a>(
             .ok_or("is an equality delete file without field ids (equality_ids)")?;
     }
     // A bound that is no text, as when a writer cut it inside a character, is as if it were not there.
-    let path_bounds = match file.path_bounds {
+    let path_bounds = match file.bounds {
         [Some(lower), Some(upper)] => text(lower).zip(text(upper)),
         _ => None,
     };

@@ -3,14 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use iceberg::spec::{FormatVersion, SnapshotReference, SnapshotRetention};
-use icepress_model::{TimestampMs, ambient::Clock as _};
+use icepress_model::TimestampMs;
 use icepress_table::NoObjection;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::world::{DAY, Event, HOUR, World, branch, set_ref, tag};
 use crate::{UpkeepError, tags};
-
-const MINUTE: Duration = Duration::from_secs(60);
 
 fn set_clock(world: &World, moment: DateTime) {
     let zoned = TimeZone::UTC.to_timestamp(moment).unwrap();

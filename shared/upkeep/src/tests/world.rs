@@ -148,7 +148,12 @@ impl Storage for MemoryStorage {
         true
     }
     async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
-        Err(failed(StorageErrorKind::NotFound, location))
+        let size = self.read(location).await?.len() as u64;
+        Ok(ObjectInfo {
+            size: Bytes(size),
+            modified: TimestampMs(0),
+            archived: false,
+        })
     }
     async fn read(&self, location: &str) -> Result<Buffer, StorageError> {
         self.with(location, |all| {
@@ -334,11 +339,21 @@ impl World {
             ])
             .build()
             .unwrap();
+        let spec = UnboundPartitionSpec::builder().build();
+        Self::of(schema, spec, version, properties)
+    }
+
+    pub(super) fn of(
+        schema: Schema,
+        spec: UnboundPartitionSpec,
+        version: FormatVersion,
+        properties: &[(&str, &str)],
+    ) -> Self {
         let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let properties: HashMap<String, String> = properties.iter().map(own).collect();
         let metadata = TableMetadataBuilder::new(
             schema,
-            UnboundPartitionSpec::builder().build(),
+            spec,
             SortOrder::unsorted_order(),
             LOCATION.to_owned(),
             version,
@@ -392,6 +407,11 @@ impl World {
 
     pub(super) async fn loaded(&self) -> LoadedTable {
         self.context.catalog.load(&self.table).await.unwrap()
+    }
+
+    /// As if what came after `state` had not happened.
+    pub(super) fn set_back(&self, state: &LoadedTable) {
+        *self.catalog.pointer.lock().unwrap() = state.metadata_location.clone();
     }
 
     pub(super) async fn current(&self) -> i64 {

@@ -355,3 +355,67 @@ fn what_a_cut_leaves_over_is_looked_at_again() {
     world.run(&plan, 1.0, 0.0);
     assert!(world.plan().groups.is_empty());
 }
+
+#[test]
+fn partitions_that_the_filter_has_nothing_of_are_left_alone_with_it() {
+    let mut world = World::new();
+    for partition in [1, 2] {
+        for _ in 0..5 {
+            world.add(partition, 10);
+        }
+    }
+    let filter = |world: &mut World, text: &str| {
+        let key = "icepress.partition-filter".to_owned();
+        world.properties.insert(key, text.to_owned());
+    };
+    filter(&mut world, "p > 1");
+    let plan = world.plan();
+    let groups: Vec<&str> = plan
+        .groups
+        .iter()
+        .map(|it| it.partition_name.as_str())
+        .collect();
+    assert_eq!(groups, ["p=2"]);
+    assert_eq!(plan.left_alone.len(), 1);
+    let left = &plan.left_alone[0];
+    assert_eq!((left.partition_name.as_str(), left.files), ("p=1", 5));
+    let reason = LeftAloneReason::Filtered {
+        filter: "p > 1".to_owned(),
+    };
+    assert_eq!(left.reason, reason);
+    assert!(
+        reason.to_string().contains("icepress.partition-filter"),
+        "{reason}"
+    );
+    filter(&mut world, "q > 1");
+    let error = world.try_plan().unwrap_err().to_string();
+    assert!(
+        error.contains("no column 'q'") && error.contains("partitioned by p"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_equality_delete_of_the_whole_table_stays_where_the_filter_leaves_a_part_alone() {
+    let mut world = World::new();
+    for partition in [1, 2] {
+        for _ in 0..3 {
+            world.add(partition, 1_000);
+        }
+    }
+    for _ in 0..4 {
+        world.delete(1, 1, equality(true));
+    }
+    let light = |world: &World| {
+        let groups = world.plan().groups;
+        groups
+            .iter()
+            .filter(|group| group.tier == icepress_model::Tier::Light)
+            .count()
+    };
+    assert!(light(&world) > 0);
+    world
+        .properties
+        .insert("icepress.partition-filter".to_owned(), "p = 1".to_owned());
+    assert_eq!(light(&world), 0);
+}

@@ -18,7 +18,7 @@ use icepress_table::{
     },
 };
 
-use crate::{PlanOptions, plan_table};
+use crate::{PlanError, PlanOptions, plan_table};
 
 #[derive(Debug, Clone)]
 pub(super) struct Data {
@@ -194,10 +194,14 @@ impl World {
     }
 
     pub(super) fn plan(&self) -> TablePlan {
-        let location = MetadataLocation::from("s3://b/t/metadata/v1.json");
-        let plan = plan_table(&self.scan(), &self.metadata(), &location, &self.options).unwrap();
+        let plan = self.try_plan().unwrap();
         self.check(&plan);
         plan
+    }
+
+    pub(super) fn try_plan(&self) -> Result<TablePlan, PlanError> {
+        let location = MetadataLocation::from("s3://b/t/metadata/v1.json");
+        plan_table(&self.scan(), &self.metadata(), &location, &self.options)
     }
 
     /// What holds for every plan.

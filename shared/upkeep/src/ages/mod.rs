@@ -1,0 +1,341 @@
+//! Rows that are too old: their files go whole, by one commit that writes manifests alone; what was there can be read and
+//! restored until its snapshots are expired, and only then are files deleted.
+//!
+//! A file is too old when its statistics, or its partition, say so of every row. Where they don't say, or where a row has no
+//! time, it stays: rows that are too old may be left in it, and a row that is not never goes. By default a partition goes at
+//! a time, when all of it is too old.
+//!
+//! What is too old is decided on the very state that the commit is compared with, so files that came late are judged like
+//! all others. Writers who began before see a snapshot of operation `delete`, and their own validation tells them.
+
+mod column;
+mod policy;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use iceberg::spec::Operation;
+use icepress_catalog::{CatalogError, LoadedTable, metadata::Metadata};
+use icepress_model::{Bytes, ProcessId, Rows, SnapshotId, SpecId, TableId, TimestampMs};
+use icepress_storage::Storage;
+use icepress_table::{
+    Chooser, CommitContext, CommitFailure, Gatekeeper, PROCESS_ID, TableError,
+    filter::{Matches, PartitionFilter},
+    partition_name, partition_type, remove_data_files,
+    survey::{Surveyed, survey_data_files},
+};
+use serde::Serialize;
+
+pub use self::policy::{Base, Level};
+use self::{
+    column::{AgeColumn, Verdict},
+    policy::AgePolicy,
+};
+use crate::{UpkeepError, past};
+
+/// The property of a snapshot's summary that says up to when rows went, as milliseconds since 1970.
+pub const AGED_OUT: &str = "icepress.age-out.up-to-ms";
+/// What Amoro writes under `snapshot.producer` into the summaries of its own upkeep.
+const AMORO_UPKEEP: [&str; 3] = ["OPTIMIZE", "DATA_EXPIRATION", "CLEAN_DANGLING_DELETE"];
+/// Partitions that are named in a plan.
+const NAMED: usize = 1_000;
+
+/// Files and what is in them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// How many.
+    pub files: u64,
+    /// Their rows, deleted ones included.
+    pub rows: Rows,
+    /// Their sizes.
+    pub bytes: Bytes,
+}
+
+impl Sum {
+    fn add(&mut self, other: Self) {
+        self.files += other.files;
+        self.rows = Rows(self.rows.get().saturating_add(other.rows.get()));
+        self.bytes = Bytes(self.bytes.get().saturating_add(other.bytes.get()));
+    }
+}
+
+/// What goes of a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OldPartition {
+    /// Its spec.
+    pub spec_id: SpecId,
+    /// Its name, as in `day=2026-01-31`; empty for a spec without fields.
+    pub partition_name: String,
+    /// Its files that go.
+    #[serde(flatten)]
+    pub old: Sum,
+}
+
+/// What is too old, or why nothing is looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AgePlan {
+    /// Why nothing is looked for: nothing is set, or there is nothing to count from.
+    pub off: Option<String>,
+    /// The column that is asked.
+    pub field: Option<String>,
+    /// Rows of this moment (milliseconds since 1970) and before are too old.
+    pub up_to_ms: Option<i64>,
+    /// What goes at a time.
+    pub level: Option<Level>,
+    /// What goes, the first thousand partitions by name.
+    pub partitions: Vec<OldPartition>,
+    /// Partitions beyond those.
+    pub more_partitions: u64,
+    /// All that goes.
+    pub old: Sum,
+    /// Files that would go by themselves, and stay since others of their partitions do.
+    pub held_by_partition: Sum,
+    /// Files that are too old, in partitions that the table's filter (`icepress.partition-filter`) does not take in whole.
+    pub filtered: Sum,
+    /// Files of which nobody says how old their rows are: they stay.
+    pub unknown: Sum,
+    /// Delete files that went along, since nothing needed them then; of what is done only.
+    pub delete_files: u64,
+    /// The snapshot that was made; of what is done only.
+    pub snapshot_id: Option<SnapshotId>,
+}
+
+impl AgePlan {
+    fn off(why: impl Into<String>) -> Self {
+        Self {
+            off: Some(why.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Whether nothing goes.
+    pub fn is_empty(&self) -> bool {
+        self.old.files == 0
+    }
+}
+
+/// Says what [`apply`] would let go of. Writes nothing.
+pub async fn plan(context: &CommitContext, table: &TableId) -> Result<AgePlan, UpkeepError> {
+    let loaded = context.catalog.load(table).await?;
+    let chosen = choose(&context.storage, &loaded, context.ambient.now()).await?;
+    Ok(chosen.plan)
+}
+
+/// Lets go of what is too old, in one commit; none where nothing is. `process` is who does it: called again for the same one
+/// after any failure, what it committed is found.
+pub async fn apply(
+    context: &CommitContext,
+    table: &TableId,
+    process: &ProcessId,
+    gatekeeper: &dyn Gatekeeper,
+) -> Result<AgePlan, UpkeepError> {
+    let now = context.ambient.now();
+    // So that a property that can't be understood is told as such, and nothing is begun where there is nothing to do.
+    let loaded = context.catalog.load(table).await?;
+    let first = choose(&context.storage, &loaded, now).await?;
+    let Some(up_to) = first.plan.up_to_ms.filter(|_| !first.paths.is_empty()) else {
+        return Ok(first.plan);
+    };
+    let chooser = AgeChooser {
+        storage: Arc::clone(&context.storage),
+        now,
+        last: Mutex::new(first.plan),
+    };
+    let more = [(AGED_OUT, up_to.to_string())];
+    let removed = remove_data_files(gatekeeper, context, table, process, &chooser, &more).await;
+    let plan = chooser.last.into_inner();
+    let plan = plan.unwrap_or_else(PoisonError::into_inner);
+    match removed {
+        Ok(outcome) => Ok(AgePlan {
+            delete_files: outcome.removed_delete_files,
+            snapshot_id: Some(outcome.snapshot_id),
+            ..plan
+        }),
+        Err(CommitFailure::NothingLeft { .. }) => Ok(plan),
+        Err(failure) => Err(of_commit(failure)),
+    }
+}
+
+fn of_commit(failure: CommitFailure) -> UpkeepError {
+    match failure {
+        CommitFailure::RaceLost {
+            table, attempts, ..
+        } => UpkeepError::RaceLost { table, attempts },
+        CommitFailure::OutcomeUnknown { table, message } => {
+            UpkeepError::OutcomeUnknown { table, message }
+        }
+        CommitFailure::HeldBack { table, reason } => UpkeepError::HeldBack { table, reason },
+        CommitFailure::TableGone(table) => CatalogError::NoSuchTable(table).into(),
+        CommitFailure::Catalog(error) => error.into(),
+        CommitFailure::Table(error) => error.into(),
+        CommitFailure::NothingLeft { table, .. } => {
+            UpkeepError::refused(&table, "nothing is too old any more")
+        }
+    }
+}
+
+/// Chooses on each state of the table anew.
+#[derive(Debug)]
+struct AgeChooser {
+    storage: Arc<dyn Storage>,
+    now: TimestampMs,
+    /// What the last try chose.
+    last: Mutex<AgePlan>,
+}
+
+#[async_trait]
+impl Chooser for AgeChooser {
+    async fn choose(&self, loaded: &LoadedTable) -> Result<HashSet<String>, TableError> {
+        let chosen = choose(&self.storage, loaded, self.now).await;
+        let chosen = chosen.map_err(|error| match error {
+            UpkeepError::Table(error) => error,
+            other => TableError::Unsupported {
+                table: loaded.table.clone(),
+                message: other.to_string(),
+            },
+        })?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = chosen.plan;
+        Ok(chosen.paths)
+    }
+}
+
+struct Chosen {
+    plan: AgePlan,
+    paths: HashSet<String>,
+}
+
+/// A partition in the making.
+#[derive(Debug, Default)]
+struct Tally {
+    old: Sum,
+    paths: Vec<String>,
+    has_others: bool,
+}
+
+async fn choose(
+    storage: &Arc<dyn Storage>,
+    loaded: &LoadedTable,
+    now: TimestampMs,
+) -> Result<Chosen, UpkeepError> {
+    let metadata = &loaded.metadata;
+    let refused = |message| UpkeepError::refused(&loaded.table, message);
+    let nothing = |why: &str| Chosen {
+        plan: AgePlan::off(why),
+        paths: HashSet::new(),
+    };
+    let Some(policy) = AgePolicy::of(metadata.properties()).map_err(refused)? else {
+        return Ok(nothing("nothing says how old its rows may become"));
+    };
+    let filter = PartitionFilter::of_table(metadata).map_err(refused)?;
+    let base = match policy.base {
+        Base::Now => Some(now.get()),
+        Base::LastCommit => last_commit(metadata),
+    };
+    let keep = i64::try_from(policy.keep.as_millis()).unwrap_or(i64::MAX);
+    let cutoff = base.unwrap_or(i64::MIN).saturating_sub(keep);
+    let column = AgeColumn::of(metadata, &policy, cutoff).map_err(refused)?;
+    if base.is_none() {
+        return Ok(nothing("no commit is known to count ages from"));
+    }
+
+    let mut tallies: Vec<Tally> = Vec::new();
+    let mut unknown = Sum::default();
+    let surveyed = survey_data_files(storage, loaded, column.id, |file| {
+        let place = file.partition as usize;
+        if tallies.len() <= place {
+            tallies.resize_with(place + 1, Tally::default);
+        }
+        let tally = &mut tallies[place];
+        let size = Sum {
+            files: 1,
+            rows: file.rows,
+            bytes: file.bytes,
+        };
+        let spec = metadata.partition_spec_by_id(file.spec_id.get());
+        match column.verdict(&file, spec.map(AsRef::as_ref)) {
+            Verdict::Old => {
+                tally.old.add(size);
+                tally.paths.push(file.path.to_owned());
+            }
+            Verdict::Young => tally.has_others = true,
+            Verdict::Unknown => {
+                tally.has_others = true;
+                unknown.add(size);
+            }
+        }
+    });
+    let surveyed: Surveyed = surveyed.await?;
+
+    let mut plan = AgePlan {
+        field: Some(policy.field.clone()),
+        up_to_ms: Some(cutoff),
+        level: Some(policy.level),
+        unknown,
+        ..AgePlan::default()
+    };
+    let mut paths = HashSet::new();
+    let mut named: BTreeMap<(String, SpecId), Sum> = BTreeMap::new();
+    for (partition, tally) in surveyed.partitions.iter().zip(tallies) {
+        if tally.old.files == 0 {
+            continue;
+        }
+        let takes_whole = |filter: &PartitionFilter| {
+            filter.matches(metadata, partition.spec_id, &partition.value) == Matches::All
+        };
+        if !filter.as_ref().is_none_or(takes_whole) {
+            plan.filtered.add(tally.old);
+            continue;
+        }
+        if policy.level == Level::Partition && tally.has_others {
+            plan.held_by_partition.add(tally.old);
+            continue;
+        }
+        plan.old.add(tally.old);
+        paths.extend(tally.paths);
+        let name = name_of(metadata, partition.spec_id, &partition.value);
+        named
+            .entry((name, partition.spec_id))
+            .or_default()
+            .add(tally.old);
+    }
+    plan.more_partitions = named.len().saturating_sub(NAMED) as u64;
+    let listed = named.into_iter().take(NAMED);
+    plan.partitions = listed
+        .map(|((partition_name, spec_id), old)| OldPartition {
+            spec_id,
+            partition_name,
+            old,
+        })
+        .collect();
+    Ok(Chosen { plan, paths })
+}
+
+/// When the newest snapshot of the main branch was made that is nobody's upkeep.
+fn last_commit(metadata: &Metadata) -> Option<i64> {
+    let is_upkeep = |snapshot: &iceberg::spec::Snapshot| {
+        let summary = snapshot.summary();
+        let properties = &summary.additional_properties;
+        let by_amoro = properties.get("snapshot.producer");
+        summary.operation == Operation::Replace
+            || properties.contains_key(PROCESS_ID)
+            || by_amoro.is_some_and(|by| AMORO_UPKEEP.contains(&by.as_str()))
+    };
+    past::ancestors(metadata, metadata.current_snapshot_id())
+        .find(|snapshot| !is_upkeep(snapshot))
+        .map(|snapshot| snapshot.timestamp_ms())
+}
+
+fn name_of(metadata: &Metadata, spec_id: SpecId, value: &iceberg::spec::Struct) -> String {
+    let Some(spec) = metadata.partition_spec_by_id(spec_id.get()) else {
+        return String::new();
+    };
+    // The survey read the partition by the same type.
+    let typed = partition_type(metadata, spec_id);
+    typed.map_or_else(
+        |_| String::new(),
+        |typed| partition_name(spec, &typed, value),
+    )
+}
