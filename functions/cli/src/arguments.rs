@@ -317,6 +317,10 @@ pub(crate) enum PlanKind {
     Orphans,
     /// Metadata files that left the table's log, or never were in it
     OldMetadata,
+    /// Which manifests `icepress maintain` would write anew, and why
+    Manifests,
+    /// Whether `icepress maintain` would write statistics of partitions
+    Statistics,
 }
 
 impl PlanKind {
@@ -339,6 +343,10 @@ pub(crate) enum UpkeepKind {
     Orphans,
     /// The same of metadata files alone
     OldMetadata,
+    /// Manifests are written anew by partition, where planning pays for it
+    Manifests,
+    /// Statistics of partitions, on request alone
+    Statistics,
 }
 
 impl UpkeepKind {

@@ -47,21 +47,21 @@ impl Prices {
         NanoDollars::from_dollars(gibibytes * self.gibibyte_month)
     }
 
+    /// What so many reads and writes of objects cost.
+    pub fn of_requests(&self, reads: u64, writes: u64) -> NanoDollars {
+        NanoDollars::from_dollars(self.requests(reads, writes))
+    }
+
     /// What a task costs that makes so many requests, and takes so long on so much memory.
-    pub fn of_requests(
-        &self,
-        reads: u64,
-        writes: u64,
-        took: Duration,
-        memory: Bytes,
-    ) -> NanoDollars {
+    pub fn of_task(&self, reads: u64, writes: u64, took: Duration, memory: Bytes) -> NanoDollars {
         let compute = took.as_secs_f64() * memory.get() as f64 / (1u64 << 30) as f64;
         NanoDollars::from_dollars(
-            compute * self.gibibyte_second
-                + reads as f64 * self.object_read
-                + writes as f64 * self.object_write
-                + self.task,
+            compute * self.gibibyte_second + self.requests(reads, writes) + self.task,
         )
+    }
+
+    fn requests(&self, reads: u64, writes: u64) -> f64 {
+        reads as f64 * self.object_read + writes as f64 * self.object_write
     }
 
     /// What rewriting a group costs that takes so long on so much memory.
@@ -73,13 +73,7 @@ impl Prices {
         let files = (group.inputs.len() + group.deletes.len()) as u64;
         let reads = inputs.chain(deletes).sum::<u64>() + files;
         let writes = group.expected_outputs() + parts(group.bytes_to_read().get());
-        let compute = took.as_secs_f64() * memory.get() as f64 / (1u64 << 30) as f64;
-        NanoDollars::from_dollars(
-            compute * self.gibibyte_second
-                + reads as f64 * self.object_read
-                + writes as f64 * self.object_write
-                + self.task,
-        )
+        self.of_task(reads, writes, took, memory)
     }
 }
 

@@ -30,6 +30,7 @@ mod write;
 
 pub use hash::RowsHash;
 pub use opinion::{Look, Opinion};
+pub use schema::parquet_schema;
 pub use write::data_folder;
 
 use std::sync::{

@@ -81,8 +81,10 @@ fn arrow_primitive(primitive: &PrimitiveType) -> Result<DataType> {
     })
 }
 
-/// The Parquet schema of a table's fields.
-pub(crate) fn parquet_schema(fields: &[NestedFieldRef]) -> Result<TypePtr> {
+/// The Parquet schema of a table's fields, as Iceberg's Java library writes it.
+///
+/// Fails where Parquet has no type for one.
+pub fn parquet_schema(fields: &[NestedFieldRef]) -> Result<TypePtr> {
     let build = || -> std::result::Result<TypePtr, ParquetError> {
         let children = fields
             .iter()

@@ -14,6 +14,7 @@ mod granularity;
 mod manifests;
 mod metrics_modes;
 mod partition;
+mod partition_stats;
 pub mod reserved_ids;
 pub mod scan;
 pub mod survey;
@@ -21,11 +22,12 @@ pub mod tracked;
 pub mod vectors;
 
 pub use commit::{
-    Chooser, CommitContext, CommitFailure, CommitOutcome, CommitPolicy, Correction, DropCause,
-    DroppedGroup, Duplicate, Examination, FileRepair, FinishedGroup, Gatekeeper, IS_REPAIR,
-    ManifestRepair, NoObjection, PROCESS_ID, Repairs, Retries, Unrepairable, commit_groups,
-    commit_groups_unless, examine_manifests, find_commit, remove_data_files, repair_manifests,
-    until,
+    ChooseManifests, Chooser, CommitContext, CommitFailure, CommitOutcome, CommitPolicy,
+    Correction, DropCause, DroppedGroup, Duplicate, Examination, FileRepair, FinishedGroup,
+    Gatekeeper, Held, IS_REPAIR, ListedManifest, ManifestContent, ManifestLayout, ManifestRepair,
+    NoObjection, PROCESS_ID, PartitionPlace, Repairs, Retries, RewrittenManifests, Unrepairable,
+    commit_groups, commit_groups_unless, examine_manifests, find_commit, remove_data_files,
+    repair_manifests, rewrite_manifests, survey_manifests, until,
 };
 pub use error::TableError;
 pub use granularity::DeleteGranularity;
@@ -33,5 +35,8 @@ pub use metrics_modes::{MetricsMode, MetricsModes};
 pub use partition::{
     PartitionError, partition_from_json, partition_name, partition_path, partition_to_json,
     partition_type,
+};
+pub use partition_stats::{
+    PartitionCounts, PartitionStats, partition_stats, unified_partition_type,
 };
 pub use scan::{ListedSnapshot, list_snapshot, open_snapshot, open_snapshot_at};

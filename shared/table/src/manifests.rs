@@ -31,15 +31,16 @@ use icepress_storage::{Room, Storage};
 
 pub(crate) use encode::{
     Amendment, Carried, ManifestPart, ManifestSettings, ManifestWriter, Metric, NewEntry,
-    OutputFile, WrittenManifest,
+    OutputFile, Put, WrittenManifest,
 };
 pub(crate) use encode_list::write_manifest_list;
 pub(crate) use header::{HeaderSchema, ManifestHeader};
 #[cfg(test)]
 pub(crate) use list::manifest_list;
-pub(crate) use partition::{PartitionKey, PartitionTable};
+pub(crate) use partition::{PartitionKey, PartitionTable, compare_values};
 pub(crate) use read::{
-    LiveEntry, LiveFile, RemovedEntry, read_entries, read_live_paths, read_removed, survey_entries,
+    LiveEntry, LiveFile, OpenManifest, RemovedEntry, Standing, read_entries, read_live_paths,
+    read_removed, survey_entries,
 };
 pub(crate) use row_ids::assign_first_row_ids;
 pub(crate) use specs::{Spec, Specs};

@@ -85,7 +85,25 @@ Tags and ages have names of their own, beside what expiry says where all is done
   [{\"name\", \"snapshot_id\", \"timestamp_ms\", \"until_ms\"}…], \"removed\": [NAME…], \"skipped\": [{\"name\", \"why\"}…]},
   \"age-out\": {\"off\": TEXT or null, \"field\", \"up_to_ms\", \"level\": \"partition\" | \"file\", \"partitions\": [{\"spec_id\", \"partition_name\",
   \"files\", \"rows\", \"bytes\"}…], \"more_partitions\": N, \"old\": SUM, \"held_by_partition\": SUM, \"filtered\": SUM, \"unknown\": SUM, \"delete_files\": N,
-  \"snapshot_id\": N or null}}, where SUM is {\"files\", \"rows\", \"bytes\"}.";
+  \"snapshot_id\": N or null}}, where SUM is {\"files\", \"rows\", \"bytes\"}.
+
+Manifests are written anew, by partition and without what was removed, where that halves what readers open: where small ones are
+many (commit.manifest.min-count-to-merge; 16 where the table does not say), where a lookup of one partition opens twice as many as it
+must, or where most entries are of removed files. commit.manifest.target-size-bytes is their size; commit.manifest-merge.enabled =
+false has them left alone. What others commit meanwhile is carried over.
+
+JSON of --only manifests: {\"table\", \"kinds\": [{\"content\": \"data\" | \"deletes\", \"spec_id\", \"rewrite\": true or false, \"reason\": TEXT,
+  \"candidates\", \"small\", \"removed_entries\", \"before\": SHAPE, \"after\": SHAPE, \"price\" (billionths of a dollar)}…],
+  \"snapshot_id\": N or null, \"rewritten\": {\"created\", \"replaced\", \"kept\", \"entries\"} or null}, where SHAPE is
+  {\"manifests\", \"bytes\", \"opened_by_lookup\", \"opened_by_recent_lookup\"}. `icepress plan TABLE --only manifests --json` is the same
+  without the last two.
+
+Statistics of partitions (--only statistics) are counted from manifests, from earlier ones on where a snapshot before this one has
+some, written beside the metadata as a Parquet file of Iceberg's format, and named by the metadata of the table.
+
+JSON of --only statistics: {\"table\", \"write\": true or false, \"reason\": TEXT, \"snapshot_id\": N or null, \"since\": N or null,
+  \"written\": {\"path\", \"bytes\", \"partitions\", \"incremental\": true or false} or null}. `icepress plan TABLE --only statistics --json` is
+  the same without \"written\".";
 
 pub(super) const WASTE: &str = "\
 Nothing is written, and no data file is asked for. Dead snapshots are what `icepress maintain` would expire; orphans what nothing refers

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     arguments::{AgeArguments, MaintainArguments, UpkeepKind},
     failure::{Ending, Failure},
-    render::{Output, upkeep as show},
+    render::{Output, manifests as show_manifests, statistics as show_statistics, upkeep as show},
     session::Session,
 };
 
@@ -103,6 +103,14 @@ async fn work(
             let done = service::age_out(context, table).await;
             return results.add_under("age-out", done, |done| show::of_ages(table, done, true));
         }
+        UpkeepKind::Manifests => {
+            let done = service::maintain_manifests(context, table).await;
+            return results.add(done, |done| show_manifests::of_report(table, done));
+        }
+        UpkeepKind::Statistics => {
+            let done = service::maintain_statistics(context, table).await;
+            return results.add(done, |done| show_statistics::of_report(table, done));
+        }
         UpkeepKind::Expire => None,
         UpkeepKind::Orphans => Some(OrphanScope::All),
         UpkeepKind::OldMetadata => Some(OrphanScope::OldMetadata),
@@ -149,6 +157,14 @@ pub(super) async fn plan(
         UpkeepKind::Expire => {
             let plan = service::plan(context, table, &expiry(wanted, limits)).await;
             results.add(plan, |plan| show::of_plan(table, plan))?;
+        }
+        UpkeepKind::Manifests => {
+            let plan = service::plan_manifests(context, table).await;
+            results.add(plan, |plan| show_manifests::of_plan(table, plan))?;
+        }
+        UpkeepKind::Statistics => {
+            let plan = service::plan_statistics(context, table).await;
+            results.add(plan, |plan| show_statistics::of_plan(table, plan))?;
         }
         UpkeepKind::Orphans | UpkeepKind::OldMetadata => {
             let scope = match kind {

@@ -27,6 +27,8 @@ pub(super) async fn plan(
                 PlanKind::AgeOut => UpkeepKind::AgeOut,
                 PlanKind::Orphans => UpkeepKind::Orphans,
                 PlanKind::OldMetadata => UpkeepKind::OldMetadata,
+                PlanKind::Manifests => UpkeepKind::Manifests,
+                PlanKind::Statistics => UpkeepKind::Statistics,
             };
             return maintain::plan(session, table, kind, &wanted.ages, output).await;
         }

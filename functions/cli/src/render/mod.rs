@@ -8,10 +8,12 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 pub(crate) mod known;
+pub(crate) mod manifests;
 pub(crate) mod plan;
 pub(crate) mod repairs;
 pub(crate) mod report;
 pub(crate) mod restore;
+pub(crate) mod statistics;
 pub(crate) mod upkeep;
 pub(crate) mod waste;
 

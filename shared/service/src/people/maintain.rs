@@ -1,5 +1,5 @@
-//! Upkeep of one table by hand, beside rewrites: recovery points and the way back to one; rows that are too old;
-//! expiring its snapshots.
+//! Upkeep of one table by hand, beside rewrites: recovery points and the way back to one; rows that are too old; expiring its
+//! snapshots; writing its manifests anew; counting what its partitions hold.
 
 use std::sync::Arc;
 
@@ -11,8 +11,11 @@ use icepress_table::CommitContext;
 use icepress_upkeep::{
     ExpirePlan, ExpireReport, ExpireRequest, Pin, Pins, Progress, UpkeepError,
     ages::{self, AgePlan},
-    expire, plan_expire,
+    expire,
+    manifests::{self, ManifestPlan, ManifestReport},
+    plan_expire,
     restore::{self, RestorePlan, RestoreRequest},
+    statistics::{self, StatisticsPlan, StatisticsReport},
     tags::{self, TagPlan},
 };
 
@@ -117,6 +120,49 @@ pub enum RestoreError {
     /// It is set back, and the state store does not know.
     #[error("it is set back, but that it is due could not be noted: {0}")]
     Coordination(#[from] CoordinationError),
+}
+
+/// Says what [`maintain_manifests`] would do to a table. Writes nothing.
+pub async fn plan_manifests(
+    context: &Context,
+    table: &TableId,
+) -> Result<ManifestPlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    manifests::plan(&commit, table).await
+}
+
+/// Writes a table's manifests anew where planning pays for it, unless somebody blocks the table.
+pub async fn maintain_manifests(
+    context: &Context,
+    table: &TableId,
+) -> Result<ManifestReport, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    let process = ProcessId::from_uuid(context.ambient.uuid());
+    let unless_blocked = UnlessBlocked { context, table };
+    // A signal waits for a commit that is in the middle.
+    let _inside = context.commits.enter().await;
+    manifests::rewrite(&commit, table, &process, &unless_blocked).await
+}
+
+/// Says what [`maintain_statistics`] would do to a table. Writes nothing.
+pub async fn plan_statistics(
+    context: &Context,
+    table: &TableId,
+) -> Result<StatisticsPlan, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    statistics::plan(&commit, table).await
+}
+
+/// Writes statistics of a table's partitions where the current snapshot has none, unless somebody blocks the table.
+pub async fn maintain_statistics(
+    context: &Context,
+    table: &TableId,
+) -> Result<StatisticsReport, UpkeepError> {
+    let commit = commit_context(context, table).await?;
+    let unless_blocked = UnlessBlocked { context, table };
+    // A signal waits for a commit that is in the middle.
+    let _inside = context.commits.enter().await;
+    statistics::write(&commit, table, &unless_blocked).await
 }
 
 pub(super) async fn commit_context(

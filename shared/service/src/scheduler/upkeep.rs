@@ -136,7 +136,7 @@ fn of_expiry(settings: &Settings, outlook: &ExpireOutlook) -> Prospect {
     let (reads, writes) = (2 * snapshots + 10, 8 + files / 4_000);
     let costs = settings
         .prices
-        .of_requests(reads, writes, RECKONED, settings.billed_memory);
+        .of_task(reads, writes, RECKONED, settings.billed_memory);
     let mut reason = match snapshots {
         1 => "1 snapshot is older than the table keeps it".to_owned(),
         snapshots => format!("{snapshots} snapshots are older than the table keeps them"),

@@ -75,6 +75,11 @@ pub(super) trait Proposal: Send + Sync {
     /// What an earlier call has committed already, if anything.
     fn found_in(&self, loaded: &LoadedTable) -> Option<CommitOutcome>;
 
+    /// Files that a later try may do with, too: they go once it is certain that there is none, and that no snapshot has them.
+    fn kept_for_later_tries(&self) -> &[String] {
+        &[]
+    }
+
     /// Looks at what is live now, validates, and writes what the swap would make current.
     async fn prepare(
         &mut self,
@@ -125,6 +130,8 @@ impl Committer<'_> {
             let retries = Retries::new(self.context, loaded.metadata.properties());
             let elapsed = ambient.clock.monotonic().saturating_sub(began);
             if attempt >= retries.attempts || (attempt > 0 && elapsed >= retries.total) {
+                let kept = proposal.kept_for_later_tries();
+                discard(self.context.storage.as_ref(), kept).await;
                 let catalog = &self.context.catalog;
                 return Err(CommitFailure::RaceLost {
                     table: self.table.clone(),
@@ -179,6 +186,7 @@ impl Committer<'_> {
         let storage = self.context.storage.as_ref();
         if let Some(reason) = self.gatekeeper.objection().await {
             discard(storage, &prepared.written).await;
+            discard(storage, proposal.kept_for_later_tries()).await;
             return Err(CommitFailure::HeldBack {
                 table: self.table.clone(),
                 reason,
@@ -213,6 +221,7 @@ impl Committer<'_> {
             }
             Err(CommitError::Refused(error)) => {
                 discard(storage, &prepared.written).await;
+                discard(storage, proposal.kept_for_later_tries()).await;
                 Err(CommitFailure::Catalog(error))
             }
             Err(CommitError::OutcomeUnknown { message, .. }) => {

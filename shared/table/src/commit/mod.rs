@@ -2,6 +2,7 @@
 //! replaces, a swap that is compared with exactly what was loaded.
 
 mod accepted;
+mod arrange;
 mod cleanup;
 mod committer;
 mod converted;
@@ -32,6 +33,10 @@ use icepress_model::{
 use icepress_storage::Storage;
 use thiserror::Error;
 
+pub use self::arrange::{
+    ChooseManifests, Held, ListedManifest, ManifestContent, ManifestLayout, PartitionPlace,
+    RewrittenManifests, rewrite_manifests, survey_manifests,
+};
 pub use self::committer::Retries;
 pub use self::find::find_commit;
 pub use self::gatekeeper::{Gatekeeper, NoObjection, until};

@@ -36,6 +36,14 @@ const CONCURRENT_WRITES: usize = 4;
 /// Bytes of manifests that are in memory at a time to be carried over.
 const CARRYING: Bytes = Bytes::mebibytes(32);
 
+/// The size of manifests that a table with these properties wants.
+pub(super) fn manifest_target(properties: &HashMap<String, String>) -> usize {
+    let target = properties.get("commit.manifest.target-size-bytes");
+    target
+        .and_then(|bytes| bytes.parse().ok())
+        .unwrap_or(MANIFEST_BYTES)
+}
+
 /// What a try has written, and what to swap in.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -81,37 +89,99 @@ impl Draft<'_> {
         summary: Summary,
         written: &mut Vec<String>,
     ) -> Result<Prepared, TableError> {
+        let settings = self.settings(self.fresh_snapshot_id());
+        let name = self.manifest_name();
+        let mut manifests = self
+            .write_manifests(parts, &settings, &name, written)
+            .await?;
+        manifests.extend(untouched);
+        self.list(&settings, manifests, summary, written).await
+    }
+
+    /// Writes a manifest list of manifests that are stored already. On failure it is deleted again, as far as that is allowed.
+    pub(super) async fn prepare_list(
+        &self,
+        settings: &ManifestSettings,
+        manifests: Vec<ManifestFile>,
+        summary: Summary,
+    ) -> Result<Prepared, TableError> {
+        let mut written = Vec::new();
+        let prepared = self.list(settings, manifests, summary, &mut written).await;
+        if prepared.is_err() {
+            discard(self.storage.as_ref(), &written).await;
+        }
+        prepared
+    }
+
+    /// A snapshot id that the table does not have.
+    pub(super) fn fresh_snapshot_id(&self) -> i64 {
         let metadata = &self.loaded.metadata;
-        let properties = metadata.properties();
         let mut snapshot_id = self.ambient.snapshot_id();
         while snapshot_id == 0 || metadata.snapshot_by_id(snapshot_id).is_some() {
             snapshot_id = self.ambient.snapshot_id();
         }
+        snapshot_id
+    }
+
+    /// How the table wants its manifests, those of the snapshot with this id.
+    pub(super) fn settings(&self, snapshot_id: i64) -> ManifestSettings {
+        let metadata = &self.loaded.metadata;
+        let properties = metadata.properties();
         let version = Version::of(metadata);
-        let target = properties.get("commit.manifest.target-size-bytes");
-        let settings = ManifestSettings {
+        ManifestSettings {
             version,
             compression: Compression::from_property(properties.get("write.avro.compression-codec")),
-            target_bytes: target
-                .and_then(|bytes| bytes.parse().ok())
-                .unwrap_or(MANIFEST_BYTES),
+            target_bytes: manifest_target(properties),
             snapshot_id,
             sequence_number: match version {
                 Version::V1 => 0,
                 Version::V2 | Version::V3 => metadata.next_sequence_number(),
             },
-        };
+        }
+    }
+
+    /// What the names of one try's manifests begin with.
+    pub(super) fn manifest_name(&self) -> String {
+        let folder = metadata_folder(&self.loaded.metadata);
+        format!("{folder}/{}", self.ambient.uuid())
+    }
+
+    /// Manifests of this content and spec, of which no entry is known yet, whatever the manifests say that the entries come
+    /// from: under the table's current schema, where it has all that the spec partitions by.
+    pub(super) fn part<'s>(
+        &self,
+        content: Content,
+        spec_id: i32,
+        spec: &'s Spec,
+    ) -> Result<ManifestPart<'s>, TableError> {
+        Ok(ManifestPart {
+            content,
+            spec_id,
+            schema: self.schema_for(spec_id)?,
+            partition_spec: self.spec_json(spec_id)?,
+            partition_type: &spec.partition_type,
+            entries: Vec::new(),
+            carried: Vec::new(),
+        })
+    }
+
+    /// Stores a list of `manifests`, and makes the change of them.
+    async fn list(
+        &self,
+        settings: &ManifestSettings,
+        mut manifests: Vec<ManifestFile>,
+        summary: Summary,
+        written: &mut Vec<String>,
+    ) -> Result<Prepared, TableError> {
+        let metadata = &self.loaded.metadata;
+        let snapshot_id = settings.snapshot_id;
         let folder = metadata_folder(metadata);
         let id = self.ambient.uuid();
-        let mut manifests = self
-            .write_manifests(parts, &settings, &format!("{folder}/{id}"), written)
-            .await?;
-        manifests.extend(untouched);
-        let row_range = self.assign_row_ids(version, &mut manifests)?;
+        let row_range = self.assign_row_ids(settings.version, &mut manifests)?;
         let list = format!("{folder}/snap-{snapshot_id}-{}-{id}.avro", self.attempt);
         let parent_id = metadata.current_snapshot_id();
         let sync = self.ambient.uuid().into_bytes();
-        let encoded = write_manifest_list(&manifests, parent_id, &settings, sync)
+        let encoded = write_manifest_list(&manifests, parent_id, settings, sync)
             .map_err(|error| self.unwritable(error))?;
         written.push(list.clone());
         self.store(&list, encoded).await?;
@@ -282,7 +352,7 @@ impl Draft<'_> {
         Ok(file)
     }
 
-    async fn store(&self, location: &str, content: Vec<u8>) -> Result<(), TableError> {
+    pub(super) async fn store(&self, location: &str, content: Vec<u8>) -> Result<(), TableError> {
         let properties = self.loaded.metadata.properties();
         let options = WriteOptions {
             storage_class: properties.get("s3.write.storage-class").cloned(),

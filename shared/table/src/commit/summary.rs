@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use icepress_model::ProcessId;
 
-use super::live::Totals;
+use super::{arrange::RewrittenManifests, live::Totals};
 use crate::manifests::{FileContent, OutputFile, PartitionKey, TrackedFile};
 
 /// The property of a snapshot's summary that says which process of Icepress made it: how a commit whose answer was
@@ -20,6 +20,34 @@ pub(super) const REMOVED_DELETE_FILES: &str = "removed-delete-files";
 /// Says (`true`) that a snapshot mends what manifests said, and rewrites no file.
 pub const IS_REPAIR: &str = "icepress.repair";
 
+/// The summary of a snapshot that lists the files of its parent in other manifests, as Iceberg's `rewriteManifests` writes it:
+/// what is live stays the same, so that totals are the parent's, where that one has any.
+pub(super) fn of_manifests(
+    parent: Option<&HashMap<String, String>>,
+    process: &ProcessId,
+    rewritten: &RewrittenManifests,
+) -> HashMap<String, String> {
+    let total = |key: &&str| {
+        let value = parent.and_then(|parent| parent.get(*key));
+        value.map(|value| ((*key).to_owned(), value.clone()))
+    };
+    let counts = [
+        ("changed-partition-count", 0),
+        ("manifests-created", rewritten.created),
+        ("manifests-kept", rewritten.kept),
+        ("manifests-replaced", rewritten.replaced),
+        ("entries-processed", rewritten.entries),
+    ];
+    let counts = counts.map(|(key, value)| (key.to_owned(), value.to_string()));
+    let ours = [
+        (PROCESS_ID, process.as_str()),
+        (VERSION, env!("CARGO_PKG_VERSION")),
+    ];
+    let ours = ours.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let totals = TOTALS.iter().filter_map(total);
+    totals.chain(counts).chain(ours).collect()
+}
+
 /// The summary of a snapshot that lists the files of its parent rightly: nothing is added or removed, and totals are as
 /// counted. `manifests` are those created, kept and replaced, under the names that Iceberg's `rewriteManifests` has for them.
 pub(super) fn of_repair(
@@ -29,15 +57,12 @@ pub(super) fn of_repair(
     entries: usize,
 ) -> HashMap<String, String> {
     let totals = [
-        ("total-data-files", data.files),
-        ("total-records", data.rows),
-        (
-            "total-files-size",
-            data.bytes + position.bytes + equality.bytes,
-        ),
-        ("total-delete-files", position.files + equality.files),
-        ("total-position-deletes", position.rows),
-        ("total-equality-deletes", equality.rows),
+        (TOTALS[0], data.files),
+        (TOTALS[1], data.rows),
+        (TOTALS[2], data.bytes + position.bytes + equality.bytes),
+        (TOTALS[3], position.files + equality.files),
+        (TOTALS[4], position.rows),
+        (TOTALS[5], equality.rows),
         ("manifests-created", created as u64),
         ("manifests-kept", kept as u64),
         ("manifests-replaced", replaced as u64),

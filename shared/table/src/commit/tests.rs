@@ -2,6 +2,7 @@
 //!
 //! Each case of the catalogue that concerns the commit is here under its id; the comment says how a naive commit fails.
 
+mod arrange;
 mod dangling;
 mod deletes;
 mod faults;
@@ -13,6 +14,7 @@ mod light;
 mod lineage;
 mod manifests;
 mod memory;
+mod partition_stats;
 mod passed_over;
 mod places;
 mod repair;

@@ -191,7 +191,7 @@ pub(crate) struct ManifestWriter<'a> {
     json: serde_json::Value,
     layout: AvroType,
     meta: Vec<(String, Vec<u8>)>,
-    open: Option<OpenManifest>,
+    open: Option<Unfinished>,
     record: Vec<u8>,
 }
 
@@ -220,13 +220,34 @@ impl<'a> ManifestWriter<'a> {
         entry: &NewEntry<'_>,
         sync: impl FnOnce() -> [u8; 16],
     ) -> Result<Option<WrittenManifest>> {
+        let mut record = std::mem::take(&mut self.record);
+        record.clear();
+        let put = self.encode(entry, &mut record)?;
+        let full = self.append(&record, put, entry.partition(), sync);
+        self.record = record;
+        full
+    }
+
+    /// Encodes an entry as these manifests have it, to be added later.
+    pub(crate) fn encode(&self, entry: &NewEntry<'_>, out: &mut Vec<u8>) -> Result<Put> {
         let file_fields = field(&self.layout, 2).and_then(|field| field.layout.fields());
         let Some(file_fields) = file_fields else {
             return broken("the manifest schema has no file");
         };
+        put_entry(entry, self.part, file_fields, &self.settings, out)
+    }
+
+    /// Adds an entry that was encoded, of a file in this partition.
+    pub(crate) fn append(
+        &mut self,
+        record: &[u8],
+        put: Put,
+        partition: &Struct,
+        sync: impl FnOnce() -> [u8; 16],
+    ) -> Result<Option<WrittenManifest>> {
         let manifest = match &mut self.open {
             Some(manifest) => manifest,
-            none => none.insert(OpenManifest {
+            none => none.insert(Unfinished {
                 writer: ContainerWriter::new(
                     &self.json,
                     &self.meta,
@@ -241,11 +262,8 @@ impl<'a> ManifestWriter<'a> {
                 min_sequence_number: None,
             }),
         };
-        self.record.clear();
-        let settings = &self.settings;
-        let put = put_entry(entry, self.part, file_fields, settings, &mut self.record)?;
-        manifest.writer.append(&self.record)?;
-        manifest.summaries.add(put.partition);
+        manifest.writer.append(record)?;
+        manifest.summaries.add(partition);
         let count = &mut manifest.counts[put.kind];
         count.files = count.files.map(|files| files + 1);
         count.rows = count.rows.map(|sum| sum.saturating_add(put.rows));
@@ -253,7 +271,7 @@ impl<'a> ManifestWriter<'a> {
             let least = manifest.min_sequence_number.get_or_insert(number);
             *least = number.min(*least);
         }
-        if manifest.writer.written() < settings.target_bytes {
+        if manifest.writer.written() < self.settings.target_bytes {
             return Ok(None);
         }
         self.end()
@@ -302,7 +320,7 @@ fn field(record: &AvroType, id: i32) -> Option<&Field> {
 }
 
 #[derive(Debug)]
-struct OpenManifest {
+struct Unfinished {
     writer: ContainerWriter,
     summaries: Summaries,
     /// Added, existing, deleted.
@@ -310,7 +328,7 @@ struct OpenManifest {
     min_sequence_number: Option<i64>,
 }
 
-impl OpenManifest {
+impl Unfinished {
     fn finish(
         self,
         part: &ManifestPart<'_>,
@@ -359,23 +377,35 @@ fn header_entries(part: &ManifestPart<'_>, settings: &ManifestSettings) -> Vec<(
 }
 
 /// What a manifest must know of an entry that was put into it.
-struct Put<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Put {
     /// The place of its status in added, existing, deleted.
     kind: usize,
     rows: i64,
     /// Its data sequence number, where it is live.
     live_at: Option<i64>,
-    partition: &'a Struct,
+}
+
+impl<'a> NewEntry<'a> {
+    /// The partition that the entry's file is in.
+    fn partition(&self) -> &'a Struct {
+        match self {
+            Self::Added { partition, .. } => partition,
+            Self::Existing { entry, .. }
+            | Self::Amended { entry, .. }
+            | Self::Deleted { entry, .. } => &entry.file.partition.value,
+        }
+    }
 }
 
 /// Encodes one entry.
-fn put_entry<'a>(
-    entry: &NewEntry<'a>,
+fn put_entry(
+    entry: &NewEntry<'_>,
     part: &ManifestPart<'_>,
     file_fields: &[Field],
     settings: &ManifestSettings,
     out: &mut Vec<u8>,
-) -> Result<Put<'a>> {
+) -> Result<Put> {
     let (kind, status, snapshot_id, sequence_number, file_sequence_number) = match entry {
         NewEntry::Added {
             sequence_number, ..
@@ -406,41 +436,31 @@ fn put_entry<'a>(
         }
     }
     let live_at = (kind != 2).then_some(sequence_number);
-    match entry {
+    let rows = match entry {
         NewEntry::Added {
             file, partition, ..
         } => {
             put_output(file, partition, part, file_fields, out)?;
-            Ok(Put {
-                kind,
-                rows: file.record_count,
-                live_at,
-                partition,
-            })
+            file.record_count
         }
         NewEntry::Existing { entry, from } | NewEntry::Deleted { entry, from } => {
             put_tracked(&entry.file, from, None, part, file_fields, out)?;
-            Ok(Put {
-                kind,
-                rows: entry.file.rows as i64,
-                live_at,
-                partition: &entry.file.partition.value,
-            })
+            entry.file.rows as i64
         }
         NewEntry::Amended {
             entry,
             from,
             amendment,
         } => {
-            put_tracked(&entry.file, from, Some(amendment), part, file_fields, out)?;
-            Ok(Put {
-                kind,
-                rows: amendment.rows.unwrap_or(entry.file.rows) as i64,
-                live_at,
-                partition: &entry.file.partition.value,
-            })
+            put_tracked(&entry.file, from, Some(*amendment), part, file_fields, out)?;
+            amendment.rows.unwrap_or(entry.file.rows) as i64
         }
-    }
+    };
+    Ok(Put {
+        kind,
+        rows,
+        live_at,
+    })
 }
 
 pub(super) fn put_optional(value: Option<i64>, out: &mut Vec<u8>) {

@@ -43,6 +43,13 @@ impl PartitionKey {
     }
 }
 
+impl PartitionKey {
+    /// Its values as text, the same for equal partitions of a spec and no others.
+    pub(crate) fn text(&self) -> &str {
+        &self.json
+    }
+}
+
 impl PartialEq for PartitionKey {
     fn eq(&self, other: &Self) -> bool {
         (self.spec_id, &self.json) == (other.spec_id, &other.json)
@@ -253,6 +260,14 @@ fn order(a: &PrimitiveLiteral, b: &PrimitiveLiteral) -> Ordering {
         (L::Double(a), L::Double(b)) => a.into_inner().total_cmp(&b.into_inner()),
         // One field has one type.
         _ => a.partial_cmp(b).unwrap_or(Ordering::Equal),
+    }
+}
+
+/// How two values of one partition field compare as bounds do: NULL is the least.
+pub(crate) fn compare_values(a: Option<&Literal>, b: Option<&Literal>) -> Ordering {
+    match (a, b) {
+        (Some(Literal::Primitive(a)), Some(Literal::Primitive(b))) => order(a, b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
     }
 }
 

@@ -30,6 +30,22 @@ const EXISTING: i64 = 0;
 const ADDED: i64 = 1;
 const DELETED: i64 = 2;
 
+/// What became of an entry's file, as places in the counts of a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Added = 0,
+    Existing = 1,
+    /// What was removed is written down once more, for those who ask what a snapshot changed.
+    Removed = 2,
+}
+
+/// Whether entries of removed files are looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tombstones {
+    Skipped,
+    Read,
+}
+
 /// A live entry, with what it inherits filled in.
 #[derive(Debug)]
 pub(crate) struct LiveEntry<'a> {
@@ -75,6 +91,122 @@ pub(crate) struct ReadManifest {
     pub(crate) measured: Measured,
 }
 
+/// A manifest of which the header is read, and the entries are not.
+pub(crate) struct OpenManifest<'a> {
+    container: Container<'a>,
+    listed: &'a ManifestFile,
+    header: ManifestHeader,
+    entries: EntryReader,
+    partitions: PartitionReader<'a>,
+    length: usize,
+}
+
+impl<'a> OpenManifest<'a> {
+    /// Opens the manifest `content`, which the list names as `listed`.
+    pub(crate) fn new(
+        content: &'a [u8],
+        listed: &'a ManifestFile,
+        spec: &'a Spec,
+    ) -> Result<Self, AvroError> {
+        let mut container = Container::open(content)?;
+        give_ids(container.schema_mut(), Level::Entry);
+        let file = file_layout(container.schema())?;
+        Ok(Self {
+            listed,
+            header: ManifestHeader::new(&container, listed, Arc::new(FileLayout::new(file))),
+            entries: EntryReader::new(container.schema(), listed.content)?,
+            partitions: PartitionReader::new(listed.spec_id, &spec.partition_type, file)?,
+            length: content.len(),
+            container,
+        })
+    }
+
+    /// What all its entries share.
+    pub(crate) fn header(&self) -> &ManifestHeader {
+        &self.header
+    }
+
+    /// Calls `each` for every live entry, in order, with its partition.
+    pub(crate) fn for_each(
+        self,
+        partitions: &mut PartitionTable,
+        mut each: impl FnMut(&LiveEntry<'_>, &PartitionKey) -> Result<(), AvroError>,
+    ) -> Result<Measured, AvroError> {
+        self.read(partitions, Tombstones::Skipped, |_, entry, partition| {
+            each(entry, partition)
+        })
+    }
+
+    /// Calls `each` for every entry, also of files that were removed, in order, with its partition.
+    pub(crate) fn for_each_change(
+        self,
+        partitions: &mut PartitionTable,
+        each: impl FnMut(Standing, &LiveEntry<'_>, &PartitionKey) -> Result<(), AvroError>,
+    ) -> Result<Measured, AvroError> {
+        self.read(partitions, Tombstones::Read, each)
+    }
+
+    fn read(
+        self,
+        partitions: &mut PartitionTable,
+        tombstones: Tombstones,
+        mut each: impl FnMut(Standing, &LiveEntry<'_>, &PartitionKey) -> Result<(), AvroError>,
+    ) -> Result<Measured, AvroError> {
+        let (listed, entries, mut reader) = (self.listed, self.entries, self.partitions);
+        let mut row_ids = Inheritance::new(listed);
+        let mut counted = [Count {
+            files: Some(0),
+            rows: Some(0),
+        }; 3];
+        self.container.for_each(|cursor| {
+            let raw = entries.read(cursor)?;
+            let standing = standing(&raw)?;
+            let sum = &mut counted[standing as usize];
+            sum.files = sum.files.map(|files| files + 1);
+            let rows = raw.file.rows.unwrap_or(0);
+            sum.rows = sum.rows.map(|sum| sum.saturating_add(rows));
+            let is_live = standing != Standing::Removed;
+            if !is_live && tombstones == Tombstones::Skipped {
+                return Ok(());
+            }
+            let path = path_of(&raw)?;
+            let defect = |what: String| AvroError::corrupt(format!("file {path} {what}"));
+            let partition = reader
+                .number(raw.file.partition, partitions)
+                .map_err(|error| defect(format!("has a partition that can't be read: {error}")))?;
+            let mut file = live_file(&raw, path, partition, listed.content).map_err(defect)?;
+            if file.content == FileContent::Data && is_live {
+                file.first_row_id = row_ids
+                    .first_of(raw.file.first_row_id, file.rows)
+                    .map_err(defect)?;
+            }
+            // As Java does it: what was added takes the manifest's number, and so does all of version 1, whose manifests
+            // have the number 0. To guess a data sequence number would hide rows, or bring deleted ones back.
+            let may_inherit = standing != Standing::Existing || listed.sequence_number == 0;
+            let inherited = may_inherit.then_some(listed.sequence_number);
+            let sequence_number = raw.sequence_number.or(inherited).ok_or_else(|| {
+                defect(
+                    "has no sequence_number and may not inherit one: its entry is not new"
+                        .to_owned(),
+                )
+            })?;
+            let entry = LiveEntry {
+                snapshot_id: raw.snapshot_id.unwrap_or(listed.added_snapshot_id),
+                sequence_number,
+                file_sequence_number: raw.file_sequence_number.or(inherited),
+                file,
+            };
+            each(standing, &entry, &partitions.partitions[partition as usize])
+        })?;
+        let measured = Measured {
+            length: self.length as i64,
+            counted,
+        };
+        check_whole(listed, &measured)?;
+        Ok(measured)
+    }
+}
+
 /// Reads the manifest `content`, which the list names as `listed`: `each` is called for every live entry, in order, with
 /// its partition.
 pub(crate) fn read_entries(
@@ -82,62 +214,11 @@ pub(crate) fn read_entries(
     listed: &ManifestFile,
     spec: &Spec,
     partitions: &mut PartitionTable,
-    mut each: impl FnMut(&LiveEntry<'_>, &PartitionKey) -> Result<(), AvroError>,
+    each: impl FnMut(&LiveEntry<'_>, &PartitionKey) -> Result<(), AvroError>,
 ) -> Result<ReadManifest, AvroError> {
-    let mut container = Container::open(content)?;
-    give_ids(container.schema_mut(), Level::Entry);
-    let file = file_layout(container.schema())?;
-    let entries = EntryReader::new(container.schema(), listed.content)?;
-    let header = ManifestHeader::new(&container, listed, Arc::new(FileLayout::new(file)));
-    let mut reader = PartitionReader::new(listed.spec_id, &spec.partition_type, file)?;
-    let mut row_ids = Inheritance::new(listed);
-    let mut counted = [Count {
-        files: Some(0),
-        rows: Some(0),
-    }; 3];
-    container.for_each(|cursor| {
-        let raw = entries.read(cursor)?;
-        let (place, is_live) = standing(&raw)?;
-        let sum = &mut counted[place];
-        sum.files = sum.files.map(|files| files + 1);
-        let rows = raw.file.rows.unwrap_or(0);
-        sum.rows = sum.rows.map(|sum| sum.saturating_add(rows));
-        if !is_live {
-            return Ok(());
-        }
-        let path = path_of(&raw)?;
-        let defect = |what: String| AvroError::corrupt(format!("file {path} {what}"));
-        let partition = reader
-            .number(raw.file.partition, partitions)
-            .map_err(|error| defect(format!("has a partition that can't be read: {error}")))?;
-        let mut file = live_file(&raw, path, partition, listed.content).map_err(defect)?;
-        if file.content == FileContent::Data {
-            file.first_row_id = row_ids
-                .first_of(raw.file.first_row_id, file.rows)
-                .map_err(defect)?;
-        }
-        // As Java does it: what was added takes the manifest's number, and so does all of version 1, whose manifests have
-        // the number 0. To guess a data sequence number would hide rows, or bring deleted ones back.
-        let inherited = (raw.status == Some(ADDED) || listed.sequence_number == 0)
-            .then_some(listed.sequence_number);
-        let sequence_number = raw.sequence_number.or(inherited).ok_or_else(|| {
-            defect(
-                "has no sequence_number and may not inherit one: its entry is not new".to_owned(),
-            )
-        })?;
-        let entry = LiveEntry {
-            snapshot_id: raw.snapshot_id.unwrap_or(listed.added_snapshot_id),
-            sequence_number,
-            file_sequence_number: raw.file_sequence_number.or(inherited),
-            file,
-        };
-        each(&entry, &partitions.partitions[partition as usize])
-    })?;
-    let measured = Measured {
-        length: content.len() as i64,
-        counted,
-    };
-    check_whole(listed, &measured)?;
+    let manifest = OpenManifest::new(content, listed, spec)?;
+    let header = manifest.header().clone();
+    let measured = manifest.for_each(partitions, each)?;
     Ok(ReadManifest { header, measured })
 }
 
@@ -183,9 +264,9 @@ pub(crate) fn read_live_paths(
     let mut counted = [0; 3];
     container.for_each(|cursor| {
         let raw = entries.read(cursor)?;
-        let (place, is_live) = standing(&raw)?;
-        counted[place] += 1;
-        if is_live {
+        let standing = standing(&raw)?;
+        counted[standing as usize] += 1;
+        if standing != Standing::Removed {
             each(TrackedFile {
                 path: path_of(&raw)?,
                 bytes: Bytes(not_negative(raw.file.size)),
@@ -263,13 +344,11 @@ fn not_negative(number: Option<i64>) -> u64 {
         .unwrap_or(0)
 }
 
-/// Where an entry is counted (added, existing, removed), and whether it is live.
-fn standing(raw: &RawEntry<'_>) -> Result<(usize, bool), AvroError> {
+fn standing(raw: &RawEntry<'_>) -> Result<Standing, AvroError> {
     match raw.status {
-        Some(ADDED) => Ok((0, true)),
-        Some(EXISTING) => Ok((1, true)),
-        // What was removed is written down once more, for those who ask what a snapshot changed.
-        Some(DELETED) => Ok((2, false)),
+        Some(ADDED) => Ok(Standing::Added),
+        Some(EXISTING) => Ok(Standing::Existing),
+        Some(DELETED) => Ok(Standing::Removed),
         Some(other) => Err(AvroError::corrupt(format!(
             "manifest_entry.status: {other}, where 0, 1 and 2 are known"
         ))),

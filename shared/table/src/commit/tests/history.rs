@@ -61,6 +61,11 @@ enum Step {
         meanwhile: Vec<Write>,
         trouble: Trouble,
     },
+    /// Writes those manifests anew that `picks` says, or all.
+    Manifests {
+        picks: Option<Vec<bool>>,
+        trouble: Trouble,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -378,8 +383,8 @@ impl Play {
         self.commit(&base, groups, trouble).await;
     }
 
-    async fn commit(&mut self, base: &BaseState, groups: Vec<FinishedGroup>, trouble: &Trouble) {
-        let mut rival_model = None;
+    /// Lets the next swap go wrong. Returns what the model is once a rival was let in.
+    async fn expect(&mut self, trouble: &Trouble) -> Option<Model> {
         match trouble {
             Trouble::None => {}
             Trouble::AnswerLost => self.world.catalog.will(Fault::AnswerLost),
@@ -389,19 +394,47 @@ impl Play {
                 let number = self.next_number();
                 if let Some(foreign) = self.prepare(write, &mut model, number) {
                     self.world.rival(foreign).await;
-                    rival_model = Some(model);
+                    return Some(model);
                 }
             }
         }
-        let mut result = self.world.run(base, groups.clone()).await;
-        if matches!(result, Err(CommitFailure::OutcomeUnknown { .. })) {
-            result = self.world.run(base, groups.clone()).await;
-        }
-        // A commit that had nothing to swap in never met its rival.
+        None
+    }
+
+    /// A commit that had nothing to swap in never met its rival.
+    fn settle(&mut self, rival_model: Option<Model>) {
         let was_met = std::mem::take(&mut *self.world.catalog.faults.lock().unwrap()).is_empty();
         if let Some(model) = rival_model.filter(|_| was_met) {
             self.model = model;
         }
+    }
+
+    /// Writes manifests anew. Everything that is live is as it was: who added it, when, and how it is numbered.
+    async fn manifests(&mut self, picks: Option<&[bool]>, trouble: &Trouble) {
+        let before = self.world.live().await;
+        let rival_model = self.expect(trouble).await;
+        let is_alone = rival_model.is_none();
+        let mut result = self.world.arrange(picks).await;
+        if matches!(result, Err(CommitFailure::OutcomeUnknown { .. })) {
+            result = self.world.arrange(picks).await;
+        }
+        self.settle(rival_model);
+        match result {
+            Ok(_) | Err(CommitFailure::NothingLeft { .. }) => {}
+            Err(other) => panic!("{other}"),
+        }
+        if is_alone {
+            assert_eq!(self.world.live().await, before);
+        }
+    }
+
+    async fn commit(&mut self, base: &BaseState, groups: Vec<FinishedGroup>, trouble: &Trouble) {
+        let rival_model = self.expect(trouble).await;
+        let mut result = self.world.run(base, groups.clone()).await;
+        if matches!(result, Err(CommitFailure::OutcomeUnknown { .. })) {
+            result = self.world.run(base, groups.clone()).await;
+        }
+        self.settle(rival_model);
         match result {
             Ok(outcome) => {
                 assert_eq!(
@@ -441,6 +474,11 @@ impl Play {
                 self.rewrite(*region, picks, *split, meanwhile, trouble)
                     .await
             }
+            Step::Manifests { picks, trouble } => {
+                self.processes += 1;
+                self.world.process = ProcessId(format!("process{}", self.processes));
+                self.manifests(picks.as_deref(), trouble).await
+            }
         }
         self.check(&format!("{step:?}")).await;
     }
@@ -459,18 +497,22 @@ fn write() -> impl Strategy<Value = Write> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let trouble = prop_oneof![
-        4 => Just(Trouble::None),
-        2 => write().prop_map(Trouble::Rival),
-        1 => Just(Trouble::AnswerLost),
-        1 => Just(Trouble::RequestLost),
-    ];
+    let trouble = || {
+        prop_oneof![
+            4 => Just(Trouble::None),
+            2 => write().prop_map(Trouble::Rival),
+            1 => Just(Trouble::AnswerLost),
+            1 => Just(Trouble::RequestLost),
+        ]
+    };
+    let picks = prop::option::of(prop::collection::vec(any::<bool>(), 1..4));
+    let manifests = (picks, trouble());
     let rewrite = (
         0usize..2,
         prop::collection::vec(any::<u8>(), 1..6),
         any::<bool>(),
         prop::collection::vec(write(), 0..3),
-        trouble,
+        trouble(),
     );
     prop_oneof![
         3 => write().prop_map(Step::Write),
@@ -481,6 +523,7 @@ fn step() -> impl Strategy<Value = Step> {
             meanwhile,
             trouble,
         }),
+        1 => manifests.prop_map(|(picks, trouble)| Step::Manifests { picks, trouble }),
     ]
 }
 

@@ -30,6 +30,8 @@ public final class Main {
       case "appender" -> AppenderCommand.run(options);
       case "wap" -> WapCommand.run(options);
       case "expire" -> ExpireCommand.run(options);
+      case "manifests" -> ManifestsCommand.run(options);
+      case "partition-stats" -> PartitionStatsCommand.run(options);
       default -> usage();
     }
     // Iceberg's worker pools and file system threads must not keep the process alive.
