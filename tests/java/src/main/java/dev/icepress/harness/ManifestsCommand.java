@@ -1,6 +1,7 @@
 package dev.icepress.harness;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -11,6 +12,7 @@ import org.apache.iceberg.DeleteFile;
 import org.apache.iceberg.LiveEntries;
 import org.apache.iceberg.ManifestFile;
 import org.apache.iceberg.Snapshot;
+import org.apache.iceberg.StructLike;
 import org.apache.iceberg.Table;
 import org.apache.iceberg.catalog.TableIdentifier;
 import org.apache.iceberg.jdbc.JdbcCatalog;
@@ -58,9 +60,9 @@ final class ManifestsCommand {
         Object about = file instanceof DeleteFile delete ? delete.referencedDataFile() + "@" + delete.contentOffset() : null;
         entries.add(
             List.of(
-                    file.content(), file.location(), file.specId(), file.partition(), entry.snapshotId(),
+                    file.content(), file.location(), file.specId(), partition(file.partition()), entry.snapshotId(),
                     entry.dataSequence(), String.valueOf(entry.fileSequence()), file.recordCount(), file.fileSizeInBytes(),
-                    String.valueOf(row), String.valueOf(about), String.valueOf(file.lowerBounds()),
+                    String.valueOf(row), String.valueOf(about), bounds(file.lowerBounds()), bounds(file.upperBounds()),
                     String.valueOf(file.nullValueCounts()), String.valueOf(file.splitOffsets()),
                     String.valueOf(file.equalityFieldIds()), String.valueOf(file.sortOrderId()))
                 .toString());
@@ -74,5 +76,21 @@ final class ManifestsCommand {
     answer.put("operation", snapshot.operation());
     answer.put("summary", snapshot.summary());
     return answer;
+  }
+
+  private static List<String> partition(StructLike partition) {
+    List<String> values = new ArrayList<>();
+    for (int place = 0; place < partition.size(); place++) {
+      values.add(PartitionStatsCommand.text(partition.get(place, Object.class)));
+    }
+    return values;
+  }
+
+  private static String bounds(Map<Integer, ByteBuffer> bounds) {
+    Map<Integer, String> said = new TreeMap<>();
+    if (bounds != null) {
+      bounds.forEach((column, bound) -> said.put(column, PartitionStatsCommand.text(bound)));
+    }
+    return said.toString();
   }
 }

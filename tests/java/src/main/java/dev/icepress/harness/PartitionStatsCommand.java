@@ -75,7 +75,8 @@ final class PartitionStatsCommand {
     return rows;
   }
 
-  private static String text(Object value) {
+  /** A value of a partition, or a bound; bytes in hex. */
+  static String text(Object value) {
     if (value instanceof ByteBuffer buffer) {
       byte[] bytes = new byte[buffer.remaining()];
       buffer.duplicate().get(bytes);
