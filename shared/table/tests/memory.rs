@@ -1,11 +1,9 @@
 //! What a commit holds of a table of many files, held against what the allocator really gave: some bytes for each, and not
-//! its entry. The full size is `tests/bench commit-large`.
+//! its entry. One test, for the allocator counts all. The full size is `tests/bench commit-large`.
 #![allow(
     clippy::unwrap_used,
     reason = "a fixture that fails should fail the test at once"
 )]
-
-use std::sync::{Mutex, PoisonError};
 
 use iceberg::spec::{DataFile, FormatVersion};
 use icepress_model::Bytes;
@@ -31,9 +29,6 @@ use world::{World, data, equality_deletes, file};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// What is measured must be alone.
-static ALONE: Mutex<()> = Mutex::new(());
-
 const MANIFESTS: usize = 16;
 const FILES: usize = 150;
 
@@ -43,7 +38,6 @@ const FILES: usize = 150;
 async fn a_small_commit_in_a_large_table_takes_bytes_a_file() {
     const OWN: u64 = 640 << 10;
     const A_FILE: u64 = 48;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for with_deletes in [false, true] {
         let world = World::new(FormatVersion::V2);
         for manifest in 0..MANIFESTS {
