@@ -297,9 +297,9 @@ pub(crate) fn survey_entries(
     let mut counted = [0; 3];
     container.for_each(|cursor| {
         let raw = entries.read(cursor)?;
-        let (place, is_live) = standing(&raw)?;
-        counted[place] += 1;
-        if !is_live {
+        let standing = standing(&raw)?;
+        counted[standing as usize] += 1;
+        if standing == Standing::Removed {
             return Ok(());
         }
         let path = path_of(&raw)?;

@@ -23,6 +23,7 @@ fn process(kind: ProcessKind, outcome: ProcessOutcome, upkeep: &Memory) -> Proce
         epoch: Epoch(1),
         created_at: NOW,
         state: ProcessState::Ended(outcome),
+        waits: 0,
         commit_claims: 1,
         tasks: 1,
         open_tasks: 0,
