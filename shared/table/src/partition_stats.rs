@@ -128,7 +128,7 @@ pub fn unified_partition_type(metadata: &TableMetadata) -> Result<StructType, Pa
             let is_void = field.transform == Transform::Void;
             match fields.get_mut(&field.field_id) {
                 None => {
-                    fields.insert(field.field_id, (with_type.clone(), is_void));
+                    fields.insert(field.field_id, (Arc::clone(with_type), is_void));
                 }
                 // A field that version 1 dropped keeps its name, and has no type of its own any more.
                 Some((known, true)) if !is_void => {

@@ -1,5 +1,7 @@
 //! Attempts that end otherwise than they were to: their files are nobody's, and go (case C28).
 
+use std::sync::Arc;
+
 use icepress_coordination::{CoordinationError, TaskState};
 use icepress_service::Handled;
 use icepress_tests::ended;
@@ -24,12 +26,12 @@ async fn c28_an_attempt_that_its_deadline_cuts_leaves_no_file() {
     let before = lab.files_on_disk(&table).await;
     let process = message.task.process.to_string();
     let (clock, disk, folder) = (
-        lab.clock.clone(),
-        lab.disk.clone(),
+        Arc::clone(&lab.clock),
+        Arc::clone(&lab.disk),
         lab.folder.path().to_owned(),
     );
-    let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let was_there = std::sync::Arc::clone(&seen);
+    let seen = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let was_there = Arc::clone(&seen);
     lab.disk.meddle_at_look_at(&process, move || async move {
         let written = disk
             .list(&format!("{}/t/data/", folder.display()), None)
@@ -65,7 +67,7 @@ async fn c28_an_attempt_that_its_deadline_cuts_leaves_no_file() {
 async fn c28_an_attempt_that_lost_its_claim_leaves_no_file_and_disturbs_nobody() {
     let (lab, table, worker, message) = begun(71, settings_for_tests("a")).await;
     let before = lab.files_on_disk(&table).await;
-    let (clock, store) = (lab.clock.clone(), worker.store.clone());
+    let (clock, store) = (Arc::clone(&lab.clock), Arc::clone(&worker.store));
     let (task, ambient) = (message.task.clone(), lab.ambient.clone());
     let ttl = worker.settings.claim_ttl;
     lab.disk
