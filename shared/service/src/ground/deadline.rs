@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use icepress_model::ambient::Ambient;
 
+/// Clocks of functions are kept by one service (Amazon Time Sync) and differ by milliseconds.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(1);
+
 /// A point on the monotonic clock by which an invocation must be over; or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadline(Option<Duration>);
@@ -34,6 +37,13 @@ impl Deadline {
     pub fn left(self, ambient: &Ambient) -> Option<Duration> {
         self.0
             .map(|end| end.saturating_sub(ambient.clock.monotonic()))
+    }
+
+    /// For how long a claim is taken that would be for `wanted`: hardly longer than whoever takes it can live, so that a
+    /// successor waits for nobody who is dead. What is added is for clocks that differ.
+    pub fn claim(self, ambient: &Ambient, wanted: Duration) -> Duration {
+        let left = self.left(ambient);
+        left.map_or(wanted, |left| wanted.min(left + CLOCKS_DIFFER))
     }
 
     /// Whether `needed` still fits.

@@ -66,6 +66,9 @@ pub(crate) struct EvaluationHeader {
     /// So many of the next evaluations are handed over at once.
     #[serde(default)]
     pub(crate) turns: u32,
+    /// The table's marks then: what is marked since may be of a state that was not looked at.
+    #[serde(default)]
+    pub(crate) marks: u64,
 }
 
 impl EvaluationHeader {
@@ -196,7 +199,7 @@ impl Past {
         context: &Context,
         row: &TableRow,
     ) -> Result<Option<Finding>, CoordinationError> {
-        let Some((process, _)) = &self.evaluation else {
+        let Some((process, header)) = &self.evaluation else {
             return Ok(None);
         };
         let ended = ProcessState::Ended(ProcessOutcome::Evaluated);
@@ -209,7 +212,7 @@ impl Past {
             return Ok(None);
         };
         match payload::fetch(context, result).await {
-            Ok(finding) => Ok(Some(finding).filter(|finding| !is_outdated(finding, row))),
+            Ok(finding) => Ok(Some(finding).filter(|finding| !is_outdated(finding, header, row))),
             Err(error) => {
                 context.tell(Event::Notice {
                     message: format!(
@@ -225,8 +228,8 @@ impl Past {
 
 /// Whether nothing could or was to be done about a table that was marked since for another state. A plan for the former state is as
 /// good as any that is carried out while others write.
-fn is_outdated(finding: &Finding, row: &TableRow) -> bool {
-    let is_marked_since = row.marks > row.seen_marks;
+fn is_outdated(finding: &Finding, header: &EvaluationHeader, row: &TableRow) -> bool {
+    let is_marked_since = row.marks > header.marks;
     match finding {
         Finding::Plan(planned) => {
             let has_moved = row.due_location.as_ref() != Some(&planned.location);
@@ -317,6 +320,7 @@ async fn hand_over(
         evaluation: cause,
         failures: row.failures,
         turns,
+        marks: row.marks,
     };
     let task = EvaluateTask {
         evaluate: row.table.clone(),

@@ -1,6 +1,6 @@
 //! Looking at one table: load it, read its manifests, plan.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::SnapshotRef;
 use icepress_catalog::{
@@ -16,7 +16,7 @@ use icepress_planner::{PlanError, PlanOptions, Repeated, group_all, plan_table, 
 use icepress_rewrite::data_folder;
 use icepress_storage::Storage;
 use icepress_table::{TableError, list_snapshot, open_snapshot_at};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 use thiserror::Error;
 
@@ -97,6 +97,7 @@ pub(crate) struct Planned {
     /// The state that was loaded.
     pub(crate) location: MetadataLocation,
     /// The table's properties in it, by which its limits are asked.
+    #[serde(serialize_with = "in_order")]
     pub(crate) properties: HashMap<String, String>,
     /// Without what would repeat the last process.
     pub(crate) plan: TablePlan,
@@ -115,6 +116,14 @@ pub(crate) struct Planned {
     /// The snapshot that was current.
     #[serde(default)]
     pub(crate) snapshot_id: Option<SnapshotId>,
+}
+
+/// What a run writes is the same each time it is repeated.
+fn in_order<S: Serializer>(
+    properties: &HashMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(properties.iter().collect::<BTreeMap<_, _>>())
 }
 
 /// By what a table is planned: its settings, and what its last process taught.

@@ -61,7 +61,7 @@ async fn handle_message(
     deadline: Deadline,
 ) -> Result<Handled, CoordinationError> {
     let now = context.ambient.now();
-    let claim_end = now + context.settings.claim_ttl;
+    let claim_end = now + deadline.claim(&context.ambient, context.settings.claim_ttl);
     let claimed = context
         .store
         .claim_task(&message.task, &context.settings.worker, now, claim_end)
