@@ -173,6 +173,7 @@ impl Lab {
             commits: Default::default(),
             plans: Default::default(),
             listed: Default::default(),
+            taken: Default::default(),
         }
     }
 

@@ -11,4 +11,5 @@ pub(crate) mod observer;
 pub mod open;
 pub(crate) mod plans;
 pub(crate) mod settings;
+pub(crate) mod taken;
 pub(crate) mod version;

@@ -23,6 +23,7 @@ pub use ground::{
     open,
     plans::PlanRoom,
     settings::{Settings, Times},
+    taken::TakenOut,
     version::{SIGN_INTERVAL, SignOfLife, VERSION},
 };
 pub use icepress_planner::VerifyRows;

@@ -150,6 +150,7 @@ impl Account {
             commits: Default::default(),
             plans: Default::default(),
             listed: Default::default(),
+            taken: Default::default(),
         };
         Machine {
             name: name.to_owned(),

@@ -498,6 +498,7 @@ async fn child_context(folder: &Path) -> Context {
         commits: Default::default(),
         plans: Default::default(),
         listed: Default::default(),
+        taken: Default::default(),
     }
 }
 

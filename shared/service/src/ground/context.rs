@@ -7,7 +7,9 @@ use icepress_coordination::{CoordinationError, Errands, Layout, StateStore, Task
 use icepress_model::{ProcessKind, TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
-use crate::{Catalogs, CommitGate, Event, ListedHere, Observer, OpenCatalog, PlanRoom, Settings};
+use crate::{
+    Catalogs, CommitGate, Event, ListedHere, Observer, OpenCatalog, PlanRoom, Settings, TakenOut,
+};
 
 /// Ports, settings and an observer.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Context {
     pub plans: PlanRoom,
     /// What this process of the program has listed to the end.
     pub listed: ListedHere,
+    /// How far it saw queues come.
+    pub taken: TakenOut,
 }
 
 impl Context {

@@ -20,6 +20,7 @@ use thiserror::Error;
 
 use crate::{
     Catalogs, CommitGate, Context, Deadline, ListedHere, Observer, OpenCatalog, PlanRoom, Settings,
+    TakenOut,
 };
 pub use environment::{CloudEnvironment, EnvironmentError};
 
@@ -154,6 +155,7 @@ async fn in_cloud(
         commits: CommitGate::default(),
         plans: PlanRoom::default(),
         listed: ListedHere::default(),
+        taken: TakenOut::default(),
     })
 }
 
@@ -189,6 +191,7 @@ pub async fn embedded<'a>(
         commits: CommitGate::default(),
         plans: PlanRoom::default(),
         listed: ListedHere::default(),
+        taken: TakenOut::default(),
     })
 }
 

@@ -1,9 +1,6 @@
 //! Processes under way: one that nobody committed is committed, and what seems lost is sent again.
 
-use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use icepress_coordination::{
     Conclusion, CoordinationError, Lease, ProcessRow, ProcessState, QueueDepth, TableRow, TaskRow,
@@ -167,8 +164,6 @@ pub(crate) struct Depth {
     kind: ProcessKind,
     /// What lies in it: asked once, and only where that decides anything.
     asked: OnceCell<Option<QueueDepth>>,
-    /// When the last message was sent, of those seen so far, that somebody has taken out; in milliseconds.
-    newest_taken: AtomicI64,
 }
 
 impl Depth {
@@ -177,24 +172,6 @@ impl Depth {
             kind,
             ..Self::default()
         }
-    }
-
-    /// Notes when messages were sent that somebody has taken out.
-    fn note_taken(&self, tasks: &[TaskRow], now: TimestampMs) {
-        let taken = tasks.iter().filter(|task| match &task.state {
-            TaskState::Done(_) => true,
-            TaskState::Running { deadline, .. } => *deadline >= now,
-            TaskState::Queued | TaskState::Failed(_) => false,
-        });
-        if let Some(newest) = taken.filter_map(|task| task.sent_at).max() {
-            self.newest_taken.fetch_max(newest.get(), Ordering::Relaxed);
-        }
-    }
-
-    /// Whether messages that were sent long after `sent_at` have been taken out.
-    fn has_passed(&self, sent_at: TimestampMs) -> bool {
-        let newest = TimestampMs(self.newest_taken.load(Ordering::Relaxed));
-        newest.since(sent_at) >= PASSED_BY
     }
 
     /// `None` where the queue does not say: then nothing counts as lost by it.
@@ -281,13 +258,16 @@ async fn send_again(
     let patience = context.settings.check_interval;
     let mut lost: Vec<TaskId> = Vec::new();
     let tasks = context.store.tasks(&process.process).await?;
-    depth.note_taken(&tasks, now);
+    if let Some(newest) = newest_taken(lease.bucket, &tasks, now) {
+        context.taken.note(lease.bucket, newest);
+    }
+    let newest = context.taken.newest(lease.bucket);
     for task in tasks {
         let is_passed = || {
             let is_few = process.open_tasks <= FEW_OPEN;
             is_few
                 && task.bucket == lease.bucket
-                && task.sent_at.is_some_and(|at| depth.has_passed(at))
+                && task.sent_at.is_some_and(|at| has_passed(newest, at))
         };
         let is_lost = match Message::of(&task, now, patience) {
             Message::NotMissed => false,
@@ -307,6 +287,22 @@ async fn send_again(
     }
     let what = (&process.table, process.kind);
     send(context, lease, what, process.epoch, &lost).await
+}
+
+/// When the newest message in the queue of `bucket` was sent that somebody has taken out, of those of `tasks`.
+fn newest_taken(bucket: BucketId, tasks: &[TaskRow], now: TimestampMs) -> Option<TimestampMs> {
+    let taken = tasks.iter().filter(|task| match &task.state {
+        TaskState::Done(_) => true,
+        TaskState::Running { deadline, .. } => *deadline >= now,
+        TaskState::Queued | TaskState::Failed(_) => false,
+    });
+    let here = taken.filter(|task| task.bucket == bucket);
+    here.filter_map(|task| task.sent_at).max()
+}
+
+/// Whether messages that were sent long after `sent_at` have been taken out.
+fn has_passed(newest: Option<TimestampMs>, sent_at: TimestampMs) -> bool {
+    newest.is_some_and(|newest| newest.since(sent_at) >= PASSED_BY)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use icepress_coordination::Payload;
 use icepress_model::{Attempt, RewriteFailure, RewriteFailureKind, WorkerId};
 
 use super::*;
+use crate::TakenOut;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -104,7 +105,7 @@ fn what_is_done_needs_no_message() {
 
 #[test]
 fn a_message_that_others_passed_long_ago_is_lost_though_the_queue_never_empties() {
-    let depth = Depth::default();
+    let taken = TakenOut::default();
     let later = SENT + PASSED_BY;
     let done = |sent_at| {
         task(
@@ -112,15 +113,21 @@ fn a_message_that_others_passed_long_ago_is_lost_though_the_queue_never_empties(
             Some(sent_at),
         )
     };
-    assert!(!depth.has_passed(SENT), "nothing is known of others");
-    depth.note_taken(&[done(SENT + PASSED_BY / 2)], later);
-    assert!(!depth.has_passed(SENT), "it may be in somebody's hands");
+    let bucket = done(SENT).bucket;
+    let note = |tasks: &[TaskRow]| {
+        let newest = newest_taken(bucket, tasks, later);
+        newest.map(|newest| taken.note(bucket, newest))
+    };
+    let has_passed = |sent_at| has_passed(taken.newest(bucket), sent_at);
+    assert!(!has_passed(SENT), "nothing is known of others");
+    note(&[done(SENT + PASSED_BY / 2)]);
+    assert!(!has_passed(SENT), "it may be in somebody's hands");
     // What nobody has taken, or whose holder died, says nothing.
     let queued = task(TaskState::Queued, Some(later));
     let died = task(claimed_until(SENT), Some(later));
-    depth.note_taken(&[queued, died], later);
-    assert!(!depth.has_passed(SENT));
-    depth.note_taken(&[done(later), done(SENT)], later);
-    assert!(depth.has_passed(SENT));
-    assert!(!depth.has_passed(SENT + HOUR), "it is younger");
+    note(&[queued, died]);
+    assert!(!has_passed(SENT));
+    note(&[done(later), done(SENT)]);
+    assert!(has_passed(SENT));
+    assert!(!has_passed(SENT + HOUR), "it is younger");
 }
