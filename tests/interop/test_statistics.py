@@ -7,13 +7,18 @@ import pytest
 import readers
 
 # Deletes of each kind, specs that evolved, partition types of all kinds, versions 1 to 3, vectors. Not `parts.identity`: a
-# partition's folder of which has a name that is too long for the local disk once Java writes to it again.
+# partition's folder of which has a name that is too long for the local disk once Java writes to it again; nor `parts.truncate_dec`: Java
+# can't write the smallest of its partitions to a manifest.
 TABLES = [
     "deletes.upserts",
     "deletes.positions",
     "parts.low_types",
+    "parts.day",
+    "parts.evolved",
+    "parts.many",
+    "parts.source_dropped",
+    "parts.void_v1",
     "parts.bucket",
-    "parts.truncate_dec",
     "parts.times",
     "v3.equality",
 ]
@@ -57,11 +62,16 @@ def counted(java, icepress, tmp_path_factory):
     return Counted(tmp_path_factory.mktemp("statistics"), icepress)
 
 
+def key_of(row):
+    return row["spec"], row["partition"]
+
+
 @pytest.mark.parametrize("when", [0, 1], ids=["whole", "later"])
 def test_java_reads_what_java_counts(counted, when):
     assert len(counted.tables) > 6
     for table in counted.tables:
-        ours, java = counted.read[when][table], counted.java[when][table]
+        # Where Java counts on from earlier statistics, it does not keep the order that the specification asks for.
+        ours, java = (sorted(rows[when][table], key=key_of) for rows in (counted.read, counted.java))
         assert len(ours) > 1, table
         for one, other in zip(ours, java, strict=True):
             # Java leaves out totals that the counts imply.

@@ -85,6 +85,12 @@ impl Input {
     /// Its row groups, as those of the input with a number. Only columns of the table count.
     pub(super) fn atoms(&self, number: usize) -> Vec<Atom> {
         let footer = self.file.metadata();
+        let columns = footer.row_groups().iter().flat_map(|group| group.columns());
+        let columns: u64 = columns
+            .map(|chunk| chunk.compressed_size().unsigned_abs())
+            .sum();
+        let beside = self.file.size.saturating_sub(columns);
+        let share = beside / (footer.num_row_groups() as u64).max(1);
         let atom = |index: &usize| {
             let row_group = footer.row_group(*index);
             let bytes = self.file.projection.leaves.iter().map(|leaf| {
@@ -96,6 +102,7 @@ impl Input {
                 row_group: *index,
                 rows: row_group.num_rows().unsigned_abs(),
                 bytes: bytes.sum(),
+                footer: share,
             }
         };
         self.file.row_groups.iter().map(atom).collect()

@@ -15,12 +15,19 @@ pub(super) struct Atom {
     pub(super) rows: u64,
     /// Bytes of the columns that are kept.
     pub(super) bytes: u64,
+    /// Its share of what its file has beside columns: footer and indices, which is most of a small file.
+    pub(super) footer: u64,
 }
 
 impl Atom {
     /// By what it is told from others.
     pub(super) fn key(&self) -> (usize, usize) {
         (self.file, self.row_group)
+    }
+
+    /// What it adds to a file.
+    pub(super) fn adds(&self) -> u64 {
+        self.bytes.saturating_add(self.footer)
     }
 }
 
@@ -74,15 +81,15 @@ pub(super) enum Next {
 /// What comes next of the files that `atoms` become, once `open` bytes are in the file that is open. Their order is kept: what
 /// lay near one another still does, and no file spans a wider range of keys than its part of the inputs.
 pub(super) fn next(atoms: &[Atom], sizes: Sizes, open: u64) -> Next {
-    let left: u64 = atoms.iter().map(|atom| atom.bytes).sum();
+    let left: u64 = atoms.iter().map(Atom::adds).sum();
     let (mut held, mut count) = (open, 0);
     // The last file takes in a small rest.
     if is_too_large(open.saturating_add(left), sizes.file) {
         for atom in atoms {
-            if held > 0 && held.saturating_add(atom.bytes / 2) >= sizes.file {
+            if held > 0 && held.saturating_add(atom.adds() / 2) >= sizes.file {
                 break;
             }
-            held = held.saturating_add(atom.bytes);
+            held = held.saturating_add(atom.adds());
             count += 1;
         }
     } else {

@@ -242,11 +242,14 @@ impl<'a> Merger<'a> {
         };
         let (mut left, mut ready) = (self.atoms.as_slice(), Ready::default());
         let (mut read, mut ratio_now) = (0, self.ratio);
+        // Of the file that is open.
+        let mut footers = 0;
         while !left.is_empty() {
             let sizes = self.sizes.before(ratio_now);
-            let open = (output.open_bytes() as f64 / ratio_now) as u64;
+            let open = (output.open_bytes() as f64 / ratio_now) as u64 + footers;
             let Next::RowGroup(count) = next(left, sizes, open) else {
                 output.roll().await?;
+                footers = 0;
                 continue;
             };
             let (atoms, rest) = left.split_at(count);
@@ -254,8 +257,8 @@ impl<'a> Merger<'a> {
             let fetched = ready.take(&self, atoms).await?;
             if self.looks_ahead {
                 // As far as can be told: how large this row group becomes may change what the next one is.
-                let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
-                if let Next::RowGroup(count) = next(left, sizes, open + bytes) {
+                let added: u64 = atoms.iter().map(Atom::adds).sum();
+                if let Next::RowGroup(count) = next(left, sizes, open + added) {
                     ready.start(self.fetch(&left[..count]));
                 }
             }
@@ -268,6 +271,7 @@ impl<'a> Merger<'a> {
             }
             let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
             read += bytes;
+            footers += atoms.iter().map(|atom| atom.footer).sum::<u64>();
             ratio_now = ratio(ways.all(), read);
             counts.rows_in += rows;
             counts.rows_deleted += rows - live;
