@@ -66,11 +66,8 @@ fn counted(counts: &PartitionCounts, id: i32) -> Option<i64> {
         7 => Some(counts.position_files),
         8 => Some(counts.equality_records),
         9 => Some(counts.equality_files),
-        // Only where nothing but vectors hides rows do manifests tell how many are left.
-        10 => {
-            let is_known = counts.equality_files == 0 && counts.position_files == 0;
-            is_known.then_some((counts.data_records - counts.position_records).max(0))
-        }
+        // What is left of rows is said nowhere (field 10): Java writes none either, and where it counts on from ours it keeps
+        // the number as it was.
         11 => counts.updated.map(|(at, _)| at),
         12 => counts.updated.map(|(_, snapshot)| snapshot.get()),
         13 => Some(counts.vectors),
