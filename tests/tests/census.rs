@@ -30,6 +30,8 @@ struct Tagged {
     told_as_seen: AtomicU64,
     /// Whether it knows its own page tokens no more.
     refuses_tokens: AtomicBool,
+    /// A table that its listing lacks.
+    hides: Mutex<Option<TableId>>,
 }
 
 impl Tagged {
@@ -39,6 +41,7 @@ impl Tagged {
             told_in_full: AtomicU64::new(0),
             told_as_seen: AtomicU64::new(0),
             refuses_tokens: AtomicBool::new(false),
+            hides: Mutex::default(),
         })
     }
 
@@ -82,6 +85,8 @@ impl Catalog for Tagged {
             }
         }
         names.sort();
+        let hidden = self.hides.lock().unwrap().clone();
+        names.retain(|table| Some(table) != hidden.as_ref());
         let mut left = names
             .into_iter()
             .filter(|table| next.is_none_or(|next| table.name.as_str() > next));
@@ -239,6 +244,33 @@ async fn a_long_database_is_listed_in_runs_of_its_own_and_none_of_them_alone_rem
     tick(&worker("e"), Deadline::NONE).await.unwrap();
     assert!(store.table(&tables[5]).await.unwrap().is_none());
     assert!(store.table(&tables[4]).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b05_a_table_that_was_missed_and_came_back_is_forgotten_once_it_is_dropped() {
+    let (lab, tables) = lab_of_tables(78, 2).await;
+    let catalog = Tagged::around(&lab);
+    let worker = || cold(&lab, &catalog, settings_for_tests("w"));
+    let is_remembered = async || worker().store.table(&tables[1]).await.unwrap().is_some();
+    let known = async || {
+        let digest = worker().store.digest(&tables[1].database()).await;
+        digest.unwrap().0.len() / 16
+    };
+    tick(&worker(), Deadline::NONE).await.unwrap();
+
+    // Two listings lack it, and whoever looks finds it there: dropped, and made anew under the same name.
+    *catalog.hides.lock().unwrap() = Some(tables[1].clone());
+    for _ in 0..3 {
+        tick(&worker(), Deadline::NONE).await.unwrap();
+    }
+    assert!(is_remembered().await, "it is there");
+
+    // Before any listing has it, it is dropped for good.
+    lab.drop_table(&tables[1]).await;
+    for _ in 0..2 {
+        tick(&worker(), Deadline::NONE).await.unwrap();
+    }
+    assert_eq!((is_remembered().await, known().await), (false, 1));
 }
 
 /// What becomes of a long listing whose run has died.

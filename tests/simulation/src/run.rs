@@ -178,6 +178,7 @@ impl World {
             Theme::Listings => 3,
             _ => 1 + engine.below(2),
         };
+        let outcast = draw::outcast(seed, tables);
         let lock = (engine.below(3) == 0 || theme == Theme::Locks).then(|| LockOptions {
             table: LOCKS.to_owned(),
             acquire_interval: Duration::from_secs(1),
@@ -199,7 +200,12 @@ impl World {
                 plan_memory: draw::plan_memory(seed, settings.plan_memory),
                 ..settings
             },
-            limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
+            limits: Mutex::new(Arc::new(draw::limits(
+                engine,
+                tables,
+                theme,
+                outcast.as_ref(),
+            ))),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page,
@@ -221,7 +227,7 @@ impl World {
             fleet,
             writers: Vec::new(),
             theme,
-            outcast: draw::outcast(seed, tables),
+            outcast,
             siege: draw::siege(seed),
             tables,
             brevity,

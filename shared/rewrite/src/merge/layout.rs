@@ -15,7 +15,8 @@ pub(super) struct Atom {
     pub(super) rows: u64,
     /// Bytes of the columns that are kept.
     pub(super) bytes: u64,
-    /// Its share of what its file has beside columns: footer and indices, which is most of a small file.
+    /// Its share of what its file has beside columns: footer and indices, which is most of a small file. Row groups that are
+    /// joined share one, about as large as the largest of theirs.
     pub(super) footer: u64,
 }
 
@@ -24,11 +25,17 @@ impl Atom {
     pub(super) fn key(&self) -> (usize, usize) {
         (self.file, self.row_group)
     }
+}
 
-    /// What it adds to a file.
-    pub(super) fn adds(&self) -> u64 {
-        self.bytes.saturating_add(self.footer)
-    }
+/// What a row group of them all is of a file, with its share of the footer.
+pub(super) fn joined(atoms: &[Atom]) -> u64 {
+    let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
+    bytes.saturating_add(footer(atoms))
+}
+
+/// What a row group of them all adds to a footer.
+pub(super) fn footer(atoms: &[Atom]) -> u64 {
+    atoms.iter().map(|atom| atom.footer).max().unwrap_or(0)
 }
 
 /// How large things are to be.
@@ -81,19 +88,18 @@ pub(super) enum Next {
 /// What comes next of the files that `atoms` become, once `open` bytes are in the file that is open. Their order is kept: what
 /// lay near one another still does, and no file spans a wider range of keys than its part of the inputs.
 pub(super) fn next(atoms: &[Atom], sizes: Sizes, open: u64) -> Next {
-    let left: u64 = atoms.iter().map(Atom::adds).sum();
-    let (mut held, mut count) = (open, 0);
+    let mut count = atoms.len();
     // The last file takes in a small rest.
-    if is_too_large(open.saturating_add(left), sizes.file) {
-        for atom in atoms {
-            if held > 0 && held.saturating_add(atom.adds() / 2) >= sizes.file {
-                break;
-            }
-            held = held.saturating_add(atom.adds());
-            count += 1;
-        }
-    } else {
-        count = atoms.len();
+    if is_too_large(open.saturating_add(joined(atoms)), sizes.file) {
+        let (mut bytes, mut footer) = (open, 0);
+        let is_full = |atom: &Atom| {
+            let held = bytes.saturating_add(footer);
+            let full = held > 0 && held.saturating_add(atom.bytes / 2) >= sizes.file;
+            bytes = bytes.saturating_add(atom.bytes);
+            footer = footer.max(atom.footer);
+            full
+        };
+        count = atoms.iter().position(is_full).unwrap_or(atoms.len());
     }
     match row_groups(&atoms[..count], sizes).first() {
         Some(first) => Next::RowGroup(*first),

@@ -23,7 +23,7 @@ use super::{
     codec::{Coder, is_same_codec},
     column::{Target, join},
     inputs::{Fetched, Input, REQUESTS, open_all},
-    layout::{Atom, Next, Sizes, check, next},
+    layout::{Atom, Next, Sizes, check, footer, joined, next},
     refused,
     rows::{EncodedColumn, Room, RowGroup},
 };
@@ -257,8 +257,7 @@ impl<'a> Merger<'a> {
             let fetched = ready.take(&self, atoms).await?;
             if self.looks_ahead {
                 // As far as can be told: how large this row group becomes may change what the next one is.
-                let added: u64 = atoms.iter().map(Atom::adds).sum();
-                if let Next::RowGroup(count) = next(left, sizes, open + added) {
+                if let Next::RowGroup(count) = next(left, sizes, open + joined(atoms)) {
                     ready.start(self.fetch(&left[..count]));
                 }
             }
@@ -271,7 +270,7 @@ impl<'a> Merger<'a> {
             }
             let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
             read += bytes;
-            footers += atoms.iter().map(|atom| atom.footer).sum::<u64>();
+            footers += footer(atoms);
             ratio_now = ratio(ways.all(), read);
             counts.rows_in += rows;
             counts.rows_deleted += rows - live;

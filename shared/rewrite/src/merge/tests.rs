@@ -4,7 +4,7 @@
 mod bytes;
 mod rows;
 
-use super::layout::{Atom, Next, Sizes, check, next};
+use super::layout::{Atom, Next, Sizes, check, joined, next};
 
 fn atom(file: usize, bytes: u64) -> Atom {
     Atom {
@@ -33,7 +33,7 @@ fn files(atoms: &[Atom], sizes: Sizes) -> Vec<Vec<Vec<Atom>>> {
             }
             Next::RowGroup(count) => {
                 let (group, rest) = left.split_at(count);
-                open += group.iter().map(Atom::adds).sum::<u64>();
+                open += joined(group);
                 files.last_mut().unwrap().push(group.to_vec());
                 left = rest;
             }
@@ -54,14 +54,18 @@ fn row_groups_become_about_equally_large_in_the_order_of_the_inputs() {
     }
     // A small rest stays with the last file.
     assert_eq!(files(&atoms[..12], SIZES).len(), 1);
-    // Most of small files is their footers: they count, or what is made of them is too large.
+    // Footers count, or what is made of small files is too large; but those of one row group are joined into one.
     let small: Vec<Atom> = (0..20)
         .map(|file| Atom {
             footer: 100,
             ..atom(file, 20)
         })
         .collect();
-    assert_eq!(files(&small, SIZES).len(), 3);
+    let counts = |sizes| files(&small, sizes).len();
+    assert_eq!(
+        (counts(SIZES), counts(Sizes { file: 250, ..SIZES })),
+        (1, 3)
+    );
     // Half as many bytes come out of it: files take in twice as many.
     assert_eq!(files(&atoms, SIZES.before(0.5)).len(), 1);
 }

@@ -320,8 +320,8 @@ async fn remember(
     mut found: Found,
 ) -> Result<(), CensusError> {
     if !found.gone.is_empty() {
-        let refused = mark_gone(context, layout, database, &found.gone).await?;
-        found.seen.miss_again(&refused);
+        let remembered = mark_gone(context, layout, database, &found.gone).await?;
+        found.seen.miss_again(&remembered);
     }
     let generation = layout.generation;
     let digest = found.seen.encode();
@@ -358,20 +358,27 @@ async fn mark(
 }
 
 /// Lets the owners of tables that two complete listings lacked look at them: they forget what is really gone. The hashes of
-/// names are returned whose rows the store refused: the next census asks for them again, and nothing else waits for that.
+/// names are returned that still have a row, or whose rows the store refused: the digest keeps them, and the next census asks
+/// for them again, until the row is forgotten. For an owner that finds the table there again, and keeps its row, says so to
+/// no digest; once it is dropped anew, nobody would ask for that row.
 async fn mark_gone(
     context: &Context,
     layout: &Layout,
     database: &DatabaseId,
     gone: &[u64],
 ) -> Result<Vec<u64>, CoordinationError> {
-    let mut refused = Vec::new();
+    let mut remembered = Vec::new();
+    let mut refused = 0;
     for table in context.store.tables_by_hash(database, gone).await? {
         match mark_if_known(context, layout, &table).await {
+            Ok(false) => {}
             // An unreadable row is reported by the sweep of its bucket.
-            Ok(()) | Err(CoordinationError::UnreadableRow { .. }) => {}
-            Err(error) if refused.len() < MOST_UNMARKED as usize => {
-                refused.push(hash_of_name(&table.name));
+            Ok(true) | Err(CoordinationError::UnreadableRow { .. }) => {
+                remembered.push(hash_of_name(&table.name));
+            }
+            Err(error) if refused < MOST_UNMARKED => {
+                refused += 1;
+                remembered.push(hash_of_name(&table.name));
                 context.tell(Event::TableFailed {
                     table: table.clone(),
                     message: format!("table {table}, which is gone: {error}"),
@@ -380,18 +387,23 @@ async fn mark_gone(
             Err(error) => return Err(error),
         }
     }
-    Ok(refused)
+    Ok(remembered)
 }
 
-/// Has a table looked at that has a row. To mark one without would make one.
+/// Has a table looked at that has a row, by somebody who is not told of a state and so forgets it if it is gone. To mark one
+/// without a row would make one. Says whether it has.
 async fn mark_if_known(
     context: &Context,
     layout: &Layout,
     table: &TableId,
-) -> Result<(), CoordinationError> {
-    if context.store.table(table).await?.is_none() {
-        return Ok(());
-    }
+) -> Result<bool, CoordinationError> {
+    let Some(row) = context.store.table(table).await? else {
+        return Ok(false);
+    };
     let (home, now) = (layout.home_of(table), context.ambient.now());
-    context.store.force_due(home, table, now).await
+    let is_forced = row.due_location.is_none() && row.due_at.is_some_and(|due_at| due_at <= now);
+    if !is_forced {
+        context.store.force_due(home, table, now).await?;
+    }
+    Ok(true)
 }
