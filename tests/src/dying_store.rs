@@ -16,8 +16,8 @@ use icepress_coordination::{
     Buckets, CancelOutcome, CensusRecord, ClaimOutcome, CommitClaim, Component, Conclusion,
     CoordinationError, Digest, DigestStore, Examine, Finding, GivenBack, Home, KeyRange, Layout,
     LayoutStore, Lease, LeaseStore, LimitStore, MarkOutcome, NewProcess, NewTask, PartPage,
-    Payload, ProcessRow, ProcessStore, ReportOutcome, RunningVersion, StartOutcome, StateStore,
-    TableRow, TableStore, TablesPage, TaskRow, TaskStore, VersionStore,
+    Payload, ProcessRow, ProcessStore, ReportOutcome, RunningVersion, Search, StartOutcome,
+    StateStore, TableRow, TableStore, TablesPage, TaskRow, TaskStore, VersionStore,
     limits::{Blocker, QuotaRow, Usage},
 };
 use icepress_model::{
@@ -268,8 +268,14 @@ impl TableStore for DyingStore {
         self.read(self.inner.table(table)).await
     }
 
-    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>> {
-        self.read(self.inner.tables_by_hash(database, hashes)).await
+    async fn tables_by_hash(
+        &self,
+        database: &DatabaseId,
+        hashes: &[u64],
+        search: Search,
+    ) -> Result<Vec<TableId>> {
+        self.read(self.inner.tables_by_hash(database, hashes, search))
+            .await
     }
 
     async fn tables_page(&self, from: Option<&str>) -> Result<TablesPage> {

@@ -197,6 +197,36 @@ async fn a_hundred_thousand_rows_of_a_dynamodb_are_answered_for_in_few_requests(
     assert!(asked.values().sum::<u64>() <= 12, "{asked:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_table_is_forgotten_without_looking_through_the_rows_of_others() {
+    let world = World::new(95).await;
+    let (lab, worker) = (&world.lab, &world.worker);
+    let (orders, clicks) = (
+        lab.create_table("orders", &[]).await,
+        lab.create_table("clicks", &[]).await,
+    );
+    let round = async || {
+        let ticked = world.requests(tick(worker, Deadline::NONE)).await;
+        count(&ticked.1, "Query")
+    };
+    for _ in 0..2 {
+        round().await;
+    }
+    let idle = round().await;
+    assert!(worker.store.table(&clicks).await.unwrap().is_some());
+
+    lab.drop_table(&clicks).await;
+    let mut asked = 0;
+    for _ in 0..5 {
+        asked += round().await;
+    }
+    assert_eq!(worker.store.table(&clicks).await.unwrap(), None);
+    assert!(worker.store.table(&orders).await.unwrap().is_some());
+    // To look through the rows of a database is a query of each share, whenever it is done.
+    let more = asked - 5 * idle;
+    assert!(more < SHARES, "{more} queries more than {idle} a round");
+}
+
 async fn one_about(context: &Context, subject: &str) -> Finding {
     let mut all = doctor::examine(context).await;
     all.retain(|finding| finding.subject == subject);

@@ -40,7 +40,7 @@ pub use sqlite::{SqliteFile, SqliteOptions, SqliteQueue, SqliteStore};
 pub use sqs::SqsQueue;
 pub use store::{
     Buckets, CensusNote, CensusRecord, DigestStore, Examine, LayoutStore, LeaseStore, LimitStore,
-    ProcessStore, StateStore, TableStore, TablesPage, TaskStore, VersionStore,
+    ProcessStore, Search, StateStore, TableStore, TablesPage, TaskStore, VersionStore,
 };
 pub use versions::{Component, RunningVersion};
 pub use watched::Watched;

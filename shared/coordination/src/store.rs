@@ -30,6 +30,16 @@ pub struct Buckets {
     pub rows: Vec<BucketRow>,
 }
 
+/// Where names that are kept for no row are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// Nowhere: a row that was marked of late has its name kept.
+    KeptNames,
+    /// Among the keys of all rows of the database, where there is one name that is kept for none: rows that were made before
+    /// names were kept have none.
+    AmongRows,
+}
+
 /// Some of the tables.
 #[derive(Debug)]
 pub struct TablesPage {
@@ -243,10 +253,16 @@ pub trait TableStore: Send + Sync + Debug {
     async fn table(&self, table: &TableId) -> Result<Option<TableRow>>;
 
     /// The tables of a database that have a row and whose names have one of these hashes ([`hash_of_name`]), in no order.
-    /// Reads rows of no other database, and of this one those alone that were made before names were kept by their hash.
+    /// Reads rows of no other database. `search` says whether names that are kept for no row are looked for among the rows of
+    /// this one.
     ///
     /// [`hash_of_name`]: crate::hash_of_name
-    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>>;
+    async fn tables_by_hash(
+        &self,
+        database: &DatabaseId,
+        hashes: &[u64],
+        search: Search,
+    ) -> Result<Vec<TableId>>;
 
     /// Tables with a row, of all buckets, in no order, from the begin or from where another page ended. A page may be
     /// empty and not the last.

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use icepress_model::BucketId;
 
 use super::*;
-use crate::hash_of_name;
+use crate::{Search, hash_of_name};
 
 pub(super) async fn a_table_is_marked_once_for_a_state(world: Arc<dyn StoreWorld>) {
     let store = world.store().await;
@@ -323,18 +323,31 @@ pub(super) async fn b05_a_table_is_found_by_the_hash_of_its_name(world: Arc<dyn 
     }
     let hash = |table: &TableId| hash_of_name(&table.name);
     let (database, store) = (orders.database(), world.store().await);
-    let found = store.tables_by_hash(&database, &[hash(&orders), 7]).await;
+    let found = store
+        .tables_by_hash(&database, &[hash(&orders), 7], Search::AmongRows)
+        .await;
     assert_eq!(found.unwrap(), std::slice::from_ref(&orders));
     let hashes = [hash(&odd), hash(&orders)];
-    let mut found = store.tables_by_hash(&database, &hashes).await.unwrap();
+    let mut found = store
+        .tables_by_hash(&database, &hashes, Search::AmongRows)
+        .await
+        .unwrap();
     found.sort();
     assert_eq!(found, [orders.clone(), odd.clone()]);
-    assert_eq!(store.tables_by_hash(&database, &[]).await.unwrap(), []);
+    assert_eq!(
+        store
+            .tables_by_hash(&database, &[], Search::AmongRows)
+            .await
+            .unwrap(),
+        []
+    );
 
     let held = lease(&*store, "a").await;
     let seen = row(&*store, &orders).await;
     assert!(store.forget_table(&held, &seen).await.unwrap());
-    let found = store.tables_by_hash(&database, &hashes).await;
+    let found = store
+        .tables_by_hash(&database, &hashes, Search::AmongRows)
+        .await;
     assert_eq!(found.unwrap(), [odd]);
 }
 

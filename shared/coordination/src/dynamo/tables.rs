@@ -12,7 +12,7 @@ use super::{
     requests::{Stored, unreadable},
 };
 use crate::{
-    Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage,
+    Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage, Search,
     TableKey, TableRow, TableStore, TablesPage,
     encoding::{self, Fields as _},
     key::{self, SHARES, hash_of_name},
@@ -301,7 +301,12 @@ impl TableStore for DynamoStore {
         Ok(self.read_table(table).await?.row)
     }
 
-    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>> {
+    async fn tables_by_hash(
+        &self,
+        database: &DatabaseId,
+        hashes: &[u64],
+        search: Search,
+    ) -> Result<Vec<TableId>> {
         let names: Vec<Key> = hashes
             .iter()
             .map(|hash| Key::name(database, *hash))
@@ -323,7 +328,7 @@ impl TableStore for DynamoStore {
                 .iter()
                 .all(|table| hash_of_name(&table.name) != *hash)
         });
-        if !nameless.is_empty() {
+        if !nameless.is_empty() && search == Search::AmongRows {
             for share in 0..SHARES {
                 let keys = self.keys_of_database(database, share).await?;
                 tables.extend(key::tables_by_hash(&keys, database, &nameless));

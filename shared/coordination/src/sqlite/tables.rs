@@ -7,7 +7,7 @@ use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{Result, SqliteStore};
 use crate::{
-    Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage,
+    Conclusion, CoordinationError, Home, KeyRange, Lease, ListedRow, MarkOutcome, PartPage, Search,
     TableKey, TableRow, TableStore, TablesPage,
     encoding::{self, Fields as _},
     key, transition,
@@ -158,7 +158,13 @@ impl TableStore for SqliteStore {
         self.read_table(&mut reader, table).await
     }
 
-    async fn tables_by_hash(&self, database: &DatabaseId, hashes: &[u64]) -> Result<Vec<TableId>> {
+    // The names are the rows' own keys: there are none without.
+    async fn tables_by_hash(
+        &self,
+        database: &DatabaseId,
+        hashes: &[u64],
+        _search: Search,
+    ) -> Result<Vec<TableId>> {
         let database_key = key::of_database(database);
         // '0' follows '/', which ends the database's part of a key.
         let keys: Vec<String> = sqlx::query_scalar(

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use futures::future::join_all;
 use icepress_catalog::CatalogError;
 use icepress_coordination::{
-    CensusNote, CoordinationError, Digest, Layout, Lease, MarkOutcome, hash_of_name,
+    CensusNote, CoordinationError, Digest, Layout, Lease, MarkOutcome, Search, hash_of_name,
 };
 use icepress_model::{
     BucketId, DatabaseId, MetadataLocation, TableId, TimestampMs, listing_of_database,
@@ -25,7 +25,7 @@ use thiserror::Error;
 
 use crate::{Context, Deadline, Event};
 use begun::Begun;
-use digest::SeenTables;
+use digest::{Gone, SeenTables};
 use survey::Survey;
 
 /// Marks written at once.
@@ -91,8 +91,8 @@ impl Look {
 struct Found {
     /// The record to be: what was listed, and what is missing for the first time.
     seen: SeenTables,
-    /// Names' hashes of tables that two complete listings lacked.
-    gone: Vec<u64>,
+    /// Tables that two complete listings lacked.
+    gone: Gone,
     /// What the catalog calls the states, where it is to be kept anew.
     tags: Option<Digest>,
 }
@@ -108,9 +108,8 @@ impl Found {
 
     /// Takes over what a newer record than the one that it was compared with has beside it.
     fn know(&mut self, stands: &SeenTables) {
-        self.gone.extend(self.seen.carry_over_missing(stands));
-        self.gone.sort_unstable();
-        self.gone.dedup();
+        let gone = self.seen.carry_over_missing(stands);
+        self.gone = std::mem::take(&mut self.gone).and(gone);
     }
 
     /// Whether all of it is recorded already.
@@ -321,7 +320,7 @@ async fn remember(
 ) -> Result<(), CensusError> {
     if !found.gone.is_empty() {
         let remembered = mark_gone(context, layout, database, &found.gone).await?;
-        found.seen.miss_again(&remembered);
+        found.seen.ask_again(&remembered);
     }
     let generation = layout.generation;
     let digest = found.seen.encode();
@@ -365,11 +364,21 @@ async fn mark_gone(
     context: &Context,
     layout: &Layout,
     database: &DatabaseId,
-    gone: &[u64],
+    gone: &Gone,
 ) -> Result<Vec<u64>, CoordinationError> {
     let mut remembered = Vec::new();
     let mut refused = 0;
-    for table in context.store.tables_by_hash(database, gone).await? {
+    let store = &context.store;
+    let mut tables = store
+        .tables_by_hash(database, &gone.first, Search::AmongRows)
+        .await?;
+    // Whose row was there when it was marked has its name kept, or no row any more.
+    tables.extend(
+        store
+            .tables_by_hash(database, &gone.again, Search::KeptNames)
+            .await?,
+    );
+    for table in tables {
         match mark_if_known(context, layout, &table).await {
             Ok(false) => {}
             // An unreadable row is reported by the sweep of its bucket.

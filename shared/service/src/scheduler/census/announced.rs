@@ -1,7 +1,7 @@
 //! Tables whose names a census wrote down and that have no row: the state store refuses to write it, or whoever listed them
 //! ended before it could. Nothing else names them.
 
-use icepress_coordination::{CoordinationError, Digest, hash_of_name};
+use icepress_coordination::{CoordinationError, Digest, Search, hash_of_name};
 use icepress_model::{DatabaseId, TableId};
 
 use super::digest::SeenTables;
@@ -28,7 +28,10 @@ pub(crate) async fn without_rows(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tables = context.store.tables_by_hash(database, &names).await?;
+    let mut tables = context
+        .store
+        .tables_by_hash(database, &names, Search::AmongRows)
+        .await?;
     names.retain(|name| {
         tables
             .iter()

@@ -9,6 +9,40 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Stands in for the hash of a location where a table was missing from the last listing, for the first time.
 const MISSING_ONCE: u64 = 0;
 
+/// Stands in for the hash of a location where a table is gone, and its row was there when it was last asked for.
+const ASKED_FOR: u64 = 1;
+
+/// Names' hashes of tables that are gone, as far as listings tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// Two complete listings lacked them: nobody has asked for their rows.
+    pub(super) first: Vec<u64>,
+    /// Their rows were there when they were asked for.
+    pub(super) again: Vec<u64>,
+}
+
+impl Gone {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty() && self.again.is_empty()
+    }
+
+    /// Both together, each once.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.first.extend(other.first);
+        self.again.extend(other.again);
+        for names in [&mut self.first, &mut self.again] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        self
+    }
+}
+
+/// Whether it is the hash of a location.
+fn is_state(location: u64) -> bool {
+    location > ASKED_FOR
+}
+
 /// One table in one state, as two hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -20,7 +54,7 @@ impl Seen {
     pub(super) fn new(table: &TableId, location: &MetadataLocation) -> Self {
         Self {
             name: hash_of_name(&table.name),
-            location: xxh3_64(location.as_str().as_bytes()).max(MISSING_ONCE + 1),
+            location: xxh3_64(location.as_str().as_bytes()).max(ASKED_FOR + 1),
         }
     }
 }
@@ -56,7 +90,7 @@ impl SeenTables {
     /// The table of that name, in whatever state; `None` where it was not there.
     pub(super) fn of_name(&self, name: u64) -> Option<Seen> {
         let location = *self.0.get(&name)?;
-        (location != MISSING_ONCE).then_some(Seen { name, location })
+        is_state(location).then_some(Seen { name, location })
     }
 
     /// Whether anything is known of a table of that name, be it that it was missing.
@@ -79,7 +113,7 @@ impl SeenTables {
 
     /// The names' hashes of tables that are known without a state.
     pub(super) fn missing(&self) -> Vec<u64> {
-        let missing = self.0.iter().filter(|(_, hash)| **hash == MISSING_ONCE);
+        let missing = self.0.iter().filter(|(_, hash)| !is_state(**hash));
         missing.map(|(name, _)| *name).collect()
     }
 
@@ -99,26 +133,30 @@ impl SeenTables {
             .extend(names.iter().map(|name| (*name, MISSING_ONCE)));
     }
 
+    /// Notes tables by the hashes of their names as gone, with a row: the next listing that lacks them has it asked for again.
+    pub(super) fn ask_again(&mut self, names: &[u64]) {
+        self.0.extend(names.iter().map(|name| (*name, ASKED_FOR)));
+    }
+
     /// Tables that are there.
     pub(super) fn len(&self) -> u64 {
-        self.0
-            .values()
-            .filter(|hash| **hash != MISSING_ONCE)
-            .count() as u64
+        self.0.values().filter(|hash| is_state(**hash)).count() as u64
     }
 
     /// Takes over tables that `last` had and this listing lacks, as missing once. Those that were missing once
     /// already are gone: their names' hashes are returned (case B05).
-    pub(super) fn carry_over_missing(&mut self, last: &Self) -> Vec<u64> {
-        let mut gone = Vec::new();
+    pub(super) fn carry_over_missing(&mut self, last: &Self) -> Gone {
+        let mut gone = Gone::default();
         for (name, location) in &last.0 {
             if self.0.contains_key(name) {
                 continue;
             }
-            if *location == MISSING_ONCE {
-                gone.push(*name);
-            } else {
-                self.0.insert(*name, MISSING_ONCE);
+            match *location {
+                MISSING_ONCE => gone.first.push(*name),
+                ASKED_FOR => gone.again.push(*name),
+                _ => {
+                    self.0.insert(*name, MISSING_ONCE);
+                }
             }
         }
         gone

@@ -29,8 +29,17 @@ fn b05_a_table_is_gone_only_after_two_listings_without_it() {
 
     let mut third = all(&[("a", "1")]);
     let gone = third.carry_over_missing(&SeenTables::decode(&second.encode()));
-    assert_eq!(gone, vec![seen("b", "1").name]);
+    let b = vec![seen("b", "1").name];
+    assert_eq!((&gone.first, gone.again.len()), (&b, 0));
     assert_eq!(third, all(&[("a", "1")]));
+
+    // Its row is there: it is asked for again and again, until it is not.
+    third.ask_again(&b);
+    assert_eq!((third.len(), third.missing()), (1, b.clone()));
+    let mut fourth = all(&[("a", "1")]);
+    let gone = fourth.carry_over_missing(&SeenTables::decode(&third.encode()));
+    assert_eq!((gone.first.len(), &gone.again), (0, &b));
+    assert_eq!(fourth, all(&[("a", "1")]));
 }
 
 #[test]
