@@ -738,6 +738,30 @@ async fn a_table_whose_evaluation_elsewhere_is_cancelled_is_looked_at_again() {
     assert_eq!(files(&lab, &table).await, 1);
 }
 
+/// A plan is no look at what was written after it was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_moved_since_it_was_planned_elsewhere_outlives_that_plan() {
+    let lab = Lab::new(51).await;
+    let table = tables(&lab, &["t"]).await.remove(0);
+    let worker = lab.worker(of_little_memory("a"));
+    tick(&worker, Deadline::NONE).await.unwrap();
+    optimize(&worker).await;
+    lab.append_numbered(&table, &["eu"], 2, 1, 500).await;
+    let moved_to = lab.load(&table).await.metadata_location;
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let row = known(&worker, &table).await;
+    assert_ne!(row.evaluated_location.as_ref(), Some(&moved_to), "{row:?}");
+    assert_eq!(row.due_location, Some(moved_to), "{row:?}");
+    let process = row.active_process.unwrap();
+
+    let cancelled = processes::cancel(&worker, &process, "enough").await;
+    assert_eq!(cancelled.unwrap(), CancelOutcome::Cancelled);
+    let row = known(&worker, &table).await;
+    assert!(row.due_at.is_some(), "{row:?}");
+    run_once(&worker, 1, &Stop::default()).await.unwrap();
+    assert_eq!(files(&lab, &table).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_do_elsewhere_is_looked_at_again_where_the_table_moved_since() {
     let lab = Lab::new(43).await;

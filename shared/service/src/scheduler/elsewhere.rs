@@ -193,6 +193,15 @@ impl Past {
         }
     }
 
+    /// How many of the table's marks a plan of an optimizer's knew of: what was marked since for another state is looked at
+    /// once that plan is carried out.
+    pub(super) fn marks_known(&self, planned: &Planned, row: &TableRow) -> u64 {
+        match &self.evaluation {
+            Some((_, header)) if is_of_before(planned, header, row) => header.marks,
+            _ => row.marks,
+        }
+    }
+
     /// What an optimizer concluded that nobody here has made anything of yet.
     pub(super) async fn finding(
         &self,
@@ -229,14 +238,21 @@ impl Past {
 /// Whether nothing could or was to be done about a table that was marked since for another state. A plan for the former state is as
 /// good as any that is carried out while others write.
 fn is_outdated(finding: &Finding, header: &EvaluationHeader, row: &TableRow) -> bool {
-    let is_marked_since = row.marks > header.marks;
     match finding {
         Finding::Plan(planned) => {
-            let has_moved = row.due_location.as_ref() != Some(&planned.location);
-            planned.plan.groups.is_empty() && is_marked_since && has_moved
+            planned.plan.groups.is_empty() && is_of_before(planned, header, row)
         }
-        Finding::Failure(_) => is_marked_since,
+        Finding::Failure(_) => is_marked_since(header, row),
     }
+}
+
+/// Whether a plan was made before the table was marked for another state.
+fn is_of_before(planned: &Planned, header: &EvaluationHeader, row: &TableRow) -> bool {
+    is_marked_since(header, row) && row.due_location.as_ref() != Some(&planned.location)
+}
+
+fn is_marked_since(header: &EvaluationHeader, row: &TableRow) -> bool {
+    row.marks > header.marks
 }
 
 /// The process whose conclusion a table waits for: whatever else is concluded of it takes its place.

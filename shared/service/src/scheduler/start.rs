@@ -30,7 +30,15 @@ pub(super) async fn start(
     work: Work,
     past: &Past,
 ) -> Result<(), CoordinationError> {
-    let Work { planned, room } = work;
+    let Work {
+        planned,
+        room,
+        marks,
+    } = work;
+    let seen = TableRow {
+        marks,
+        ..row.clone()
+    };
     let Planned {
         location,
         plan,
@@ -71,6 +79,7 @@ pub(super) async fn start(
             snapshot_id,
             memory,
             conclusion,
+            seen,
         };
         return upkeep::start(context, lease, row, &room, beginning).await;
     }
@@ -136,7 +145,7 @@ pub(super) async fn start(
     };
     let started = context
         .store
-        .start_process(lease, row, &new_process, &tasks)
+        .start_process(lease, &seen, &new_process, &tasks)
         .await?;
     match started {
         StartOutcome::Started => {}
