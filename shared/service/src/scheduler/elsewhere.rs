@@ -193,12 +193,20 @@ impl Past {
         }
     }
 
-    /// How many of the table's marks a plan of an optimizer's knew of: what was marked since for another state is looked at
-    /// once that plan is carried out.
-    pub(super) fn marks_known(&self, planned: &Planned, row: &TableRow) -> u64 {
-        match &self.evaluation {
-            Some((_, header)) if is_of_before(planned, header, row) => header.marks,
+    /// The table's row as whoever made a finding knew it: what was marked since for another state outlives all that is
+    /// concluded from it.
+    pub(super) fn as_found(&self, finding: Option<&Finding>, row: &TableRow) -> TableRow {
+        let marks = match (finding, &self.evaluation) {
+            (Some(Finding::Plan(planned)), Some((_, header)))
+                if is_of_before(planned, header, row) =>
+            {
+                header.marks
+            }
             _ => row.marks,
+        };
+        TableRow {
+            marks,
+            ..row.clone()
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) async fn evaluate_and_start(
         true => None,
         false => past.finding(context, row).await?,
     };
+    let row = &past.as_found(finding.as_ref(), row);
     let turns = past.turns();
     let decided = match finding {
         // Whether a table is gone its catalog says without a file of it being read, and says it anew.
@@ -41,8 +42,7 @@ pub(super) async fn evaluate_and_start(
         }
         Some(Finding::Plan(mut planned)) => {
             planned.learned.elsewhere = turns;
-            let marks = past.marks_known(&planned, row);
-            within_limits(context, row, *planned, marks).await
+            within_limits(context, row, *planned).await
         }
         None if turns > 0 && elsewhere::is_possible(context) => {
             return elsewhere::hand_over_again(context, lease, row, turns - 1).await;
@@ -78,8 +78,6 @@ pub(super) struct Work {
     /// As much of the plan as may be done.
     pub(super) planned: Planned,
     pub(super) room: Room,
-    /// How many of the table's marks whoever planned knew of.
-    pub(super) marks: u64,
 }
 
 enum PlanningError {
@@ -125,7 +123,7 @@ async fn plan_within_limits(
     let mut outlook = Outlook::new(context, &loaded, last, row.failures.into())?;
     loop {
         let planned = outlook.plan(context, &loaded, metadata, most).await?;
-        match fit(context, row, room, planned, row.marks) {
+        match fit(context, row, room, planned) {
             Fit::Decided(decided) => return Ok(decided),
             Fit::Inseparable(same, wanted) if outlook.options.separable => {
                 return Ok(Decided::Waits(obstacle(context, &same, &wanted)));
@@ -163,13 +161,12 @@ async fn within_limits(
     context: &Context,
     row: &TableRow,
     planned: Planned,
-    marks: u64,
 ) -> Result<Decided, PlanningError> {
     let room = match limits::room(context, &row.table, &planned.properties).await? {
         Ok(room) => room,
         Err(obstacle) => return Ok(Decided::Waits(obstacle)),
     };
-    Ok(match fit(context, row, room, planned, marks) {
+    Ok(match fit(context, row, room, planned) {
         Fit::Decided(decided) => decided,
         Fit::Inseparable(room, wanted) => Decided::Waits(obstacle(context, &room, &wanted)),
     })
@@ -182,18 +179,13 @@ enum Fit {
     Inseparable(Room, Vec<Group>),
 }
 
-fn fit(context: &Context, row: &TableRow, room: Room, planned: Planned, marks: u64) -> Fit {
+fn fit(context: &Context, row: &TableRow, room: Room, planned: Planned) -> Fit {
     let wanted = planned.plan.groups.clone();
     let turn = row.failures.into();
     match slice(planned.plan, turn, |groups| room.allows(context, groups)) {
         Sliced::Whole(plan) | Sliced::Part(plan) => {
             let planned = Planned { plan, ..planned };
-            let work = Work {
-                planned,
-                room,
-                marks,
-            };
-            Fit::Decided(Decided::Something(Box::new(work)))
+            Fit::Decided(Decided::Something(Box::new(Work { planned, room })))
         }
         Sliced::Inseparable => Fit::Inseparable(room, wanted),
         Sliced::Nothing => Fit::Decided(Decided::Waits(obstacle(context, &room, &wanted))),

@@ -30,15 +30,7 @@ pub(super) async fn start(
     work: Work,
     past: &Past,
 ) -> Result<(), CoordinationError> {
-    let Work {
-        planned,
-        room,
-        marks,
-    } = work;
-    let seen = TableRow {
-        marks,
-        ..row.clone()
-    };
+    let Work { planned, room } = work;
     let Planned {
         location,
         plan,
@@ -79,7 +71,6 @@ pub(super) async fn start(
             snapshot_id,
             memory,
             conclusion,
-            seen,
         };
         return upkeep::start(context, lease, row, &room, beginning).await;
     }
@@ -145,7 +136,7 @@ pub(super) async fn start(
     };
     let started = context
         .store
-        .start_process(lease, &seen, &new_process, &tasks)
+        .start_process(lease, row, &new_process, &tasks)
         .await?;
     match started {
         StartOutcome::Started => {}

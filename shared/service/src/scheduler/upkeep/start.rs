@@ -56,8 +56,6 @@ pub(in crate::scheduler) struct Beginning {
     pub(in crate::scheduler) snapshot_id: Option<SnapshotId>,
     pub(in crate::scheduler) memory: Memory,
     pub(in crate::scheduler) conclusion: Conclusion,
-    /// The table's row with as many marks as whoever decided knew of.
-    pub(in crate::scheduler) seen: TableRow,
 }
 
 /// Starts a process of the kind that is due, and sends its task.
@@ -74,7 +72,6 @@ pub(in crate::scheduler) async fn start(
         snapshot_id,
         memory,
         conclusion,
-        seen,
     } = beginning;
     let now = context.ambient.now();
     let kind = due.kind;
@@ -113,7 +110,7 @@ pub(in crate::scheduler) async fn start(
     };
     let started = context
         .store
-        .start_process(lease, &seen, &new_process, &[task])
+        .start_process(lease, row, &new_process, &[task])
         .await?;
     match started {
         StartOutcome::Started => {}
