@@ -452,7 +452,8 @@ pub trait LimitStore: Send + Sync + Debug {
     /// ends it ([`ProcessStore::end_process`], [`ProcessStore::cancel_process`]).
     async fn correct_usage(&self, process: &ProcessId, usage: Usage) -> Result<()>;
 
-    /// Lets go of what a process holds whose row is gone (its retention ran out) or has ended. Whether it did.
+    /// Books and lets go of what a process holds that needs it no more: its row is gone (its retention ran out), it has
+    /// ended, or none of its tasks is open and its end can't be written. Whether it did.
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool>;
 }
 

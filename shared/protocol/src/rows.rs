@@ -205,6 +205,11 @@ impl ProcessRow {
     pub fn has_ended(&self) -> bool {
         matches!(self.state, ProcessState::Ended(_))
     }
+
+    /// Whether it takes something of its quotas no more: it has ended, or nothing but its end is left to do.
+    pub fn needs_no_quota(&self) -> bool {
+        self.has_ended() || self.open_tasks == 0
+    }
 }
 
 /// A process to be.

@@ -253,15 +253,8 @@ pub(crate) fn java(engine: &Engine, theme: Theme) -> Option<JavaOptions> {
 /// Quotas and windows of a world: of most worlds none.
 ///
 /// A window is open for some minutes of each dozen. Quotas of a day or a month may be too small for any work: a person
-/// has to lift them in the end. What a forsaken table's process holds of the tasks that a database or a catalog may have,
-/// nobody can let go of before somebody mends its row, and the others would wait for it: there such a quota has room.
-pub(crate) fn limits(
-    engine: &Engine,
-    tables: u64,
-    theme: Theme,
-    outcast: Option<&Outcast>,
-) -> Limits {
-    let is_forsaken = outcast.is_some_and(|outcast| outcast.forsaken().is_some());
+/// has to lift them in the end.
+pub(crate) fn limits(engine: &Engine, tables: u64, theme: Theme) -> Limits {
     let quotas = engine.below(3) == 0 || theme == Theme::Limits;
     let windows = engine.below(5) == 0;
     let mut by_scope: BTreeMap<&str, BTreeMap<String, Value>> = BTreeMap::new();
@@ -276,13 +269,7 @@ pub(crate) fn limits(
     for (kind, name) in scopes {
         let mut scope = json!({});
         if quotas && engine.below(2) == 0 {
-            let most = 1 + engine.below(4);
-            let held = if is_forsaken && kind != "table" {
-                100
-            } else {
-                0
-            };
-            scope["max-concurrent-tasks"] = json!(most + held);
+            scope["max-concurrent-tasks"] = json!(1 + engine.below(4));
         }
         if quotas && engine.below(3) == 0 {
             scope["max-bytes-a-day"] = json!(2_000 + engine.below(60_000));
@@ -332,8 +319,7 @@ pub(crate) fn lifted(limits: &Limits, tables: u64) -> Limits {
 }
 
 fn window(engine: &Engine) -> String {
-    // A window that is shorter than the time between two ticks may never be met.
-    let (first, length) = (engine.below(12), 2 + engine.below(5));
+    let (first, length) = (engine.below(12), 5 + engine.below(5));
     let clock = |minute: u64| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
     let openings = (0..24 * 60 / 12).map(|turn| {
         let opens = turn * 12 + first;

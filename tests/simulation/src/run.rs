@@ -200,12 +200,7 @@ impl World {
                 plan_memory: draw::plan_memory(seed, settings.plan_memory),
                 ..settings
             },
-            limits: Mutex::new(Arc::new(draw::limits(
-                engine,
-                tables,
-                theme,
-                outcast.as_ref(),
-            ))),
+            limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page,

@@ -148,6 +148,38 @@ async fn c56_a_process_that_can_t_be_written_any_more_stops_its_table_alone() {
     }
 }
 
+/// A process that can't end keeps nothing of a quota that other tables need: once nothing of it runs, they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn c56_a_process_that_can_t_end_keeps_no_quota_from_others() {
+    let lab = Lab::new(38).await;
+    let limits = r#"{"catalog": {"lab": {"max-concurrent-tasks": 1}}}"#;
+    let worker = lab.worker(Settings {
+        limits: Arc::new(serde_json::from_str(limits).unwrap()),
+        ..settings_for_tests("a")
+    });
+    let refused = tables(&lab, &["t2"]).await.remove(0);
+    tick(&worker, Deadline::NONE).await.unwrap();
+    let row = worker.store.table(&refused).await.unwrap().unwrap();
+    assert!(row.active_process.is_some(), "it has the only task");
+    refuse(&lab, "table_state", "t2").await;
+    let others = tables(&lab, &["t0", "t1"]).await;
+
+    // Each run does its tasks and tells of the end that it could not write.
+    for _ in 0..3 {
+        run_once(&worker, 2, &Stop::default()).await.ok();
+        lab.clock.advance(Duration::from_secs(120));
+    }
+
+    for table in &others {
+        assert_eq!(files(&lab, table).await, 1, "{table}");
+    }
+    refuse_no_more(&lab, "table_state").await;
+    run_once(&worker, 2, &Stop::default()).await.unwrap();
+    let row = worker.store.table(&refused).await.unwrap().unwrap();
+    assert_eq!(row.active_process, None);
+    assert_eq!(files(&lab, &refused).await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn c56_a_table_that_is_gone_and_can_t_be_marked_holds_up_no_census() {
     let lab = Lab::new(36).await;

@@ -162,9 +162,9 @@ impl LimitStore for DynamoStore {
             let Some(freed) = before.row.release(process) else {
                 return Ok(false);
             };
-            // One that is gone, or has ended, never comes back.
+            // One that needs nothing any more never comes to need it again.
             let row = self.read_process(process).await?.row;
-            if row.is_some_and(|row| !row.has_ended()) {
+            if row.is_some_and(|row| !row.needs_no_quota()) {
                 return Ok(false);
             }
             if self.put(encode(&freed)?, before.rev).await? {

@@ -170,7 +170,7 @@ impl LimitStore for SqliteStore {
     async fn free_reservation(&self, scope: &Scope, process: &ProcessId) -> Result<bool> {
         let mut transaction = self.file.begin().await?;
         let row = self.read_process(&mut transaction, process).await?;
-        if row.is_some_and(|row| !row.has_ended()) {
+        if row.is_some_and(|row| !row.needs_no_quota()) {
             return Ok(false);
         }
         let quota = self.read_quota(&mut transaction, scope).await?;

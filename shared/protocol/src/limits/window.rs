@@ -12,6 +12,9 @@ use jiff::{Timestamp, ToSpan as _, civil, civil::Weekday, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
 
+/// A window that is open for less may pass between two ticks, again and again: work begins when a tick looks. Ticks come
+/// each minute where nothing else is set, and may be late.
+const SHORTEST_MINUTES: u16 = 5;
 /// The week's days as they are written, Monday first.
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -159,6 +162,12 @@ fn window(text: &str) -> Result<Window, String> {
         more => return Err(format!("'{}' is no time zone", more.join(" "))),
     };
     let over_midnight = if closes < opens { DAY_MINUTES } else { 0 };
+    let length = closes + over_midnight - opens;
+    if length < SHORTEST_MINUTES {
+        return Err(format!(
+            "it is open for {length} of the {SHORTEST_MINUTES} minutes that it takes at the least for a tick to fall into it"
+        ));
+    }
     Ok(Window {
         days,
         opens,

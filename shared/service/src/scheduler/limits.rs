@@ -182,7 +182,7 @@ async fn free_leaks(
         if freed {
             context.tell(crate::Event::Notice {
                 message: format!(
-                    "{} held something of its quota for process {process}, which is gone",
+                    "{} held something of its quota for process {process}, which is gone or has nothing left to do",
                     shortage.scope
                 ),
             });

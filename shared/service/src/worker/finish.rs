@@ -21,7 +21,7 @@ use crate::{
     },
     worker::{forsaken, leftovers, upkeep},
 };
-pub(super) use ending::{Ending, Next, end};
+pub(super) use ending::{Ending, Next, end, write_end};
 use ending::{Lost, Told, end_unapplied, sizes};
 use gather::{Unreadable, gather};
 use later::{give_back, is_last_try, not_now, postpone, wait};

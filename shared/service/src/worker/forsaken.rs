@@ -7,7 +7,7 @@ use icepress_coordination::{CommitClaim, CoordinationError};
 use icepress_model::{MetadataLocation, ProcessOutcome, SnapshotId, TimestampMs};
 use icepress_table::find_commit;
 
-use crate::{Context, Event, scheduler::evaluate};
+use crate::{Context, Event, scheduler::evaluate, worker::finish::write_end};
 
 /// Ends a process under its claim: as committed if it is, else with `otherwise`. Says how it ended.
 ///
@@ -39,10 +39,15 @@ pub(crate) async fn end_forsaken(
         None => next_due_at,
     };
     let outcome = outcome.bounded();
-    context
-        .store
-        .end_process(claim, &outcome, location.as_ref(), next_due_at, failures)
-        .await?;
+    write_end(
+        context,
+        claim,
+        &outcome,
+        location.as_ref(),
+        next_due_at,
+        failures,
+    )
+    .await?;
     context.tell(Event::ProcessEnded {
         table: claim.process.table.clone(),
         process: claim.process.process.clone(),

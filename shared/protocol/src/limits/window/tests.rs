@@ -71,6 +71,8 @@ fn what_is_no_window_is_refused_with_the_reason() {
         ("22:00", "hours are from-to"),
         ("22:00-22:00", "for the whole day write 00:00-24:00"),
         ("24:00-06:00", "none opens"),
+        ("22:00-22:04", "open for 4 of the 5 minutes"),
+        ("23:58-00:02", "open for 4 of the 5 minutes"),
         ("22:60-06:00", "'22:60' is no time of day"),
         ("25:00-26:00", "'25:00' is no time of day"),
         ("+2:00-06:00", "'+2:00' is no time of day"),
@@ -107,8 +109,8 @@ fn any_windows() -> impl Strategy<Value = Windows> {
         prop::sample::select(zones.to_vec()),
     );
     let window = window
-        .prop_filter("it opens and closes", |(_, opens, closes, _)| {
-            opens != closes
+        .prop_filter("it is open for long enough", |(_, opens, closes, _)| {
+            opens != closes && (closes + DAY_MINUTES - opens) % DAY_MINUTES >= SHORTEST_MINUTES
         })
         .prop_map(|(days, opens, closes, zone)| {
             let clock = |at: u16| format!("{:02}:{:02}", at / 60, at % 60);

@@ -214,16 +214,15 @@ pub(in crate::worker) async fn end(
     claim: &CommitClaim,
     ending: Ending,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
-    context
-        .store
-        .end_process(
-            claim,
-            &ending.outcome,
-            ending.committed.as_ref(),
-            ending.next_due_at(context),
-            ending.failures,
-        )
-        .await?;
+    write_end(
+        context,
+        claim,
+        &ending.outcome,
+        ending.committed.as_ref(),
+        ending.next_due_at(context),
+        ending.failures,
+    )
+    .await?;
     context.tell(Event::ProcessEnded {
         table: claim.process.table.clone(),
         process: claim.process.process.clone(),
@@ -231,4 +230,39 @@ pub(in crate::worker) async fn end(
         removed_delete_files: ending.removed_delete_files,
     });
     Ok(None)
+}
+
+/// Writes the end of a process down in the store, in one step with its table and its quotas.
+///
+/// Where the store refuses the table's row, none of it is written, and whoever claims the process next tries again. Its tasks
+/// are over all the same: what it holds of its quotas is let go of, for other tables would wait for it as long as the row is
+/// refused.
+pub(in crate::worker) async fn write_end(
+    context: &Context,
+    claim: &CommitClaim,
+    outcome: &ProcessOutcome,
+    committed: Option<&MetadataLocation>,
+    next_due_at: Option<TimestampMs>,
+    failures: u32,
+) -> Result<(), CoordinationError> {
+    let store = &context.store;
+    let written = store
+        .end_process(claim, outcome, committed, next_due_at, failures)
+        .await;
+    let is_refused = match &written {
+        Ok(()) | Err(CoordinationError::Fenced(_) | CoordinationError::Throttled { .. }) => false,
+        Err(_) => true,
+    };
+    if is_refused {
+        let process = &claim.process;
+        for scope in &process.quotas {
+            if let Err(error) = store.free_reservation(scope, &process.process).await {
+                let id = &process.process;
+                context.tell(Event::Notice {
+                    message: format!("what process {id} holds of {scope}'s quota could not be let go of: {error}"),
+                });
+            }
+        }
+    }
+    written
 }

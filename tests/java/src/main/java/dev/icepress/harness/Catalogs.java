@@ -5,6 +5,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.FileSystem;
 import org.apache.iceberg.CatalogUtil;
 import org.apache.iceberg.catalog.Catalog;
 import org.apache.iceberg.catalog.Namespace;
@@ -17,15 +18,21 @@ final class Catalogs {
 
   static JdbcCatalog open(Main.Options options) {
     Map<String, String> properties = new HashMap<>();
-    // A second writer makes SQLite busy for a moment: wait, do not fail.
-    properties.put("uri", "jdbc:sqlite:file:" + options.get("db") + "?busy_timeout=20000");
+    // A second writer makes SQLite busy for a moment: wait, do not fail. No power is cut in a test: do not wait for the disk.
+    properties.put("uri", "jdbc:sqlite:file:" + options.get("db") + "?busy_timeout=20000&synchronous=OFF");
     properties.put("warehouse", options.get("warehouse"));
     properties.put("clients", "1");
     properties.put("jdbc.schema-version", options.get("schema-version", "V1"));
     JdbcCatalog catalog = new JdbcCatalog();
-    catalog.setConf(new Configuration(false));
+    catalog.setConf(configuration());
     catalog.initialize(options.get("catalog", "default"), properties);
     return catalog;
+  }
+
+  private static Configuration configuration() {
+    Configuration configuration = new Configuration(false);
+    configuration.setClass("fs.file.impl", QuietLocalFileSystem.class, FileSystem.class);
+    return configuration;
   }
 
   /** What Iceberg's AWS clients need to reach an emulator: keys and region come from the environment. */
@@ -70,7 +77,7 @@ final class Catalogs {
           default -> throw new IllegalArgumentException("no such kind: " + kind);
         };
     return CatalogUtil.loadCatalog(
-        implementation, options.get("catalog", "default"), properties, new Configuration(false));
+        implementation, options.get("catalog", "default"), properties, configuration());
   }
 
   static TableIdentifier identifier(String dotted) {
