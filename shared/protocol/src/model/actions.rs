@@ -4,9 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{
     mutations::Mutation,
-    world::{CommitAt, File, Optimizer, ProcessState, SchedulerAt, Size, TaskState, World},
+    world::{
+        CommitAt, File, Optimizer, Process, ProcessState, SchedulerAt, Seen, Size, TaskState, Work,
+        World,
+    },
 };
-use crate::invariants::{self, Verdict};
+use crate::{
+    GivenBack,
+    invariants::{self, Verdict},
+};
 
 /// One atomic step of somebody. Schedulers, optimizers, tables and the like are numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +37,14 @@ pub(super) enum Action {
     },
     /// Loads the table, or sees to its process.
     Tend(u8),
+    /// The same where what an optimizer found out is too old by now, or can't be read.
+    TendAnew(u8),
+    /// Leaves the table for later: a blocker, its window or a quota has it wait.
+    KeepWaiting(u8),
     /// Writes what the evaluation came to: a conclusion, or a process with its tasks.
     Conclude(u8),
+    /// Has an optimizer look at the table.
+    HandOver(u8),
     FailToLoad(u8),
     Send(u8),
     LoseMessage(u8),
@@ -46,7 +58,11 @@ pub(super) enum Action {
     Extend(u8),
     Report(u8),
     Fail(u8),
+    /// Reports that the table could not be loaded which it was to look at.
+    FailToLook(u8),
     GiveBack(u8),
+    /// The same because a service asked for fewer requests.
+    Wait(u8),
     Acknowledge(u8),
     ClaimCommit {
         who: Who,
@@ -90,9 +106,13 @@ impl Action {
             self,
             Self::LoseMessage(_)
                 | Self::FailToLoad(_)
+                | Self::FailToLook(_)
+                | Self::TendAnew(_)
+                | Self::KeepWaiting(_)
                 | Self::Cancel(_)
                 | Self::Fail(_)
                 | Self::GiveBack(_)
+                | Self::Wait(_)
                 | Self::SwapUnheard(_)
                 | Self::GiveUp(_)
                 | Self::Crash(_)
@@ -128,8 +148,11 @@ impl Step<'_> {
             Action::Force(who) => self.force(who),
             Action::PutDigest(who) => self.put_digest(who),
             Action::Look { who, table } => self.look(who, table),
-            Action::Tend(who) => self.tend(who),
+            Action::Tend(who) => self.tend(who, true),
+            Action::TendAnew(who) => self.tend(who, false),
+            Action::KeepWaiting(who) => self.keep_waiting(who),
             Action::Conclude(who) => self.conclude_or_start(who),
+            Action::HandOver(who) => self.hand_over(who),
             Action::Send(who) => self.send(who, true),
             Action::LoseMessage(who) => self.send(who, false),
             Action::LookAgain(who) => self.look_again(who),
@@ -142,7 +165,9 @@ impl Step<'_> {
             Action::Extend(who) => self.extend(who),
             Action::Report(who) => self.report(who, true),
             Action::Fail(who) => self.report(who, false),
-            Action::GiveBack(who) => self.give_back(who),
+            Action::FailToLook(who) => self.fail_to_look(who),
+            Action::GiveBack(who) => self.give_back(who, GivenBack::Tried),
+            Action::Wait(who) => self.give_back(who, GivenBack::Waits),
             Action::Acknowledge(who) => self.acknowledge(who),
             Action::ClaimCommit { who, ended } => self.claim_commit(who, ended),
             Action::LoadToCommit(who) => self.load_to_commit(who),
@@ -190,7 +215,7 @@ pub(super) fn step(
     let broken = match acted {
         Ok(Ok(())) => {
             let mut world = step.world;
-            world.make_canonical(size.one_name);
+            world.make_canonical(size);
             return world;
         }
         Ok(Err(broken)) => broken,
@@ -232,7 +257,7 @@ impl World {
             });
             invariants::each_once(wanted, live)?;
             invariants::nothing_live_deleted(&entry.files, &entry.deleted)?;
-            if let super::world::Seen::At(seen) = self.digest[usize::from(table)]
+            if let Seen::At(seen) = self.digest[usize::from(table)]
                 && entry.exists
                 && seen == entry.location
             {
@@ -266,7 +291,11 @@ impl World {
         match &scheduler.at {
             SchedulerAt::Idle => match scheduler.lease {
                 None => {
-                    actions.push(Action::List(who));
+                    // Alone, one that finds nothing new does nothing about it, which other worlds show.
+                    let may_spare = size.elsewhere && size.schedulers == 1;
+                    if !may_spare || !self.is_digest_newest() {
+                        actions.push(Action::List(who));
+                    }
                     for (bucket, _) in (0..).zip(&self.buckets) {
                         if self.due_tables(bucket).next().is_some() {
                             self.lease_to_take(size, who, bucket, actions);
@@ -293,7 +322,17 @@ impl World {
                     Action::PutDigest(who)
                 });
             }
-            SchedulerAt::Looking { .. } => actions.push(Action::Tend(who)),
+            SchedulerAt::Looking { seen, .. } => {
+                actions.push(Action::Tend(who));
+                if self.left.failures > 0 && self.finding_awaited(seen).is_some() {
+                    actions.push(Action::TendAnew(who));
+                }
+                if size.waits && seen.active.is_none() {
+                    actions.push(Action::KeepWaiting(who));
+                }
+            }
+            SchedulerAt::HandingOver { .. } => actions.push(Action::HandOver(who)),
+            SchedulerAt::Failing { .. } => actions.push(Action::Conclude(who)),
             SchedulerAt::Evaluated { .. } => {
                 actions.push(Action::Conclude(who));
                 if self.left.failures > 0 {
@@ -315,6 +354,16 @@ impl World {
                 _ => self.actions_of_commit(size, Who::Scheduler(who), &commit.at, actions),
             },
         }
+    }
+
+    /// Whether the digest says of each table what a listing would show.
+    fn is_digest_newest(&self) -> bool {
+        let mut tables = self.catalog.iter().zip(&self.digest);
+        tables.all(|(entry, seen)| match seen {
+            Seen::At(location) => entry.exists && *location == entry.location,
+            Seen::Never => !entry.exists,
+            Seen::MissingOnce => false,
+        })
     }
 
     fn due_tables(&self, bucket: u8) -> impl Iterator<Item = u8> {
@@ -388,12 +437,17 @@ impl World {
                     });
                 }
             }
-            Optimizer::Working { .. } => {
+            Optimizer::Working { process, .. } => {
                 actions.push(Action::Report(who));
                 actions.push(Action::Extend(who));
                 if self.left.failures > 0 {
                     actions.push(Action::Fail(who));
+                    let looks = |process: &Process| process.work != Work::Rewrites;
+                    if self.process(*process).is_some_and(looks) {
+                        actions.push(Action::FailToLook(who));
+                    }
                     actions.push(Action::GiveBack(who));
+                    actions.push(Action::Wait(who));
                 }
             }
             Optimizer::Committing { commit, .. } => {

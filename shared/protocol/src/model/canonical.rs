@@ -7,8 +7,8 @@
 //! * Schedulers among themselves, and optimizers: nobody cares who is who. Sorted.
 
 use super::world::{
-    Author, Commit, CommitAt, File, News, Optimizer, Outcome, ProcessState, Row, SchedulerAt, Seen,
-    TaskState, World,
+    Author, Commit, CommitAt, File, Finding, Look, News, Optimizer, Outcome, ProcessState, Row,
+    SchedulerAt, Seen, Size, TaskState, Work, World,
 };
 
 /// Gives numbers their ranks: 0 stays 0, and of two that follow one another the later is at most `widest` higher.
@@ -49,8 +49,11 @@ impl Renamed {
 }
 
 impl World {
-    pub(super) fn make_canonical(&mut self, one_name: bool) {
-        self.sort_workers(one_name);
+    pub(super) fn make_canonical(&mut self, size: &Size) {
+        if size.elsewhere {
+            self.spare_messages_of_ended_processes();
+        }
+        self.sort_workers(size.one_name);
         self.drop_forgotten_processes();
         self.rank_epochs();
         self.rank_attempts_and_claims();
@@ -65,6 +68,29 @@ impl World {
             entry.ours.sort_unstable();
         }
         self.in_flight.sort_unstable();
+    }
+
+    /// A message of a process that has ended makes nobody write anything, which other worlds show. Evaluations and rewrites
+    /// follow one another here, and each would leave some.
+    fn spare_messages_of_ended_processes(&mut self) {
+        let mut ended = [false; 64];
+        for process in &self.processes {
+            ended[usize::from(process.id)] = matches!(process.state, ProcessState::Ended(_));
+        }
+        let is_over = |process: &u8| ended[usize::from(*process)];
+        self.queue.retain(|(process, _)| !is_over(process));
+        for optimizer in &mut self.optimizers {
+            let has_nothing_left = match &*optimizer {
+                Optimizer::Acknowledging { process, .. } => is_over(process),
+                Optimizer::Committing { commit, .. } => {
+                    commit.at == CommitAt::Unclaimed && is_over(&commit.process)
+                }
+                Optimizer::Idle | Optimizer::Working { .. } => false,
+            };
+            if has_nothing_left {
+                *optimizer = Optimizer::Idle;
+            }
+        }
     }
 
     fn sort_workers(&mut self, one_name: bool) {
@@ -121,10 +147,26 @@ impl World {
         }
     }
 
+    /// A table that waits for a conclusion that will never be drawn waits for none.
+    fn await_only_conclusions(&mut self) {
+        let mut comes_to_none = [false; 64];
+        for process in &self.processes {
+            comes_to_none[usize::from(process.id)] = match process.state {
+                ProcessState::Ended(outcome) => outcome != Outcome::Evaluated,
+                ProcessState::Running | ProcessState::Committing(_) => false,
+            };
+        }
+        self.each_row(&mut |_, row| {
+            row.awaited
+                .take_if(|process| comes_to_none[usize::from(*process)]);
+        });
+    }
+
     fn drop_forgotten_processes(&mut self) {
+        self.await_only_conclusions();
         let mut known = [false; 64];
         self.each_row(&mut |_, row| {
-            if let Some(process) = row.active {
+            for process in [row.active, row.awaited].into_iter().flatten() {
                 known[usize::from(process)] = true;
             }
         });
@@ -160,6 +202,7 @@ impl World {
                 task.inputs.iter_mut().for_each(forget);
                 task.inputs.sort_unstable();
             }
+            each_file_found(&mut process.work, &mut &forget);
         }
         self.forget_what_ended_processes_did();
         for scheduler in &mut self.schedulers {
@@ -176,8 +219,27 @@ impl World {
         for swap in &self.in_flight {
             at_work[usize::from(swap.process)] = true;
         }
+        let mut awaited = [false; 64];
+        self.each_row(&mut |_, row| {
+            if let Some(process) = row.awaited {
+                awaited[usize::from(process)] = true;
+            }
+        });
         for process in &mut self.processes {
             let ended = matches!(process.state, ProcessState::Ended(_));
+            if let Work::Looks(look) = &mut process.work
+                && ended
+            {
+                let is_of_use = process.state == ProcessState::Ended(Outcome::Evaluated)
+                    && awaited[usize::from(process.id)];
+                *look = match is_of_use {
+                    true => Look {
+                        failing: false,
+                        ..std::mem::take(look)
+                    },
+                    false => Look::default(),
+                };
+            }
             if ended && !at_work[usize::from(process.id)] {
                 process.base = None;
                 process.claims = 1;
@@ -236,6 +298,8 @@ impl World {
         for scheduler in &mut self.schedulers {
             match &mut scheduler.at {
                 SchedulerAt::Looking { table, seen }
+                | SchedulerAt::HandingOver { table, seen }
+                | SchedulerAt::Failing { table, seen }
                 | SchedulerAt::Evaluated { table, seen, .. }
                 | SchedulerAt::Committing { table, seen, .. }
                 | SchedulerAt::Sending {
@@ -257,10 +321,33 @@ impl World {
                         visit(&mut row.seen_marks);
                     }
                 });
+                this.each_marks_known(table, visit);
             };
             of_table(self, &mut |number| marks.push(*number));
             let ranks = ranks(&mut marks, 2);
             of_table(self, &mut |number| *number = ranks[usize::from(*number)]);
+        }
+    }
+
+    /// How many marks of a table those knew of who loaded it, or were asked to.
+    fn each_marks_known(&mut self, table: u8, visit: &mut dyn FnMut(&mut u8)) {
+        for process in &mut self.processes {
+            if let Work::Looks(look) = &mut process.work
+                && process.table == table
+            {
+                visit(&mut look.marks);
+            }
+        }
+        for scheduler in &mut self.schedulers {
+            if let SchedulerAt::Evaluated {
+                table: other,
+                known,
+                ..
+            } = &mut scheduler.at
+                && *other == table
+            {
+                visit(known);
+            }
         }
     }
 
@@ -348,6 +435,7 @@ impl World {
             for task in &mut process.tasks {
                 task.inputs.iter_mut().for_each(&mut *visit);
             }
+            each_file_found(&mut process.work, visit);
         }
         for scheduler in &mut self.schedulers {
             if let SchedulerAt::Evaluated { groups, .. } = &mut scheduler.at {
@@ -394,9 +482,8 @@ impl World {
             visit(&mut process.id);
         }
         self.each_row(&mut |_, row| {
-            if let Some(process) = &mut row.active {
-                visit(process);
-            }
+            let named = [&mut row.active, &mut row.awaited];
+            named.into_iter().flatten().for_each(&mut *visit);
         });
         self.queue = self
             .queue
@@ -445,6 +532,13 @@ impl World {
         });
         for process in &mut self.processes {
             process.base.iter_mut().for_each(&mut *visit);
+            if let Work::Looks(Look {
+                finding: Some(Finding::Plan { loaded, .. }),
+                ..
+            }) = &mut process.work
+            {
+                visit(loaded);
+            }
             if let ProcessState::Ended(outcome) = &mut process.state {
                 visit_outcome(outcome, visit);
             }
@@ -478,6 +572,17 @@ impl World {
             }
             _ => {}
         });
+    }
+}
+
+/// The files of what an optimizer plans.
+fn each_file_found(work: &mut Work, visit: &mut impl FnMut(&mut File)) {
+    if let Work::Looks(Look {
+        finding: Some(Finding::Plan { groups, .. }),
+        ..
+    }) = work
+    {
+        groups.iter_mut().flatten().for_each(visit);
     }
 }
 

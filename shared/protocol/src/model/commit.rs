@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     actions::{Step, Who},
+    elsewhere::ending_of_look,
     mutations::Mutation,
     rows::{self, NOW, number_of, outcome_of, process_id, worker},
     world::{
@@ -182,6 +183,10 @@ impl Step<'_> {
 
     pub(super) fn load_to_commit(&mut self, who: Who) -> Verdict {
         let (_, process) = self.commit(who)?;
+        if let Some(ending) = ending_of_look(&process) {
+            self.commit_goes(who, CommitAt::Ending(ending));
+            return Ok(());
+        }
         let entry = self.world.catalog[usize::from(process.table)].clone();
         if process.done() == 0 {
             self.commit_goes(who, CommitAt::Ending(failed()));
@@ -490,7 +495,7 @@ fn has_failures(process: &Process) -> bool {
     tasks.any(|task| task.state == TaskState::Failed)
 }
 
-fn failed() -> Ending {
+pub(super) fn failed() -> Ending {
     Ending {
         outcome: Outcome::Failed,
         due: true,

@@ -48,15 +48,18 @@ pub(super) enum Happening {
     Abandonment,
     /// A lease is taken from somebody who holds it.
     Takeover,
+    /// An optimizer looks at a table for a scheduler.
+    Evaluation,
 }
 
 impl Happening {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Commit,
         Self::PartCommit,
         Self::Failure,
         Self::Abandonment,
         Self::Takeover,
+        Self::Evaluation,
     ];
 
     fn name(self) -> &'static str {
@@ -66,6 +69,7 @@ impl Happening {
             Self::Failure => "a process fails",
             Self::Abandonment => "a process is abandoned",
             Self::Takeover => "a lease is taken over",
+            Self::Evaluation => "an optimizer looks at a table",
         }
     }
 
@@ -78,6 +82,7 @@ impl Happening {
             Self::Failure => commits && (size.failures > 0 || size.removals >= size.groups),
             Self::Abandonment => commits && size.drops + size.cancels > 0,
             Self::Takeover => size.leases_end_early,
+            Self::Evaluation => commits && size.elsewhere,
         }
     }
 
@@ -87,6 +92,7 @@ impl Happening {
             Self::PartCommit => world.has_ended(|outcome| matches!(outcome, Outcome::Partly(_))),
             Self::Failure => world.has_ended(|outcome| matches!(outcome, Outcome::Failed)),
             Self::Abandonment => world.has_ended(|outcome| matches!(outcome, Outcome::Abandoned)),
+            Self::Evaluation => world.has_ended(|outcome| matches!(outcome, Outcome::Evaluated)),
             Self::Takeover => world.schedulers.iter().any(|scheduler| {
                 scheduler
                     .lease
@@ -157,7 +163,7 @@ impl Model for Coordination {
 
     fn init_states(&self) -> Vec<World> {
         let mut world = World::new(&self.size);
-        world.make_canonical(self.size.one_name);
+        world.make_canonical(&self.size);
         vec![world]
     }
 
@@ -204,6 +210,9 @@ impl Model for Coordination {
             }),
             happens(Happening::Takeover, |_, world| {
                 Happening::Takeover.has_happened(world)
+            }),
+            happens(Happening::Evaluation, |_, world| {
+                Happening::Evaluation.has_happened(world)
             }),
         ]
     }

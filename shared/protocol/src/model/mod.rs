@@ -3,9 +3,10 @@
 //! Its steps are the very functions that the stores run (`transition`), its properties the predicates of `invariants`:
 //! the model is about the code that works, not about a drawing of it. Around them stand the callers, cut into steps that
 //! are atomic for real: a scheduler that lists a database, compares, marks, notes its digest, looks at due tables, plans
-//! and sends; an optimizer that claims, works and reports; whoever commits; another writer of the table; and everything
-//! that goes wrong: a crash between any two steps, messages that get lost or come again, leases and claims that end while
-//! their holder works on (clocks disagree), a swap whose answer is lost before it acts, after it, or long before it acts.
+//! and sends, or leaves evaluations and commits to optimizers; an optimizer that claims, works and reports; whoever commits;
+//! another writer of the table; and everything that goes wrong: a crash between any two steps, messages that get lost or
+//! come again, leases and claims that end while their holder works on (clocks disagree), a swap whose answer is lost before
+//! it acts, after it, or long before it acts.
 //!
 //! Time is left out: a lease, a claim or a wait may be over at any moment that somebody looks, which is more than any
 //! clock can do. Numbers that only grow (epochs, attempts, marks, …) are renumbered after every step such that their
@@ -17,7 +18,7 @@
 //! | `rows` | the state's rows as the stores' rows, and back |
 //! | `canonical` | the renumbering |
 //! | `actions` | who may do what next |
-//! | `scheduler`, `optimizer`, `commit`, `environment` | what a step does |
+//! | `scheduler`, `elsewhere`, `optimizer`, `commit`, `environment` | what a step does |
 //! | `mutations` | copies of steps that are wrong on purpose, to see that the model would tell |
 //! | `upkeep` | a smaller model by itself: expiry, beside whatever may happen to a table |
 //! | `explore` | the search, and which states lead to rest |
@@ -25,6 +26,7 @@
 mod actions;
 mod canonical;
 mod commit;
+mod elsewhere;
 mod environment;
 mod explore;
 mod mutations;

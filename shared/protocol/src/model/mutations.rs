@@ -34,6 +34,16 @@ pub(super) enum Mutation {
     SwapUncompared,
     /// What an unheard swap may have committed is deleted.
     UnknownOutcomeDeletes,
+    /// The mark of a table that nobody here evaluates is cleared when it is handed over.
+    MarkClearedByHandOver,
+    /// That there was nothing to do is believed of a table that was marked since.
+    OldFindingTaken,
+    /// Whether a table was marked since is asked of the marks that its row has seen, which a wait raises.
+    FindingHeldAgainstSeenMarks,
+    /// A plan of before the newest mark clears that mark.
+    MarkClearedByOldPlan,
+    /// What an optimizer found out is made something of again and again.
+    FindingKept,
     /// What other writers committed between the plan and the commit is not looked at.
     RebaseNotLookedAt,
     /// Files of groups that were not accepted are deleted without a look whether they are live.

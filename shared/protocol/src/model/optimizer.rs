@@ -8,7 +8,7 @@ use super::{
     actions::Step,
     mutations::Mutation,
     rows::{NOW, result_of, worker},
-    world::{Commit, CommitAt, Optimizer},
+    world::{Commit, CommitAt, Finding, Optimizer},
 };
 use crate::{
     ClaimOutcome, GivenBack, TaskRow,
@@ -94,8 +94,20 @@ impl Step<'_> {
 
     /// Reports the task done, or failed for good.
     pub(super) fn report(&mut self, who: u8, done: bool) -> Verdict {
-        let (process, task, attempt, row) = self.claimed(who)?;
         self.world.left.failures -= u8::from(!done);
+        let (process, ..) = self.claimed(who)?;
+        let finding = self.find_out(process);
+        self.report_with(who, done, finding)
+    }
+
+    /// Reports that the table could not be loaded which it was to look at: to have found that out is a result too.
+    pub(super) fn fail_to_look(&mut self, who: u8) -> Verdict {
+        self.world.left.failures -= 1;
+        self.report_with(who, true, Some(Finding::Failed))
+    }
+
+    fn report_with(&mut self, who: u8, done: bool, finding: Option<Finding>) -> Verdict {
+        let (process, task, attempt, row) = self.claimed(who)?;
         let result = result_of(done.then(|| u8::try_from(attempt.get()).expect("a small number")));
         let process_row = self.world.process_row(process);
         let mut reported = row
@@ -117,6 +129,9 @@ impl Step<'_> {
         invariants::process_step(&process_row, &counted)?;
         self.world.put_task(&after);
         self.world.put_process(&counted);
+        if done {
+            self.note_finding(process, finding);
+        }
         let next = if counted.open_tasks == 0 {
             Optimizer::Committing {
                 commit: Commit {
@@ -133,20 +148,25 @@ impl Step<'_> {
         Ok(())
     }
 
-    pub(super) fn give_back(&mut self, who: u8) -> Verdict {
-        let (process, _, attempt, row) = self.claimed(who)?;
+    /// Gives the task back; one that waits for whoever asked for fewer requests acknowledges its message.
+    pub(super) fn give_back(&mut self, who: u8, why: GivenBack) -> Verdict {
+        let (process, task, attempt, row) = self.claimed(who)?;
         self.world.left.failures -= 1;
         let process_row = self.world.process_row(process);
         if let Some(before) = row
             && process_row.is_some_and(|row| !row.has_ended())
             && let transition::Return::Queued(after) =
-                transition::return_task(&before, attempt, GivenBack::Tried)
+                transition::return_task(&before, attempt, why)
         {
             invariants::accepted_attempt(before.attempt, attempt)?;
             invariants::task_step(&before, &after)?;
             self.world.put_task(&after);
         }
-        self.optimizer_goes(who, Optimizer::Idle);
+        let next = match why {
+            GivenBack::Tried => Optimizer::Idle,
+            GivenBack::Waits => Optimizer::Acknowledging { process, task },
+        };
+        self.optimizer_goes(who, next);
         Ok(())
     }
 

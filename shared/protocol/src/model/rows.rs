@@ -46,6 +46,11 @@ pub(super) fn table_id(number: u8) -> TableId {
     }
 }
 
+/// What a conclusion says of whose conclusion the table waits for.
+pub(super) fn awaiting(process: Option<u8>) -> String {
+    process.map_or_else(String::new, |process| process_id(process).to_string())
+}
+
 fn small(number: impl TryInto<u8>) -> u8 {
     number.try_into().ok().expect("a small number")
 }
@@ -104,7 +109,7 @@ impl World {
             seen_marks: u64::from(row.seen_marks),
             evaluated_location: row.evaluated.map(location),
             committed_location: row.committed.map(location),
-            conclusion: None,
+            conclusion: row.awaited.map(|process| awaiting(Some(process))),
             failures: u32::from(row.failing),
             begun: u32::from(row.begun),
             active_process: row.active.map(process_id),
@@ -129,6 +134,11 @@ impl World {
             failing: row.failures > 0,
             begun: row.begun > 0,
             active: row.active_process.as_ref().map(|id| number_of(id.as_str())),
+            awaited: row
+                .conclusion
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(number_of),
         });
     }
 

@@ -10,7 +10,7 @@ use super::{
     actions::Step,
     mutations::Mutation,
     rows::{self, NOW, process_id, table_id},
-    world::{Commit, CommitAt, File, Process, ProcessState, Row, SchedulerAt, Task, TaskState},
+    world::{File, Process, ProcessState, Row, SchedulerAt, Task, TaskState, Work},
 };
 use crate::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, Payload, TableRow,
@@ -37,11 +37,11 @@ fn unless_fenced<T>(result: Result<T, CoordinationError>) -> Result<Option<T>, S
 }
 
 impl Step<'_> {
-    fn go(&mut self, who: u8, at: SchedulerAt) {
+    pub(super) fn go(&mut self, who: u8, at: SchedulerAt) {
         self.world.schedulers[usize::from(who)].at = at;
     }
 
-    fn at(&self, who: u8) -> SchedulerAt {
+    pub(super) fn at(&self, who: u8) -> SchedulerAt {
         self.world.schedulers[usize::from(who)].at.clone()
     }
 
@@ -122,9 +122,15 @@ impl Step<'_> {
     pub(super) fn look(&mut self, who: u8, table: u8) -> Verdict {
         let seen = self.world.rows[usize::from(table)].clone();
         let seen = seen.ok_or("a row that is due is there")?;
-        // Only this of what was seen is asked for later: how often it was marked and for what, and whether it failed.
+        // Only this of what was seen is asked for later: how often it was marked and for what, whether it failed, and for whom
+        // it waits.
         let seen = Row {
             marks: seen.marks,
+            seen_marks: match self.is(Mutation::FindingHeldAgainstSeenMarks) {
+                true => seen.seen_marks,
+                false => 0,
+            },
+            awaited: seen.awaited,
             due_location: seen.due_location,
             failing: seen.failing,
             active: seen.active,
@@ -135,42 +141,23 @@ impl Step<'_> {
     }
 
     /// Loads the table to evaluate it, or sees to the process that the row names.
-    pub(super) fn tend(&mut self, who: u8) -> Verdict {
+    pub(super) fn tend(&mut self, who: u8, may_use_finding: bool) -> Verdict {
         let SchedulerAt::Looking { table, seen } = self.at(who) else {
             return Err("only what was looked at is tended".to_owned());
         };
+        self.world.left.failures -= u8::from(!may_use_finding);
         let Some(id) = seen.active else {
-            if !self.begin(who, table, &seen)? {
-                return Ok(());
+            if self.begin(who, table, &seen)? {
+                let next = match self.size.elsewhere {
+                    true => self.evaluation_elsewhere(table, seen, may_use_finding),
+                    false => self.evaluated(table, seen),
+                };
+                self.go(who, next);
             }
-            let entry = &self.world.catalog[usize::from(table)];
-            let loaded = entry.exists.then_some(entry.location);
-            let groups = if entry.exists {
-                groups_to_rewrite(self.size.groups, &entry.files)
-            } else {
-                Vec::new()
-            };
-            self.go(
-                who,
-                SchedulerAt::Evaluated {
-                    table,
-                    seen,
-                    loaded,
-                    groups,
-                },
-            );
             return Ok(());
         };
         let next = match self.world.process(id) {
-            Some(process) if process.open == 0 => SchedulerAt::Committing {
-                commit: Commit {
-                    process: id,
-                    claim: 0,
-                    at: CommitAt::Unclaimed,
-                },
-                table,
-                seen,
-            },
+            Some(process) if process.open == 0 => self.commit_of_open_end(process, table, seen),
             Some(process) => {
                 let tasks = (0..).zip(&process.tasks);
                 let open = tasks.filter(|(_, task)| {
@@ -192,6 +179,22 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// The table loaded, and what is to be done about it.
+    pub(super) fn evaluated(&self, table: u8, seen: Row) -> SchedulerAt {
+        let entry = &self.world.catalog[usize::from(table)];
+        let groups = match entry.exists {
+            true => groups_to_rewrite(self.size.groups, &entry.files),
+            false => Vec::new(),
+        };
+        SchedulerAt::Evaluated {
+            table,
+            known: seen.marks,
+            seen,
+            loaded: entry.exists.then_some(entry.location),
+            groups,
+        }
+    }
+
     /// Notes that an evaluation begins; whether it may. Who holds the lease no more may still note it, where nobody has
     /// written the row under a newer epoch.
     fn begin(&mut self, who: u8, table: u8, seen: &Row) -> Result<bool, String> {
@@ -210,21 +213,41 @@ impl Step<'_> {
     }
 
     pub(super) fn conclude_or_start(&mut self, who: u8) -> Verdict {
-        let SchedulerAt::Evaluated {
-            table,
-            seen,
-            loaded,
-            groups,
-        } = self.at(who)
-        else {
-            return Err("only what was evaluated is concluded".to_owned());
+        let (table, seen, known, loaded, groups) = match self.at(who) {
+            SchedulerAt::Evaluated {
+                table,
+                seen,
+                known,
+                loaded,
+                groups,
+            } => (table, seen, known, loaded, groups),
+            SchedulerAt::Failing { table, seen } => {
+                let conclusion = self.concluded(&seen, None, Some(NOW), true);
+                return self.conclude(who, table, &seen, &conclusion);
+            }
+            _ => return Err("only what was evaluated is concluded".to_owned()),
         };
-        match loaded {
-            Some(loaded) if !groups.is_empty() => self.start(who, table, &seen, loaded, &groups),
-            Some(loaded) => self.conclude(who, table, &seen, Some(loaded), None, false),
-            None if seen.due_location.is_none() => self.forget(who, table, &seen),
-            None => self.conclude(who, table, &seen, seen.due_location, None, false),
-        }
+        let evaluated = match loaded {
+            Some(loaded) if !groups.is_empty() => {
+                let conclusion = self.concluded(&seen, Some(loaded), None, seen.failing);
+                let seen = Row {
+                    marks: known,
+                    ..seen
+                };
+                let beginning = Beginning {
+                    conclusion,
+                    base: Some(loaded),
+                    work: Work::Rewrites,
+                    groups,
+                };
+                return self.start(who, table, &seen, beginning);
+            }
+            Some(loaded) => Some(loaded),
+            None if seen.due_location.is_none() => return self.forget(who, table, &seen),
+            None => seen.due_location,
+        };
+        let conclusion = self.concluded(&seen, evaluated, None, false);
+        self.conclude(who, table, &seen, &conclusion)
     }
 
     /// The table could not be loaded: it is tried again after a while.
@@ -233,28 +256,40 @@ impl Step<'_> {
             return Err("only what was evaluated is concluded".to_owned());
         };
         self.world.left.failures -= 1;
-        self.conclude(who, table, &seen, None, Some(NOW), true)
+        let conclusion = self.concluded(&seen, None, Some(NOW), true);
+        self.conclude(who, table, &seen, &conclusion)
     }
 
-    fn conclude(
-        &mut self,
-        who: u8,
-        table: u8,
+    /// The table is left for later: nothing is concluded but that.
+    pub(super) fn keep_waiting(&mut self, who: u8) -> Verdict {
+        let SchedulerAt::Looking { table, seen } = self.at(who) else {
+            return Err("only what was looked at is kept waiting".to_owned());
+        };
+        self.conclude(who, table, &seen, &later(&seen))
+    }
+
+    /// What is concluded of a table takes the place of what it waited for.
+    fn concluded(
+        &self,
         seen: &Row,
         evaluated: Option<u8>,
         next_due_at: Option<TimestampMs>,
         failing: bool,
-    ) -> Verdict {
+    ) -> Conclusion {
+        let awaited = seen.awaited.filter(|_| self.is(Mutation::FindingKept));
+        conclusion(evaluated, next_due_at, failing, awaited)
+    }
+
+    fn conclude(&mut self, who: u8, table: u8, seen: &Row, conclusion: &Conclusion) -> Verdict {
         let lease = self.lease_of(who);
         let before = self.row_to_plan(table);
         let seen = self.world.as_table_row(table, seen);
-        let conclusion = conclusion(evaluated, next_due_at, failing);
         let concluded = if self.is_leased(&lease) {
             unless_fenced(transition::conclude(
                 before.as_ref(),
                 &lease,
                 &seen,
-                &conclusion,
+                conclusion,
             ))?
         } else {
             None
@@ -263,7 +298,7 @@ impl Step<'_> {
             Some(mut after) => {
                 self.check_accepted(&lease)?;
                 if self.is(Mutation::MarkClearedByConclusion) && after.active_process.is_none() {
-                    after.due_at = next_due_at;
+                    after.due_at = conclusion.next_due_at;
                     after.due_location = None;
                 }
                 invariants::table_step(before.as_ref(), &after)?;
@@ -316,14 +351,19 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn start(
+    pub(super) fn start(
         &mut self,
         who: u8,
         table: u8,
         seen: &Row,
-        loaded: u8,
-        groups: &[Vec<File>],
+        beginning: Beginning,
     ) -> Verdict {
+        let Beginning {
+            conclusion,
+            base,
+            work,
+            groups,
+        } = beginning;
         let lease = self.lease_of(who);
         if !self.is_leased(&lease) {
             self.after_write(who, Written::Fenced, SchedulerAt::Idle);
@@ -344,7 +384,7 @@ impl Step<'_> {
             header: String::new(),
             check_at: NOW,
             reservation: None,
-            conclusion: conclusion(Some(loaded), None, seen.failing),
+            conclusion,
         };
         let tasks: Vec<NewTask> = groups
             .iter()
@@ -359,7 +399,10 @@ impl Step<'_> {
             return Ok(());
         };
         self.check_accepted(&lease)?;
-        if self.is(Mutation::MarkClearedByStart) {
+        let unmarked = before.as_ref().is_some_and(|row| row.marks == seen.marks);
+        let clears = self.is(Mutation::MarkClearedByStart)
+            || self.is(Mutation::MarkClearedByHandOver) && unmarked && work != Work::Rewrites;
+        if clears {
             after.due_location = None;
             after.marked_at = None;
         }
@@ -372,7 +415,8 @@ impl Step<'_> {
             id,
             table,
             epoch: epoch_of(&lease),
-            base: Some(loaded),
+            base,
+            work,
             state: ProcessState::Running,
             claims: 0,
             open: 0,
@@ -389,7 +433,7 @@ impl Step<'_> {
         for row in &task_rows {
             self.world.put_task(row);
         }
-        let tasks = (0..).zip(groups).map(|(index, _)| index).collect();
+        let tasks = (0..).zip(&groups).map(|(index, _)| index).collect();
         self.go(
             who,
             SchedulerAt::Sending {
@@ -443,22 +487,37 @@ impl Step<'_> {
             self.go(who, SchedulerAt::Idle);
             return Ok(());
         }
-        self.conclude(who, table, &seen, None, Some(NOW), seen.failing)
+        self.conclude(who, table, &seen, &later(&seen))
     }
+}
+
+/// A process to be, with what is concluded about its table at the same time.
+pub(super) struct Beginning {
+    pub(super) conclusion: Conclusion,
+    pub(super) base: Option<u8>,
+    pub(super) work: Work,
+    /// The inputs of each task.
+    pub(super) groups: Vec<Vec<File>>,
+}
+
+/// That the table is looked at later: whatever it waited for it waits for still.
+fn later(seen: &Row) -> Conclusion {
+    conclusion(None, Some(NOW), seen.failing, seen.awaited)
 }
 
 fn epoch_of(lease: &Lease) -> u8 {
     u8::try_from(lease.epoch.get()).expect("epochs are renumbered")
 }
 
-fn conclusion(
+pub(super) fn conclusion(
     evaluated: Option<u8>,
     next_due_at: Option<TimestampMs>,
     failing: bool,
+    awaited: Option<u8>,
 ) -> Conclusion {
     Conclusion {
         evaluated_location: evaluated.map(rows::location),
-        text: String::new(),
+        text: rows::awaiting(awaited),
         next_due_at,
         failures: u32::from(failing),
     }

@@ -184,6 +184,79 @@ fn a_process_is_cancelled_beside_a_writer() {
     });
 }
 
+/// Evaluations and commits are made by optimizers.
+const ELSEWHERE: Size = Size {
+    elsewhere: true,
+    begins_marked: true,
+    ..CALM
+};
+
+/// The same beside another writer.
+const ELSEWHERE_BESIDE_WRITER: Size = Size {
+    elsewhere: true,
+    begins_marked: true,
+    ..WRITER
+};
+
+#[test]
+fn c57_evaluations_are_made_elsewhere_of_tables_that_move_and_wait() {
+    holds(&Size {
+        waits: true,
+        ..ELSEWHERE_BESIDE_WRITER
+    });
+}
+
+#[test]
+fn c57_evaluations_and_rewrites_by_plans_made_elsewhere_are_cancelled_beside_a_writer() {
+    holds(&Size {
+        cancels: 1,
+        ..ELSEWHERE_BESIDE_WRITER
+    });
+}
+
+#[test]
+fn c57_evaluations_made_elsewhere_die_and_their_messages_are_lost() {
+    holds(&Size {
+        crashes: 1,
+        lost_messages: 1,
+        ..ELSEWHERE
+    });
+}
+
+#[test]
+fn c57_evaluations_made_elsewhere_fail_wait_and_grow_old() {
+    holds(&Size {
+        failures: 1,
+        ..ELSEWHERE
+    });
+}
+
+#[test]
+fn c57_a_table_is_dropped_and_made_anew_that_is_evaluated_elsewhere() {
+    holds(&Size {
+        drops: 1,
+        ..ELSEWHERE
+    });
+}
+
+#[test]
+fn c57_claims_of_evaluations_and_commits_made_elsewhere_end_early() {
+    holds(&Size {
+        optimizers: 2,
+        claims_end_early: true,
+        ..ELSEWHERE
+    });
+}
+
+#[test]
+fn c57_the_next_owner_makes_something_of_what_was_found_elsewhere() {
+    holds(&Size {
+        schedulers: 2,
+        leases_end_early: true,
+        ..ELSEWHERE
+    });
+}
+
 #[test]
 fn one_process_follows_another() {
     holds(&Size {
@@ -237,6 +310,16 @@ mutations! {
     a_swap_without_comparison_is_found: SwapUncompared in WRITER
         => "is lost";
     what_a_commit_was_rebased_on_and_nobody_looks_at_is_found: RebaseNotLookedAt in Size { appends_need_work: true, ..WRITER }
+        => "nothing leads to rest any more";
+    a_mark_cleared_by_a_hand_over_is_found: MarkClearedByHandOver in Size { cancels: 1, ..ELSEWHERE }
+        => "nobody will ever look at it";
+    nothing_to_do_of_before_a_mark_is_found: OldFindingTaken in ELSEWHERE_BESIDE_WRITER
+        => "nobody will ever look at it";
+    a_mark_that_a_wait_has_seen_and_no_optimizer_is_found: FindingHeldAgainstSeenMarks in Size { waits: true, ..ELSEWHERE_BESIDE_WRITER }
+        => "nobody will ever look at it";
+    a_mark_cleared_by_a_plan_of_before_it_is_found: MarkClearedByOldPlan in Size { cancels: 1, ..ELSEWHERE_BESIDE_WRITER }
+        => "nobody will ever look at it";
+    a_finding_that_is_used_twice_is_found: FindingKept in ELSEWHERE
         => "nothing leads to rest any more";
     c25_a_delete_on_an_unknown_outcome_is_found: UnknownOutcomeDeletes in Size { lost_answers: 1, ..CALM }
         => "is live, and was deleted";

@@ -46,6 +46,12 @@ pub(super) struct Size {
     pub(super) claims_end_early: bool,
     /// Whether every table was seen and evaluated at the start.
     pub(super) begins_at_rest: bool,
+    /// Whether evaluations and commits are more than the memory of schedulers takes.
+    pub(super) elsewhere: bool,
+    /// Whether tables are kept waiting, by blockers, windows and quotas.
+    pub(super) waits: bool,
+    /// Whether every table was seen and marked at the start, and waits for its first evaluation.
+    pub(super) begins_marked: bool,
 }
 
 /// One scheduler, one optimizer, one table of one group that needs a rewrite, and nothing that goes wrong.
@@ -69,6 +75,9 @@ pub(super) const CALM: Size = Size {
     leases_end_early: false,
     claims_end_early: false,
     begins_at_rest: false,
+    elsewhere: false,
+    waits: false,
+    begins_marked: false,
 };
 
 /// All of it.
@@ -133,6 +142,8 @@ pub(super) struct Row {
     pub(super) failing: bool,
     pub(super) begun: bool,
     pub(super) active: Option<u8>,
+    /// The process whose conclusion the table waits for.
+    pub(super) awaited: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,10 +153,44 @@ pub(super) struct Process {
     pub(super) epoch: u8,
     /// The state that it was planned on; `None` once nobody can ask any more.
     pub(super) base: Option<u8>,
+    pub(super) work: Work,
     pub(super) state: ProcessState,
     pub(super) claims: u8,
     pub(super) open: u8,
     pub(super) tasks: Vec<Task>,
+}
+
+/// What a process is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Work {
+    Rewrites,
+    /// It looks at its table in a scheduler's place.
+    Looks(Look),
+}
+
+/// A look at a table in a scheduler's place: what stands in its process's row, and its result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Look {
+    /// The table's marks when it was handed over.
+    pub(super) marks: u8,
+    /// Whether the table had failed by then.
+    pub(super) failing: bool,
+    pub(super) finding: Option<Finding>,
+}
+
+/// What an optimizer found out about a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Finding {
+    Plan {
+        /// The state that was loaded.
+        loaded: u8,
+        /// The inputs of each group.
+        groups: Vec<Vec<File>>,
+    },
+    /// There is no such table.
+    Gone,
+    /// It could not be loaded.
+    Failed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -271,10 +316,16 @@ pub(super) enum SchedulerAt {
     Recording(News),
     /// It has read the row of a due table.
     Looking { table: u8, seen: Row },
-    /// It has loaded the table: its state, and the inputs of each group.
+    /// It is about to have an optimizer look at the table.
+    HandingOver { table: u8, seen: Row },
+    /// It is about to conclude that the table could not be loaded.
+    Failing { table: u8, seen: Row },
+    /// It has loaded the table, or an optimizer has: its state, and the inputs of each group.
     Evaluated {
         table: u8,
         seen: Row,
+        /// The table's marks that whoever loaded it knew of.
+        known: u8,
         loaded: Option<u8>,
         groups: Vec<Vec<File>>,
     },
@@ -391,10 +442,19 @@ impl World {
             rows: (1 << size.groups) - 1,
             deleted: BTreeSet::new(),
         };
-        let row = |number: u8| Row {
-            evaluated: Some(number),
-            ..Row::default()
+        let row = |number: u8| match size.begins_marked {
+            true => Row {
+                due_location: Some(number),
+                due: true,
+                marks: 1,
+                ..Row::default()
+            },
+            false => Row {
+                evaluated: Some(number),
+                ..Row::default()
+            },
         };
+        let is_known = rest || size.begins_marked;
         Self {
             buckets: vec![
                 Bucket {
@@ -404,10 +464,13 @@ impl World {
                 usize::from(size.buckets)
             ],
             digest: (0..size.tables)
-                .map(|number| if rest { Seen::At(number) } else { Seen::Never })
+                .map(|number| match is_known {
+                    true => Seen::At(number),
+                    false => Seen::Never,
+                })
                 .collect(),
             digest_epoch: 0,
-            rows: match rest {
+            rows: match is_known {
                 true => (0..size.tables).map(|number| Some(row(number))).collect(),
                 false => vec![None; tables],
             },
