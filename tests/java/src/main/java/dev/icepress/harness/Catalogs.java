@@ -29,9 +29,12 @@ final class Catalogs {
     return catalog;
   }
 
-  private static Configuration configuration() {
+  /** Hadoop's settings for small files on the local disk. */
+  static Configuration configuration() {
     Configuration configuration = new Configuration(false);
     configuration.setClass("fs.file.impl", QuietLocalFileSystem.class, FileSystem.class);
+    // Each range by a thread of its own takes longer than the few bytes in it.
+    configuration.setBoolean("parquet.hadoop.vectored.io.enabled", false);
     return configuration;
   }
 

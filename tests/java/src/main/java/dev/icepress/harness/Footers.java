@@ -9,6 +9,7 @@ import org.apache.iceberg.Schema;
 import org.apache.iceberg.parquet.ParquetSchemaUtil;
 import org.apache.iceberg.types.Type;
 import org.apache.iceberg.types.Types;
+import org.apache.parquet.HadoopReadOptions;
 import org.apache.parquet.column.ColumnDescriptor;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.metadata.ParquetMetadata;
@@ -21,7 +22,10 @@ final class Footers {
   private Footers() {}
 
   static ParquetFileReader open(String location) throws IOException {
-    return ParquetFileReader.open(HadoopInputFile.fromPath(new Path(location), new Configuration(false)));
+    // With options: without, Hadoop's default configuration is read anew for each file.
+    Configuration configuration = Catalogs.configuration();
+    HadoopInputFile file = HadoopInputFile.fromPath(new Path(location), configuration);
+    return ParquetFileReader.open(file, HadoopReadOptions.builder(configuration).build());
   }
 
   static ParquetMetadata read(String location) throws IOException {
