@@ -46,6 +46,9 @@ locals {
     ICEPRESS_OPTIMIZER_MEMORY_MB = tostring(var.optimizer_memory_mb)
     ICEPRESS_OPTIMIZER_SECONDS   = tostring(var.optimizer_timeout_seconds)
 
+    # One word for all tables, or modes by name.
+    ICEPRESS_MODE = try(tostring(var.mode), jsonencode(var.mode))
+
     ICEPRESS_STATE_TABLE        = module.state.state_table_name
     ICEPRESS_BUCKETS            = tostring(var.buckets)
     ICEPRESS_QUEUE_URL_TEMPLATE = module.queues.queue_url_template

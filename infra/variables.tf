@@ -51,6 +51,27 @@ variable "cleaner_maximum_concurrency" {
   }
 }
 
+variable "mode" {
+  description = "Whether tables are worked on by themselves (\"maintain\") or only seen, evaluated and priced (\"observe\"): for all tables as one word, or by name, with * and ? in it, as { default = \"observe\", catalog = { glue = \"observe\" }, database = { \"glue.sales\" = \"maintain\" }, table = { \"glue.marts.orders*\" = \"maintain\" } }. The nearest wins, and a table's property icepress.mode over all. A first deploy only observes: `icepress --deployed report` says what would be rewritten, for how much."
+  type        = any
+  default     = "observe"
+  nullable    = false
+
+  validation {
+    condition = (
+      can(tostring(var.mode)) ?
+      contains(["observe", "maintain"], try(tostring(var.mode), "")) :
+      try(length(setsubtract(keys(var.mode), ["default", "catalog", "database", "table"])) == 0 && alltrue(flatten([
+        for scope, modes in var.mode : [
+          can(tostring(modes)) == (scope == "default"),
+          [for mode in try(values(modes), [modes]) : contains(["observe", "maintain"], mode)],
+        ]
+      ])), false)
+    )
+    error_message = "mode must be \"observe\" or \"maintain\", or such modes by name, as in { default = \"observe\", table = { \"glue.sales.*\" = \"maintain\" } } with the scopes catalog, database and table."
+  }
+}
+
 variable "maintain" {
   description = "Which upkeep is done by itself beside rewrites, for all tables, or for those of a catalog or database, as { expire = true } or { catalog = { glue = { expire = true } }, database = { \"glue.sales\" = { expire = false } } }. A table's property icepress.maintain.expire wins. Needs cleaner_zip."
   type        = any

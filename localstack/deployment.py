@@ -68,7 +68,7 @@ def init_arguments() -> list[str]:
 class Deployment:
     """One apply of infra/ on an emulator. The configuration is copied into the run's folder, so that runs do not meet."""
 
-    def __init__(self, children: Children, terraform: str, run: pathlib.Path, endpoint: str, zips: dict[str, pathlib.Path], machine: str, locations: list[str]):
+    def __init__(self, children: Children, terraform: str, run: pathlib.Path, endpoint: str, zips: dict[str, pathlib.Path], machine: str, locations: list[str], mode: str | dict = "maintain"):
         self.children = children
         self.log = run / "terraform.log"
         self.outputs: dict = {}
@@ -85,6 +85,7 @@ class Deployment:
             "cleaner_zip": str(zips["cleaner"].resolve()),
             "architecture": "arm64" if machine in ("aarch64", "arm64") else "x86_64",
             "table_locations": locations,
+            "mode": mode,
             "log_filter": os.environ.get("RUST_LOG", "info"),
         }
         (source / "localstack" / "terraform" / "run.auto.tfvars.json").write_text(json.dumps(variables))

@@ -7,6 +7,7 @@ compacted with no further hand.
 
 import argparse
 import dataclasses
+import json
 import os
 import pathlib
 import platform
@@ -36,10 +37,18 @@ def parse() -> argparse.Namespace:
     arguments.add_argument("--optimizer", type=pathlib.Path, help="an optimizer binary to use instead of building one")
     arguments.add_argument("--cleaner", type=pathlib.Path, help="a cleaner binary to use instead of building one")
     arguments.add_argument("--emulator", choices=["ministack", "moto"], default="ministack", help="moto fires no schedule: for tests that drive the binaries themselves")
+    arguments.add_argument("--mode", type=mode, default="maintain", help='maintain (default), observe, or JSON of modes by name: {"default": "observe", "table": {"glue.demo.*": "maintain"}}')
     options = arguments.parse_args()
     if options.once and (options.no_seed or options.emulator == "moto"):
         arguments.error("--once needs the seeded table and MiniStack's schedule")
+    if options.once and options.mode != "maintain":
+        arguments.error("--once waits for the seeded table to be compacted: what is only observed never is")
     return options
+
+
+def mode(text: str) -> str | dict:
+    """One word, or modes by name; infra/ says which there are."""
+    return json.loads(text) if text.startswith("{") else text
 
 
 def say(text: str) -> None:
@@ -152,7 +161,7 @@ def main() -> int:
         zips = bootstraps.zips(children, run, scheduler=options.scheduler, optimizer=options.optimizer, cleaner=options.cleaner)
         # --once proves that the roles suffice with no more than they need; who stays may make tables wherever they like.
         locations = [f"{seed.BUCKET}/warehouse"] if options.once else ["*"]
-        stack = deployment.Deployment(children, terraform, run, endpoint, zips, platform.machine(), locations)
+        stack = deployment.Deployment(children, terraform, run, endpoint, zips, platform.machine(), locations, options.mode)
         say("applying infra/ (about a minute and a half: most of it are the provider's own waits)")
         stack.begin_apply()
         before = None

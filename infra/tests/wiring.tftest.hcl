@@ -157,6 +157,70 @@ run "upkeep_that_nobody_knows_is_refused" {
   expect_failures = [var.maintain]
 }
 
+run "a_first_deploy_only_observes" {
+  assert {
+    condition     = output.environment.ICEPRESS_MODE == "observe"
+    error_message = "nothing may be rewritten before somebody says so"
+  }
+}
+
+run "a_mode_for_all_reaches_the_functions" {
+  variables {
+    mode = "maintain"
+  }
+
+  assert {
+    condition     = output.environment.ICEPRESS_MODE == "maintain"
+    error_message = "the functions must be told the mode as it was given"
+  }
+}
+
+run "modes_by_name_reach_the_functions" {
+  variables {
+    mode = {
+      default  = "observe"
+      catalog  = { "gl*" = "observe" }
+      database = { "glue.sales" = "maintain" }
+      table    = { "glue.marts.orders*" = "maintain" }
+    }
+  }
+
+  assert {
+    condition     = jsondecode(output.environment.ICEPRESS_MODE).default == "observe" && jsondecode(output.environment.ICEPRESS_MODE).table["glue.marts.orders*"] == "maintain"
+    error_message = "the functions must be told the modes as they were given"
+  }
+}
+
+run "a_mode_that_nobody_knows_is_refused" {
+  command = plan
+
+  variables {
+    mode = "observed"
+  }
+
+  expect_failures = [var.mode]
+}
+
+run "a_mode_for_a_scope_that_nobody_knows_is_refused" {
+  command = plan
+
+  variables {
+    mode = { tables = { "glue.*" = "observe" } }
+  }
+
+  expect_failures = [var.mode]
+}
+
+run "a_mode_by_name_that_nobody_knows_is_refused" {
+  command = plan
+
+  variables {
+    mode = { table = { "glue.*" = "on" } }
+  }
+
+  expect_failures = [var.mode]
+}
+
 run "a_cap_below_two_a_queue_is_refused" {
   command = plan
 

@@ -53,6 +53,7 @@ module "icepress" {
   buckets         = var.buckets
   alarm_topic_arn = aws_sns_topic.alarms.arn
   log_filter      = var.log_filter
+  mode            = var.mode
 
   # One machine: fewer optimizers, each as long as it needs, a tick each minute, and no TLS on loopback.
   schedule_expression           = "rate(1 minute)"

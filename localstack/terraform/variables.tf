@@ -53,6 +53,12 @@ variable "buckets" {
   default     = 2
 }
 
+variable "mode" {
+  description = "Whether tables are worked on (maintain) or only observed, for all or by name."
+  type        = any
+  default     = "maintain"
+}
+
 variable "log_filter" {
   description = "What the functions log."
   type        = string

@@ -123,6 +123,28 @@ def test_tick_then_tasks_then_nothing(stack):
     assert stack.waiting(stack.dead) == 0
 
 
+def test_an_observed_table_is_reported_and_nothing_begins_until_its_mode_says_so(stack):
+    before = seed.make(stack.endpoint, "observed")
+    with stack.function("icepress-scheduler", ICEPRESS_MODE="observe") as scheduler:
+        stack.tick(scheduler)
+        assert stack.waiting(stack.queues) == 0, "a task was queued for a table that is only observed"
+    code, report = stack.icepress("report")
+    assert code == 0
+    worth = next(table for table in report["tables"] if table["table"].endswith(".observed"))
+    assert worth["state"] == "observed" and worth["would"]["files"] == before.data_files, report
+    assert report["sum"]["dollars"] > 0 and report["sum"]["with_work"] >= 1, report
+    assert seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "observed"))) == before
+
+    modes = {"default": "observe", "table": {"glue.*.observed": "maintain"}}
+    with stack.function("icepress-scheduler", ICEPRESS_MODE=json.dumps(modes)) as scheduler, stack.function("icepress-optimizer") as optimizer:
+        stack.tick(scheduler)
+        assert stack.waiting(stack.queues) > 0, "nothing began for a table that may be worked on now"
+        stack.drain(optimizer)
+    after = seed.look(seed.catalog(stack.endpoint).load_table((seed.DATABASE, "observed")))
+    assert (after.rows, after.fingerprint) == (before.rows, before.fingerprint)
+    assert after.data_files == seed.DAYS < before.data_files
+
+
 def test_duplicate_of_a_finished_task_is_acknowledged_and_changes_nothing(stack):
     seed.make(stack.endpoint, "doubled")
     with stack.function("icepress-scheduler") as scheduler, stack.function("icepress-optimizer") as optimizer:

@@ -87,6 +87,7 @@ impl World {
             errands_url: None,
             cleaner_url: None,
             maintain: Default::default(),
+            modes: Default::default(),
             payload_location: format!("s3://{LAKE}/icepress"),
             catalogs: BTreeMap::from([(
                 CatalogName::from("glue"),

@@ -157,6 +157,9 @@ pub(crate) enum Command {
     /// Compact one table now, whether it is due or not
     #[command(after_long_help = shapes::COMPACT)]
     Compact(CompactArguments),
+    /// Say what would be rewritten, for how much, by what was seen when tables were looked at last: of those that are only observed
+    #[command(after_long_help = shapes::REPORT)]
+    Report(ReportArguments),
     /// Say what a catalog's tables cost a month for nothing, and which work would free it
     #[command(after_long_help = shapes::WASTE)]
     Waste(WasteArguments),
@@ -217,7 +220,8 @@ pub(crate) struct TablesArguments {
     #[arg(long, value_name = "NAMESPACE")]
     pub(crate) database: Option<String>,
 
-    /// Only tables in these states, with commas between: new, due, working, failing, waiting, refused, settled, unreadable.
+    /// Only tables in these states, with commas between: new, due, working, failing, waiting, refused, observed, settled,
+    /// unreadable.
     /// (Anything else is taken for the file of --state-file)
     #[arg(long = "state", value_name = "STATE")]
     named: Vec<String>,
@@ -408,6 +412,17 @@ pub(crate) struct AgeArguments {
     /// given several times
     #[arg(long, value_name = "UUID")]
     pub(crate) dropped: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Only tables in or below this namespace of the chosen catalog
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) database: Option<String>,
+
+    /// So many tables at most, those with most to rewrite, 0 for all
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

@@ -131,6 +131,7 @@ impl Session {
                 settings.limits = Arc::new(file.limits);
                 settings.plan_defaults = Arc::new(file.plan);
                 settings.maintain = Arc::new(file.maintain);
+                settings.modes = Arc::new(file.mode);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
             Place::Deployed(deployed) => {

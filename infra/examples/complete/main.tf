@@ -66,6 +66,9 @@ module "icepress" {
   glue_databases     = ["raw", "marts"]
   table_kms_key_arns = var.table_kms_key_arns
 
+  # What is raw is only observed yet: `icepress --deployed report` says what would be done.
+  mode = { default = "observe", database = { "glue.marts" = "maintain" } }
+
   # Spark and Flink take their locks here already; Icepress joins them.
   commit_lock              = true
   existing_lock_table_name = var.lock_table_name

@@ -7,6 +7,7 @@ pub(crate) mod file;
 pub(crate) mod gate;
 pub(crate) mod listed;
 pub(crate) mod maintain;
+pub(crate) mod mode;
 pub(crate) mod observer;
 pub mod open;
 pub(crate) mod plans;

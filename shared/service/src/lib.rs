@@ -19,6 +19,7 @@ pub use ground::{
     gate::CommitGate,
     listed::ListedHere,
     maintain::MaintainDefaults,
+    mode::{Mode, Modes, Ruling, SetBy},
     observer::{Event, LogObserver, Observer},
     open,
     plans::PlanRoom,
@@ -31,6 +32,7 @@ pub use people::{block, buckets, doctor, maintain, orphans, processes, repair, t
 pub use scheduler::{
     errands::run_errand,
     evaluate::EvaluateError,
+    observed::{Observed, mode_of_row},
     tick::{TickReport, tick},
     waiting::{Waiting, WaitsFor},
 };

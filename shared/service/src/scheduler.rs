@@ -8,6 +8,7 @@ pub(crate) mod evaluate;
 pub(crate) mod evaluation;
 pub(crate) mod header;
 pub(crate) mod limits;
+pub(crate) mod observed;
 mod start;
 pub(crate) mod sweep;
 pub(crate) mod tick;

@@ -4,7 +4,7 @@ pub(super) const RUN: &str = "\
 JSON (with --json, one document; without --once, one line a round):
   {\"tables\": [TABLE…], \"more_unchanged\": N, \"errors\": [TEXT…], \"compacted\": N, \"failed\": N}
 where TABLE is
-  {\"table\", \"outcome\": \"compacted\" | \"deletes-rewritten\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
+  {\"table\", \"outcome\": \"compacted\" | \"deletes-rewritten\" | \"observed\" | \"unchanged\" | \"refused\" | \"waiting\" | \"failed\", \"reason\": TEXT or null, \"groups\",
    \"row_groups_in\", \"row_groups_out\",
    \"bytes_by_way\": {\"copied\", \"united\", \"spelled\", \"encoded\"} (columns of new data files: pages as they were, united dictionaries
    with indices into them, pages without the dictionary they had, rows encoded anew), \"files_before\", \"files_after\", \"bytes_before\", \"bytes_after\",
@@ -26,11 +26,13 @@ What is shown stands in the state: nothing is loaded or planned for it. The cata
 run has listed yet; their tables are `new`.
 
 JSON (with --json, printed as tables are read): {\"tables\": [TABLE…], \"next\": KEY or null, \"left_out\": TEXT or null}, where TABLE is
-  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"waiting\" | \"refused\" | \"settled\" | \"unreadable\",
+  {\"table\", \"state\": \"new\" | \"due\" | \"working\" | \"failing\" | \"waiting\" | \"refused\" | \"observed\" | \"settled\" | \"unreadable\",
    \"metadata_location\", \"health\", \"files\", \"bytes\", \"delete_files\", \"rewritten_since\": true or false, \"failures\",
    \"failure\": TEXT or null, \"refused\": TEXT or null,
    \"waits\": {\"for\": \"blocker\" | \"window\" | \"quota\" | \"tasks\", \"reason\", \"until\", \"since\" (milliseconds since 1970; until is null
-   where it is not known), \"quota\" (\"catalog NAME\", \"database …\" or \"table …\"; of a quota alone)} or null}
+   where it is not known), \"quota\" (\"catalog NAME\", \"database …\" or \"table …\"; of a quota alone)} or null,
+   \"observed\": {\"groups\", \"files\", \"bytes\", \"delete_files\", \"price\" (billionths of a dollar), \"frees\", \"later_files\", \"later_bytes\",
+   \"upkeep\": {\"kind\", \"price\", \"frees\"} where any is due} or null}
 with location, sizes and health as they were when Icepress last looked, and null before that; `rewritten_since` where Icepress has
 rewritten the table after that. `next`, where --limit left tables out, is for --after. `left_out` says why tables that are new may be missing.";
 
@@ -105,6 +107,16 @@ JSON of --only statistics: {\"table\", \"write\": true or false, \"reason\": TEX
   \"written\": {\"path\", \"bytes\", \"partitions\", \"incremental\": true or false} or null}. `icepress plan TABLE --only statistics --json` is
   the same without \"written\".";
 
+pub(super) const REPORT: &str = "\
+What is shown stands in the state: nothing is loaded or planned for it. It is of tables that are only observed (`mode`, README), as they were when
+Icepress last looked; the price is reckoned as quotas are. What would be free is so when the snapshots before have expired.
+
+JSON (with --json): {\"catalog\", \"sum\": SUM, \"databases\": {NAME: SUM…}, \"tables\": [TABLE…] (those with most to rewrite first),
+  \"more_tables\": N, \"left_out\": TEXT or null}, where SUM is
+  {\"tables\", \"evaluated\", \"states\": {STATE: N…} (as `icepress tables` has them), \"modes\": {\"observe\": N, \"maintain\": N},
+   \"with_work\", \"groups\", \"files\", \"bytes\", \"delete_files\", \"dollars\", \"frees\", \"later_files\", \"later_bytes\"} and TABLE is
+  {\"table\", \"mode\", \"state\", \"health\", \"dollars\", \"would\": as \"observed\" of `icepress tables`}.";
+
 pub(super) const WASTE: &str = "\
 Nothing is written, and no data file is asked for. Dead snapshots are what `icepress maintain` would expire; orphans what nothing refers
 to, whatever its age beyond a day (found by listing); small files those that a rewrite would make fewer (they cost the watching of
@@ -131,7 +143,8 @@ JSON (with --json; with --yes it is done, and without it would be): {\"table\", 
 The exit code is 2 where it can't be restored.";
 
 pub(super) const EXPLAIN: &str = "\
-JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"processes\": [PROCESS…],
+JSON (with --json): {\"table\": as in `icepress tables --json`, \"plan\": as in `icepress plan --json`, \"mode\": \"observe\" | \"maintain\",
+  \"mode_set_by\": TEXT, \"processes\": [PROCESS…],
 \"sort_order\": the table's own as TEXT or null, \"sort_order_is_kept\": true or false}, where PROCESS is
 {\"process\", \"started_at\" (milliseconds since 1970), \"state\", \"outcome\": OUTCOME or null}; the newest first. Beside that
 \"unread\": [TEXT…] says what of the state could not be read: the plan is made of the table alone.";

@@ -18,6 +18,7 @@ pub(super) async fn compact(
     all_files: bool,
     output: Output,
 ) -> Result<Ending, Failure> {
+    super::tell_if_observed(session, table).await;
     let mut context = session.context.clone();
     // Who asks for one table by name means now; only a blocker is stronger.
     Arc::make_mut(&mut context.settings).by_hand = true;
@@ -30,6 +31,7 @@ pub(super) async fn compact(
         TableOutcome::Compacted
         | TableOutcome::DeletesRewritten
         | TableOutcome::Maintained
+        | TableOutcome::Observed
         | TableOutcome::Unchanged
         | TableOutcome::Refused
         | TableOutcome::Waiting => Ending::Well,

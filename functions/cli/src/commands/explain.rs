@@ -1,7 +1,7 @@
 //! `icepress explain TABLE`: why a table is as it is.
 
 use icepress_model::TableId;
-use icepress_service::tables;
+use icepress_service::{SetBy, tables};
 use serde_json::json;
 
 use crate::{
@@ -39,6 +39,8 @@ pub(super) async fn explain(
         "table": known,
         "plan": explained.plan,
         "processes": past,
+        "mode": explained.ruling.mode,
+        "mode_set_by": explained.ruling.set_by.to_string(),
         "unread": explained.unread,
         "sort_order": explained.sort_order,
         "sort_order_is_kept": explained.sort_order.is_none(),
@@ -52,6 +54,10 @@ pub(super) async fn explain(
         }
         for unread in &explained.unread {
             text.push_str(&format!("can't be read: {unread}\n"));
+        }
+        let ruling = &explained.ruling;
+        if ruling.set_by != SetBy::Default {
+            text.push_str(&format!("mode: {}, {}\n", ruling.mode, ruling.set_by));
         }
         text.push_str(&known.story(now));
         for process in &past {

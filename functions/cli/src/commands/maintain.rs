@@ -66,6 +66,7 @@ pub(super) async fn maintain(
     wanted: &MaintainArguments,
     output: Output,
 ) -> Result<Ending, Failure> {
+    super::tell_if_observed(session, table).await;
     let kinds = wanted.only.map_or(ALL.to_vec(), |kind| vec![kind]);
     let mut results = Results::of(table);
     let mut ended = Ok(Ending::Well);

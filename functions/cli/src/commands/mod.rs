@@ -12,6 +12,7 @@ mod plan;
 mod processes;
 mod redrive;
 mod repair;
+mod report;
 mod restore;
 mod run;
 mod tables;
@@ -19,7 +20,8 @@ mod verify;
 mod waste;
 
 use icepress_catalog::CatalogError;
-use icepress_service::{EvaluateError, tables::TableError};
+use icepress_model::TableId;
+use icepress_service::{EvaluateError, Mode, tables::TableError};
 
 use crate::{
     arguments::{Arguments, BucketsCommand, Command},
@@ -78,6 +80,7 @@ pub(crate) async fn dispatch(
         Command::Compact(wanted) => {
             compact::compact(&session, session.table()?, wanted.all_files, output).await
         }
+        Command::Report(wanted) => report::report(&session, &wanted, output).await,
         Command::Waste(wanted) => waste::waste(&session, &wanted, output).await,
         Command::Explain(_) => explain::explain(&session, session.table()?, output).await,
         Command::Verify(wanted) => {
@@ -100,6 +103,20 @@ pub(crate) async fn dispatch(
             }
         },
         Command::Completions(_) | Command::Demo(_) => Ok(Ending::Well),
+    }
+}
+
+/// Says that a table is only observed of which a person wants something done: that is done all the same. What can't be found out
+/// is told by the command itself.
+async fn tell_if_observed(session: &Session, table: &TableId) {
+    let ruling = icepress_service::tables::ruling(&session.context, table).await;
+    if let Ok(ruling) = ruling
+        && ruling.mode == Mode::Observe
+    {
+        session.screen.line(format!(
+            "{table} is only observed ({}): nothing is begun for it by itself; this is done, since you ask for it",
+            ruling.set_by
+        ));
     }
 }
 

@@ -177,6 +177,7 @@ struct Page {
     lines: Vec<String>,
     more_lines: u64,
     unseen: u64,
+    observed: u64,
     rewritten: u64,
     last: Option<TableKey>,
     has_more: bool,
@@ -197,6 +198,7 @@ impl Page {
             lines: Vec::new(),
             more_lines: 0,
             unseen: 0,
+            observed: 0,
             rewritten: 0,
             last: None,
             has_more: false,
@@ -212,6 +214,7 @@ impl Page {
             return self.sink.put(&format!("{separator}{text}"));
         }
         self.unseen += u64::from(known.state() == State::New);
+        self.observed += u64::from(known.state() == State::Observed);
         self.rewritten += u64::from(known.was_rewritten_since());
         self.rows.push(known.cells());
         match known.failure_line() {
@@ -272,6 +275,12 @@ impl Page {
                 "* rewritten since Icepress last looked ({}): health and sizes are from before; \
                  `icepress explain TABLE` looks now",
                 counted(self.rewritten, "table")
+            ));
+        }
+        if self.observed > 0 {
+            lines.push(format!(
+                "observed: nothing is begun for {}; `icepress report` says what would be done",
+                counted(self.observed, "table")
             ));
         }
         if self.unseen > 0 {

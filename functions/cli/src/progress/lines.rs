@@ -26,6 +26,9 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
         }
         Event::Planned { table, plan, .. } => (verbosity > 0 || !plan.groups.is_empty())
             .then(|| format!("{table}: {}", of_plan(plan))),
+        Event::Observed {
+            table, observed, ..
+        } => (verbosity > 0 || observed.has_work()).then(|| format!("{table}: {observed}")),
         Event::Refused { table, reason } => Some(format!("{table}: left alone: {reason}")),
         Event::Waiting { table, reason, .. } => Some(format!("{table}: waits: {reason}")),
         Event::UpkeepBegun {

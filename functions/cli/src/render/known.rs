@@ -7,7 +7,7 @@ use icepress_coordination::{ProcessRow, ProcessState, TableRow};
 use icepress_model::{
     Bytes, MetadataLocation, ProcessKind, ProcessOutcome, TableId, TablePlan, TimestampMs,
 };
-use icepress_service::Waiting;
+use icepress_service::{Observed, Waiting};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub(crate) enum SortBy {
 }
 
 /// Where a table stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// Never looked at.
@@ -40,6 +40,8 @@ pub(crate) enum State {
     Waiting,
     /// Left alone for a reason that only a person can change.
     Refused,
+    /// Looked at, and nothing is begun: it is only observed.
+    Observed,
     /// Looked at, and nothing is due.
     Settled,
     /// What is known of it can't be read.
@@ -62,6 +64,8 @@ pub(crate) struct Known {
     failure: Option<String>,
     refused: Option<String>,
     waits: Option<Waiting>,
+    /// What would be done, where it was only observed at the last look.
+    observed: Option<Observed>,
     /// Why an optimizer looks at it in a scheduler's place, where one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     elsewhere: Option<String>,
@@ -82,6 +86,7 @@ impl Known {
         let text = |path: &str| Some(concluded.as_ref()?.pointer(path)?.as_str()?.to_owned());
         let refused = text("/refused");
         let waits = row.and_then(Waiting::of);
+        let observed = row.and_then(Observed::of);
         let is_waiting = waits.is_some()
             && row
                 .and_then(|row| row.due_at)
@@ -89,9 +94,11 @@ impl Known {
         let state = match state(now_at, row, now) {
             State::Settled | State::Due if is_waiting => State::Waiting,
             State::Settled if refused.is_some() => State::Refused,
+            State::Settled if observed.is_some() => State::Observed,
             state => state,
         };
-        let has_planned_work = number("/groups").is_some_and(|groups| groups > 0);
+        let has_planned_work =
+            observed.is_none() && number("/groups").is_some_and(|groups| groups > 0);
         let rewritten_since = has_planned_work && row.is_some_and(was_rewritten);
         Self {
             table: table.to_string(),
@@ -112,6 +119,7 @@ impl Known {
             failure: text("/failure"),
             refused,
             waits,
+            observed,
             elsewhere: text("/elsewhere/reason"),
         }
     }
@@ -130,9 +138,29 @@ impl Known {
         self.bytes.map(Bytes::get)
     }
 
+    /// The table's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.table
+    }
+
     /// Where it stands.
     pub(crate) fn state(&self) -> State {
         self.state
+    }
+
+    /// What would be done, where it was only observed at the last look.
+    pub(crate) fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
+    }
+
+    /// Whether it was looked at, so that sizes and health are known.
+    pub(crate) fn was_evaluated(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// How well it was at the last look, from 0 to 100.
+    pub(crate) fn health(&self) -> Option<f64> {
+        self.health
     }
 
     /// Whether Icepress has rewritten it since the look that sizes and health are of.
@@ -219,6 +247,9 @@ impl Known {
             let until = until.unwrap_or_default();
             text.push_str(&format!("it waits: {}{until}\n", waits.reason));
         }
+        if let Some(observed) = &self.observed {
+            text.push_str(&format!("when it was looked at last: {observed}\n"));
+        }
         if let Some(reason) = &self.elsewhere {
             text.push_str(&format!("an optimizer looks at it: {reason}\n"));
         }
@@ -268,7 +299,7 @@ fn state(listed: Option<&MetadataLocation>, row: Option<&TableRow>, now: Timesta
     }
 }
 
-fn word(state: State) -> &'static str {
+pub(crate) fn word(state: State) -> &'static str {
     match state {
         State::New => "new",
         State::Due => "due",
@@ -276,6 +307,7 @@ fn word(state: State) -> &'static str {
         State::Failing => "failing",
         State::Waiting => "waiting",
         State::Refused => "refused",
+        State::Observed => "observed",
         State::Settled => "settled",
         State::Unreadable => "unreadable",
     }
@@ -289,6 +321,7 @@ fn sentence(state: State) -> &'static str {
         State::Failing => "it failed, and is tried again later",
         State::Waiting => "due, and waiting",
         State::Refused => "refused: it is left alone until it changes",
+        State::Observed => "observed: it is seen and priced, and nothing is begun",
         State::Settled => "settled: nothing is done until it changes",
         State::Unreadable => "what is known of it can't be read",
     }

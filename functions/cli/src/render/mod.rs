@@ -9,6 +9,7 @@ use crate::failure::Failure;
 
 pub(crate) mod known;
 pub(crate) mod manifests;
+pub(crate) mod observed;
 pub(crate) mod plan;
 pub(crate) mod repairs;
 pub(crate) mod report;

@@ -24,6 +24,7 @@ pub(crate) fn of_run(report: &RunReport) -> String {
     for (number, what) in [
         (of(TableOutcome::DeletesRewritten), "with deletes rewritten"),
         (of(TableOutcome::Maintained), "tidied"),
+        (of(TableOutcome::Observed), "observed"),
         (
             of(TableOutcome::Unchanged) + report.more_unchanged,
             "unchanged",
@@ -82,6 +83,7 @@ fn outcome(outcome: TableOutcome) -> &'static str {
         TableOutcome::Compacted => "compacted",
         TableOutcome::DeletesRewritten => "deletes rewritten",
         TableOutcome::Maintained => "tidied",
+        TableOutcome::Observed => "observed",
         TableOutcome::Unchanged => "unchanged",
         TableOutcome::Refused => "left alone",
         TableOutcome::Waiting => "waiting",

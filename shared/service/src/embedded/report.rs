@@ -9,7 +9,7 @@ use icepress_coordination::{CoordinationError, TableRow, hash_of_name};
 use icepress_model::{Bytes, PlanTotals, ProcessOutcome, TableId, Ways};
 use serde::Serialize;
 
-use crate::{Context, Event, Observer, Waiting, scheduler::evaluate};
+use crate::{Context, Event, Observed, Observer, Waiting, scheduler::evaluate};
 
 /// What became of a table in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,6 +22,8 @@ pub enum TableOutcome {
     DeletesRewritten,
     /// Nothing was rewritten, and upkeep beside it was done: snapshots expired, say.
     Maintained,
+    /// There is something to do, and it is only observed.
+    Observed,
     /// There was nothing to do.
     Unchanged,
     /// It is left alone for a reason that only a person can change.
@@ -40,7 +42,8 @@ pub struct TableReport {
     pub table: TableId,
     /// What became of it.
     pub outcome: TableOutcome,
-    /// Why it was refused, failed or waits, one line; of a compacted table, why the rest of it waits.
+    /// Why it was refused, failed or waits, one line; of a compacted table, why the rest of it waits; of an observed one, what
+    /// would be done.
     pub reason: Option<String>,
     /// What was done beside rewrites, a line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -109,6 +112,8 @@ struct Seen {
     new_data_files: bool,
     refused: Option<String>,
     waits: Option<String>,
+    /// What would be done, were it not only observed.
+    observed: Option<String>,
     failed: Option<String>,
 }
 
@@ -243,6 +248,8 @@ enum Standing {
     Refused(String),
     /// A blocker, its window or a quota keeps it.
     Held(String),
+    /// It is only observed, and there is something to do.
+    Observed(String),
 }
 
 impl Standing {
@@ -254,7 +261,9 @@ impl Standing {
         let conclusion = row.conclusion.as_deref();
         if row.failures == 0 {
             let reason = conclusion.and_then(evaluate::refusal_of_conclusion);
-            return reason.map(Self::Refused);
+            let observed = Observed::of(row).filter(Observed::has_work);
+            let observed = observed.map(|observed| Self::Observed(observed.to_string()));
+            return reason.map(Self::Refused).or(observed);
         }
         let failure = conclusion
             .and_then(evaluate::failure_of_conclusion)
@@ -270,6 +279,7 @@ impl Standing {
             Self::Waits(reason) => seen.failed = Some(reason),
             Self::Refused(reason) => seen.refused = Some(reason),
             Self::Held(reason) => seen.waits = Some(reason),
+            Self::Observed(reason) => seen.observed = Some(reason),
         }
     }
 }
@@ -318,6 +328,7 @@ async fn report_of(context: &Context, table: TableId, seen: Seen) -> TableReport
             (TableOutcome::Maintained, seen.waits.clone())
         }
         (None, None) if seen.waits.is_some() => (TableOutcome::Waiting, seen.waits.clone()),
+        (None, None) if seen.observed.is_some() => (TableOutcome::Observed, seen.observed.clone()),
         (None, None) => (TableOutcome::Unchanged, None),
     };
     TableReport {
@@ -366,6 +377,16 @@ impl Observer for Collector {
             Event::Planned { table, plan, .. } => self.note(table, |seen| {
                 seen.waits = None;
                 seen.has_plan |= !plan.groups.is_empty();
+                seen.before.get_or_insert((plan.totals, plan.health.score));
+            }),
+            Event::Observed {
+                table,
+                plan,
+                observed,
+            } => self.note(table, |seen| {
+                seen.waits = None;
+                seen.has_plan |= observed.has_work();
+                seen.observed = observed.has_work().then(|| observed.to_string());
                 seen.before.get_or_insert((plan.totals, plan.health.score));
             }),
             Event::Refused { table, reason } => {

@@ -5,7 +5,7 @@ use icepress_coordination::limits::Limits;
 use icepress_planner::PlanDefaults;
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::maintain::MaintainDefaults;
+use super::{maintain::MaintainDefaults, mode::Modes};
 
 /// The sections of `icepress.toml`. One that is none of them is an error, and so is a key that its section does not
 /// know: a budget with a letter too few would hold nobody, without a word.
@@ -21,6 +21,9 @@ pub struct FileSettings {
     /// `[maintain]`: which upkeep is done by itself beside rewrites.
     #[serde(default)]
     pub maintain: MaintainDefaults,
+    /// `mode`, or `[mode]`: which tables are only observed.
+    #[serde(default)]
+    pub mode: Modes,
     /// `[catalog.…]` is taken out before, by whoever reads catalogs. It stands here so that a misspelt one is told.
     #[serde(default, rename = "catalog")]
     _catalog: IgnoredAny,
@@ -105,6 +108,15 @@ mod tests {
                 "[limits.catalog.default]\npriority = 'high'",
                 &["limits.catalog.default.priority"],
             ),
+            ("mode = 'observ'", &["`mode` in icepress.toml", "'observ'", "'observe'"]),
+            (
+                "[mode.catlog]\ndefault = 'observe'",
+                &["mode", "`catlog`", "'catalog'"],
+            ),
+            (
+                "[mode.catalog]\ndefault = 'of'",
+                &["mode", "'of'", "observe or maintain"],
+            ),
         ] {
             let error = read(toml).unwrap_err();
             for part in expected {
@@ -118,6 +130,8 @@ mod tests {
         let read = read("[catalog.a]\ntype = 'glue'\n[limits.catalog.a]\npriority = 7").unwrap();
         let table = "a.b.c".parse().unwrap();
         assert_eq!(read.limits.configured(&table).priority, 7);
+        let read_mode = super::tests::read("mode = 'observe'").unwrap().mode;
+        assert_eq!(read_mode.of_name(&table).mode, crate::Mode::Observe);
         let read =
             super::tests::read("[plan]\nmin-input-files = 6\nlight-rewrites = false").unwrap();
         let options = read

@@ -8,6 +8,8 @@ use icepress_model::{
 };
 use icepress_rewrite::Progress;
 
+use crate::Observed;
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -47,6 +49,15 @@ pub enum Event {
         plan: Arc<TablePlan>,
         /// The process that carries it out; `None` for an empty plan.
         process: Option<ProcessId>,
+    },
+    /// A table that is only observed was looked at.
+    Observed {
+        /// The table.
+        table: TableId,
+        /// The plan that is not carried out.
+        plan: Arc<TablePlan>,
+        /// What it comes to.
+        observed: Observed,
     },
     /// A process of upkeep was begun.
     UpkeepBegun {
@@ -190,6 +201,20 @@ impl Observer for LogObserver {
                 delete_files = plan.totals.delete_files,
                 health = plan.health.score,
                 "planned"
+            ),
+            Event::Observed {
+                table,
+                plan,
+                observed,
+            } => tracing::info!(
+                %table,
+                groups = observed.groups,
+                files = observed.files,
+                bytes = observed.bytes.get(),
+                dollars = observed.whole_price().dollars(),
+                frees = observed.all_freed().get(),
+                health = plan.health.score,
+                "observed"
             ),
             Event::UpkeepBegun {
                 table,

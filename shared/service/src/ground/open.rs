@@ -106,6 +106,7 @@ async fn in_cloud(
     settings.limits = Arc::new(environment.limits);
     settings.plan_defaults = Arc::new(environment.plan);
     settings.maintain = Arc::new(environment.maintain);
+    settings.modes = Arc::new(environment.modes);
     settings.may_delete = may_delete;
     let memory = environment.optimizer_memory_mebibytes;
     settings = settings

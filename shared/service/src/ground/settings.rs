@@ -11,7 +11,7 @@ use icepress_storage::TimeLimits;
 use icepress_table::CommitPolicy;
 pub use times::Times;
 
-use super::maintain::MaintainDefaults;
+use super::{maintain::MaintainDefaults, mode::Modes};
 
 /// How a scheduler or an optimizer works.
 #[derive(Debug, Clone)]
@@ -96,6 +96,8 @@ pub struct Settings {
     pub may_delete: bool,
     /// Which upkeep is done by itself beside rewrites.
     pub maintain: Arc<MaintainDefaults>,
+    /// Which tables are only observed: nothing is begun for them by itself.
+    pub modes: Arc<Modes>,
     /// The rest of a table between two runs of one kind of upkeep that are worth their price. Where one costs more than it saves
     /// in a month, it is a day for each hour of this.
     pub upkeep_rest: Duration,
@@ -154,6 +156,7 @@ impl Settings {
             reckoned_throughput: Bytes::mebibytes(12),
             may_delete: true,
             maintain: Arc::default(),
+            modes: Arc::default(),
             upkeep_rest: Duration::from_secs(3600),
             expire_floor: icepress_upkeep::FLOOR,
             longest_upkeep: Duration::from_secs(600),

@@ -7,12 +7,12 @@ use iceberg::spec::{TableMetadata, Transform};
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, ProcessState, TableRow};
 use icepress_model::{BucketId, ProcessId, ProcessKind, ProcessOutcome, TableId, TablePlan};
-use icepress_planner::PlanOptions;
+use icepress_planner::{PlanError, PlanOptions};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    Context, Deadline, EvaluateError, Settings, Waiting,
+    Context, Deadline, EvaluateError, Ruling, Settings, Waiting,
     embedded::{Collector, Stop, TableReport, optimize_all},
     scheduler::{
         evaluate,
@@ -50,6 +50,16 @@ pub async fn plan(context: &Context, table: &TableId) -> Result<TablePlan, Evalu
     Ok(plan)
 }
 
+/// The mode of a table, and who set it: by its own properties as they are now.
+pub async fn ruling(context: &Context, table: &TableId) -> Result<Ruling, EvaluateError> {
+    let loaded = evaluate::load(context, table).await?;
+    let ruling = context
+        .settings
+        .modes
+        .of(table, loaded.metadata.properties());
+    Ok(ruling.map_err(PlanError::from)?)
+}
+
 /// Why a table is as it is.
 #[derive(Debug, Clone)]
 pub struct Explanation {
@@ -61,6 +71,8 @@ pub struct Explanation {
     pub unread: Vec<String>,
     /// Its last processes, newest first.
     pub processes: Vec<ProcessRow>,
+    /// Whether it is only observed, and who set that.
+    pub ruling: Ruling,
     /// The order that the table wants its rows in, which a rewrite does not make; `None` where it wants none.
     pub sort_order: Option<String>,
 }
@@ -71,6 +83,9 @@ const EXPLAINED_PROCESSES: usize = 10;
 /// Plan, state and history of a table. Nothing is written.
 pub async fn explain(context: &Context, table: &TableId) -> Result<Explanation, TableError> {
     let (loaded, plan) = evaluate::evaluate(context, table).await?;
+    let properties = loaded.metadata.properties();
+    let ruling = context.settings.modes.of(table, properties);
+    let ruling = ruling.map_err(|error| EvaluateError::from(PlanError::from(error)))?;
     let mut unread = Vec::new();
     let row = context.store.table(table).await.unwrap_or_else(|error| {
         unread.push(format!("what is known of table {table}: {error}"));
@@ -83,6 +98,7 @@ pub async fn explain(context: &Context, table: &TableId) -> Result<Explanation, 
     });
     Ok(Explanation {
         plan,
+        ruling,
         sort_order: sort_order(&loaded.metadata),
         row,
         unread,

@@ -8,6 +8,7 @@ mod begun;
 mod digest;
 pub(crate) mod long;
 mod place;
+mod released;
 mod survey;
 mod tags;
 
@@ -99,10 +100,11 @@ struct Found {
 
 impl Found {
     /// What the survey found, now that it is complete.
-    fn by(survey: Survey) -> Self {
+    fn by(context: &Context, survey: Survey) -> Self {
         let tags = survey.tags_to_keep();
         let mut seen = survey.seen;
         let gone = seen.carry_over_missing(&survey.last);
+        seen.modes = context.settings.modes.fingerprint();
         Self { seen, gone, tags }
     }
 
@@ -217,7 +219,7 @@ async fn list_and_compare(context: &Context, database: &DatabaseId) -> Result<Lo
         database: database.clone(),
         last,
         changed,
-        found: Found::by(survey),
+        found: Found::by(context, survey),
     }))
 }
 
@@ -241,8 +243,9 @@ pub(crate) async fn record(
     };
     let stands = announce(context, layout, lease, &look).await?;
     let seen = &mut look.found.seen;
-    let marked = mark_all(context, layout, &look.changed, seen).await?;
-    remember(context, layout, lease, &look.database, &stands, look.found).await?;
+    let mut marked = mark_all(context, layout, &look.changed, seen).await?;
+    let released = remember(context, layout, lease, &look.database, &stands, look.found).await?;
+    marked.extend(released);
     Ok(marked)
 }
 
@@ -309,7 +312,8 @@ async fn mark_all(
     Ok(marked)
 }
 
-/// Remembers what a complete listing found whose new tables are marked, in the place of `last`.
+/// Remembers what a complete listing found whose new tables are marked, in the place of `last`. Where that was seen under other
+/// modes, tables are marked first that were only observed and are not any more: says in which buckets.
 async fn remember(
     context: &Context,
     layout: &Layout,
@@ -317,10 +321,20 @@ async fn remember(
     database: &DatabaseId,
     last: &Digest,
     mut found: Found,
-) -> Result<(), CensusError> {
+) -> Result<BTreeSet<BucketId>, CensusError> {
     if !found.gone.is_empty() {
         let remembered = mark_gone(context, layout, database, &found.gone).await?;
         found.seen.ask_again(&remembered);
+    }
+    let before = SeenTables::decode(last).modes;
+    let mut released = BTreeSet::new();
+    // Under none that observe nobody was observed.
+    if before.is_some() && before != found.seen.modes {
+        let all;
+        (released, all) = released::mark(context, layout, database).await?;
+        if !all {
+            found.seen.modes = before;
+        }
     }
     let generation = layout.generation;
     let digest = found.seen.encode();
@@ -336,7 +350,7 @@ async fn remember(
             .put_census_note(lease, generation, database, CensusNote::Tags, tags)
             .await?;
     }
-    Ok(())
+    Ok(released)
 }
 
 async fn mark(

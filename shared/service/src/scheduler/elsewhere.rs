@@ -23,7 +23,7 @@ use super::{
     start::send,
     waiting::{no_longer_waiting, with_entry},
 };
-use crate::{Context, Event, worker::payload};
+use crate::{Context, Event, Mode, worker::payload};
 
 /// After a table was handed over at which nobody here got to the end, so many of its next evaluations are handed over at once,
 /// before it is tried here again: its files may have become fewer.
@@ -294,6 +294,12 @@ pub(super) fn is_awaited(row: &TableRow) -> bool {
 /// asks for a table is not sent elsewhere.
 pub(super) fn is_possible(context: &Context) -> bool {
     context.settings.hands_over && !context.settings.by_hand
+}
+
+/// Whether this table may be handed over. For one that is only observed no process is begun, not even one that looks: it is as it
+/// is without optimizers.
+pub(super) fn is_possible_for(context: &Context, table: &TableId) -> bool {
+    is_possible(context) && context.settings.modes.of_name(table).mode == Mode::Maintain
 }
 
 /// Hands the evaluation over, since nobody here got to its end so many times.

@@ -3,7 +3,7 @@
 use icepress_catalog::CatalogError;
 use icepress_coordination::{Conclusion, CoordinationError, Lease, ProcessRow, TableRow};
 use icepress_model::{Bytes, Group};
-use icepress_planner::{Sliced, slice};
+use icepress_planner::{PlanError, Sliced, slice};
 use icepress_table::TableError;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use super::{
     sweep::wait,
     waiting::{Obstacle, WaitsFor},
 };
-use crate::{Context, Event, ground::plans::Sources};
+use crate::{Context, Event, Mode, Ruling, ground::plans::Sources};
 
 pub(super) async fn evaluate_and_start(
     context: &Context,
@@ -44,7 +44,7 @@ pub(super) async fn evaluate_and_start(
             planned.learned.elsewhere = turns;
             within_limits(context, row, *planned).await
         }
-        None if turns > 0 && elsewhere::is_possible(context) => {
+        None if turns > 0 && elsewhere::is_possible_for(context, &row.table) => {
             return elsewhere::hand_over_again(context, lease, row, turns - 1).await;
         }
         None => {
@@ -55,10 +55,12 @@ pub(super) async fn evaluate_and_start(
     match decided {
         Ok(Decided::Something(work)) => start(context, lease, row, *work, &past).await,
         Ok(Decided::Waits(obstacle)) => wait(context, lease, row, &obstacle).await,
-        Err(PlanningError::Table(error @ EvaluateError::TooLarge { .. })) => {
+        Err(PlanningError::Table(error @ EvaluateError::TooLarge { .. }))
+            if elsewhere::is_possible_for(context, &row.table) =>
+        {
             elsewhere::hand_over_large(context, lease, row, &error.to_string()).await
         }
-        Err(PlanningError::Table(error)) => {
+        Err(PlanningError::Table(error) | PlanningError::Observed(error)) => {
             conclude_failure(context, lease, row, Failure::of(&error)).await
         }
         Err(PlanningError::Coordination(error)) => Err(error),
@@ -78,10 +80,13 @@ pub(super) struct Work {
     /// As much of the plan as may be done.
     pub(super) planned: Planned,
     pub(super) room: Room,
+    pub(super) ruling: Ruling,
 }
 
 enum PlanningError {
     Table(EvaluateError),
+    /// The same of a table that is only observed, by its own properties: nobody else is asked to look at it.
+    Observed(EvaluateError),
     Coordination(CoordinationError),
 }
 
@@ -116,14 +121,20 @@ async fn plan_within_limits(
     evaluate::check_memory(sources, most)?;
     let loaded = evaluate::load(context, &row.table).await?;
     let properties = loaded.metadata.properties();
-    let mut room = match limits::room(context, &row.table, properties).await? {
+    let ruling = context.settings.modes.of(&row.table, properties);
+    let ruling = ruling.map_err(PlanError::from)?;
+    let mut room = match limits::room(context, &row.table, properties, ruling.mode).await? {
         Ok(room) => room,
         Err(obstacle) => return Ok(Decided::Waits(obstacle)),
     };
     let mut outlook = Outlook::new(context, &loaded, last, row.failures.into())?;
     loop {
-        let planned = outlook.plan(context, &loaded, metadata, most).await?;
-        match fit(context, row, room, planned) {
+        let planned = outlook.plan(context, &loaded, metadata, most).await;
+        let planned = planned.map_err(|error| match ruling.mode {
+            Mode::Observe => PlanningError::Observed(error),
+            Mode::Maintain => PlanningError::Table(error),
+        })?;
+        match fit(context, row, room, &ruling, planned) {
             Fit::Decided(decided) => return Ok(decided),
             Fit::Inseparable(same, wanted) if outlook.options.separable => {
                 return Ok(Decided::Waits(obstacle(context, &same, &wanted)));
@@ -162,11 +173,13 @@ async fn within_limits(
     row: &TableRow,
     planned: Planned,
 ) -> Result<Decided, PlanningError> {
-    let room = match limits::room(context, &row.table, &planned.properties).await? {
+    let ruling = context.settings.modes.of(&row.table, &planned.properties);
+    let ruling = ruling.map_err(PlanError::from)?;
+    let room = match limits::room(context, &row.table, &planned.properties, ruling.mode).await? {
         Ok(room) => room,
         Err(obstacle) => return Ok(Decided::Waits(obstacle)),
     };
-    Ok(match fit(context, row, room, planned) {
+    Ok(match fit(context, row, room, &ruling, planned) {
         Fit::Decided(decided) => decided,
         Fit::Inseparable(room, wanted) => Decided::Waits(obstacle(context, &room, &wanted)),
     })
@@ -179,13 +192,17 @@ enum Fit {
     Inseparable(Room, Vec<Group>),
 }
 
-fn fit(context: &Context, row: &TableRow, room: Room, planned: Planned) -> Fit {
+fn fit(context: &Context, row: &TableRow, room: Room, ruling: &Ruling, planned: Planned) -> Fit {
     let wanted = planned.plan.groups.clone();
     let turn = row.failures.into();
     match slice(planned.plan, turn, |groups| room.allows(context, groups)) {
         Sliced::Whole(plan) | Sliced::Part(plan) => {
             let planned = Planned { plan, ..planned };
-            Fit::Decided(Decided::Something(Box::new(Work { planned, room })))
+            Fit::Decided(Decided::Something(Box::new(Work {
+                planned,
+                room,
+                ruling: ruling.clone(),
+            })))
         }
         Sliced::Inseparable => Fit::Inseparable(room, wanted),
         Sliced::Nothing => Fit::Decided(Decided::Waits(obstacle(context, &room, &wanted))),

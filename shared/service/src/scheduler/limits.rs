@@ -21,7 +21,7 @@ use icepress_model::{
 use icepress_table::{FinishedGroup, Gatekeeper};
 
 use crate::{
-    Context,
+    Context, Mode,
     scheduler::waiting::{Obstacle, WaitsFor, priority_of},
 };
 
@@ -95,21 +95,22 @@ pub(crate) struct Room {
 }
 
 /// Looks whether a table may be worked on now, and how much of it: its window, and what is left of its quotas. A person
-/// who asks for one table is let in at any hour, and pays from the quotas whatever is left of them. `properties` are the
-/// table's.
+/// who asks for one table is let in at any hour, and pays from the quotas whatever is left of them; of a table that is only
+/// observed all is planned at any hour. `properties` are the table's.
 pub(crate) async fn room(
     context: &Context,
     table: &TableId,
     properties: &HashMap<String, String>,
+    mode: Mode,
 ) -> Result<Result<Room, Obstacle>, RoomError> {
     let now = context.ambient.now();
-    let by_hand = context.settings.by_hand;
+    let is_open = context.settings.by_hand || mode == Mode::Observe;
     let TableLimits {
         priority,
         window,
         quotas,
     } = context.settings.limits.of(table, properties)?;
-    if let Some(window) = window.filter(|window| !by_hand && !window.is_open(now)) {
+    if let Some(window) = window.filter(|window| !is_open && !window.is_open(now)) {
         return Ok(Err(Obstacle {
             waits_for: WaitsFor::Window,
             reason: format!("it is outside its maintenance window {window}"),
@@ -125,7 +126,7 @@ pub(crate) async fn room(
     let rows = context.store.quotas(&scopes).await?;
     let quotas = rows.into_iter().zip(quotas).map(|(row, (_, quota))| {
         let none = Quota::default();
-        (row, if by_hand { none } else { quota })
+        (row, if is_open { none } else { quota })
     });
     let room = Room {
         priority,
@@ -250,7 +251,7 @@ impl Room {
 }
 
 /// What rewriting groups is reckoned to take: time as whoever asks whether they end in time reckons it, which is long.
-fn reckoned(context: &Context, groups: &[Group]) -> Usage {
+pub(super) fn reckoned(context: &Context, groups: &[Group]) -> Usage {
     let settings = &context.settings;
     let of_group = |group: &Group| {
         let bytes = group.bytes_to_read();

@@ -15,12 +15,12 @@ use super::{
     evaluate::{self, EvaluateError, Planned},
     evaluation::{Failure, Work, conclude_failure},
     header::ProcessHeader,
-    limits,
+    limits, observed,
     sweep::wait,
     upkeep::{self, Beginning, Due, Memory, Prospects, Verdict},
     waiting,
 };
-use crate::{Context, Event, worker::payload};
+use crate::{Context, Event, Mode, worker::payload};
 
 /// Writes what was concluded; starts a process and sends its tasks where there is something to do.
 pub(super) async fn start(
@@ -30,7 +30,11 @@ pub(super) async fn start(
     work: Work,
     past: &Past,
 ) -> Result<(), CoordinationError> {
-    let Work { planned, room } = work;
+    let Work {
+        planned,
+        room,
+        ruling,
+    } = work;
     let Planned {
         location,
         plan,
@@ -59,10 +63,14 @@ pub(super) async fn start(
     let text = waiting::with_priority(&evaluate::conclusion_of_plan(&plan), room.priority);
     let conclusion = Conclusion {
         evaluated_location: Some(location.clone()),
-        text: upkeep::tell_of(&text, &upkeep),
+        text: observed::with_mode(upkeep::tell_of(&text, &upkeep), &ruling),
         next_due_at: upkeep.next,
         failures: row.failures,
     };
+    // Whoever asks for a table by its name has it worked on.
+    if ruling.mode == Mode::Observe && !context.settings.by_hand {
+        return observed::conclude(context, lease, row, plan, &upkeep, conclusion).await;
+    }
     let is_its_turn = plan.groups.is_empty() || past.ends_with_a_rewrite();
     if let Some(due) = upkeep.due.clone().filter(|_| is_its_turn) {
         let beginning = Beginning {

@@ -210,7 +210,7 @@ pub(crate) async fn look_at(
     let looked = match (&row.active_process, obstacle) {
         (None, Some(obstacle)) => wait(context, lease, row, &obstacle).await,
         (None, None) if is_given_up(context, row) => {
-            if elsewhere::is_possible(context) && !elsewhere::is_awaited(row) {
+            if elsewhere::is_possible_for(context, &row.table) && !elsewhere::is_awaited(row) {
                 elsewhere::hand_over_deadly(context, lease, row).await
             } else {
                 put_off(context, lease, row).await

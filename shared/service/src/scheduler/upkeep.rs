@@ -64,6 +64,9 @@ pub(crate) struct Worth {
     pub(crate) saves_a_month: NanoDollars,
     /// What it costs.
     pub(crate) costs: NanoDollars,
+    /// What it frees.
+    #[serde(default)]
+    pub(crate) frees: Bytes,
 }
 
 impl Prospects {
@@ -151,6 +154,7 @@ fn of_expiry(settings: &Settings, outlook: &ExpireOutlook) -> Prospect {
         reason,
         saves_a_month,
         costs,
+        frees: bytes,
     });
     Prospect::Work {
         now,
@@ -267,6 +271,7 @@ pub(crate) fn decide(
                 reason: "an earlier run left something to be done".to_owned(),
                 saves_a_month: NanoDollars::ZERO,
                 costs: NanoDollars::ZERO,
+                frees: Bytes::ZERO,
             },
             (None, None) => {
                 let rested =

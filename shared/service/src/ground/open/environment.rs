@@ -10,7 +10,7 @@ use icepress_model::{BucketCount, CatalogName};
 use icepress_planner::PlanDefaults;
 use thiserror::Error;
 
-use crate::{MaintainDefaults, Times};
+use crate::{MaintainDefaults, Modes, Times};
 
 /// A function's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +45,8 @@ pub struct CloudEnvironment {
     pub plan: PlanDefaults,
     /// `ICEPRESS_MAINTAIN`, where it is there: which upkeep is done by itself.
     pub maintain: MaintainDefaults,
+    /// `ICEPRESS_MODE`, where it is there: which tables are only observed.
+    pub modes: Modes,
 }
 
 /// A variable that is missing or not what it should be.
@@ -101,6 +103,10 @@ const PLAN: (&str, &str) = (
 const MAINTAIN: (&str, &str) = (
     "ICEPRESS_MAINTAIN",
     "a JSON object of what is done by itself, as {\"catalog\":{\"glue\":{\"expire\":true}}}",
+);
+const MODE: (&str, &str) = (
+    "ICEPRESS_MODE",
+    "observe or maintain, or a JSON object as {\"default\":\"observe\",\"table\":{\"glue.sales.*\":\"maintain\"}}",
 );
 const OPTIMIZER_MEMORY: (&str, &str) = (
     "ICEPRESS_OPTIMIZER_MEMORY_MB",
@@ -165,6 +171,7 @@ impl CloudEnvironment {
         let maintain = variables
             .get(MAINTAIN.0)
             .filter(|maintain| !maintain.trim().is_empty());
+        let mode = variables.get(MODE.0).map(|mode| mode.trim());
         let plan = variables.get(PLAN.0).filter(|plan| !plan.trim().is_empty());
         let limits = variables
             .get(LIMITS.0)
@@ -184,6 +191,11 @@ impl CloudEnvironment {
                 .map(|maintain| {
                     serde_json::from_str(maintain).map_err(|error| wrong_json(MAINTAIN, &error))
                 })
+                .transpose()?
+                .unwrap_or_default(),
+            modes: mode
+                .filter(|mode| !mode.is_empty())
+                .map(read_modes)
                 .transpose()?
                 .unwrap_or_default(),
             optimizer_limit: seconds
@@ -222,6 +234,24 @@ impl Times {
             .transpose()
             .map(Option::unwrap_or_default)
     }
+}
+
+fn read_modes(text: &str) -> Result<Modes, EnvironmentError> {
+    // Of what is no mode only a slip is told: anything else may be something that was put there by mistake.
+    let slip = |problem: String| {
+        let is_slip = problem.contains("is no mode: did you mean");
+        is_slip.then(|| EnvironmentError::Wrong {
+            name: MODE.0,
+            problem: format!(": {problem}"),
+            shape: MODE.1,
+        })
+    };
+    if text.starts_with('{') {
+        return serde_json::from_str(text)
+            .map_err(|error| slip(error.to_string()).unwrap_or_else(|| wrong_json(MODE, &error)));
+    }
+    text.parse()
+        .map_err(|problem| slip(problem).unwrap_or_else(|| wrong(MODE)))
 }
 
 fn required(

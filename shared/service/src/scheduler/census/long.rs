@@ -293,7 +293,7 @@ impl<'a> Run<'a> {
     /// Writes the digest, under the lease of the database's bucket.
     async fn record(&mut self, lease: &mut Lease, last: &Digest) -> Result<Listed, CensusError> {
         let (context, database) = (self.context, self.database);
-        let mut found = Found::by(self.survey.clone());
+        let mut found = Found::by(context, self.survey.clone());
         if !found.is_known(last) {
             let bucket = self.layout.bucket_of_database(database);
             let of_bucket = loop {

@@ -52,6 +52,7 @@ fn work(saves: u64, costs: u64) -> Prospects {
         reason: "tested".to_owned(),
         saves_a_month: NanoDollars(saves),
         costs: NanoDollars(costs),
+        frees: Bytes::ZERO,
     };
     of(Some(worth), None)
 }

@@ -67,6 +67,17 @@ fn what_is_missing_or_wrong_is_named_with_what_it_should_be() {
         ("ICEPRESS_MEMORY_MB", Some("lots"), "MiB"),
         ("ICEPRESS_TIMES", Some(r#"{"lease":0}"#), "1 or more"),
         ("ICEPRESS_TIMES", Some(r#"{"leese":9}"#), "lease_guard"),
+        ("ICEPRESS_MODE", Some("observ"), "did you mean 'observe'?"),
+        (
+            "ICEPRESS_MODE",
+            Some(r#"{"tabel":{"glue.*":"observe"}}"#),
+            "did you mean 'table'?",
+        ),
+        (
+            "ICEPRESS_MODE",
+            Some(r#"{"table":{"glue.*":"obsrve"}}"#),
+            "did you mean 'observe'?",
+        ),
     ];
     for (name, value, expected) in cases {
         let error = CloudEnvironment::read(&variables(&[(name, value)]))
@@ -86,6 +97,21 @@ fn times_that_are_set_replace_the_defaults_and_leave_the_others() {
     assert_eq!(after.lease_ttl.as_secs(), 9);
     assert_eq!(after.longest_backoff.as_secs(), 30);
     assert_eq!(after.claim_ttl, before.claim_ttl);
+}
+
+#[test]
+fn a_mode_is_one_word_for_all_or_an_object() {
+    let table = "glue.sales.orders".parse().unwrap();
+    let mode = |text: &str| {
+        let read = CloudEnvironment::read(&variables(&[("ICEPRESS_MODE", Some(text))]));
+        read.unwrap().modes.of_name(&table).mode
+    };
+    assert_eq!(mode(" "), crate::Mode::Maintain);
+    assert_eq!(mode("observe"), crate::Mode::Observe);
+    let by_name = r#"{"default":"observe","table":{"glue.sales.*":"maintain"}}"#;
+    assert_eq!(mode(by_name), crate::Mode::Maintain);
+    let by_name = r#"{"default":"observe","table":{"glue.marts.*":"maintain"}}"#;
+    assert_eq!(mode(by_name), crate::Mode::Observe);
 }
 
 /// A function's log is read by more people than may know what its catalogs are opened with.
@@ -112,6 +138,7 @@ fn no_error_and_no_print_of_an_environment_shows_a_secret() {
         "ICEPRESS_TIMES",
         "ICEPRESS_BUCKETS",
         "ICEPRESS_MEMORY_MB",
+        "ICEPRESS_MODE",
     ] {
         let variables = variables(&[(name, Some(r#"{"lease":"hidden"}"#))]);
         let error = CloudEnvironment::read(&variables).unwrap_err().to_string();

@@ -54,10 +54,12 @@ proptest! {
     #[test]
     fn a_digest_keeps_every_table_and_its_state(
         tables in proptest::collection::btree_map("[a-z]{1,8}", "[a-z]{1,8}", 0..50),
+        modes in proptest::option::of(proptest::num::u64::ANY),
     ) {
         let tables: Vec<(&str, &str)> =
             tables.iter().map(|(name, location)| (name.as_str(), location.as_str())).collect();
-        let before = all(&tables);
+        let mut before = all(&tables);
+        before.modes = modes.filter(|_| !tables.is_empty());
         let after = SeenTables::decode(&before.encode());
         prop_assert_eq!(&after, &before);
         for (name, location) in tables {
