@@ -3,7 +3,6 @@
 
 pub(crate) mod evaluate;
 pub(crate) mod finish;
-pub(crate) mod forsaken;
 pub(crate) mod inspect;
 pub(crate) mod leftovers;
 pub(crate) mod optimize;

@@ -108,7 +108,10 @@ mod tests {
                 "[limits.catalog.default]\npriority = 'high'",
                 &["limits.catalog.default.priority"],
             ),
-            ("mode = 'observ'", &["`mode` in icepress.toml", "'observ'", "'observe'"]),
+            (
+                "mode = 'observ'",
+                &["`mode` in icepress.toml", "'observ'", "'observe'"],
+            ),
             (
                 "[mode.catlog]\ndefault = 'observe'",
                 &["mode", "`catlog`", "'catalog'"],

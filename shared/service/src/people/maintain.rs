@@ -22,7 +22,7 @@ use icepress_upkeep::{
 use super::repair::UnlessBlocked;
 use crate::{
     Context,
-    scheduler::{elsewhere::EvaluationHeader, header::ProcessHeader, upkeep::UpkeepHeader},
+    scheduler::{handover::EvaluationHeader, header::ProcessHeader, upkeep::UpkeepHeader},
 };
 
 /// Says what [`maintain`] would do to a table. Writes nothing.

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{
     Context, Waiting,
-    worker::{forsaken::end_forsaken, leftovers},
+    worker::{finish::forsaken::end_forsaken, leftovers},
 };
 
 /// Tasks of a process by where they stand.

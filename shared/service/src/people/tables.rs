@@ -17,8 +17,8 @@ use crate::{
     scheduler::{
         evaluate,
         limits::Blockers,
-        sweep::{self, Visit},
-        under_way::Depth,
+        sweep,
+        visit::{Depth, Visit},
     },
 };
 pub use list::{KnownTable, KnownTables, Wanted};

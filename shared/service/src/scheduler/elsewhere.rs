@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 
 use super::{
     evaluate::{self, EvaluateError, Outlook, Planned},
-    evaluation::Failure,
+    failure::Failure,
+    handover::{Cause, EvaluateTask, EvaluationHeader, LOOKED_THROUGH, last_rewrite, rewrites},
     header::header_of,
-    start::send,
+    send::send,
     waiting::{no_longer_waiting, with_entry},
 };
 use crate::{Context, Event, Mode, worker::payload};
@@ -30,63 +31,9 @@ use crate::{Context, Event, Mode, worker::payload};
 const TURNS: u32 = 10;
 /// A plan that old is made anew: its base may have been expired.
 const OLD: Duration = Duration::from_secs(3600);
-/// Processes of a table that are looked through for the last one that rewrote anything.
-const LOOKED_THROUGH: usize = 8;
 
 /// The entry of a table's conclusion that says who looks at it, and why.
 const ELSEWHERE: &str = "elsewhere";
-
-/// What the one task of an evaluation carries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EvaluateTask {
-    /// The table.
-    pub(crate) evaluate: TableId,
-    /// See [`Outlook::new`].
-    pub(crate) turn: u64,
-}
-
-impl EvaluateTask {
-    /// Reads a task's payload; `None` where it is a group. It is always small enough for the row.
-    pub(crate) fn of(payload: &Payload) -> Option<Self> {
-        match payload {
-            Payload::Inline(text) => serde_json::from_str(text).ok(),
-            Payload::Stored(_) => None,
-        }
-    }
-}
-
-/// What stands in the row of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct EvaluationHeader {
-    /// Why it is made elsewhere.
-    pub(crate) evaluation: Cause,
-    /// The table's failures in a row when it began.
-    pub(crate) failures: u32,
-    /// So many of the next evaluations are handed over at once.
-    #[serde(default)]
-    pub(crate) turns: u32,
-    /// The table's marks then: what is marked since may be of a state that was not looked at.
-    #[serde(default)]
-    pub(crate) marks: u64,
-}
-
-impl EvaluationHeader {
-    /// Of a process; `None` where it rewrites.
-    pub(crate) fn of(process: &ProcessRow) -> Option<Self> {
-        serde_json::from_str(&process.header).ok()
-    }
-}
-
-/// Why an evaluation is handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Cause {
-    /// Nobody here got to its end.
-    NeverEnded,
-    /// Its metadata file or manifests are too much.
-    TooLarge,
-}
 
 /// What an optimizer concluded: the task's result.
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,22 +61,6 @@ pub(crate) async fn look(
     outlook.options.separable |= !limits.of(table, properties)?.quotas.is_empty();
     let metadata = evaluate::metadata_size(context, table, Some(&loaded.metadata_location)).await;
     outlook.plan(context, &loaded, metadata, None).await
-}
-
-/// The table's last process that was to rewrite anything, and is not `but`. What can't be read teaches nothing.
-pub(super) async fn last_rewrite(
-    context: &Context,
-    table: &TableId,
-    but: Option<&ProcessId>,
-) -> Option<ProcessRow> {
-    let processes = context.store.processes_of(table, LOOKED_THROUGH).await;
-    let mut processes = processes.ok()?.into_iter();
-    processes.find(|row| Some(&row.process) != but && rewrites(row))
-}
-
-/// Whether a process is one that was to rewrite anything, and not only to look.
-fn rewrites(process: &ProcessRow) -> bool {
-    process.kind == ProcessKind::Rewrite && EvaluationHeader::of(process).is_none()
 }
 
 /// The processes of a table that bear on its next evaluation.

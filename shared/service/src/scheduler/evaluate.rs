@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::SnapshotRef;
 use icepress_catalog::{
-    CatalogError, LoadedTable,
+    LoadedTable,
     metadata::{Metadata, metadata_folder},
 };
-use icepress_coordination::{ProcessRow, TableRow, limits::InvalidLimit};
+use icepress_coordination::{ProcessRow, TableRow};
 use icepress_model::{
     Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, SnapshotId, TableId, TablePlan,
     text::shortened,
@@ -18,64 +18,16 @@ use icepress_storage::Storage;
 use icepress_table::{TableError, list_snapshot, open_snapshot_at};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
-use thiserror::Error;
 
+pub(crate) mod error;
+
+pub use self::error::EvaluateError;
 use super::{
-    elsewhere,
+    handover::last_rewrite,
     header::{Known, Learned, key_of},
     upkeep::Prospects,
 };
 use crate::{Context, ground::plans::Sources};
-
-/// A table that could not be looked at.
-#[derive(Debug, Error)]
-pub enum EvaluateError {
-    /// Its catalog failed, or has no such table.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
-    /// Its manifests can't be read, or we don't maintain such tables.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// No plan could be made: a property has a wrong value, say.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// One of its limits makes no sense.
-    #[error(transparent)]
-    Limit(#[from] InvalidLimit),
-    /// Its metadata file or manifests are more than the memory takes that there is for plans.
-    #[error(
-        "its metadata file has {metadata} and its manifests {manifests}, as far as was looked: more than the {memory} of memory \
-         take that there are for plans: expire snapshots, rewrite manifests, or give the scheduler more memory"
-    )]
-    TooLarge {
-        /// Bytes of the metadata file, without compression.
-        metadata: Bytes,
-        /// Bytes of manifests; 0 where the metadata file is too much already.
-        manifests: Bytes,
-        /// The memory.
-        memory: Bytes,
-    },
-    /// A plan could be made, but not be kept.
-    #[error("the plan can't be kept: {message}")]
-    NotKept {
-        /// Why.
-        message: String,
-        /// Whether storage asked for fewer requests.
-        is_throttling: bool,
-    },
-}
-
-impl EvaluateError {
-    /// Whether somebody asked for fewer requests: the table is looked at again later, and did not fail.
-    pub(crate) fn is_throttling(&self) -> bool {
-        match self {
-            Self::Catalog(error) => error.is_throttling(),
-            Self::Table(error) => error.is_throttling(),
-            Self::NotKept { is_throttling, .. } => *is_throttling,
-            Self::Plan(_) | Self::Limit(_) | Self::TooLarge { .. } => false,
-        }
-    }
-}
 
 /// Loads a table and makes the plan that a run would make, for whoever only looks: where the table's last process can't be
 /// read, as if there were none.
@@ -83,7 +35,7 @@ pub(crate) async fn evaluate(
     context: &Context,
     table: &TableId,
 ) -> Result<(LoadedTable, TablePlan), EvaluateError> {
-    let last = elsewhere::last_rewrite(context, table, None).await;
+    let last = last_rewrite(context, table, None).await;
     let loaded = load(context, table).await?;
     let outlook = Outlook::new(context, &loaded, last.as_ref(), 0)?;
     let planned = outlook.plan(context, &loaded, Bytes::ZERO, None).await?;

@@ -1,21 +1,19 @@
 //! The evaluation of a table that is due: it is loaded and planned within its limits, and what came of it is concluded.
 
-use icepress_catalog::CatalogError;
-use icepress_coordination::{Conclusion, CoordinationError, Lease, ProcessRow, TableRow};
+use icepress_coordination::{CoordinationError, Lease, ProcessRow, TableRow};
 use icepress_model::{Bytes, Group};
 use icepress_planner::{PlanError, Sliced, slice};
-use icepress_table::TableError;
-use serde::{Deserialize, Serialize};
 
 use super::{
     elsewhere::{self, Finding, Past},
     evaluate::{self, EvaluateError, Outlook, Planned},
+    failure::{Failure, conclude_failure},
     limits::{self, Room, RoomError},
-    start::start,
-    sweep::wait,
+    start::{Work, start},
+    visit::wait,
     waiting::{Obstacle, WaitsFor},
 };
-use crate::{Context, Event, Mode, Ruling, ground::plans::Sources};
+use crate::{Context, Mode, Ruling, ground::plans::Sources};
 
 pub(super) async fn evaluate_and_start(
     context: &Context,
@@ -32,7 +30,7 @@ pub(super) async fn evaluate_and_start(
     let turns = past.turns();
     let decided = match finding {
         // Whether a table is gone its catalog says without a file of it being read, and says it anew.
-        Some(Finding::Failure(failure)) if failure.kind == FailureKind::Gone => {
+        Some(Finding::Failure(failure)) if failure.is_gone() => {
             plan_within_limits(context, row, past.last.as_ref(), Bytes::ZERO).await
         }
         Some(Finding::Failure(failure)) => {
@@ -73,14 +71,6 @@ enum Decided {
     Something(Box<Work>),
     /// It has to wait.
     Waits(Obstacle),
-}
-
-/// What is to be done about a table now.
-pub(super) struct Work {
-    /// As much of the plan as may be done.
-    pub(super) planned: Planned,
-    pub(super) room: Room,
-    pub(super) ruling: Ruling,
 }
 
 enum PlanningError {
@@ -217,106 +207,4 @@ fn obstacle(context: &Context, room: &Room, wanted: &[Group]) -> Obstacle {
         quota_of: None,
         until: None,
     })
-}
-
-/// Why a table could not be looked at: what is to be concluded of it, whoever looked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) struct Failure {
-    kind: FailureKind,
-    message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum FailureKind {
-    /// Its catalog has no such table.
-    Gone,
-    /// It is none that we maintain.
-    Refused,
-    /// Somebody asked for fewer requests.
-    Throttled,
-    /// Anything else: it is tried again.
-    Failed,
-}
-
-impl Failure {
-    /// What an error comes to.
-    pub(crate) fn of(error: &EvaluateError) -> Self {
-        let kind = match error {
-            error if error.is_throttling() => FailureKind::Throttled,
-            EvaluateError::Catalog(CatalogError::NoSuchTable(_)) => FailureKind::Gone,
-            EvaluateError::Table(TableError::Unsupported { .. })
-            | EvaluateError::Catalog(
-                CatalogError::NotIceberg(_) | CatalogError::Unsupported { .. },
-            ) => FailureKind::Refused,
-            EvaluateError::Catalog(_)
-            | EvaluateError::Table(_)
-            | EvaluateError::Plan(_)
-            | EvaluateError::Limit(_)
-            | EvaluateError::TooLarge { .. }
-            | EvaluateError::NotKept { .. } => FailureKind::Failed,
-        };
-        Self {
-            kind,
-            message: error.to_string(),
-        }
-    }
-}
-
-pub(super) async fn conclude_failure(
-    context: &Context,
-    lease: &Lease,
-    row: &TableRow,
-    failure: Failure,
-) -> Result<(), CoordinationError> {
-    let Failure { kind, message } = failure;
-    let of_table = |message: &str| Event::TableFailed {
-        table: row.table.clone(),
-        message: message.to_owned(),
-    };
-    let conclusion = match kind {
-        FailureKind::Throttled => {
-            let obstacle = Obstacle::throttled(context, row, message);
-            return wait(context, lease, row, &obstacle).await;
-        }
-        FailureKind::Gone if row.due_location.is_none() => {
-            // The census forced this look because two complete listings lacked the table.
-            context.store.forget_table(lease, row).await?;
-            return Ok(());
-        }
-        FailureKind::Gone => {
-            context.tell(of_table(&message));
-            Conclusion {
-                evaluated_location: row.due_location.clone(),
-                text: evaluate::conclusion_of_failure(&message),
-                next_due_at: None,
-                failures: 0,
-            }
-        }
-        FailureKind::Refused => {
-            context.tell(Event::Refused {
-                table: row.table.clone(),
-                reason: message.clone(),
-            });
-            Conclusion {
-                evaluated_location: row.due_location.clone(),
-                text: evaluate::conclusion_of_refusal(&message),
-                next_due_at: None,
-                failures: 0,
-            }
-        }
-        FailureKind::Failed => {
-            context.tell(of_table(&message));
-            let failures = row.failures.saturating_add(1);
-            let wait = context.settings.backoff(failures);
-            Conclusion {
-                evaluated_location: None,
-                text: evaluate::conclusion_of_failure(&message),
-                next_due_at: Some(context.ambient.now() + wait + context.ambient.jitter(wait / 4)),
-                failures,
-            }
-        }
-    };
-    context.store.conclude(lease, row, &conclusion).await
 }

@@ -3,24 +3,34 @@
 use std::sync::Arc;
 
 use icepress_coordination::{
-    Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow, TaskMessage,
+    Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow,
 };
 use icepress_model::{
-    Epoch, GroupTask, MetadataLocation, Pace, ProcessId, ProcessKind, TableId, TablePlan, TaskId,
+    GroupTask, MetadataLocation, Pace, ProcessId, ProcessKind, TableId, TablePlan, TaskId,
     TimestampMs,
 };
 
 use super::{
     elsewhere::Past,
     evaluate::{self, EvaluateError, Planned},
-    evaluation::{Failure, Work, conclude_failure},
+    failure::{Failure, conclude_failure},
     header::ProcessHeader,
-    limits, observed,
-    sweep::wait,
+    limits::{self, Room},
+    observed,
+    send::send,
     upkeep::{self, Beginning, Due, Memory, Prospects, Verdict},
+    visit::wait,
     waiting,
 };
-use crate::{Context, Event, Mode, worker::payload};
+use crate::{Context, Event, Mode, Ruling, worker::payload};
+
+/// What is to be done about a table now.
+pub(super) struct Work {
+    /// As much of the plan as may be done.
+    pub(super) planned: Planned,
+    pub(super) room: Room,
+    pub(super) ruling: Ruling,
+}
 
 /// Writes what was concluded; starts a process and sends its tasks where there is something to do.
 pub(super) async fn start(
@@ -248,52 +258,4 @@ async fn tasks_of(
         });
     }
     Ok(tasks)
-}
-
-/// Sends the tasks' messages to those who may do them, under the bucket that the table is in now, noting each that went out. One that
-/// did not is sent by a later sweep.
-pub(super) async fn send(
-    context: &Context,
-    lease: &Lease,
-    (table, kind): (&TableId, ProcessKind),
-    epoch: Epoch,
-    tasks: &[TaskId],
-) -> Result<(), CoordinationError> {
-    if tasks.is_empty() {
-        return Ok(());
-    }
-    let Some(queue) = context.queue_of(kind) else {
-        context.tell(Event::Notice {
-            message: format!("a task of table {table} was not sent: nobody here may do {kind}"),
-        });
-        return Ok(());
-    };
-    let messages: Vec<TaskMessage> = tasks
-        .iter()
-        .map(|task| TaskMessage {
-            task: task.clone(),
-            table: table.clone(),
-            epoch,
-        })
-        .collect();
-    let now = context.ambient.now();
-    let results = match queue.send(lease.bucket, &messages).await {
-        Ok(results) => results,
-        // The process stands: the next check sends again. The other tables need not wait for it.
-        Err(error) => {
-            context.tell(Event::Notice {
-                message: format!("the tasks of table {table} were not sent yet: {error}"),
-            });
-            return Ok(());
-        }
-    };
-    for (task, result) in tasks.iter().zip(results) {
-        match result {
-            Ok(()) => context.store.note_sent(task, now).await?,
-            Err(error) => context.tell(Event::Notice {
-                message: format!("task {task} of table {table} was not sent yet: {error}"),
-            }),
-        }
-    }
-    Ok(())
 }

@@ -13,8 +13,9 @@ pub(crate) use self::keeper::keep_lease;
 use super::{
     elsewhere, evaluate, evaluation,
     limits::{self, Blockers},
-    under_way::{self, Depth},
-    waiting::{Obstacle, no_longer_waiting},
+    under_way,
+    visit::{Depth, Visit, Visited, wait},
+    waiting::Obstacle,
 };
 use crate::{Context, Deadline, Event};
 
@@ -28,30 +29,6 @@ pub(crate) struct Swept {
     pub(crate) completed: bool,
     /// Tables left as they are, since not even that they failed could be written.
     pub(crate) unwritten: u32,
-}
-
-/// What is the same for all tables that are visited together.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Visit<'a> {
-    /// Under which they are.
-    pub(crate) lease: &'a Lease,
-    /// Of all of their catalogs.
-    pub(crate) blockers: &'a Blockers,
-    /// What lies in the queues.
-    pub(crate) depth: &'a Depth,
-    /// When it has to end.
-    pub(crate) deadline: Deadline,
-    /// Whether there is one table only.
-    pub(crate) alone: bool,
-}
-
-/// What came of a visit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Visited {
-    /// The table was seen to.
-    Done,
-    /// It has to be seen to by itself, once the others are served.
-    Doubtful,
 }
 
 /// What one sweep remembers.
@@ -315,44 +292,4 @@ async fn put_back(
             Ok(())
         }
     }
-}
-
-/// Leaves a table as it is for a time, and says why.
-pub(super) async fn wait(
-    context: &Context,
-    lease: &Lease,
-    row: &TableRow,
-    obstacle: &Obstacle,
-) -> Result<(), CoordinationError> {
-    context.tell(Event::Waiting {
-        table: row.table.clone(),
-        reason: obstacle.reason.clone(),
-        until: obstacle.until,
-    });
-    let conclusion = obstacle.conclusion(context, row);
-    context.store.conclude(lease, row, &conclusion).await
-}
-
-pub(super) async fn look_again_later(
-    context: &Context,
-    lease: &Lease,
-    row: &TableRow,
-) -> Result<(), CoordinationError> {
-    let next_look = context.ambient.now() + context.settings.check_interval;
-    look_again_at(context, lease, row, next_look).await
-}
-
-pub(super) async fn look_again_at(
-    context: &Context,
-    lease: &Lease,
-    row: &TableRow,
-    next_look: TimestampMs,
-) -> Result<(), CoordinationError> {
-    let conclusion = Conclusion {
-        evaluated_location: None,
-        text: no_longer_waiting(row),
-        next_due_at: Some(next_look),
-        failures: row.failures,
-    };
-    context.store.conclude(lease, row, &conclusion).await
 }

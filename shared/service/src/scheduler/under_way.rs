@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use icepress_coordination::{
-    Conclusion, CoordinationError, Lease, ProcessRow, ProcessState, QueueDepth, TableRow, TaskRow,
-    TaskState,
+    Conclusion, CoordinationError, Lease, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
 };
-use icepress_model::{BucketId, ProcessId, ProcessKind, TaskId, TimestampMs};
-use tokio::sync::OnceCell;
+use icepress_model::{BucketId, ProcessId, TaskId, TimestampMs};
 
 use super::{
     elsewhere,
     header::header_of,
-    start::send,
-    sweep::{Visit, Visited, look_again_at, look_again_later},
+    send::send,
+    visit::{Depth, Visit, Visited, look_again_at, look_again_later},
     waiting::Obstacle,
 };
 use crate::{Context, Event, worker::finish};
@@ -155,42 +153,6 @@ async fn hold_back(
         until: obstacle.until,
     });
     context.store.conclude(lease, row, &conclusion).await
-}
-
-/// What is known of the bucket's queue while a page of tables is visited.
-#[derive(Debug, Default)]
-pub(crate) struct Depth {
-    /// Of whose queue.
-    kind: ProcessKind,
-    /// What lies in it: asked once, and only where that decides anything.
-    asked: OnceCell<Option<QueueDepth>>,
-}
-
-impl Depth {
-    fn of_kind(kind: ProcessKind) -> Self {
-        Self {
-            kind,
-            ..Self::default()
-        }
-    }
-
-    /// `None` where the queue does not say: then nothing counts as lost by it.
-    async fn of(&self, context: &Context, bucket: BucketId) -> Option<QueueDepth> {
-        let asked = self.asked.get_or_init(|| async {
-            match context.queue_of(self.kind)?.depth(bucket).await {
-                Ok(depth) => Some(depth),
-                Err(error) => {
-                    context.tell(Event::Notice {
-                        message: format!(
-                            "whether tasks of bucket {bucket} are lost can't be told: {error}"
-                        ),
-                    });
-                    None
-                }
-            }
-        });
-        *asked.await
-    }
 }
 
 /// Whether a task's message is on its way.

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::start::{Beginning, start, tell_of};
 pub(crate) use self::start::{UpkeepHeader, UpkeepTask};
-use super::evaluate::EvaluateError;
+use super::evaluate::error::EvaluateError;
 use crate::{Context, Settings};
 
 /// Where a run costs more than it saves in a month the rest is so many times as long: what is dead goes all the same, only not

@@ -4,15 +4,13 @@
 use icepress_coordination::CoordinationError;
 use icepress_model::{RewriteFailure, RewriteFailureKind};
 
-use super::{
-    optimize::{Worked, has_all_time, keep_claim},
-    settle::Claimed,
-};
+use super::settle::{Claimed, Worked, has_all_time, keep_claim};
 use crate::{
     Deadline,
     scheduler::{
-        elsewhere::{self, EvaluateTask, Finding},
-        evaluation::Failure,
+        elsewhere::{self, Finding},
+        failure::Failure,
+        handover::EvaluateTask,
     },
 };
 

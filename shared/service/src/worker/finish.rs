@@ -1,6 +1,7 @@
 //! The end of a process: its finished groups are committed, and its table is freed.
 
 mod ending;
+pub(crate) mod forsaken;
 mod gather;
 mod later;
 
@@ -15,13 +16,13 @@ use icepress_table::{CommitContext, CommitFailure, TableError, commit_groups_unl
 use crate::{
     Context, Deadline, Event,
     scheduler::{
-        elsewhere::EvaluationHeader,
+        handover::EvaluationHeader,
         header::ProcessHeader,
         limits::{self, CommitDoor},
     },
-    worker::{forsaken, leftovers, upkeep},
+    worker::{leftovers, upkeep},
 };
-pub(super) use ending::{Ending, Next, end, write_end};
+pub(super) use ending::{Ending, Next, end};
 use ending::{Lost, Told, end_unapplied, sizes};
 use gather::{Unreadable, gather};
 use later::{give_back, is_last_try, not_now, postpone, wait};

@@ -20,7 +20,7 @@ use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError, WriteOptions,
 };
 
-use crate::{Context, Event, scheduler::elsewhere::EvaluateTask, worker::payload};
+use crate::{Context, Event, scheduler::handover::EvaluateTask, worker::payload};
 
 /// Deletes files that are certainly nobody's, where the settings allow it.
 pub(crate) async fn delete(context: &Context, storage: &dyn Storage, paths: &[String]) {

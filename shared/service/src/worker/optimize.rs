@@ -13,7 +13,7 @@ use icepress_coordination::{
     ClaimOutcome, CoordinationError, GivenBack, ReportOutcome, TaskMessage, TaskRow,
 };
 use icepress_model::{
-    Attempt, GroupResult, GroupTask, ProcessKind, RewriteFailure, RewriteFailureKind, TaskId, Tier,
+    Attempt, GroupResult, GroupTask, ProcessKind, RewriteFailure, RewriteFailureKind, Tier,
 };
 use icepress_planner::VerifyRows;
 use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
@@ -21,13 +21,13 @@ use icepress_storage::Storage;
 
 use crate::{
     Context, Deadline, Event,
-    scheduler::elsewhere::EvaluateTask,
+    scheduler::handover::EvaluateTask,
     worker::{
         evaluate, finish, inspect,
         leftovers::{self, Footprints},
         patience::{Patience, PatientStorage, Throttling as _},
         payload,
-        settle::Claimed,
+        settle::{Claimed, Worked, has_all_time, keep_claim},
         upkeep,
     },
 };
@@ -125,13 +125,6 @@ async fn give_away(context: &Context, row: &TaskRow) -> Result<Handled, Coordina
         ),
     });
     Ok(Handled::Done)
-}
-
-pub(super) enum Worked {
-    Reported(ReportOutcome),
-    GivenBack(Duration),
-    /// Somebody asked for fewer requests: another message is sent for it later.
-    Waits,
 }
 
 async fn work(claimed: &Claimed<'_>, work_until: Deadline) -> Result<Worked, CoordinationError> {
@@ -243,16 +236,6 @@ async fn work(claimed: &Claimed<'_>, work_until: Deadline) -> Result<Worked, Coo
 /// A group for which the time did not do says nothing of its size where a larger part than this of it was waited.
 const WAITED_TOO_LONG: u32 = 4;
 
-/// Whether the time until then is nearly all that any invocation has.
-pub(super) fn has_all_time(context: &Context, work_until: Deadline) -> bool {
-    let settings = &context.settings;
-    let left = work_until.left(&context.ambient);
-    let all = settings.invocation_limit;
-    left.zip(all).is_some_and(|(left, all)| {
-        left >= all.saturating_sub(settings.deadline_margin).mul_f64(0.8)
-    })
-}
-
 /// What would help a group that was too much for its worker.
 fn help(files: usize) -> &'static str {
     match files {
@@ -307,28 +290,6 @@ async fn rewrite_in_time(
         result = &mut rewriting => Ok(Some(result)),
         error = &mut fenced => Err(error),
         () = &mut too_late => Ok(None),
-    }
-}
-
-/// Prolongs the claim at a third of its length; returns only when it is lost.
-pub(super) async fn keep_claim(
-    context: &Context,
-    task: &TaskId,
-    attempt: Attempt,
-) -> CoordinationError {
-    let ttl = context.settings.claim_ttl;
-    loop {
-        context.ambient.clock.sleep(ttl / 3).await;
-        let until = context.ambient.now() + ttl;
-        match context.store.extend_claim(task, attempt, until).await {
-            Ok(()) => {}
-            Err(error @ CoordinationError::Fenced(_)) => return error,
-            // A store that does not answer now may answer before the claim ends; if not, another attempt takes over
-            // and our report is refused.
-            Err(error) => context.tell(Event::Notice {
-                message: format!("the claim on task {task} could not be prolonged: {error}"),
-            }),
-        }
     }
 }
 

@@ -1,17 +1,21 @@
 //! What a task comes to: its result is kept and reported, its failure reported, or the task given back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use icepress_coordination::{CoordinationError, GivenBack, Payload, ReportOutcome, TaskRow};
-use icepress_model::{RewriteFailure, RewriteFailureKind, TableId};
+use icepress_model::{Attempt, RewriteFailure, RewriteFailureKind, TableId, TaskId};
 use serde::Serialize;
 
-use super::{
-    optimize::{Worked, keep_claim},
-    patience::Patience,
-    payload,
-};
-use crate::{Context, Event};
+use super::{patience::Patience, payload};
+use crate::{Context, Deadline, Event};
+
+/// What became of a message.
+pub(super) enum Worked {
+    Reported(ReportOutcome),
+    GivenBack(Duration),
+    /// Somebody asked for fewer requests: another message is sent for it later.
+    Waits,
+}
 
 /// A task that this worker has claimed.
 #[derive(Debug, Clone)]
@@ -135,4 +139,36 @@ impl Claimed<'_> {
         }
         Ok(Worked::Reported(outcome))
     }
+}
+
+/// Prolongs the claim at a third of its length; returns only when it is lost.
+pub(super) async fn keep_claim(
+    context: &Context,
+    task: &TaskId,
+    attempt: Attempt,
+) -> CoordinationError {
+    let ttl = context.settings.claim_ttl;
+    loop {
+        context.ambient.clock.sleep(ttl / 3).await;
+        let until = context.ambient.now() + ttl;
+        match context.store.extend_claim(task, attempt, until).await {
+            Ok(()) => {}
+            Err(error @ CoordinationError::Fenced(_)) => return error,
+            // A store that does not answer now may answer before the claim ends; if not, another attempt takes over
+            // and our report is refused.
+            Err(error) => context.tell(Event::Notice {
+                message: format!("the claim on task {task} could not be prolonged: {error}"),
+            }),
+        }
+    }
+}
+
+/// Whether the time until then is nearly all that any invocation has.
+pub(super) fn has_all_time(context: &Context, work_until: Deadline) -> bool {
+    let settings = &context.settings;
+    let left = work_until.left(&context.ambient);
+    let all = settings.invocation_limit;
+    left.zip(all).is_some_and(|(left, all)| {
+        left >= all.saturating_sub(settings.deadline_margin).mul_f64(0.8)
+    })
 }

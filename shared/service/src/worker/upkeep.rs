@@ -23,10 +23,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     finish::{self, Ending, Next},
-    optimize::{Worked, has_all_time, keep_claim},
     patience::{Patience, PatientStorage},
     payload,
-    settle::Claimed,
+    settle::{Claimed, Worked, has_all_time, keep_claim},
 };
 use crate::{
     Context, Deadline,

@@ -146,7 +146,8 @@ impl SeenTables {
 
     /// Notes tables by the hashes of their names as gone, with a row: the next listing that lacks them has it asked for again.
     pub(super) fn ask_again(&mut self, names: &[u64]) {
-        self.tables.extend(names.iter().map(|name| (*name, ASKED_FOR)));
+        self.tables
+            .extend(names.iter().map(|name| (*name, ASKED_FOR)));
     }
 
     /// Tables that are there.

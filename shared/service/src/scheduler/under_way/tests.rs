@@ -1,4 +1,4 @@
-use icepress_coordination::Payload;
+use icepress_coordination::{Payload, QueueDepth};
 use icepress_model::{Attempt, RewriteFailure, RewriteFailureKind, WorkerId};
 
 use super::*;

@@ -13,8 +13,8 @@ use crate::{
     Context, Event,
     scheduler::{
         limits::{self, Room},
-        start::send,
-        sweep::wait,
+        send::send,
+        visit::wait,
         waiting::with_entry,
     },
 };

@@ -259,7 +259,9 @@ pub(in crate::worker) async fn write_end(
             if let Err(error) = store.free_reservation(scope, &process.process).await {
                 let id = &process.process;
                 context.tell(Event::Notice {
-                    message: format!("what process {id} holds of {scope}'s quota could not be let go of: {error}"),
+                    message: format!(
+                        "what process {id} holds of {scope}'s quota could not be let go of: {error}"
+                    ),
                 });
             }
         }

@@ -7,7 +7,8 @@ use icepress_coordination::{CommitClaim, CoordinationError};
 use icepress_model::{MetadataLocation, ProcessOutcome, SnapshotId, TimestampMs};
 use icepress_table::find_commit;
 
-use crate::{Context, Event, scheduler::evaluate, worker::finish::write_end};
+use super::ending::write_end;
+use crate::{Context, Event, scheduler::evaluate};
 
 /// Ends a process under its claim: as committed if it is, else with `otherwise`. Says how it ended.
 ///
