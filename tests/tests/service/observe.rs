@@ -273,7 +273,7 @@ async fn what_a_person_asks_for_by_name_is_done() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_observed_table_is_priced_whole_whatever_its_window_and_its_quotas_are() {
     let (lab, table) = Lab::of_small_files(86).await;
-    let limits = "[catalog.lab]\nmax-bytes-a-day = 1\nmaintenance-window = '00:00-00:01'";
+    let limits = "[catalog.lab]\nmax-bytes-a-day = 1\nmaintenance-window = '00:00-00:05'";
     let limits: Limits = toml::from_str(limits).unwrap();
     let settings = Settings {
         limits: Arc::new(limits),

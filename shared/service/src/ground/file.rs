@@ -110,7 +110,7 @@ mod tests {
             ),
             (
                 "mode = 'observ'",
-                &["`mode` in icepress.toml", "'observ'", "'observe'"],
+                &["icepress.toml: mode", "'observ'", "'observe'"],
             ),
             (
                 "[mode.catlog]\ndefault = 'observe'",

@@ -270,11 +270,13 @@ impl Remembered {
     }
 }
 
-/// Whoever holds something of a quota is under way, and whoever is under way holds what it should.
+/// Whoever holds something of a quota is under way, and whoever is under way holds what it should: or nothing, once no task of
+/// it is open and only its end is missing, which a store may refuse for long.
 pub(super) fn books(row: &QuotaRow, under_way: &[ProcessRow]) -> Result<(), String> {
     let of_scope = under_way
         .iter()
-        .filter(|process| process.quotas.contains(&row.scope));
+        .filter(|process| process.quotas.contains(&row.scope))
+        .filter(|process| process.open_tasks > 0 || row.held.contains_key(&process.process));
     let expected: BTreeMap<&ProcessId, u32> = of_scope
         .map(|process| (&process.process, process.tasks))
         .collect();
