@@ -123,7 +123,7 @@ impl Found {
 /// What came of looking at a database.
 pub(crate) enum Looked {
     /// All of it was listed.
-    Whole(Look),
+    Whole(Box<Look>),
     /// It is too long for the turn of its bucket, and there are others to hand it to ([`long`]).
     TooLong,
 }
@@ -215,12 +215,13 @@ async fn list_and_compare(context: &Context, database: &DatabaseId) -> Result<Lo
         tables: survey.seen.len(),
         changed: changed.len() as u64,
     });
-    Ok(Looked::Whole(Look {
+    let look = Look {
         database: database.clone(),
         last,
         changed,
         found: Found::by(context, survey),
-    }))
+    };
+    Ok(Looked::Whole(Box::new(look)))
 }
 
 /// Marks what is new or moved as due, and remembers what was seen, under the lease of the database's bucket. Says in
@@ -236,7 +237,7 @@ pub(crate) async fn record(
     let stale = context.store.digest(&look.database).await? != look.last;
     let mut look = match stale {
         true => match self::look(context, layout, &look.database, deadline).await? {
-            Looked::Whole(again) => again,
+            Looked::Whole(again) => *again,
             Looked::TooLong => return Ok(BTreeSet::new()),
         },
         false => look,

@@ -99,7 +99,7 @@ async fn look_at_databases(
         }
         match census::look(context, layout, database, deadline).await {
             Ok(census::Looked::Whole(look)) if look.found_nothing_new() => {}
-            Ok(census::Looked::Whole(look)) => looks.push(look),
+            Ok(census::Looked::Whole(look)) => looks.push(*look),
             Ok(census::Looked::TooLong) => turn.too_long.push(database.clone()),
             Err(error) => tell_of_listing(context, database, error)?,
         }

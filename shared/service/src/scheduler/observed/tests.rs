@@ -52,7 +52,7 @@ fn delete_files_are_freed_once_and_rows_that_positions_name() {
         Tier::Dangling,
         vec![delete("d", DeleteContent::Position, 50)],
     );
-    assert_eq!(freed(&[full.clone()]), Bytes(250 + 20));
+    assert_eq!(freed(std::slice::from_ref(&full)), Bytes(250 + 20));
     assert_eq!(freed(&[full, other, light, dangling]), Bytes(250 + 30));
     let all = group(Tier::Full, vec![delete("p", DeleteContent::Position, 500)]);
     assert_eq!(freed(&[all]), Bytes(1_000 + 10), "never more than there is");
