@@ -65,7 +65,8 @@ fn main() -> ExitCode {
         _ => {
             eprintln!(
                 "bench: give the name of a bench: commit, commit-large, delete_index, deletes-beyond, expire, orphans, plan, requests, scan, or of a rewrite, with the MB \
-                 of its row groups where they are to be others: {}",
+                 of its row groups where they are to be others ({}=never, always or where-it-pays: whether pages are merged): {}",
+                rewriting::PAGES,
                 duel::names()
             );
             return ExitCode::from(2);

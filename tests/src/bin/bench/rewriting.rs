@@ -82,6 +82,19 @@ pub(crate) struct Rewriting {
     pub(crate) deletes: Vec<DeleteFile>,
 }
 
+/// Says whether pages are merged: `never`, `always`, or `where-it-pays`; without it as icepress does it by itself.
+pub(crate) const PAGES: &str = "PAGES";
+
+fn merge_pages() -> Result<MergePages> {
+    match std::env::var(PAGES).as_deref() {
+        Err(_) => Ok(MergePages::default()),
+        Ok("never") => Ok(MergePages::Never),
+        Ok("always") => Ok(MergePages::Always),
+        Ok("where-it-pays") => Ok(MergePages::WhereItPays),
+        Ok(other) => bail!("{PAGES} is '{other}': it must be never, always or where-it-pays"),
+    }
+}
+
 /// Rewrites one group.
 pub(crate) fn rewrite(group: &Rewriting) -> Result<GroupResult> {
     let metadata = &group.metadata;
@@ -113,7 +126,7 @@ pub(crate) fn rewrite(group: &Rewriting) -> Result<GroupResult> {
         storage: Arc::new(LocalStorage::new()),
         ambient: Ambient::system(),
         memory_cap: MEMORY_CAP,
-        merge_pages: MergePages::default(),
+        merge_pages: merge_pages()?,
         progress: Arc::new(Progress::default()),
     };
     let runtime = tokio::runtime::Runtime::new()?;
