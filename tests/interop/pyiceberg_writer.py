@@ -1,10 +1,11 @@
 """A writer on PyIceberg that works while something else compacts: one JSON line for each commit that the catalog took.
 
 Arguments: catalog uri, warehouse, table, append|delete|overwrite, commits, first id, seconds (0 for so many commits),
-pause in seconds.
+pause in seconds, and, where it is to go on after that until there is such a file, its path.
 """
 
 import json
+import pathlib
 import random
 import sys
 import time
@@ -16,14 +17,14 @@ from pyiceberg.expressions import In
 from sqlalchemy.exc import OperationalError
 
 
-def main(uri, warehouse, name, kind, commits, first, seconds, pause):
+def main(uri, warehouse, name, kind, commits, first, seconds, pause, until=None):
     catalog = SqlCatalog("default", uri=uri, warehouse=warehouse)
     table = catalog.load_table(name)
     chance = random.Random(first)
     next_id = first
     end = time.monotonic() + seconds
     done = 0
-    while time.monotonic() < end if seconds else done < commits:
+    while (time.monotonic() < end if seconds else done < commits) or until and not pathlib.Path(until).exists():
         done += 1
         added, deleted = [], []
         table = catalog.load_table(name)
@@ -53,4 +54,4 @@ def main(uri, warehouse, name, kind, commits, first, seconds, pause):
         time.sleep(pause)
 
 
-main(*sys.argv[1:5], int(sys.argv[5]), int(sys.argv[6]), float(sys.argv[7]), float(sys.argv[8]))
+main(*sys.argv[1:5], int(sys.argv[5]), int(sys.argv[6]), float(sys.argv[7]), float(sys.argv[8]), *sys.argv[9:])

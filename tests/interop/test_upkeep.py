@@ -82,27 +82,31 @@ def test_c05_upkeep_gets_ahead_of_a_writer_that_commits_each_second(java, icepre
     expected += before.acknowledged()[0]
     expected -= before.acknowledged()[1]
     start = totals(warehouse)
-    samples = []
-    writers = Writers(warehouse)
+    samples, ahead = [], []
+    writers = Writers(warehouse, beside=True)
     upkeep = Upkeep(warehouse)
     try:
         writers.java("stream", 0, 500_000, seconds=seconds, pause=1)
         while writers.working():
             time.sleep(max(1, seconds / 60))
             samples.append(totals(warehouse))
+            # How soon it gets ahead is the machine's affair, but then it stays so.
+            if ahead or samples[-1][0] < start[0] / 2:
+                ahead.append(samples[-1])
+            if len(ahead) * max(1, seconds / 60) > seconds / 2:
+                writers.enough()
     finally:
         writers.stop()
         upkeep.stop()
     data, deletes, replaced = by_others(warehouse)
-    half = samples[len(samples) // 2 :]
     print(f"\n{seconds} s: {start[0]} data files and {start[1]} delete files at first, {data} and {deletes} written in all,")
-    print(f"over the second half {min(half)} to {max(half)} live, {samples[-1]} at the end, {replaced} commits of upkeep")
+    print(f"once it was ahead {min(ahead)} to {max(ahead)} live, {samples[-1]} at the end, {replaced} commits of upkeep")
     print("live data files:", *(files for files, _ in samples))
     print("live delete files:", *(files for _, files in samples))
     assert replaced > 0
     # The backlog is gone and does not come back, while the writer goes on.
-    assert max(files for files, _ in half) < start[0] / 2, samples
-    assert min(files for _, files in half) < start[1] / 2, samples
+    assert max(files for files, _ in ahead) < start[0] / 2, samples
+    assert min(files for _, files in ahead) < start[1] / 2, samples
     assert_rows(warehouse, expected, writers)
     upkeep.runner.run_once(code=(0, 1))
     check = warehouse.java_check(TABLE)[TABLE]
@@ -167,13 +171,15 @@ def test_each_acknowledged_change_is_there_exactly_once(java, icepress, tmp_path
         # The first commit after the upgrade gives all rows their ids.
         before.java("append", 1, 900_000, more=["--format", "3"])
         expected += before.acknowledged()[0]
-    writers = Writers(warehouse)
+    writers = Writers(warehouse, beside=True)
     upkeep = Upkeep(warehouse, "--verify-rows", "all")
     try:
         for who, kind, first, pause in TRIALS[trial]:
             getattr(writers, who)(kind, 0, first, seconds=seconds, pause=pause if every is None else every)
         while writers.working():
             time.sleep(1)
+            if by_others(warehouse)[2] > 0:
+                writers.enough()
     finally:
         writers.stop()
         upkeep.stop()

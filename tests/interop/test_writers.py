@@ -5,6 +5,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
 
 import pyarrow
 import pytest
@@ -24,35 +25,50 @@ SPECS = {
     "parted": PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "low_part")),
 }
 TABLE = "live.table"
+# For so many seconds beyond their own writers wait for what they write beside, on a machine with much else to do.
+PATIENCE = 180
 
 
 class Writers:
-    """Processes that write, and what each was told that it did."""
+    """Processes that write, and what each was told that it did. Those that write `beside` something go on, once they
+    have done what they were to do, until there was enough of it."""
 
-    def __init__(self, warehouse):
+    def __init__(self, warehouse, beside=False):
         self.warehouse = warehouse
         self.processes = []
+        self.until = [str(warehouse.folder / "enough")] if beside else []
+        self.patience = time.monotonic() + PATIENCE
+
+    def enough(self):
+        """What they were to write beside has happened."""
+        for file in self.until:
+            pathlib.Path(file).touch()
 
     def pyiceberg(self, kind, commits, first, seconds=0, pause=0.05):
         script = pathlib.Path(__file__).with_name("pyiceberg_writer.py")
         words = [f"sqlite:///{self.warehouse.db}", f"file://{self.warehouse.data}", TABLE, kind, str(commits), str(first)]
-        words += [str(seconds), str(pause)]
-        self._start([sys.executable, str(script), *words])
+        words += [str(seconds), str(pause), *self.until]
+        self._start([sys.executable, str(script), *words], seconds)
 
     def java(self, kind, commits, first, seconds=0, pause=0.05, more=()):
         warehouse = ["--db", str(self.warehouse.db), "--warehouse", str(self.warehouse.data), "--catalog", "default"]
         words = ["--table", TABLE, "--kind", kind, "--commits", str(commits), "--from", str(first)]
         words += ["--seconds", str(seconds), "--pause-ms", str(int(pause * 1000))]
-        self._start(readers.java_command("writer", *words, *warehouse, *more))
+        words += [word for file in self.until for word in ("--until", file)]
+        self._start(readers.java_command("writer", *words, *warehouse, *more), seconds)
 
-    def _start(self, command):
+    def _start(self, command, seconds):
+        self.patience = max(self.patience, time.monotonic() + seconds + PATIENCE)
         out = self.warehouse.folder / f"writer-{len(self.processes)}.out"
         err = out.with_suffix(".err")
         with out.open("w") as stdout, err.open("w") as stderr:
             self.processes.append((subprocess.Popen(command, stdout=stdout, stderr=stderr), out, err))
 
     def working(self):
-        return any(process.poll() is None for process, _, _ in self.processes)
+        """Whether any is still at it."""
+        is_any = any(process.poll() is None for process, _, _ in self.processes)
+        assert not is_any or time.monotonic() < self.patience, "what they were to write beside has not happened"
+        return is_any
 
     def stop(self):
         for process, _, _ in self.processes:
@@ -98,7 +114,7 @@ def test_no_acknowledged_row_is_lost_doubled_or_revived(java, icepress, tmp_path
     warehouse = readers.Warehouse(tmp_path)
     expected = seeded(warehouse, spec)
     runner = icepress(warehouse)
-    writers = Writers(warehouse)
+    writers = Writers(warehouse, beside=True)
     compactions = 0
     try:
         for who, kind, commits, first in MIXES[mix]:
@@ -107,6 +123,8 @@ def test_no_acknowledged_row_is_lost_doubled_or_revived(java, icepress, tmp_path
             # A run that lost each race to the writers may say so; it must not break down.
             outcome = runner.run_once(code=(0, 1))
             compactions += outcome.get(f"{TABLE}", {}).get("outcome") == "compacted"
+            if compactions:
+                writers.enough()
         added, deleted, refused = writers.acknowledged()
     finally:
         writers.stop()

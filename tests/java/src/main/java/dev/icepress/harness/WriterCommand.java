@@ -1,6 +1,8 @@
 package dev.icepress.harness;
 
 import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -31,7 +33,8 @@ import org.apache.iceberg.parquet.Parquet;
  * {@code writer}: a writer that works while something else compacts, for so many commits or so many seconds. It says what
  * it did after each commit that the catalog took, one JSON line with the ids added and deleted; what it was refused it
  * does not count. {@code stream} does in turn what a streaming job leaves: appends, position and equality deletes. With
- * {@code --format} the table is upgraded to that version first.
+ * {@code --format} the table is upgraded to that version first. With {@code --until} it goes on after that until there is
+ * such a file: whoever waits for something to happen beside it need not guess how long that takes.
  */
 final class WriterCommand {
   private static final List<String> STREAM = List.of("append", "position", "append", "equality");
@@ -51,7 +54,12 @@ final class WriterCommand {
       Maker maker = new Maker(table, next + kind.hashCode());
       // Counted from here on: a machine with much to do takes seconds to begin.
       long end = System.nanoTime() + seconds * 1_000_000_000L;
-      for (long commit = 0; seconds > 0 ? System.nanoTime() < end : commit < commits; commit++) {
+      String until = options.get("until", "");
+      for (long commit = 0; ; commit++) {
+        boolean isDone = seconds > 0 ? System.nanoTime() >= end : commit >= commits;
+        if (isDone && (until.isEmpty() || Files.exists(Path.of(until)))) {
+          break;
+        }
         List<Long> added = new ArrayList<>();
         List<Long> deleted = new ArrayList<>();
         try {
