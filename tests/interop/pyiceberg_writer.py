@@ -1,7 +1,7 @@
 """A writer on PyIceberg that works while something else compacts: one JSON line for each commit that the catalog took.
 
 Arguments: catalog uri, warehouse, table, append|delete|overwrite, commits, first id, seconds (0 for so many commits),
-pause in seconds, and, where it is to go on after that until there is such a file, its path.
+pause in seconds, and, where it is to go on after that until there is such a file, up to eight times as long, its path.
 """
 
 import json
@@ -22,9 +22,12 @@ def main(uri, warehouse, name, kind, commits, first, seconds, pause, until=None)
     table = catalog.load_table(name)
     chance = random.Random(first)
     next_id = first
-    end = time.monotonic() + seconds
+    begun = time.monotonic()
     done = 0
-    while (time.monotonic() < end if seconds else done < commits) or until and not pathlib.Path(until).exists():
+    while True:
+        times = 8 if until and not pathlib.Path(until).exists() else 1
+        if time.monotonic() - begun >= times * seconds if seconds else done >= times * commits:
+            break
         done += 1
         added, deleted = [], []
         table = catalog.load_table(name)

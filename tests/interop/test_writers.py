@@ -5,7 +5,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import time
 
 import pyarrow
 import pytest
@@ -25,19 +24,16 @@ SPECS = {
     "parted": PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "low_part")),
 }
 TABLE = "live.table"
-# For so many seconds beyond their own writers wait for what they write beside, on a machine with much else to do.
-PATIENCE = 180
 
 
 class Writers:
     """Processes that write, and what each was told that it did. Those that write `beside` something go on, once they
-    have done what they were to do, until there was enough of it."""
+    have done what they were to do, until there was enough of it, up to eight times as long."""
 
     def __init__(self, warehouse, beside=False):
         self.warehouse = warehouse
         self.processes = []
         self.until = [str(warehouse.folder / "enough")] if beside else []
-        self.patience = time.monotonic() + PATIENCE
 
     def enough(self):
         """What they were to write beside has happened."""
@@ -48,27 +44,23 @@ class Writers:
         script = pathlib.Path(__file__).with_name("pyiceberg_writer.py")
         words = [f"sqlite:///{self.warehouse.db}", f"file://{self.warehouse.data}", TABLE, kind, str(commits), str(first)]
         words += [str(seconds), str(pause), *self.until]
-        self._start([sys.executable, str(script), *words], seconds)
+        self._start([sys.executable, str(script), *words])
 
     def java(self, kind, commits, first, seconds=0, pause=0.05, more=()):
         warehouse = ["--db", str(self.warehouse.db), "--warehouse", str(self.warehouse.data), "--catalog", "default"]
         words = ["--table", TABLE, "--kind", kind, "--commits", str(commits), "--from", str(first)]
         words += ["--seconds", str(seconds), "--pause-ms", str(int(pause * 1000))]
         words += [word for file in self.until for word in ("--until", file)]
-        self._start(readers.java_command("writer", *words, *warehouse, *more), seconds)
+        self._start(readers.java_command("writer", *words, *warehouse, *more))
 
-    def _start(self, command, seconds):
-        self.patience = max(self.patience, time.monotonic() + seconds + PATIENCE)
+    def _start(self, command):
         out = self.warehouse.folder / f"writer-{len(self.processes)}.out"
         err = out.with_suffix(".err")
         with out.open("w") as stdout, err.open("w") as stderr:
             self.processes.append((subprocess.Popen(command, stdout=stdout, stderr=stderr), out, err))
 
     def working(self):
-        """Whether any is still at it."""
-        is_any = any(process.poll() is None for process, _, _ in self.processes)
-        assert not is_any or time.monotonic() < self.patience, "what they were to write beside has not happened"
-        return is_any
+        return any(process.poll() is None for process, _, _ in self.processes)
 
     def stop(self):
         for process, _, _ in self.processes:
