@@ -159,8 +159,6 @@ def java_command(*words):
     classpath = f"{home / 'classes'}:{home / 'lib'}/*"
     # The serial collector and the first compiler only: the runs are short, and two cores are shared.
     options = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    # Hadoop adds up a closed file's handful of counters with a parallel stream: no other thread need wake up for it.
-    options.append("-Djava.util.concurrent.ForkJoinPool.common.parallelism=0")
     return [shutil.which("java") or "java", *options, "-cp", classpath, "dev.icepress.harness.Main", *words]
 
 
