@@ -85,6 +85,10 @@ pub(crate) struct Rewriting {
 /// Says whether pages are merged: `never`, `always`, or `where-it-pays`; without it as icepress does it by itself.
 pub(crate) const PAGES: &str = "PAGES";
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bench is asked once, and has no configuration"
+)]
 fn merge_pages() -> Result<MergePages> {
     match std::env::var(PAGES).as_deref() {
         Err(_) => Ok(MergePages::default()),
