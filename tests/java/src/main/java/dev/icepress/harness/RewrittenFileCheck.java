@@ -9,7 +9,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
-import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 import org.apache.iceberg.ContentFile;
 import org.apache.iceberg.DataFile;
@@ -29,6 +28,7 @@ import org.apache.parquet.filter2.predicate.FilterApi;
 import org.apache.parquet.filter2.predicate.FilterPredicate;
 import org.apache.parquet.hadoop.ParquetFileReader;
 import org.apache.parquet.hadoop.ParquetReader;
+import org.apache.parquet.hadoop.api.InitContext;
 import org.apache.parquet.hadoop.api.ReadSupport;
 import org.apache.parquet.hadoop.example.GroupReadSupport;
 import org.apache.parquet.hadoop.metadata.BlockMetaData;
@@ -37,6 +37,7 @@ import org.apache.parquet.hadoop.metadata.ParquetMetadata;
 import org.apache.parquet.hadoop.util.HadoopInputFile;
 import org.apache.parquet.internal.column.columnindex.ColumnIndex;
 import org.apache.parquet.internal.column.columnindex.OffsetIndex;
+import org.apache.parquet.io.InputFile;
 import org.apache.parquet.io.api.Binary;
 import org.apache.parquet.schema.GroupType;
 import org.apache.parquet.schema.MessageType;
@@ -282,14 +283,21 @@ record RewrittenFileCheck(
 
   private long matching(FilterPredicate predicate, MessageType read, boolean skipping) throws IOException {
     long rows = 0;
-    Configuration configuration = Catalogs.configuration();
-    configuration.set(ReadSupport.PARQUET_READ_SCHEMA, read.toString());
+    // Not as a text in the configuration: not every name can be read from that.
+    ReadSupport<Group> columns =
+        new GroupReadSupport() {
+          @Override
+          public ReadContext init(InitContext context) {
+            return new ReadContext(read);
+          }
+        };
     // Not from a path: that reads Hadoop's default configuration anew for each reader.
+    InputFile file = HadoopInputFile.fromPath(new Path(entry.location()), Catalogs.configuration());
     ParquetReader.Builder<Group> builder =
-        new ParquetReader.Builder<Group>(HadoopInputFile.fromPath(new Path(entry.location()), configuration)) {
+        new ParquetReader.Builder<Group>(file) {
           @Override
           protected ReadSupport<Group> getReadSupport() {
-            return new GroupReadSupport();
+            return columns;
           }
         }
             .withFilter(FilterCompat.get(predicate))
