@@ -7,7 +7,7 @@ use icepress_model::{Bytes, NanoDollars, Scope};
 
 use super::*;
 use crate::{
-    CancelOutcome, ProcessState,
+    CancelOutcome, ProcessState, ReportOutcome,
     conformance::processes::end,
     limits::{Blocker, Quota, QuotaRow, Reservation, Resource, Usage, blocking},
 };
@@ -235,12 +235,6 @@ pub(super) async fn what_a_process_takes_is_held_until_its_end_and_booked_once(
         let took = usage(3, 350, 500);
         store.correct_usage(&"p1".into(), took).await.unwrap();
     }
-    assert!(
-        !store
-            .free_reservation(&catalog(), &"p1".into())
-            .await
-            .unwrap()
-    );
     end(&*store, "p1", Some("m2"), None).await;
     let took = usage(9, 9, 9);
     store.correct_usage(&"p1".into(), took).await.unwrap();
@@ -260,6 +254,47 @@ pub(super) async fn what_a_process_takes_is_held_until_its_end_and_booked_once(
             .await
             .unwrap()
     );
+}
+
+/// A process can't end whose table's row is refused: it holds no quota for that.
+pub(super) async fn what_a_process_holds_is_let_go_of_once_none_of_its_tasks_is_open(
+    world: Arc<dyn StoreWorld>,
+) {
+    let store = world.store().await;
+    let held = lease(&*store, "scheduler").await;
+    marked(&*store, &table("orders"), "m1", NOW).await;
+    let seen = row(&*store, &table("orders")).await;
+    let process = NewProcess {
+        reservation: Some(Reservation {
+            of: vec![(catalog(), quota(5))],
+            usage: usage(3, 400, 500),
+        }),
+        ..new_process("p1", &table("orders"), "m1")
+    };
+    let tasks = new_tasks(1);
+    let started = store.start_process(&held, &seen, &process, &tasks);
+    assert_eq!(started.await.unwrap(), StartOutcome::Started);
+    let (scope, id) = (catalog(), ProcessId::from("p1"));
+    let free = async || store.free_reservation(&scope, &id).await.unwrap();
+    assert!(!free().await, "its task is open");
+    let task = task("p1", 0);
+    let attempt = claimed(&*store, &task, "w", NOW).await.attempt;
+    assert!(!free().await, "its task is at work");
+    let report = store.report_task(&task, attempt, Ok(result("r")));
+    assert_eq!(
+        report.await.unwrap(),
+        ReportOutcome::Accepted { open_tasks: 0 }
+    );
+    assert!(free().await);
+    assert!(!free().await, "it holds nothing any more");
+    for _ in 0..2 {
+        let left = quota_row(&*store, &catalog()).await;
+        assert_eq!((left.held.len(), left.booked_bytes), (0, Bytes(400)));
+        // Nothing is booked twice at its end.
+        if store.process(&"p1".into()).await.unwrap().unwrap().state == ProcessState::Running {
+            end(&*store, "p1", Some("m2"), None).await;
+        }
+    }
 }
 
 pub(super) async fn of_eight_that_start_no_more_do_than_the_quota_allows(

@@ -130,6 +130,7 @@ macro_rules! store_rules {
             limits::a_block_and_a_commit_do_not_miss_each_other,
             limits::only_the_newest_claim_on_a_commit_is_prolonged,
             limits::what_a_process_takes_is_held_until_its_end_and_booked_once,
+            limits::what_a_process_holds_is_let_go_of_once_none_of_its_tasks_is_open,
             limits::of_eight_that_start_no_more_do_than_the_quota_allows,
             versions::what_runs_is_noted_once_in_a_while_and_goes_with_time,
             versions::of_many_that_start_together_one_note_is_made,
