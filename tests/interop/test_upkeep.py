@@ -82,22 +82,23 @@ def test_c05_upkeep_gets_ahead_of_a_writer_that_commits_each_second(java, icepre
     expected += before.acknowledged()[0]
     expected -= before.acknowledged()[1]
     start = totals(warehouse)
-    samples, ahead = [], []
+    samples, ahead, pause = [], [], max(1, seconds / 60)
     writers = Writers(warehouse, beside=True)
     upkeep = Upkeep(warehouse)
     try:
         writers.java("stream", 0, 500_000, seconds=seconds, pause=1)
         while writers.working():
-            time.sleep(max(1, seconds / 60))
+            time.sleep(pause)
             samples.append(totals(warehouse))
             # How soon it gets ahead is the machine's affair, but then it stays so.
             if ahead or samples[-1][0] < start[0] / 2:
                 ahead.append(samples[-1])
-            if len(ahead) * max(1, seconds / 60) > seconds / 2:
+            if len(ahead) * pause > seconds / 2:
                 writers.enough()
     finally:
         writers.stop()
         upkeep.stop()
+    assert len(ahead) * pause > seconds / 2, f"it was not ahead for as long as it should be: {samples}"
     data, deletes, replaced = by_others(warehouse)
     print(f"\n{seconds} s: {start[0]} data files and {start[1]} delete files at first, {data} and {deletes} written in all,")
     print(f"once it was ahead {min(ahead)} to {max(ahead)} live, {samples[-1]} at the end, {replaced} commits of upkeep")

@@ -229,16 +229,15 @@ record RewrittenFileCheck(
       }
       tried++;
       MessageType alone = only(column.getPath());
-      // Of the first value whole rows are read, so that what skips pages skips the same rows of every column; else the
-      // column suffices.
-      MessageType read = footer.getFileMetaData().getSchema();
+      // With skipping whole rows, so that what skips pages skips the same rows of every column; to count the rows without,
+      // the column suffices.
+      MessageType whole = footer.getFileMetaData().getSchema();
       for (Object value :
           new LinkedHashSet<>(List.of(leaf.sample.get(0), leaf.sample.get(leaf.sample.size() - 1), leaf.min, leaf.max))) {
         FilterPredicate predicate = equal(column, leaf, value);
         if (predicate != null) {
-          long with = matching(predicate, read, true);
+          long with = matching(predicate, whole, true);
           long without = matching(predicate, alone, false);
-          read = alone;
           if (with != without || with == 0) {
             findings.problem("%s column %s = %s: %d rows with skipping, %d without", name, leaf.field.name(), value, with, without);
           }
