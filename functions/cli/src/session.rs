@@ -6,7 +6,9 @@ use icepress_catalog::{
     CatalogError,
     config::{CatalogKind, Configuration, ConfigurationError, Sources, load_configuration},
 };
-use icepress_model::{CatalogName, TableId, WorkerId, ambient::Ambient};
+use icepress_model::{
+    CatalogName, DatabaseId, Namespace, Scope, TableId, WorkerId, ambient::Ambient,
+};
 use icepress_service::{
     CommitGate, Context, FileSettings, Observer, Settings, Times,
     embedded::Stop,
@@ -58,6 +60,18 @@ enum Place {
 }
 
 impl Session {
+    /// The chosen catalog, or one of its databases.
+    pub(crate) fn scope(&self, database: Option<&str>) -> Scope {
+        let catalog = self.catalog.clone();
+        match database {
+            Some(database) => Scope::Database(DatabaseId {
+                catalog,
+                namespace: Namespace::from_dotted(database),
+            }),
+            None => Scope::Catalog(catalog),
+        }
+    }
+
     /// Reads the configuration and opens state and catalogs: the chosen one, and those that table names begin with; where the
     /// command looks around, the others too, as far as they can be opened.
     pub(crate) async fn open(

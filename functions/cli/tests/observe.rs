@@ -5,17 +5,11 @@ mod support;
 
 use std::{fs, path::PathBuf};
 
-use support::{about, run};
+use support::{about, run, warehouse};
 
 /// A warehouse with the demo's three tables, not compacted, and modes for them.
-fn warehouse(modes: &str) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let made = run(
-        folder.path(),
-        &["demo", "--json", "--no-run", "--warehouse", "w"],
-    );
-    assert_eq!(made.code, 0, "{}", made.stderr);
-    let warehouse = folder.path().join("w");
+fn observed(modes: &str) -> (tempfile::TempDir, PathBuf) {
+    let (folder, warehouse) = warehouse();
     set(&warehouse, modes);
     (folder, warehouse)
 }
@@ -26,7 +20,7 @@ fn set(warehouse: &std::path::Path, modes: &str) {
 
 #[test]
 fn what_is_observed_is_reported_and_worked_on_when_its_mode_or_a_person_says_so() {
-    let (_folder, warehouse) = warehouse("mode = 'observe'\n");
+    let (_folder, warehouse) = observed("mode = 'observe'\n");
     let nothing = run(&warehouse, &["report", "--json"]).json();
     assert_eq!(nothing["sum"]["states"]["new"], 3, "{nothing}");
     assert_eq!(nothing["sum"]["modes"]["observe"], 3, "{nothing}");
@@ -163,7 +157,7 @@ fn what_is_observed_is_reported_and_worked_on_when_its_mode_or_a_person_says_so(
 
 #[test]
 fn a_mode_that_is_none_is_told_with_the_one_that_was_meant() {
-    let (_folder, warehouse) = warehouse("mode = 'obsrve'\n");
+    let (_folder, warehouse) = observed("mode = 'obsrve'\n");
     let said = run(&warehouse, &["run", "--once"]);
     assert_eq!(said.code, 2, "{}", said.stderr);
     for part in ["icepress.toml", "'obsrve'", "did you mean 'observe'?"] {

@@ -10,19 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Said, about, icepress, run};
-
-/// A warehouse with the demo's three tables, not compacted.
-fn warehouse() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let made = run(
-        folder.path(),
-        &["demo", "--json", "--no-run", "--warehouse", "w"],
-    );
-    assert_eq!(made.code, 0, "{}", made.stderr);
-    let warehouse = folder.path().join("w");
-    (folder, warehouse)
-}
+use support::{Said, about, icepress, run, warehouse};
 
 /// What a doctor's document says about a subject.
 fn seen(document: &Value, subject: &str) -> Vec<(String, String)> {

@@ -11,19 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use support::{Said, about, icepress, run};
-
-/// A warehouse with the demo's three tables, not compacted.
-fn warehouse() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let made = run(
-        folder.path(),
-        &["demo", "--json", "--no-run", "--warehouse", "w"],
-    );
-    assert_eq!(made.code, 0, "{}", made.stderr);
-    let warehouse = folder.path().join("w");
-    (folder, warehouse)
-}
+use support::{Said, about, icepress, run, warehouse};
 
 fn metadata_files(warehouse: &Path) -> BTreeSet<PathBuf> {
     let mut files = BTreeSet::new();

@@ -14,3 +14,4 @@ pub(crate) mod plans;
 pub(crate) mod settings;
 pub(crate) mod taken;
 pub(crate) mod version;
+pub(crate) mod words;

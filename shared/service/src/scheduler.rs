@@ -2,6 +2,7 @@
 //! way, all within limits.
 
 pub(crate) mod census;
+mod conclusion;
 pub(crate) mod elsewhere;
 pub(crate) mod errands;
 pub(crate) mod evaluate;

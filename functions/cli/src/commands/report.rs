@@ -2,7 +2,6 @@
 //!
 //! Nothing is loaded or planned for it. Of however many tables there are, sums are in memory and those that are shown.
 
-use icepress_model::{DatabaseId, Namespace, Scope};
 use icepress_service::{
     Mode, mode_of_row,
     tables::{KnownTable, KnownTables, Wanted},
@@ -25,16 +24,8 @@ pub(super) async fn report(
     wanted: &ReportArguments,
     output: Output,
 ) -> Result<Ending, Failure> {
-    let catalog = session.catalog.clone();
-    let scope = match &wanted.database {
-        Some(database) => Scope::Database(DatabaseId {
-            catalog,
-            namespace: Namespace::from_dotted(database),
-        }),
-        None => Scope::Catalog(catalog),
-    };
     let of = Wanted {
-        scope,
+        scope: session.scope(wanted.database.as_deref()),
         after: None,
         first: None,
         with_unseen: true,

@@ -4,7 +4,6 @@
 //! another order only the first of them are kept.
 
 use icepress_coordination::TableKey;
-use icepress_model::{DatabaseId, Namespace, Scope};
 use icepress_service::tables::{KnownTables, Wanted};
 use serde_json::json;
 
@@ -89,17 +88,9 @@ impl<'a> Found<'a> {
     ) -> Result<Self, Failure> {
         let after = wanted.after.as_deref().map(TableKey::parse).transpose();
         let after = after.map_err(|error| Failure::Use(format!("--after: {error}")))?;
-        let catalog = session.catalog.clone();
-        let scope = match &wanted.database {
-            Some(database) => Scope::Database(DatabaseId {
-                catalog,
-                namespace: Namespace::from_dotted(database),
-            }),
-            None => Scope::Catalog(catalog),
-        };
         let is_whole = wanted.sort == SortBy::Name && wanted.states.is_empty();
         let of = Wanted {
-            scope,
+            scope: session.scope(wanted.database.as_deref()),
             after,
             first: limit.filter(|_| is_whole).map(|limit| limit + 1),
             with_unseen: wanted.states.is_empty() || wanted.states.contains(&State::New),

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own share of this")]
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -64,4 +64,16 @@ pub(crate) fn about<'a>(document: &'a Value, table: &str) -> &'a Value {
         .iter()
         .find(|object| object["table"] == table)
         .unwrap_or_else(|| panic!("{table} in {document}"))
+}
+
+/// A warehouse with the demo's three tables, not compacted.
+pub(crate) fn warehouse() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(
+        folder.path(),
+        &["demo", "--json", "--no-run", "--warehouse", "w"],
+    );
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let warehouse = folder.path().join("w");
+    (folder, warehouse)
 }

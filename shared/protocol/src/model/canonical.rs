@@ -6,9 +6,12 @@
 //! * Processes that have ended and that nobody knows of any more: gone, as their retention ends.
 //! * Schedulers among themselves, and optimizers: nobody cares who is who. Sorted.
 
-use super::world::{
-    Author, Commit, CommitAt, File, Finding, Look, News, Optimizer, Outcome, ProcessState, Row,
-    SchedulerAt, Seen, Size, TaskState, Work, World,
+use super::{
+    elsewhere::each_file_found,
+    world::{
+        Author, Commit, CommitAt, File, Finding, Look, News, Optimizer, Outcome, ProcessState, Row,
+        SchedulerAt, Seen, Size, TaskState, Work, World,
+    },
 };
 
 /// Gives numbers their ranks: 0 stays 0, and of two that follow one another the later is at most `widest` higher.
@@ -68,29 +71,6 @@ impl World {
             entry.ours.sort_unstable();
         }
         self.in_flight.sort_unstable();
-    }
-
-    /// A message of a process that has ended makes nobody write anything, which other worlds show. Evaluations and rewrites
-    /// follow one another here, and each would leave some.
-    fn spare_messages_of_ended_processes(&mut self) {
-        let mut ended = [false; 64];
-        for process in &self.processes {
-            ended[usize::from(process.id)] = matches!(process.state, ProcessState::Ended(_));
-        }
-        let is_over = |process: &u8| ended[usize::from(*process)];
-        self.queue.retain(|(process, _)| !is_over(process));
-        for optimizer in &mut self.optimizers {
-            let has_nothing_left = match &*optimizer {
-                Optimizer::Acknowledging { process, .. } => is_over(process),
-                Optimizer::Committing { commit, .. } => {
-                    commit.at == CommitAt::Unclaimed && is_over(&commit.process)
-                }
-                Optimizer::Idle | Optimizer::Working { .. } => false,
-            };
-            if has_nothing_left {
-                *optimizer = Optimizer::Idle;
-            }
-        }
     }
 
     fn sort_workers(&mut self, one_name: bool) {
@@ -572,17 +552,6 @@ impl World {
             }
             _ => {}
         });
-    }
-}
-
-/// The files of what an optimizer plans.
-fn each_file_found(work: &mut Work, visit: &mut impl FnMut(&mut File)) {
-    if let Work::Looks(Look {
-        finding: Some(Finding::Plan { groups, .. }),
-        ..
-    }) = work
-    {
-        groups.iter_mut().flatten().for_each(visit);
     }
 }
 

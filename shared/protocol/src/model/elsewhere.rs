@@ -11,8 +11,8 @@ use super::{
     mutations::Mutation,
     scheduler::{Beginning, conclusion, groups_to_rewrite},
     world::{
-        Commit, CommitAt, Ending, Finding, Look, Outcome, Process, ProcessState, Row, SchedulerAt,
-        TaskState, Work, World,
+        Commit, CommitAt, Ending, File, Finding, Look, Optimizer, Outcome, Process, ProcessState,
+        Row, SchedulerAt, TaskState, Work, World,
     },
 };
 use crate::invariants::Verdict;
@@ -26,6 +26,29 @@ impl World {
                 Some((look, look.finding.as_ref()?))
             }
             _ => None,
+        }
+    }
+
+    /// A message of a process that has ended makes nobody write anything, which other worlds show. Evaluations and rewrites
+    /// follow one another here, and each would leave some.
+    pub(super) fn spare_messages_of_ended_processes(&mut self) {
+        let mut ended = [false; 64];
+        for process in &self.processes {
+            ended[usize::from(process.id)] = matches!(process.state, ProcessState::Ended(_));
+        }
+        let is_over = |process: &u8| ended[usize::from(*process)];
+        self.queue.retain(|(process, _)| !is_over(process));
+        for optimizer in &mut self.optimizers {
+            let has_nothing_left = match &*optimizer {
+                Optimizer::Acknowledging { process, .. } => is_over(process),
+                Optimizer::Committing { commit, .. } => {
+                    commit.at == CommitAt::Unclaimed && is_over(&commit.process)
+                }
+                Optimizer::Idle | Optimizer::Working { .. } => false,
+            };
+            if has_nothing_left {
+                *optimizer = Optimizer::Idle;
+            }
         }
     }
 }
@@ -184,4 +207,15 @@ pub(super) fn ending_of_look(process: &Process) -> Option<Ending> {
         },
         _ => failed(),
     })
+}
+
+/// The files of what an optimizer plans.
+pub(super) fn each_file_found(work: &mut Work, visit: &mut impl FnMut(&mut File)) {
+    if let Work::Looks(Look {
+        finding: Some(Finding::Plan { groups, .. }),
+        ..
+    }) = work
+    {
+        groups.iter_mut().flatten().for_each(visit);
+    }
 }

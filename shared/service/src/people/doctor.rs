@@ -413,10 +413,3 @@ fn lasting(time: Duration) -> String {
         minutes => format!("{} h", minutes / 60),
     }
 }
-
-fn several(number: usize, what: &str) -> String {
-    match number {
-        1 => format!("1 {what}"),
-        number => format!("{number} {what}s"),
-    }
-}

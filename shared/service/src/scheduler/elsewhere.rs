@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    conclusion::{entry, with_entry, without_entry},
     evaluate::{self, EvaluateError, Outlook, Planned},
     failure::Failure,
     handover::{Cause, EvaluateTask, EvaluationHeader, LOOKED_THROUGH, last_rewrite, rewrites},
     header::header_of,
     send::send,
-    waiting::{no_longer_waiting, with_entry},
+    waiting::no_longer_waiting,
 };
 use crate::{Context, Event, Mode, worker::payload};
 
@@ -196,22 +197,15 @@ fn is_marked_since(header: &EvaluationHeader, row: &TableRow) -> bool {
 
 /// The process whose conclusion a table waits for: whatever else is concluded of it takes its place.
 fn awaited(row: &TableRow) -> Option<ProcessId> {
-    let conclusion: Value = serde_json::from_str(row.conclusion.as_deref()?).ok()?;
-    let process = conclusion.get(ELSEWHERE)?.get("process")?.as_str()?;
-    Some(ProcessId::from(process))
+    let told = entry(row, ELSEWHERE)?;
+    Some(ProcessId::from(told.get("process")?.as_str()?))
 }
 
 /// The row of a table that waits for nobody's conclusion.
 pub(super) fn no_longer_awaited(row: &TableRow) -> TableRow {
-    let without = |text: &str| match serde_json::from_str(text) {
-        Ok(Value::Object(mut entries)) => {
-            entries.remove(ELSEWHERE);
-            Value::Object(entries).to_string()
-        }
-        _ => text.to_owned(),
-    };
+    let conclusion = row.conclusion.as_deref();
     TableRow {
-        conclusion: row.conclusion.as_deref().map(without),
+        conclusion: conclusion.map(|text| without_entry(text, ELSEWHERE)),
         ..row.clone()
     }
 }

@@ -10,10 +10,14 @@ use icepress_model::{
     Bytes, DeleteContent, Group, LeftAloneReason, NanoDollars, ProcessKind, TablePlan, Tier,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{evaluate, limits, upkeep::Verdict, waiting::with_entry};
-use crate::{Context, Event, Mode, Ruling, SetBy, Settings};
+use super::{
+    conclusion::{entry, with_entry},
+    evaluate, limits,
+    upkeep::Verdict,
+};
+use crate::{Context, Event, Mode, Ruling, SetBy, Settings, ground::words::several};
 
 #[cfg(test)]
 mod tests;
@@ -116,19 +120,15 @@ impl Observed {
 impl fmt::Display for Observed {
     /// One line for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = |number: u64, what: &str| match number {
-            1 => format!("1 {what}"),
-            number => format!("{number} {what}s"),
-        };
         if !self.has_work() {
             return f.write_str("observed: nothing would be done");
         }
         f.write_str("observed: would ")?;
         if self.groups > 0 {
-            let (files, deletes) = (number(self.files, "file"), self.delete_files);
+            let (files, deletes) = (several(self.files, "file"), self.delete_files);
             write!(f, "rewrite {} in {files}", self.bytes)?;
             if deletes > 0 {
-                write!(f, " with {}", number(deletes, "delete file"))?;
+                write!(f, " with {}", several(deletes, "delete file"))?;
             }
         }
         if let Some(upkeep) = &self.upkeep {
@@ -142,7 +142,7 @@ impl fmt::Display for Observed {
             self.all_freed()
         )?;
         if self.later_files > 0 {
-            let files = number(self.later_files, "file");
+            let files = several(self.later_files, "file");
             write!(f, "; {} in {files} come after that", self.later_bytes)?;
         }
         Ok(())
@@ -226,9 +226,4 @@ pub fn mode_of_row(settings: &Settings, row: &TableRow) -> Mode {
 pub(crate) fn is_released(context: &Context, row: &TableRow) -> bool {
     Observed::of(row).is_some_and(|observed| observed.has_work())
         && mode_of_row(&context.settings, row) == Mode::Maintain
-}
-
-fn entry(row: &TableRow, name: &str) -> Option<Value> {
-    let conclusion: Value = serde_json::from_str(row.conclusion.as_deref()?).ok()?;
-    conclusion.get(name).cloned()
 }

@@ -5,9 +5,15 @@ use std::time::Duration;
 use icepress_coordination::{Conclusion, TableRow};
 use icepress_model::{Scope, TimestampMs};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::json;
 
+use super::conclusion::{entry, with_entry, without_entry};
 use crate::Context;
+
+/// The entry of a table's conclusion that says what it waits for.
+const WAITS: &str = "waits";
+/// The entry that says which priority its own properties give it.
+const PRIORITY: &str = "priority";
 
 /// What a table waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +52,7 @@ pub struct Waiting {
 impl Waiting {
     /// What a row says of it; `None` where the table does not wait.
     pub fn of(row: &TableRow) -> Option<Self> {
-        let conclusion: Value = serde_json::from_str(row.conclusion.as_deref()?).ok()?;
-        serde_json::from_value(conclusion.get("waits")?.clone()).ok()
+        serde_json::from_value(entry(row, WAITS)?).ok()
     }
 }
 
@@ -102,11 +107,7 @@ impl Obstacle {
         };
         Conclusion {
             evaluated_location: None,
-            text: with_entry(
-                row.conclusion.as_deref(),
-                "waits",
-                serde_json::json!(waiting),
-            ),
+            text: with_entry(row.conclusion.as_deref(), WAITS, json!(waiting)),
             // A look that would be due at once would be done again and again.
             next_due_at: Some(next_look.max(now + Duration::from_millis(1))),
             failures: row.failures,
@@ -116,34 +117,15 @@ impl Obstacle {
 
 /// A conclusion without the entry that says that the table waits.
 pub(crate) fn no_longer_waiting(row: &TableRow) -> String {
-    let conclusion = row.conclusion.as_deref().unwrap_or_default();
-    match serde_json::from_str(conclusion) {
-        Ok(Value::Object(mut entries)) => {
-            entries.remove("waits");
-            Value::Object(entries).to_string()
-        }
-        _ => conclusion.to_owned(),
-    }
-}
-
-/// A conclusion with one entry more, or changed.
-pub(crate) fn with_entry(conclusion: Option<&str>, name: &str, value: Value) -> String {
-    let read = conclusion.and_then(|text| serde_json::from_str(text).ok());
-    let mut entries = match read {
-        Some(Value::Object(entries)) => entries,
-        _ => serde_json::Map::new(),
-    };
-    entries.insert(name.to_owned(), value);
-    Value::Object(entries).to_string()
+    without_entry(row.conclusion.as_deref().unwrap_or_default(), WAITS)
 }
 
 /// Notes the priority that a table's own properties gave it at this look.
 pub(crate) fn with_priority(conclusion: &str, priority: i32) -> String {
-    with_entry(Some(conclusion), "priority", serde_json::json!(priority))
+    with_entry(Some(conclusion), PRIORITY, json!(priority))
 }
 
 /// A table's priority as the last look at it found it.
 pub(crate) fn priority_of(row: &TableRow) -> Option<i32> {
-    let conclusion: Value = serde_json::from_str(row.conclusion.as_deref()?).ok()?;
-    i32::try_from(conclusion.get("priority")?.as_i64()?).ok()
+    i32::try_from(entry(row, PRIORITY)?.as_i64()?).ok()
 }

@@ -3,8 +3,8 @@
 use icepress_coordination::{CoordinationError, Finding, Layout, Listing, TableRow};
 use icepress_model::{BucketId, TimestampMs};
 
-use super::{lasting, several};
-use crate::Context;
+use super::lasting;
+use crate::{Context, ground::words::several};
 
 const SUBJECT: &str = "buckets";
 
@@ -77,7 +77,7 @@ fn settled(layout: &Layout, Astray(astray): &Astray) -> Finding {
         SUBJECT,
         format!(
             "{} of an older layout (the present one is number {}) wait where nobody looks",
-            several(*astray, "table"),
+            several(*astray as u64, "table"),
             layout.generation.get()
         ),
         "the next listing of their databases finds them; functions that are older than this command may have put them there",
@@ -92,9 +92,9 @@ fn moving(layout: &Layout, old: usize, all: usize, now: TimestampMs) -> Finding 
     let left = match old {
         0 => format!(
             "all of {} have moved, and processes may be under way whose tasks are in queues to be given up",
-            several(all, "table")
+            several(all as u64, "table")
         ),
-        old => format!("not moved yet: {old} of {}", several(all, "table")),
+        old => format!("not moved yet: {old} of {}", several(all as u64, "table")),
     };
     Finding::doubt(
         SUBJECT,

@@ -3,6 +3,7 @@ use icepress_model::{
     BucketId, DeleteFile, Generation, GroupReason, InputFile, Rows, SequenceNumber, SpecId,
     TableId, WorkerId,
 };
+use serde_json::Value;
 
 use super::*;
 

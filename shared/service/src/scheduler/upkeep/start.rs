@@ -12,10 +12,10 @@ use super::{Due, Memory, READS, Verdict};
 use crate::{
     Context, Event,
     scheduler::{
+        conclusion::with_entry,
         limits::{self, Room},
         send::send,
         visit::wait,
-        waiting::with_entry,
     },
 };
 
