@@ -135,7 +135,7 @@ variable "plan" {
     condition = var.plan == null || try(length(setsubtract(keys(var.plan), [
       "catalog", "database", "enabled", "target-file-size-bytes", "min-input-files", "delete-ratio-threshold",
       "delete-file-threshold", "light-rewrites", "max-group-bytes", "max-group-files", "max-plan-bytes",
-      "max-plan-files", "max-plan-groups", "verify-rows",
+      "max-plan-files", "max-plan-groups", "verify-rows", "merge-pages",
     ])) == 0, false)
     error_message = "plan has settings by the names of the table properties without `icepress.`, and the scopes catalog and database, as in { catalog = { glue = { min-input-files = 10 } } }."
   }

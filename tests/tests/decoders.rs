@@ -21,11 +21,11 @@ use icepress_catalog::{
     metadata::read_metadata,
 };
 use icepress_model::{
-    Attempt, Bytes, CatalogName, DatabaseId, GroupTask, MetadataLocation, Namespace, ProcessId,
-    TableId, TablePlan, TimestampMs, ambient::Ambient,
+    Attempt, Bytes, CatalogName, DatabaseId, GroupTask, MergePages, MetadataLocation, Namespace,
+    ProcessId, TableId, TablePlan, TimestampMs, ambient::Ambient,
 };
 use icepress_planner::{PlanOptions, plan_table};
-use icepress_rewrite::{MergePages, RewriteContext, rewrite_group};
+use icepress_rewrite::{RewriteContext, rewrite_group};
 use icepress_storage::Storage;
 use icepress_table::{
     CommitContext, CommitFailure, CommitPolicy, FinishedGroup, commit_groups, open_snapshot,

@@ -14,6 +14,7 @@ mod plan;
 mod scope;
 pub mod text;
 mod units;
+mod ways;
 
 pub use bucket::{
     BucketCount, BucketId, Generation, bucket_of_database, bucket_of_table, listing_of_database,
@@ -34,3 +35,4 @@ pub use plan::{
 };
 pub use scope::Scope;
 pub use units::{Bytes, NanoDollars, Rows, TimestampMs};
+pub use ways::MergePages;

@@ -20,7 +20,7 @@ use crate::{InvalidProperty, PlanOptions};
 mod tests;
 
 /// What can be set.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "enabled",
     "target-file-size-bytes",
     "min-input-files",
@@ -33,10 +33,11 @@ const NAMES: [&str; 12] = [
     "max-plan-files",
     "max-plan-groups",
     "verify-rows",
+    "merge-pages",
 ];
 /// The same, and the kinds of scope that it can be set for.
-const SECTION: [&str; 14] = {
-    let mut section = ["catalog"; 14];
+const SECTION: [&str; 15] = {
+    let mut section = ["catalog"; 15];
     let mut place = 0;
     while place < NAMES.len() {
         section[place] = NAMES[place];

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use icepress_model::{Bytes, PlanSetting, TableId};
+use icepress_model::{Bytes, MergePages, PlanSetting, TableId};
 use icepress_table::DeleteGranularity;
 use thiserror::Error;
 
@@ -76,6 +76,9 @@ pub struct PlanOptions {
     /// `icepress.verify-rows`: `off`, `sample` or `all`: of which groups inputs and outputs are read once more after
     /// the rewrite, to compare their rows by an order-free hash. Default `sample`, one group in sixteen.
     pub verify_rows: VerifyRows,
+    /// `icepress.merge-pages`: `where-it-pays`, `always` or `never`: whether row groups are joined page by page or row by
+    /// row. Default `where-it-pays`.
+    pub merge_pages: MergePages,
     /// What groups are held to for now. No table property.
     pub ceiling: Ceiling,
     /// Another number for each plan of a table, where the one before came to nothing: whose turn it is depends on it where
@@ -106,6 +109,7 @@ impl Default for PlanOptions {
             max_plan_files: 50_000,
             max_plan_groups: 1_000,
             verify_rows: VerifyRows::Sample,
+            merge_pages: MergePages::default(),
             ceiling: Ceiling::default(),
             turn: 0,
             separable: false,
@@ -226,6 +230,13 @@ impl PlanOptions {
             verify_rows: read
                 .number("icepress.verify-rows", "off, sample or all", |_| true)?
                 .unwrap_or(self.verify_rows),
+            merge_pages: read
+                .number(
+                    "icepress.merge-pages",
+                    "where-it-pays, always or never",
+                    |_| true,
+                )?
+                .unwrap_or(self.merge_pages),
             ceiling: self.ceiling.clone(),
             turn: self.turn,
             separable: self.separable,
@@ -356,6 +367,7 @@ impl PlanOptions {
             ("max-plan-files", self.max_plan_files.to_string()),
             ("max-plan-groups", self.max_plan_groups.to_string()),
             ("verify-rows", verify_rows.to_owned()),
+            ("merge-pages", self.merge_pages.to_string()),
         ]
     }
 }

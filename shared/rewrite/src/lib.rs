@@ -40,25 +40,10 @@ use std::sync::{
 
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{
-    Attempt, Bytes, Group, GroupResult, GroupTask, RewriteFailure, Rows, SchemaId, TableId, Tier,
-    ambient::Ambient,
+    Attempt, Bytes, Group, GroupResult, GroupTask, MergePages, RewriteFailure, Rows, SchemaId,
+    TableId, Tier, ambient::Ambient,
 };
 use icepress_storage::Storage;
-
-/// Whether row groups are joined page by page, or row by row.
-///
-/// Row by row until pages have been judged as rows are: by other engines' readers, on files of other engines, and by what it
-/// saves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MergePages {
-    /// By pages, where these are sound, in the table's own form, and large enough for readers.
-    WhereItPays,
-    /// By pages, however small they are.
-    Always,
-    /// By rows.
-    #[default]
-    Never,
-}
 
 /// What the engine works with.
 #[derive(Debug, Clone)]

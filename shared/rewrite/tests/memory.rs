@@ -11,10 +11,9 @@ use arrow_array::{Array, ArrayRef, RecordBatch, StringArray, StringViewArray, UI
 use arrow_schema::DataType;
 use arrow_select::take::take;
 use iceberg::spec::PrimitiveType;
-use icepress_model::{Bytes, GroupResult, RewriteFailure, RewriteFailureKind, Rows};
+use icepress_model::{Bytes, GroupResult, MergePages, RewriteFailure, RewriteFailureKind, Rows};
 use icepress_rewrite::{
-    Look, MergePages, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group,
-    second_opinion,
+    Look, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group, second_opinion,
 };
 use parquet::{
     basic::{Compression, Encoding, ZstdLevel},

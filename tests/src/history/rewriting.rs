@@ -7,9 +7,9 @@ use std::{
 
 use iceberg::spec::FormatVersion;
 use icepress_catalog::LoadedTable;
-use icepress_model::{Attempt, Group, GroupTask, ProcessId, SchemaId, TablePlan, Tier};
+use icepress_model::{Attempt, Group, GroupTask, MergePages, ProcessId, SchemaId, TablePlan, Tier};
 use icepress_planner::{PlanOptions, group_all, plan_table};
-use icepress_rewrite::{MergePages, RewriteContext, RowsHash, hash_rows, rewrite_group};
+use icepress_rewrite::{RewriteContext, RowsHash, hash_rows, rewrite_group};
 use icepress_table::{CommitFailure, FinishedGroup, commit_groups, open_snapshot};
 
 use super::{

@@ -41,6 +41,7 @@ fn each_property_is_read() {
         ("icepress.max-plan-files", "14"),
         ("icepress.max-plan-groups", "15"),
         ("icepress.verify-rows", "all"),
+        ("icepress.merge-pages", "never"),
         ("write.delete.granularity", "PARTITION"),
     ])
     .unwrap();
@@ -58,6 +59,7 @@ fn each_property_is_read() {
         max_plan_files: 14,
         max_plan_groups: 15,
         verify_rows: VerifyRows::All,
+        merge_pages: MergePages::Never,
         ceiling: Ceiling::default(),
         turn: 0,
         separable: false,
@@ -70,7 +72,7 @@ fn each_property_is_read() {
             .values()
             .all(|origin| origin == "table c.ns.t")
     );
-    assert_eq!(options.origins.len(), 11);
+    assert_eq!(options.origins.len(), 12);
     assert_eq!(options, expected);
 }
 
@@ -86,6 +88,7 @@ fn a_bad_value_is_named_with_its_shape() {
         ("icepress.max-group-files", "4"),
         ("icepress.max-plan-files", "-3"),
         ("icepress.verify-rows", "some"),
+        ("icepress.merge-pages", "yes"),
         ("write.delete.granularity", "table"),
     ] {
         let error = with(&[(property, value)]).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::{NestedFieldRef, Schema};
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Bytes, Group, InputFile, Rows};
+use icepress_model::{Bytes, Group, InputFile, MergePages, Rows};
 use icepress_table::MetricsMode;
 use parquet::{
     basic::Compression,
@@ -28,7 +28,7 @@ use super::{
     rows::{EncodedColumn, Room, RowGroup},
 };
 use crate::{
-    MergePages, RewriteContext,
+    RewriteContext,
     deletes::DeletedPositions,
     failure::{Result, guarded},
     group::{GroupCounts, reading_of},

@@ -15,8 +15,8 @@ use iceberg::spec::{
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupResult,
-    GroupTask, InputFile, MetadataLocation, ProcessId, RewriteFailure, RowId, Rows, SchemaId,
-    SequenceNumber, SnapshotId, SpecId, TableId, Tier, ambient::Ambient,
+    GroupTask, InputFile, MergePages, MetadataLocation, ProcessId, RewriteFailure, RowId, Rows,
+    SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, Tier, ambient::Ambient,
 };
 use icepress_storage::LocalStorage;
 use icepress_table::{partition_type, vectors::encode_vector};
@@ -30,8 +30,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    Look, MergePages, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group,
-    second_opinion,
+    Look, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group, second_opinion,
 };
 
 /// A column of a table.

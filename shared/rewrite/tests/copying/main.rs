@@ -7,8 +7,7 @@
 )]
 
 use icepress_rewrite::{
-    Look, MergePages, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group,
-    second_opinion,
+    Look, Opinion, Progress, RewriteContext, RowsHash, hash_rows, rewrite_group, second_opinion,
 };
 
 mod draw;

@@ -13,10 +13,11 @@ use icepress_coordination::{
     ClaimOutcome, CoordinationError, GivenBack, ReportOutcome, TaskMessage, TaskRow,
 };
 use icepress_model::{
-    Attempt, GroupResult, GroupTask, ProcessKind, RewriteFailure, RewriteFailureKind, Tier,
+    Attempt, GroupResult, GroupTask, MergePages, ProcessKind, RewriteFailure, RewriteFailureKind,
+    Tier,
 };
-use icepress_planner::VerifyRows;
-use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
+use icepress_planner::{PlanOptions, VerifyRows};
+use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
 use icepress_storage::Storage;
 
 use crate::{
@@ -149,7 +150,8 @@ async fn work(claimed: &Claimed<'_>, work_until: Deadline) -> Result<Worked, Coo
     };
     let bytes = task.group.bytes_to_read();
     let mut needed = context.settings.time_at(task.pace, bytes);
-    let mode = verify_rows(context, &task, &metadata);
+    let options = options(context, &task, &metadata);
+    let mode = options.verify_rows;
     let mut is_verified = inspect::is_picked(mode, &row.task);
     if is_verified {
         // To compare the rows takes no longer than to write them.
@@ -190,6 +192,7 @@ async fn work(claimed: &Claimed<'_>, work_until: Deadline) -> Result<Worked, Coo
         storage: &(Arc::clone(&footprints) as Arc<dyn Storage>),
         metadata: &metadata,
         is_verified,
+        merge_pages: options.merge_pages,
     };
     let has_all = has_all_time(context, work_until);
     let began = context.ambient.clock.monotonic();
@@ -257,6 +260,7 @@ struct Work<'a> {
     metadata: &'a Metadata,
     /// Whether the rows are compared after the rewrite.
     is_verified: bool,
+    merge_pages: MergePages,
 }
 
 /// Rewrites while prolonging the claim. `None` where the deadline came first.
@@ -318,14 +322,14 @@ async fn base(
     Ok((storage, metadata))
 }
 
-/// Of which groups the rows are compared: the table's own wish, else the settings'. A wish that can't be understood has
-/// kept the plan from being made.
-fn verify_rows(context: &Context, task: &GroupTask, metadata: &TableMetadata) -> VerifyRows {
+/// How the table is to be treated: by its own wishes, else by the settings'. Wishes that can't be understood have kept the
+/// plan from being made.
+fn options(context: &Context, task: &GroupTask, metadata: &TableMetadata) -> PlanOptions {
     let settings = &context.settings;
     let configured = settings.plan_of(&task.table);
     configured
         .and_then(|options| options.for_table(&task.table, metadata.properties()))
-        .map_or(settings.plan.verify_rows, |options| options.verify_rows)
+        .unwrap_or_else(|_| settings.plan.clone())
 }
 
 async fn rewrite(
@@ -339,7 +343,7 @@ async fn rewrite(
         storage: Arc::clone(work.storage),
         ambient: context.ambient.clone(),
         memory_cap: context.settings.memory_cap,
-        merge_pages: MergePages::default(),
+        merge_pages: work.merge_pages,
         progress,
     };
     let began = context.ambient.clock.monotonic();

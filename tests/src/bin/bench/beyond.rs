@@ -19,10 +19,10 @@ use iceberg::spec::{
 };
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, InputFile,
-    MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId, Tier,
-    ambient::Ambient,
+    MergePages, MetadataLocation, ProcessId, Rows, SchemaId, SequenceNumber, SnapshotId, SpecId,
+    Tier, ambient::Ambient,
 };
-use icepress_rewrite::{MergePages, RewriteContext, rewrite_group};
+use icepress_rewrite::{RewriteContext, rewrite_group};
 use icepress_storage::LocalStorage;
 use parquet::{
     arrow::ArrowWriter,

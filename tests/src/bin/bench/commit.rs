@@ -15,11 +15,11 @@ use icepress_catalog::{
 };
 use icepress_catalog_glue::GlueCatalog;
 use icepress_model::{
-    Attempt, Bytes, CatalogName, GroupTask, MetadataLocation, ProcessId, SpecId, TableId,
-    ambient::Ambient,
+    Attempt, Bytes, CatalogName, GroupTask, MergePages, MetadataLocation, ProcessId, SpecId,
+    TableId, ambient::Ambient,
 };
 use icepress_planner::{PlanOptions, plan_table};
-use icepress_rewrite::{MergePages, RewriteContext, rewrite_group};
+use icepress_rewrite::{RewriteContext, rewrite_group};
 use icepress_storage::{
     AwsEnvironment, PutMode, RequestTotals, S3Options, S3Storage, Storage, WriteOptions,
     conformance::emulator::{Emulator, EmulatorKind},

@@ -10,10 +10,10 @@ use anyhow::{Result, anyhow, bail, ensure};
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{
     Attempt, BaseState, Bytes, DeleteFile, Group, GroupReason, GroupResult, GroupTask, InputFile,
-    MetadataLocation, ProcessId, SchemaId, SequenceNumber, SnapshotId, SpecId, Tier,
+    MergePages, MetadataLocation, ProcessId, SchemaId, SequenceNumber, SnapshotId, SpecId, Tier,
     ambient::Ambient,
 };
-use icepress_rewrite::{MergePages, Progress, RewriteContext, rewrite_group};
+use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
 use icepress_storage::LocalStorage;
 
 use crate::measure::{cpu_seconds, peak_rss_mb, wall_seconds};
@@ -90,12 +90,11 @@ pub(crate) const PAGES: &str = "PAGES";
     reason = "the bench is asked once, and has no configuration"
 )]
 fn merge_pages() -> Result<MergePages> {
-    match std::env::var(PAGES).as_deref() {
+    match std::env::var(PAGES) {
         Err(_) => Ok(MergePages::default()),
-        Ok("never") => Ok(MergePages::Never),
-        Ok("always") => Ok(MergePages::Always),
-        Ok("where-it-pays") => Ok(MergePages::WhereItPays),
-        Ok(other) => bail!("{PAGES} is '{other}': it must be never, always or where-it-pays"),
+        Ok(word) => word
+            .parse()
+            .map_err(|shape| anyhow!("{PAGES} is '{word}': {shape}")),
     }
 }
 

@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field};
 use bytes::Bytes;
 use iceberg::spec::{ListType, NestedField, NestedFieldRef, PrimitiveType, Type};
-use icepress_model::{GroupResult, Rows};
+use icepress_model::{GroupResult, MergePages, Rows};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -22,10 +22,7 @@ use parquet::{
 };
 use proptest::prelude::*;
 
-use crate::{
-    MergePages,
-    tests::support::{TestTable, batch, field, optional, with_id},
-};
+use crate::tests::support::{TestTable, batch, field, optional, with_id};
 
 /// Numbers that depend on nothing but where they come from.
 struct Numbers(u64);

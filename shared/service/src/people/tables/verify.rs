@@ -3,10 +3,8 @@
 
 use iceberg::spec::{SnapshotRef, TableMetadata};
 use icepress_catalog::LoadedTable;
-use icepress_model::{Group, Rows, SchemaId, SnapshotId, TableId};
-use icepress_rewrite::{
-    Look, MergePages, Opinion, RewriteContext, RowsHash, hash_rows, second_opinion,
-};
+use icepress_model::{Group, MergePages, Rows, SchemaId, SnapshotId, TableId};
+use icepress_rewrite::{Look, Opinion, RewriteContext, RowsHash, hash_rows, second_opinion};
 use icepress_table::{IS_REPAIR, PROCESS_ID};
 use std::sync::Arc;
 use thiserror::Error;
