@@ -15,8 +15,12 @@ use super::{
 };
 use icepress_table::footer::PageLayout;
 
-/// So many dictionaries are looked at to see whether values occur in more than one of them.
-const SAMPLE: usize = 3;
+/// So many dictionaries, spread over all, are looked at to see how many values they have in common.
+const SAMPLE: usize = 16;
+/// A value has so many places in a column, on average, from which on a dictionary is worth it.
+const PLACES: f64 = 2.0;
+/// How often the range of a number that is looked for is halved.
+const HALVINGS: u32 = 40;
 
 /// What becomes of the pages of a chunk that point into its dictionary.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ pub(super) fn unite(
     if with.is_empty() {
         return Ok((of_each(inputs, || Plan::Copy), Dictionary::None));
     }
-    if repeat_rarely(&with) && !shared(target, &with, coder)? {
+    if !repeats(target, &with, coder)? {
         return Ok((of_each(inputs, || Plan::Spell), Dictionary::None));
     }
     let mut union = Union::new();
@@ -102,8 +106,8 @@ fn of_each(inputs: &[Input<'_>], plan: impl Fn() -> Plan) -> Vec<Plan> {
     inputs.iter().map(of).collect()
 }
 
-/// Whether the dictionaries have more than half as many entries as there are values.
-fn repeat_rarely(inputs: &[&Input<'_>]) -> bool {
+/// Whether values have several places each, on average, once all dictionaries are one.
+fn repeats(target: &Target, inputs: &[&Input<'_>], coder: &mut Coder) -> Sound<bool> {
     let values = |input: &Input<'_>| {
         let pages = input.pages.data.iter();
         let indices = pages.filter(|page| page.is_indices() == Ok(true));
@@ -113,21 +117,46 @@ fn repeat_rarely(inputs: &[&Input<'_>]) -> bool {
         let page = input.pages.dictionary.as_ref();
         page.map_or(0, |page| page.header.values)
     };
-    let all: u64 = inputs.iter().map(|input| entries(input)).sum();
-    all * 2 > inputs.iter().map(|input| values(input)).sum::<u64>()
-}
-
-/// Whether the first few dictionaries have values in common.
-fn shared(target: &Target, inputs: &[&Input<'_>], coder: &mut Coder) -> Sound<bool> {
-    let dictionaries = inputs.iter().take(SAMPLE);
-    let dictionaries = dictionaries.map(|input| input.dictionary(&target.column, coder));
-    let dictionaries: Vec<_> = dictionaries.collect::<Sound<_>>()?;
-    let (mut seen, mut all) = (HashSet::new(), 0);
-    for dictionary in dictionaries.iter().flatten() {
-        all += dictionary.count();
+    let values = inputs.iter().map(|input| values(input)).sum::<u64>() as f64;
+    let entries = inputs.iter().map(|input| entries(input)).sum::<u64>() as f64;
+    if entries * PLACES <= values {
+        return Ok(true);
+    }
+    let (mut seen, mut drawn) = (HashSet::new(), 0);
+    let sample = inputs.iter().step_by(inputs.len().div_ceil(SAMPLE));
+    let sample = sample.map(|input| input.dictionary(&target.column, coder));
+    let sample: Vec<_> = sample.collect::<Sound<_>>()?;
+    for dictionary in sample.iter().flatten() {
+        drawn += dictionary.count();
         seen.extend(dictionary.iter());
     }
-    Ok(seen.len() * 5 < all * 4)
+    let there = number_of_values(drawn as f64, seen.len() as f64);
+    Ok(met(entries, there) * PLACES <= values)
+}
+
+/// How many of `there` values are met by so many draws.
+fn met(drawn: f64, there: f64) -> f64 {
+    match there.is_finite() {
+        true => there * -(-drawn / there).exp_m1(),
+        false => drawn,
+    }
+}
+
+/// How many values there are, if `drawn` of them were `distinct` ones: infinitely many where none was met twice. What is met
+/// more often than others makes it fewer.
+fn number_of_values(drawn: f64, distinct: f64) -> f64 {
+    if distinct <= 0.0 || distinct >= drawn {
+        return f64::INFINITY;
+    }
+    let (mut low, mut high) = (distinct, drawn * drawn);
+    for _ in 0..HALVINGS {
+        let middle = (low * high).sqrt();
+        match met(drawn, middle) < distinct {
+            true => low = middle,
+            false => high = middle,
+        }
+    }
+    high
 }
 
 fn is_identity(places: &[u32]) -> bool {
@@ -141,5 +170,29 @@ impl Page {
             encoding: super::page::PLAIN,
         };
         Self::new(layout, codec, count, length, body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nothing_met_twice_tells_of_no_end() {
+        assert!(number_of_values(1_000.0, 1_000.0).is_infinite());
+        assert!(number_of_values(0.0, 0.0).is_infinite());
+        assert_eq!(met(7.0, f64::INFINITY), 7.0);
+    }
+
+    proptest! {
+        /// From what a few draws of so many values have in common, their number is told again.
+        #[test]
+        fn the_number_of_values_is_told_from_those_met_twice(there in 10.0..1e6f64, share in 0.1..8.0f64) {
+            let drawn = there * share;
+            let told = number_of_values(drawn, met(drawn, there));
+            prop_assert!((told / there - 1.0).abs() < 0.01, "{there} values, told {told}");
+        }
     }
 }
