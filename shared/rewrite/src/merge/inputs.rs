@@ -1,6 +1,10 @@
 //! The inputs of a merge: their footers, what of them is in which form, and their row groups in memory.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes as Buffer;
 use futures::{StreamExt as _, stream};
@@ -125,8 +129,8 @@ pub(super) struct Fetched {
     /// The input's number.
     pub(super) number: usize,
     pub(super) row_group: usize,
-    /// The columns of it that are read.
-    pub(super) bytes: FileBytes,
+    /// The chunks of it that are still needed, by where they begin in the file.
+    chunks: Mutex<BTreeMap<u64, Buffer>>,
     /// The column indexes of leaves that are kept, where they have one.
     indexes: HashMap<usize, Buffer>,
 }
@@ -156,13 +160,34 @@ impl Fetched {
             }
         }
         let indexes = contents.split_off(chunks.len());
+        let starts = chunks.iter().map(|range| range.start);
         Ok(Self {
-            bytes: FileBytes::parts(input.file.size, &chunks, contents),
+            chunks: Mutex::new(starts.zip(contents).collect()),
             indexes: leaves.into_iter().zip(indexes).collect(),
             input,
             number,
             row_group,
         })
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Buffer>> {
+        // Nothing that is done with it can fail halfway.
+        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is still needed of the file, to be read.
+    pub(super) fn bytes(&self) -> FileBytes {
+        FileBytes::by_start(self.input.file.size, self.held().clone())
+    }
+
+    /// Lets go of a column that is made. Pages that were copied live on in what became of it.
+    pub(super) fn let_go(&self, column: usize) {
+        let footer = self.input.file.metadata();
+        let row_group = footer.row_group(self.row_group);
+        for leaf in self.leaves(column).unwrap_or_default() {
+            let (start, _) = row_group.column(*leaf).byte_range();
+            self.held().remove(&start);
+        }
     }
 
     /// A leaf of the file as a source of the table's `column`.
@@ -177,11 +202,12 @@ impl Fetched {
         let chunk = row_group.column(leaf);
         let content = guarded("", || {
             let (start, length) = chunk.byte_range();
-            let content = self.bytes.from(start).map_err(|error| corrupt("", error))?;
+            let content = self.held().get(&start).cloned();
+            let content = content.ok_or_else(|| corrupt("", "a column was not fetched"))?;
             let length = usize::try_from(length).unwrap_or(usize::MAX);
             match content.len() >= length {
                 true => Ok(content.slice(..length)),
-                false => Err(corrupt("", "a column was not fetched")),
+                false => Err(corrupt("", "a column was cut off")),
             }
         });
         let rows = row_group.num_rows().unsigned_abs();

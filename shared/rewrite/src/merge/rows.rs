@@ -60,7 +60,7 @@ pub(super) struct RowGroup<'a> {
     pub(super) entry: &'a InputFile,
     pub(super) file: &'a OpenFile,
     pub(super) row_group: usize,
-    pub(super) bytes: &'a FileBytes,
+    pub(super) bytes: FileBytes,
 }
 
 impl EncodedColumn {

@@ -14,6 +14,7 @@ use parquet::{
 };
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
+    sync::Notify,
     task::JoinSet,
 };
 
@@ -109,8 +110,6 @@ struct Merger<'a> {
     shared: Arc<Shared>,
     passes: u64,
     threads: usize,
-    /// Whether the row group after the one that is being joined is fetched already.
-    looks_ahead: bool,
 }
 
 impl<'a> Merger<'a> {
@@ -171,7 +170,6 @@ impl<'a> Merger<'a> {
             }),
             passes,
             threads: 1,
-            looks_ahead: false,
         };
         merger.measured().await?.with_room(cap)
     }
@@ -215,7 +213,8 @@ impl<'a> Merger<'a> {
     fn with_room(mut self, cap: u64) -> std::result::Result<Self, Stopped> {
         let sizes = self.sizes.before(self.ratio);
         check(&self.atoms, sizes)?;
-        // A row group is there twice at most: as it was, and as it will be.
+        // A row group is there twice at most: as it was, and as it will be; or the half of it that is not joined yet, and all of
+        // the next.
         let most = sizes.row_group.saturating_add(sizes.row_group / 4);
         let all: u64 = self.atoms.iter().map(|atom| atom.bytes).sum();
         let held = most.min(all).saturating_mul(2);
@@ -227,7 +226,6 @@ impl<'a> Merger<'a> {
             return Err(refused("its row groups don't fit the memory").into());
         }
         self.threads = threads.min(workers()).min(MOST_THREADS);
-        self.looks_ahead = held + held / 2 + self.threads as u64 * of_thread <= room;
         Ok(self)
     }
 
@@ -255,20 +253,32 @@ impl<'a> Merger<'a> {
             let (atoms, rest) = left.split_at(count);
             left = rest;
             let fetched = ready.take(&self, atoms).await?;
-            if self.looks_ahead {
-                // As far as can be told: how large this row group becomes may change what the next one is.
-                if let Next::RowGroup(count) = next(left, sizes, open + joined(atoms)) {
-                    ready.start(self.fetch(&left[..count]));
-                }
+            // Room for the next is there once half of this one is written.
+            let half_written = Arc::new(Notify::new());
+            // As far as can be told: how large this row group becomes may change what the next one is.
+            if let Next::RowGroup(count) = next(left, sizes, open + joined(atoms)) {
+                let (has_room, fetch) = (Arc::clone(&half_written), self.fetch(&left[..count]));
+                ready.start(async move {
+                    has_room.notified().await;
+                    fetch.await
+                });
             }
+            let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
             let rows: u64 = atoms.iter().map(|atom| atom.rows).sum();
             let live: u64 = atoms.iter().map(|atom| self.live_rows(atom)).sum();
             if live > 0 {
                 let fetched = Arc::new(fetched);
-                let chunks = std::pin::pin!(self.joined(&fetched));
+                let mut made = 0;
+                let chunks = self.joined(&fetched).inspect_ok(|chunk| {
+                    made += chunk.bytes();
+                    if made as f64 >= bytes as f64 * ratio_now / 2.0 {
+                        half_written.notify_one();
+                    }
+                });
+                let chunks = std::pin::pin!(chunks);
                 ways.add(output.append_row_group(live, chunks).await?);
             }
-            let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
+            half_written.notify_one();
             read += bytes;
             footers += footer(atoms);
             ratio_now = ratio(ways.all(), read);
@@ -400,7 +410,12 @@ impl Shared {
             });
             join(target, &sources.collect::<Sound<Vec<_>>>()?)
         };
-        targets.iter().enumerate().map(join_leaf).collect()
+        let joined = targets.iter().enumerate().map(join_leaf);
+        let joined: Vec<MergedChunk> = joined.collect::<Sound<_>>()?;
+        for fetched in fetched {
+            fetched.let_go(column);
+        }
+        Ok(joined)
     }
 
     fn of_rows(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
@@ -409,7 +424,7 @@ impl Shared {
             entry: &self.entries[fetched.number],
             file: &fetched.input.file,
             row_group: fetched.row_group,
-            bytes: &fetched.bytes,
+            bytes: fetched.bytes(),
         });
         self.columns[column].encoded.encode(
             &row_groups.collect::<Vec<_>>(),

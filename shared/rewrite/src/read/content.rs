@@ -1,6 +1,6 @@
 //! Parts of a file in memory, as the Parquet reader wants them.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::{Buf, Bytes, buf::Reader};
 use parquet::{
@@ -27,15 +27,15 @@ impl FileBytes {
 
     /// Parts of a file of `file_size` bytes.
     pub(crate) fn parts(file_size: u64, ranges: &[Range<u64>], contents: Vec<Bytes>) -> Self {
-        let mut parts: Vec<(u64, Bytes)> = ranges
-            .iter()
-            .map(|range| range.start)
-            .zip(contents)
-            .collect();
-        parts.sort_by_key(|(start, _)| *start);
+        let starts = ranges.iter().map(|range| range.start);
+        Self::by_start(file_size, starts.zip(contents).collect())
+    }
+
+    /// The same, by where they begin.
+    pub(crate) fn by_start(file_size: u64, parts: BTreeMap<u64, Bytes>) -> Self {
         Self {
             file_size,
-            parts: Arc::new(parts),
+            parts: Arc::new(parts.into_iter().collect()),
         }
     }
 
