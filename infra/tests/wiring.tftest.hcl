@@ -128,7 +128,7 @@ run "without_its_zip_there_is_no_cleaner" {
 run "a_cleaner_has_a_queue_of_its_own_and_is_told_what_to_do" {
   variables {
     cleaner_zip = "tests/wiring.tftest.hcl"
-    maintain    = { catalog = { glue = { expire = true } } }
+    maintain    = { tags = true, catalog = { glue = { expire = true } } }
   }
 
   assert {
@@ -137,7 +137,7 @@ run "a_cleaner_has_a_queue_of_its_own_and_is_told_what_to_do" {
   }
 
   assert {
-    condition     = output.environment.ICEPRESS_CLEANER_URL == module.queues.cleaner_queue_url && jsondecode(output.environment.ICEPRESS_MAINTAIN).catalog.glue.expire
+    condition     = output.environment.ICEPRESS_CLEANER_URL == module.queues.cleaner_queue_url && jsondecode(output.environment.ICEPRESS_MAINTAIN).catalog.glue.expire && jsondecode(output.environment.ICEPRESS_MAINTAIN).tags
     error_message = "the functions must be told where the cleaner's queue is, and what is done by itself"
   }
 

@@ -1,6 +1,8 @@
 //! Scheduler and optimizers on real tables, with what goes wrong in the field. Each name carries the case it shows.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "service/kinds.rs"]
+mod kinds;
 #[path = "service/observe.rs"]
 mod observe;
 #[path = "service/upkeep.rs"]

@@ -34,6 +34,7 @@ pub use scheduler::{
     evaluate::EvaluateError,
     observed::{Observed, mode_of_row},
     tick::{TickReport, tick},
+    upkeep::told::{DueUpkeep, Upkeep},
     waiting::{Waiting, WaitsFor},
 };
 pub use worker::optimize::{Handled, handle};

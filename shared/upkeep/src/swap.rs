@@ -11,9 +11,9 @@ use icepress_catalog::{
     metadata::{Metadata, delete_what_a_found_commit_left},
 };
 use icepress_model::TableId;
-use icepress_table::{CommitContext, Gatekeeper, Retries};
+use icepress_table::{CommitContext, Gatekeeper, Retries, until};
 
-use crate::UpkeepError;
+use crate::{Committed, UpkeepError};
 
 /// How often the table is looked at after an unknown outcome before we say so.
 const LOOKS_AFTER_UNKNOWN_OUTCOME: u32 = 5;
@@ -36,13 +36,14 @@ pub(crate) trait Decider: Send + Sync {
     async fn decide(&self, loaded: &LoadedTable) -> Result<Self::Decision, UpkeepError>;
 }
 
-/// Commits what `decider` decides, and returns the decision that is in: one without updates where nothing was to be done.
+/// Commits what `decider` decides, and returns the decision that is in, with the commit: `None` where nothing was to be done,
+/// or it is not known which state was made.
 pub(crate) async fn commit<D: Decider>(
     context: &CommitContext,
     table: &TableId,
     gatekeeper: &dyn Gatekeeper,
     decider: &D,
-) -> Result<D::Decision, UpkeepError> {
+) -> Result<(D::Decision, Option<Committed>), UpkeepError> {
     let ambient = &context.ambient;
     let began = ambient.clock.monotonic();
     let mut attempt = 0;
@@ -51,7 +52,7 @@ pub(crate) async fn commit<D: Decider>(
         let decision = decider.decide(&loaded).await?;
         let change = decision.change();
         if change.updates.is_empty() {
-            return Ok(decision);
+            return Ok((decision, None));
         }
         let retries = Retries::new(context, loaded.metadata.properties());
         let elapsed = ambient.clock.monotonic().saturating_sub(began);
@@ -67,8 +68,23 @@ pub(crate) async fn commit<D: Decider>(
                 reason,
             });
         }
-        match context.catalog.commit(&loaded, change).await {
-            Ok(_) => return Ok(decision),
+        let commit = context.catalog.commit(&loaded, change);
+        let answer = until(gatekeeper.sent_until(), ambient.clock.as_ref(), commit).await;
+        // It may be on its way.
+        let answer = answer.unwrap_or_else(|| {
+            Err(CommitError::OutcomeUnknown {
+                table: table.clone(),
+                message: "it took longer than it may".to_owned(),
+            })
+        });
+        match answer {
+            Ok(made) => {
+                let committed = Committed {
+                    base: loaded.metadata_location,
+                    location: made.metadata_location,
+                };
+                return Ok((decision, Some(committed)));
+            }
             Err(CommitError::Conflict(_)) => {}
             Err(CommitError::NoSuchTable(table)) => {
                 return Err(CatalogError::NoSuchTable(table).into());
@@ -79,7 +95,7 @@ pub(crate) async fn commit<D: Decider>(
                 if let Some(now) = find(context, &loaded, &is_in, &retries, message).await? {
                     let storage = context.storage.as_ref();
                     delete_what_a_found_commit_left(storage, table, &now.metadata_location).await;
-                    return Ok(decision);
+                    return Ok((decision, None));
                 }
             }
         }

@@ -98,7 +98,7 @@ async fn work(
     let scope = match kind {
         UpkeepKind::Tags => {
             let done = service::tag(context, table).await;
-            return results.add_under("tags", done, |done| show::of_tags(table, done, true));
+            return results.add_under("tags", done, |done| show::of_tags(table, &done.plan, true));
         }
         UpkeepKind::AgeOut => {
             let done = service::age_out(context, table).await;

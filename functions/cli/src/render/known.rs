@@ -7,7 +7,7 @@ use icepress_coordination::{ProcessRow, ProcessState, TableRow};
 use icepress_model::{
     Bytes, MetadataLocation, ProcessKind, ProcessOutcome, TableId, TablePlan, TimestampMs,
 };
-use icepress_service::{Observed, Waiting};
+use icepress_service::{Observed, Upkeep, Waiting};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -69,6 +69,9 @@ pub(crate) struct Known {
     /// Why an optimizer looks at it in a scheduler's place, where one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     elsewhere: Option<String>,
+    /// What was due of upkeep at the last look, what will be, and what can't be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upkeep: Option<Upkeep>,
 }
 
 impl Known {
@@ -121,6 +124,7 @@ impl Known {
             waits,
             observed,
             elsewhere: text("/elsewhere/reason"),
+            upkeep: row.and_then(Upkeep::of),
         }
     }
 
@@ -256,8 +260,22 @@ impl Known {
         if let Some(reason) = &self.refused {
             text.push_str(&format!("left alone: {reason}\n"));
         }
+        let upkeep = self.upkeep.iter();
+        text.extend(upkeep.map(|upkeep| of_upkeep(upkeep, now)));
         text
     }
+}
+
+/// A line for each kind of upkeep of which there is something to say.
+fn of_upkeep(upkeep: &Upkeep, now: TimestampMs) -> String {
+    let due = upkeep.due.iter().map(|due| format!("was due: {due}\n"));
+    let later = upkeep.later.iter().map(|(kind, at)| {
+        let at = moment(*at, now);
+        format!("{kind}: looked at {at}, or when the table changes\n")
+    });
+    let refused = upkeep.refused.iter();
+    let refused = refused.map(|(kind, why)| format!("{kind} can't be done: {why}\n"));
+    due.chain(later).chain(refused).collect()
 }
 
 /// Whether a process of ours ended well after the last look.

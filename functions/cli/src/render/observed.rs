@@ -259,7 +259,6 @@ fn tables(report: &Report) -> String {
     ];
     let rows = report.tables.iter().map(|worth| {
         let would = &worth.would;
-        let upkeep = would.upkeep.as_ref();
         vec![
             worth.table.clone(),
             worth.mode.to_string(),
@@ -270,9 +269,7 @@ fn tables(report: &Report) -> String {
             count(would.delete_files),
             would.whole_price().to_string(),
             would.all_freed().to_string(),
-            upkeep
-                .map(|upkeep| upkeep.kind.to_string())
-                .unwrap_or_default(),
+            would.kinds(),
         ]
     });
     table(&header, &[3, 4, 5, 6, 7, 8], rows.collect())

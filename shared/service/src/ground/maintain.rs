@@ -23,6 +23,8 @@ pub struct MaintainDefaults {
 struct Switches {
     /// Snapshots are expired.
     expire: Option<bool>,
+    /// Recovery points are made, and taken away when their time is over.
+    tags: Option<bool>,
 }
 
 /// The section as it is written.
@@ -30,6 +32,7 @@ struct Switches {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
     expire: Option<bool>,
+    tags: Option<bool>,
     #[serde(default)]
     catalog: BTreeMap<String, Switches>,
     #[serde(default)]
@@ -57,6 +60,7 @@ impl TryFrom<Written> for MaintainDefaults {
         Ok(Self {
             everywhere: Switches {
                 expire: written.expire,
+                tags: written.tags,
             },
             by_scope,
         })
@@ -67,11 +71,11 @@ impl Switches {
     fn of(self, kind: ProcessKind) -> Option<bool> {
         match kind {
             ProcessKind::Expire => self.expire,
+            ProcessKind::Tags => self.tags,
             ProcessKind::Rewrite
             | ProcessKind::Manifests
             | ProcessKind::Orphans
             | ProcessKind::AgeOut
-            | ProcessKind::Tags
             | ProcessKind::Statistics => None,
         }
     }
@@ -147,6 +151,7 @@ mod tests {
         for (toml, property, expected) in [
             ("expire = 'yes'", None, "expire"),
             ("expires = true", None, "expires"),
+            ("[catalog.lake]\ntag = true", None, "tags"),
             ("[catalog.lake]\nexpires = true", None, "expires"),
             ("[database.lake]\nexpire = true", None, "no database"),
             ("", Some("yes"), "icepress.maintain.expire"),

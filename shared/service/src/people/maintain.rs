@@ -16,7 +16,7 @@ use icepress_upkeep::{
     plan_expire,
     restore::{self, RestorePlan, RestoreRequest},
     statistics::{self, StatisticsPlan, StatisticsReport},
-    tags::{self, TagPlan},
+    tags::{self, TagPlan, TagReport},
 };
 
 use super::repair::UnlessBlocked;
@@ -55,7 +55,7 @@ pub async fn plan_tags(context: &Context, table: &TableId) -> Result<TagPlan, Up
 }
 
 /// Makes the tags that are due and takes those away that are over, unless somebody blocks the table.
-pub async fn tag(context: &Context, table: &TableId) -> Result<TagPlan, UpkeepError> {
+pub async fn tag(context: &Context, table: &TableId) -> Result<TagReport, UpkeepError> {
     let commit = commit_context(context, table).await?;
     // A signal waits for a commit that is in the middle.
     let _inside = context.commits.enter().await;

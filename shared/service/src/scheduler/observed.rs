@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{
     conclusion::{entry, with_entry},
     evaluate, limits,
-    upkeep::Verdict,
+    upkeep::{Due, Verdict},
 };
 use crate::{Context, Event, Mode, Ruling, SetBy, Settings, ground::words::several};
 
@@ -49,12 +49,12 @@ pub struct Observed {
     /// Their bytes.
     #[serde(default)]
     pub later_bytes: Bytes,
-    /// Upkeep that is due besides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upkeep: Option<ObservedUpkeep>,
+    /// Kinds of upkeep that are due besides, in the order in which they would be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<ObservedUpkeep>,
 }
 
-/// Upkeep that is due for such a table.
+/// A kind of upkeep that is due for such a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedUpkeep {
     /// Its kind.
@@ -63,6 +63,16 @@ pub struct ObservedUpkeep {
     pub price: NanoDollars,
     /// What it would free.
     pub frees: Bytes,
+}
+
+impl ObservedUpkeep {
+    fn of(due: &Due) -> Self {
+        Self {
+            kind: due.kind,
+            price: due.worth.costs,
+            frees: due.worth.frees,
+        }
+    }
 }
 
 impl Observed {
@@ -86,11 +96,7 @@ impl Observed {
             frees: freed(&plan.groups),
             later_files,
             later_bytes,
-            upkeep: verdict.due.as_ref().map(|due| ObservedUpkeep {
-                kind: due.kind,
-                price: due.worth.costs,
-                frees: due.worth.frees,
-            }),
+            due: verdict.due.iter().map(ObservedUpkeep::of).collect(),
         }
     }
 
@@ -99,21 +105,27 @@ impl Observed {
         serde_json::from_value(entry(row, OBSERVED)?).ok()
     }
 
+    /// The kinds of upkeep that are due, for people.
+    pub fn kinds(&self) -> String {
+        let kinds: Vec<&str> = self.due.iter().map(|upkeep| upkeep.kind.name()).collect();
+        kinds.join(", ")
+    }
+
     /// Whether there is anything that would be done.
     pub fn has_work(&self) -> bool {
-        self.groups > 0 || self.upkeep.is_some()
+        self.groups > 0 || !self.due.is_empty()
     }
 
     /// What all of it would cost, but for later plans.
     pub fn whole_price(&self) -> NanoDollars {
-        let upkeep = self.upkeep.as_ref().map(|upkeep| upkeep.price);
-        self.price + upkeep.unwrap_or_default()
+        let prices = self.due.iter().map(|upkeep| upkeep.price);
+        prices.fold(self.price, |sum, price| sum + price)
     }
 
     /// What all of it would free.
     pub fn all_freed(&self) -> Bytes {
-        let upkeep = self.upkeep.as_ref().map(|upkeep| upkeep.frees);
-        self.frees + upkeep.unwrap_or_default()
+        let frees = self.due.iter().map(|upkeep| upkeep.frees);
+        frees.fold(self.frees, |sum, bytes| sum + bytes)
     }
 }
 
@@ -131,9 +143,9 @@ impl fmt::Display for Observed {
                 write!(f, " with {}", several(deletes, "delete file"))?;
             }
         }
-        if let Some(upkeep) = &self.upkeep {
+        if !self.due.is_empty() {
             let and = if self.groups > 0 { " and " } else { "" };
-            write!(f, "{and}run {}", upkeep.kind)?;
+            write!(f, "{and}run {}", self.kinds())?;
         }
         write!(
             f,

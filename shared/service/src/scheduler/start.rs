@@ -18,7 +18,7 @@ use super::{
     limits::{self, Room},
     observed,
     send::send,
-    upkeep::{self, Beginning, Due, Memory, Prospects, Verdict},
+    upkeep::{self, Beginning, Memory, Prospects, Verdict},
     visit::wait,
     waiting,
 };
@@ -74,7 +74,7 @@ pub(super) async fn start(
     let conclusion = Conclusion {
         evaluated_location: Some(location.clone()),
         text: observed::with_mode(upkeep::tell_of(&text, &upkeep), &ruling),
-        next_due_at: upkeep.next,
+        next_due_at: upkeep.next(),
         failures: row.failures,
     };
     // Whoever asks for a table by its name has it worked on.
@@ -82,7 +82,7 @@ pub(super) async fn start(
         return observed::conclude(context, lease, row, plan, &upkeep, conclusion).await;
     }
     let is_its_turn = plan.groups.is_empty() || past.ends_with_a_rewrite();
-    if let Some(due) = upkeep.due.clone().filter(|_| is_its_turn) {
+    if let Some(due) = upkeep.due.first().cloned().filter(|_| is_its_turn) {
         let beginning = Beginning {
             due,
             base: location,
@@ -192,11 +192,15 @@ fn upkeep_now(
         return Verdict::default();
     }
     let mut verdict = upkeep::decide(&context.settings, prospects, memory, now);
-    let is_nobodys = |due: &Due| context.queue_of(due.kind).is_none();
-    if let Some(due) = verdict.due.take_if(|due| is_nobodys(due)) {
-        let reason = "there is nobody here who may delete: the function cleaner is not deployed";
-        verdict.refused.insert(due.kind, reason.to_owned());
-    }
+    let reason = "there is nobody here who may delete: the function cleaner is not deployed";
+    let Verdict { due, refused, .. } = &mut verdict;
+    due.retain(|due| {
+        let is_somebodys = context.queue_of(due.kind).is_some();
+        if !is_somebodys {
+            refused.insert(due.kind, reason.to_owned());
+        }
+        is_somebodys
+    });
     verdict
 }
 

@@ -1,8 +1,10 @@
-//! A task of upkeep, done by whoever may: an expiry with its commit and its deletions. And the end of its process.
+//! A task of upkeep, done by whoever may, with its commit and its deletions; and the end of its process.
 //!
 //! The crate `upkeep` knows how; here stand the claim on the task, the deadline, blockers and pins around it. Every commit is
 //! made under the claim, which is prolonged just before; and whatever is begun twice, or dies in between, goes on from what
 //! `upkeep` has written down.
+
+mod kinds;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -18,9 +20,10 @@ use icepress_model::{
 };
 use icepress_storage::StorageErrorKind;
 use icepress_table::{CommitContext, Gatekeeper, TableError};
-use icepress_upkeep::{ExpireReport, Limits, UpkeepError, expire};
+use icepress_upkeep::{Limits, UpkeepError};
 use serde::{Deserialize, Serialize};
 
+use self::kinds::Work;
 use super::{
     finish::{self, Ending, Next},
     patience::{Patience, PatientStorage},
@@ -29,10 +32,9 @@ use super::{
 };
 use crate::{
     Context, Deadline,
-    people::maintain::BasesOfProcesses,
     scheduler::{
         limits,
-        upkeep::{UpkeepHeader, UpkeepTask, expire_request},
+        upkeep::{UpkeepHeader, UpkeepTask},
     },
 };
 
@@ -125,22 +127,30 @@ async fn do_task(
         ambient: context.ambient.clone(),
         policy: context.settings.commit,
     };
-    match row.kind {
-        ProcessKind::Expire => {
-            let limits = limits_of_a_run(context, work_until);
-            let request = expire_request(&context.settings, limits);
-            let door = TaskDoor::new(context, table, row);
-            let pins = BasesOfProcesses { context };
-            // A signal waits for a commit that is in the middle.
-            let inside = context.commits.enter().await;
-            let expired = expire(&commit, table, &pins, &door, &request, &|_, _| {}).await;
-            drop(inside);
-            of_expiry(task, expired)
-        }
-        kind => Err(RewriteFailure {
-            kind: RewriteFailureKind::Unsupported,
-            message: format!("table {table}: this version does no {kind} by itself"),
+    let work = Work {
+        context,
+        commit,
+        task,
+        row,
+        work_until,
+    };
+    let done = match row.kind {
+        ProcessKind::Expire => work.expire().await,
+        ProcessKind::Tags => work.tag().await,
+        kind => Err(UpkeepError::Refused {
+            table: table.clone(),
+            message: format!("this version does no {kind} by itself"),
         }),
+    };
+    match done {
+        Ok(done) => Ok(done),
+        // Nobody's failure: it goes on at the blocker's end.
+        Err(error @ UpkeepError::HeldBack { .. }) => Ok(Done {
+            location: None,
+            did: error.to_string(),
+            unfinished: true,
+        }),
+        Err(error) => Err(failure_of(&error)),
     }
 }
 
@@ -156,43 +166,6 @@ fn limits_of_a_run(context: &Context, work_until: Deadline) -> Limits {
         bytes: None,
         time: Some(left.map_or(longest, |left| left.mul_f64(SHARE).min(longest))),
     }
-}
-
-fn of_expiry(
-    task: &UpkeepTask,
-    expired: Result<ExpireReport, UpkeepError>,
-) -> Result<Done, RewriteFailure> {
-    let report = match expired {
-        Ok(report) => report,
-        // Nobody's failure: it goes on at the blocker's end.
-        Err(error @ UpkeepError::HeldBack { .. }) => {
-            return Ok(Done {
-                location: None,
-                did: error.to_string(),
-                unfinished: true,
-            });
-        }
-        Err(error) => return Err(failure_of(&error)),
-    };
-    let files: u64 = report.files.values().map(|counts| counts.files).sum();
-    let bytes: u64 = report.files.values().map(|counts| counts.bytes.get()).sum();
-    let bytes = icepress_model::Bytes(bytes);
-    let snapshots = report.snapshots.len();
-    let mut did = format!("expired {snapshots} snapshots, deleted {files} files of {bytes}");
-    if !report.refs.is_empty() {
-        did.push_str(&format!(", took away {}", report.refs.join(", ")));
-    }
-    if report.revived.files > 0 {
-        let revived = report.revived.files;
-        did.push_str(&format!(", kept {revived} that are needed again"));
-    }
-    // On another state than was looked at: what is in between nobody would look at, since the census knows our own.
-    let committed = report.committed.filter(|made| made.base == task.base);
-    Ok(Done {
-        location: committed.map(|made| made.location),
-        did,
-        unfinished: report.unfinished,
-    })
 }
 
 fn of_catalog(error: CatalogError) -> RewriteFailure {

@@ -163,7 +163,7 @@ pub async fn apply(
         seen,
         progress,
     };
-    let done = swap::commit(context, table, gatekeeper, &restorer).await?;
+    let (done, _) = swap::commit(context, table, gatekeeper, &restorer).await?;
     Ok(done.plan)
 }
 

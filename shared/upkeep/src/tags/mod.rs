@@ -8,6 +8,7 @@
 //! How long a tag stays is written into the tag (`max-ref-age-ms`), for every engine's expiry to honour. Iceberg counts that age
 //! from when the *snapshot* was made, so an old state's tag gets as much more.
 
+mod outlook;
 mod period;
 mod policy;
 
@@ -24,13 +25,16 @@ use icepress_table::{CommitContext, Gatekeeper};
 use jiff::ToSpan as _;
 use serde::Serialize;
 
-pub use self::period::Period;
+pub use self::{
+    outlook::{TagOutlook, outlook},
+    period::Period,
+};
 use self::{
     period::{civil, moment},
     policy::{AmoroTags, TagPolicy},
 };
 use crate::{
-    Pin, UpkeepError,
+    Committed, Pin, UpkeepError,
     past::{self, Past},
     swap::{self, Decider, Decision},
 };
@@ -55,6 +59,17 @@ pub struct NoTag {
     pub name: String,
     /// Why not.
     pub why: String,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TagReport {
+    /// Which tags were made and taken away.
+    #[serde(flatten)]
+    pub plan: TagPlan,
+    /// The commit; `None` where nothing was to be done, or it is not known which state it made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Committed>,
 }
 
 /// What is to be done, or was done.
@@ -89,12 +104,15 @@ pub async fn apply(
     context: &CommitContext,
     table: &TableId,
     gatekeeper: &dyn Gatekeeper,
-) -> Result<TagPlan, UpkeepError> {
+) -> Result<TagReport, UpkeepError> {
     let tagger = Tagger {
         ambient: &context.ambient,
     };
-    let tagging = swap::commit(context, table, gatekeeper, &tagger).await?;
-    Ok(tagging.plan)
+    let (tagging, committed) = swap::commit(context, table, gatekeeper, &tagger).await?;
+    Ok(TagReport {
+        plan: tagging.plan,
+        committed,
+    })
 }
 
 /// The snapshots that a tag is due for: an expiry that comes before the tag must leave them.
@@ -218,6 +236,13 @@ fn decide(metadata: &Metadata, now: TimestampMs) -> Result<TagPlan, String> {
     Ok(plan)
 }
 
+/// Whether a tag of this name is one that we made.
+fn is_ours(name: &str) -> bool {
+    Period::ALL
+        .iter()
+        .any(|period| name.starts_with(&period.prefix()))
+}
+
 /// What a tag is to be put on, until when.
 struct Target {
     snapshot_id: i64,
@@ -252,11 +277,6 @@ impl Table<'_> {
 
     /// Tags of ours whose time is over.
     fn outlived(&self, refs: &BTreeMap<String, SnapshotReference>) -> Vec<String> {
-        let is_ours = |name: &str| {
-            Period::ALL
-                .iter()
-                .any(|period| name.starts_with(&period.prefix()))
-        };
         refs.iter()
             .filter(|(name, tag)| is_ours(name) && !tag.is_branch())
             .filter(|(_, tag)| self.end_of(tag).is_some_and(|end| end < self.now.get()))

@@ -60,6 +60,16 @@ impl Period {
         }
     }
 
+    /// When the period after one that begins at `start` begins.
+    pub(super) fn after(self, start: DateTime) -> DateTime {
+        match self {
+            Self::Hourly => start.saturating_add(1.hour()),
+            Self::Daily => start.saturating_add(1.day()),
+            Self::Weekly => start.saturating_add(1.week()),
+            Self::Monthly => start.saturating_add(1.month()),
+        }
+    }
+
     /// How Icepress names the tag of the period that begins at `start`.
     pub(super) fn tag_name(self, start: DateTime) -> String {
         let date = start.date();

@@ -63,8 +63,11 @@ async fn make(world: &World) -> tags::TagPlan {
     let planned = tags::plan(&world.context, &world.table).await.unwrap();
     let done = tags::apply(&world.context, &world.table, &NoObjection).await;
     let done = done.unwrap();
-    assert_eq!(done, planned, "a plan says what is done");
-    done
+    assert_eq!(done.plan, planned, "a plan says what is done");
+    let now_at = world.loaded().await.metadata_location;
+    let made = done.committed.map(|made| made.location);
+    assert_eq!(made, (!done.plan.is_empty()).then_some(now_at));
+    done.plan
 }
 
 fn ends_at(tag: &SnapshotReference, made_at: TimestampMs) -> TimestampMs {
@@ -400,4 +403,57 @@ async fn tables_of_version_1_have_tags_too() {
     assert_eq!(found.len(), 1);
     assert_eq!(found.values().next().unwrap().snapshot_id, id);
     assert!(make(&world).await.is_empty());
+}
+
+/// What there is to tag now and later, as a look at the table tells.
+async fn ahead(world: &World) -> tags::TagOutlook {
+    tags::outlook(&world.loaded().await.metadata, world.context.ambient.now()).unwrap()
+}
+
+#[tokio::test]
+async fn the_next_look_is_the_next_periods_end_or_none_while_nobody_writes() {
+    let properties = [("icepress.tag.daily", "2d")];
+    let world = World::with(FormatVersion::V2, &properties);
+    go_to(&world, 22, 0);
+    append_now(&world).await;
+    let noon = go_to(&world, 12, 0);
+    let due = ahead(&world).await;
+    assert_eq!(due.created, [format!("icepress-daily-{}", noon.date())]);
+    make(&world).await;
+
+    let midnight = next(&world, 0, 0);
+    let at = |outlook: &tags::TagOutlook| outlook.next.map(shown);
+    let rests = ahead(&world).await;
+    assert!(rests.is_empty());
+    // The same state gets no second tag: what comes next is the end of the first.
+    let end = midnight.saturating_add(jiff::Span::new().days(1));
+    assert_eq!(
+        at(&rests),
+        Some(end.saturating_add(jiff::Span::new().milliseconds(1)))
+    );
+    assert_eq!(rests.next_after_commit.map(shown), Some(midnight));
+
+    append_now(&world).await;
+    let written = ahead(&world).await;
+    assert!(written.is_empty(), "its day is not over");
+    assert_eq!(at(&written), Some(midnight));
+    go_to(&world, 0, 0);
+    assert_eq!(ahead(&world).await.created.len(), 1);
+}
+
+#[tokio::test]
+async fn amoros_tags_wait_for_a_commit() {
+    let world = World::with(FormatVersion::V2, &[("tag.auto-create.enabled", "true")]);
+    go_to(&world, 22, 0);
+    append_now(&world).await;
+    let early = go_to(&world, 0, 30);
+    let waits = ahead(&world).await;
+    assert_eq!((waits.is_empty(), waits.next), (true, None));
+    assert_eq!(waits.next_after_commit.map(shown), Some(early));
+    append_now(&world).await;
+    assert_eq!(ahead(&world).await.created.len(), 1);
+    make(&world).await;
+    let done = ahead(&world).await;
+    let midnight = next(&world, 0, 0);
+    assert_eq!(done.next_after_commit.map(shown), Some(midnight));
 }

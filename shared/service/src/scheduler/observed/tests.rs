@@ -76,7 +76,7 @@ fn one_line_says_what_would_be_done() {
         price: NanoDollars(500_000_000),
         later_files: 3,
         later_bytes: Bytes(5),
-        upkeep: Some(upkeep.clone()),
+        due: vec![upkeep.clone()],
         ..nothing.clone()
     };
     assert_eq!(
@@ -85,7 +85,7 @@ fn one_line_says_what_would_be_done() {
          5 B in 3 files come after that"
     );
     let alone = Observed {
-        upkeep: Some(upkeep),
+        due: vec![upkeep],
         ..nothing
     };
     assert_eq!(

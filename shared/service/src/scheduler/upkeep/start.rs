@@ -6,21 +6,16 @@ use icepress_coordination::{
 };
 use icepress_model::{MetadataLocation, ProcessId, SnapshotId, TableId, TaskId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::{Due, Memory, READS, Verdict};
+use super::{Due, Memory, READS};
 use crate::{
     Context, Event,
     scheduler::{
-        conclusion::with_entry,
         limits::{self, Room},
         send::send,
         visit::wait,
     },
 };
-
-/// The entry of a table's conclusion that tells of its upkeep.
-const UPKEEP: &str = "upkeep";
 
 /// What stands in the row of a process of upkeep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,22 +124,4 @@ pub(in crate::scheduler) async fn start(
     });
     let task = TaskId { process, index: 0 };
     send(context, lease, (&row.table, kind), lease.epoch, &[task]).await
-}
-
-/// A conclusion that tells of upkeep too: what is due, when the table is looked at for it, and what can't be done.
-pub(in crate::scheduler) fn tell_of(text: &str, verdict: &Verdict) -> String {
-    if *verdict == Verdict::default() {
-        return text.to_owned();
-    }
-    let refused: serde_json::Map<String, Value> = verdict
-        .refused
-        .iter()
-        .map(|(kind, reason)| (kind.name().to_owned(), reason.as_str().into()))
-        .collect();
-    let entry = json!({
-        "due": verdict.due,
-        "next": verdict.next,
-        "refused": refused,
-    });
-    with_entry(Some(text), UPKEEP, entry)
 }

@@ -3,7 +3,7 @@
 use icepress_coordination::BucketRow;
 use icepress_model::{BucketId, Epoch, Lessons, ProcessId, WorkerId};
 
-use super::*;
+use super::{prospects::ORDER, *};
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 /// Of the settings.
@@ -50,7 +50,7 @@ fn failed() -> ProcessOutcome {
 fn work(saves: u64, costs: u64) -> Prospects {
     let worth = Worth {
         reason: "tested".to_owned(),
-        saves_a_month: NanoDollars(saves),
+        saves_a_month: Some(NanoDollars(saves)),
         costs: NanoDollars(costs),
         frees: Bytes::ZERO,
     };
@@ -63,7 +63,7 @@ fn of(now: Option<Worth>, next: Option<TimestampMs>) -> Prospects {
         next,
         next_after_commit: next,
     };
-    Prospects(BTreeMap::from([(ProcessKind::Expire, prospect)]))
+    Prospects::only(ProcessKind::Expire, prospect)
 }
 
 /// What is decided so long after the last run, which ended like this.
@@ -76,22 +76,23 @@ fn after(rest: Duration, outcome: ProcessOutcome, prospects: &Prospects) -> Verd
 #[test]
 fn what_is_worth_its_price_is_done_once_an_hour_and_the_rest_once_a_day() {
     let never = Memory::default();
-    let due = decide(&settings(), &work(1, 9), &never, NOW).due.unwrap();
-    assert_eq!(due.kind, ProcessKind::Expire, "for the first time at once");
+    let due = decide(&settings(), &work(1, 9), &never, NOW).due;
+    assert_eq!(
+        due[0].kind,
+        ProcessKind::Expire,
+        "for the first time at once"
+    );
     for (prospects, rest) in [(work(9, 1), REST), (work(1, 9), 24 * REST)] {
         let early = after(rest - MINUTE, did(false), &prospects);
-        assert_eq!((early.due, early.next), (None, Some(NOW + rest)));
-        assert!(after(rest, did(false), &prospects).due.is_some());
+        assert_eq!((&early.due[..], early.next()), (&[][..], Some(NOW + rest)));
+        assert!(!after(rest, did(false), &prospects).due.is_empty());
     }
 }
 
 #[test]
 fn what_ended_at_a_limit_goes_on_at_once_and_what_failed_waits_ever_longer() {
-    assert!(
-        after(Duration::ZERO, did(true), &of(None, None))
-            .due
-            .is_some()
-    );
+    let goes_on = after(Duration::ZERO, did(true), &of(None, None));
+    assert!(!goes_on.due.is_empty());
     let once = process(ProcessKind::Expire, failed(), &Memory::default());
     let mut memory = Memory::after(Some(&once));
     for _ in 0..6 {
@@ -100,7 +101,10 @@ fn what_ended_at_a_limit_goes_on_at_once_and_what_failed_waits_ever_longer() {
     let verdict = decide(&settings(), &of(None, None), &memory, NOW + REST);
     let backoff = settings().backoff(7);
     assert!(backoff > REST);
-    assert_eq!((verdict.due, verdict.next), (None, Some(NOW + backoff)));
+    assert_eq!(
+        (&verdict.due[..], verdict.next()),
+        (&[][..], Some(NOW + backoff))
+    );
     let done = Memory::after(Some(&process(ProcessKind::Expire, did(false), &memory)));
     assert_eq!(done.0[&ProcessKind::Expire].failures, 0);
 }
@@ -119,21 +123,78 @@ fn rewrites_hand_on_what_is_remembered_of_upkeep() {
 fn a_table_with_nothing_to_tidy_is_looked_at_when_there_will_be_something() {
     let later = NOW + MINUTE;
     let verdict = decide(&settings(), &of(None, Some(later)), &Memory::default(), NOW);
-    assert_eq!((verdict.due, verdict.next), (None, Some(later)));
+    assert_eq!((&verdict.due[..], verdict.next()), (&[][..], Some(later)));
     let rested = after(Duration::ZERO, did(false), &of(None, Some(later)));
-    assert_eq!(rested.next, Some(NOW + REST), "not before it has rested");
+    assert_eq!(rested.next(), Some(NOW + REST), "not before it has rested");
     assert_eq!(rested.next_after_commit, Some(NOW + REST));
 }
 
 #[test]
 fn what_a_table_forbids_is_told_and_never_due() {
     let refused = Prospect::Refused("gc.enabled is false".to_owned());
-    let prospects = Prospects(BTreeMap::from([(ProcessKind::Expire, refused)]));
+    let prospects = Prospects::only(ProcessKind::Expire, refused);
     let verdict = decide(&settings(), &prospects, &Memory::default(), NOW);
-    assert_eq!((verdict.due.clone(), verdict.next), (None, None));
+    assert_eq!((&verdict.due[..], verdict.next()), (&[][..], None));
     let text = tell_of(r#"{"groups":0}"#, &verdict);
     assert!(
         text.contains("gc.enabled") && text.contains("groups"),
         "{text}"
+    );
+}
+
+fn asked_for() -> Prospect {
+    Prospect::Work {
+        now: Some(Worth {
+            reason: "asked for".to_owned(),
+            saves_a_month: None,
+            costs: NanoDollars(9),
+            frees: Bytes::ZERO,
+        }),
+        next: None,
+        next_after_commit: None,
+    }
+}
+
+/// Where all kinds are due that are done by themselves.
+fn everything() -> Prospects {
+    let all = ORDER.into_iter();
+    all.fold(Prospects::default(), |all, kind| all.and(kind, asked_for()))
+}
+
+#[test]
+fn what_is_to_be_kept_is_marked_before_anything_goes() {
+    let verdict = decide(&settings(), &everything(), &Memory::default(), NOW);
+    let kinds: Vec<ProcessKind> = verdict.due.iter().map(|due| due.kind).collect();
+    assert_eq!(kinds, [ProcessKind::Tags, ProcessKind::Expire]);
+}
+
+#[test]
+fn a_tag_is_not_late_for_the_sake_of_a_rest_and_is_not_weighed() {
+    let tags = || Prospects::only(ProcessKind::Tags, asked_for());
+    let last = process(ProcessKind::Tags, did(false), &Memory::default());
+    let memory = Memory::after(Some(&last));
+    assert!(
+        !decide(&settings(), &tags(), &memory, NOW + MINUTE)
+            .due
+            .is_empty()
+    );
+    // Its failures are waited after all the same.
+    let last = process(ProcessKind::Tags, failed(), &Memory::default());
+    let memory = Memory::after(Some(&last));
+    let verdict = decide(&settings(), &tags(), &memory, NOW);
+    assert_eq!(
+        (verdict.due.len(), verdict.next()),
+        (0, Some(NOW + settings().backoff(1)))
+    );
+    // And are forgotten where nothing is due any more: it left nothing behind.
+    let nothing = Prospect::Work {
+        now: None,
+        next: None,
+        next_after_commit: None,
+    };
+    let nothing = Prospects::only(ProcessKind::Tags, nothing);
+    assert_eq!(
+        decide(&settings(), &nothing, &memory, NOW),
+        Verdict::default()
     );
 }

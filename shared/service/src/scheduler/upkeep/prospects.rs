@@ -1,0 +1,126 @@
+//! What each kind of upkeep would come to, told at every look at a table: by its metadata, and by what the look has read anyway.
+
+mod expire;
+mod tags;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use icepress_catalog::LoadedTable;
+use icepress_model::{Bytes, NanoDollars, ProcessKind, TableId, TimestampMs};
+use icepress_planner::PlanError;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::expire::expire_request;
+use crate::{Context, Settings, scheduler::evaluate::error::EvaluateError};
+
+/// How long one run of upkeep is reckoned to take.
+const RECKONED: Duration = Duration::from_secs(10);
+
+/// The kinds in the order in which they are done where several are due: what is to be kept is marked before anything goes.
+pub(crate) const ORDER: [ProcessKind; 2] = [ProcessKind::Tags, ProcessKind::Expire];
+
+/// What each kind of upkeep that is switched on would come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Prospects(BTreeMap<ProcessKind, Prospect>);
+
+/// What one kind would come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Prospect {
+    /// There is something to do now, or nothing before a moment.
+    Work {
+        /// What, and why it is to be done; `None` where there is nothing now.
+        now: Option<Worth>,
+        /// When there will be something, or something more, if nobody writes.
+        next: Option<TimestampMs>,
+        /// The same once a commit of ours is made.
+        next_after_commit: Option<TimestampMs>,
+    },
+    /// The table forbids it, or says something of it that can't be read: one line for people.
+    Refused(String),
+}
+
+/// Why something is to be done, and what it is worth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Worth {
+    /// One line for people.
+    pub(crate) reason: String,
+    /// What it saves in a month; `None` where it is not done for that, but because the table asks for it.
+    #[serde(default)]
+    pub(crate) saves_a_month: Option<NanoDollars>,
+    /// What it costs.
+    pub(crate) costs: NanoDollars,
+    /// What it frees.
+    #[serde(default)]
+    pub(crate) frees: Bytes,
+}
+
+impl Prospects {
+    /// Of a table as it was loaded.
+    pub(crate) fn of(context: &Context, loaded: &LoadedTable) -> Result<Self, EvaluateError> {
+        let settings = &context.settings;
+        let (metadata, now) = (&loaded.metadata, context.ambient.now());
+        let mut prospects = BTreeMap::new();
+        for kind in ORDER {
+            if !is_on(settings, kind, &loaded.table, metadata.properties())? {
+                continue;
+            }
+            let prospect = match kind {
+                ProcessKind::Tags => tags::prospect(settings, metadata, now),
+                ProcessKind::Expire => expire::prospect(settings, metadata, now),
+                // Not among these.
+                _ => continue,
+            };
+            prospects.insert(kind, prospect.unwrap_or_else(Prospect::Refused));
+        }
+        Ok(Self(prospects))
+    }
+
+    /// Whether nothing is switched on.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those that are switched on, in their order.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (ProcessKind, &Prospect)> {
+        let of = |kind| Some((kind, self.0.get(&kind)?));
+        ORDER.into_iter().filter_map(of)
+    }
+}
+
+impl Worth {
+    /// Whether it is to be done as soon as may be.
+    pub(crate) fn is_worth_it(&self) -> bool {
+        self.saves_a_month.is_none_or(|saves| saves >= self.costs)
+    }
+}
+
+fn is_on(
+    settings: &Settings,
+    kind: ProcessKind,
+    table: &TableId,
+    properties: &HashMap<String, String>,
+) -> Result<bool, EvaluateError> {
+    let on = settings.maintain.is_on(kind, table, properties);
+    Ok(on.map_err(PlanError::from)?)
+}
+
+/// What a run costs that asks and writes so often.
+fn cost_of(settings: &Settings, reads: u64, writes: u64) -> NanoDollars {
+    let prices = &settings.prices;
+    prices.of_task(reads, writes, RECKONED, settings.billed_memory)
+}
+
+#[cfg(test)]
+impl Prospects {
+    pub(super) fn only(kind: ProcessKind, prospect: Prospect) -> Self {
+        Self(BTreeMap::from([(kind, prospect)]))
+    }
+
+    pub(super) fn and(mut self, kind: ProcessKind, prospect: Prospect) -> Self {
+        self.0.insert(kind, prospect);
+        self
+    }
+}

@@ -1,0 +1,103 @@
+//! What is done of each kind, and what is told of it.
+
+use icepress_coordination::TaskRow;
+use icepress_model::{Bytes, MetadataLocation};
+use icepress_table::CommitContext;
+use icepress_upkeep::{Committed, UpkeepError, expire, tags};
+
+use super::{Done, TaskDoor, limits_of_a_run};
+use crate::{
+    Context, Deadline,
+    people::maintain::BasesOfProcesses,
+    scheduler::upkeep::{UpkeepTask, expire_request},
+};
+
+/// One task, and what it is done with.
+pub(super) struct Work<'a> {
+    pub(super) context: &'a Context,
+    pub(super) commit: CommitContext,
+    pub(super) task: &'a UpkeepTask,
+    pub(super) row: &'a TaskRow,
+    pub(super) work_until: Deadline,
+}
+
+impl Work<'_> {
+    fn door(&self) -> TaskDoor<'_> {
+        TaskDoor::new(self.context, &self.task.maintain, self.row)
+    }
+
+    /// The state that a commit made; `None` where it was made on another than was looked at: what is in between nobody would
+    /// look at, since the census knows our own.
+    fn made(&self, committed: Option<Committed>) -> Option<MetadataLocation> {
+        let committed = committed.filter(|made| made.base == self.task.base);
+        committed.map(|made| made.location)
+    }
+
+    pub(super) async fn expire(&self) -> Result<Done, UpkeepError> {
+        let limits = limits_of_a_run(self.context, self.work_until);
+        let request = expire_request(&self.context.settings, limits);
+        let (door, table) = (self.door(), &self.task.maintain);
+        let pins = BasesOfProcesses {
+            context: self.context,
+        };
+        // A signal waits for a commit that is in the middle.
+        let inside = self.context.commits.enter().await;
+        let expired = expire(&self.commit, table, &pins, &door, &request, &|_, _| {}).await;
+        drop(inside);
+        let report = expired?;
+        let files: u64 = report.files.values().map(|counts| counts.files).sum();
+        let bytes: u64 = report.files.values().map(|counts| counts.bytes.get()).sum();
+        let (snapshots, bytes) = (report.snapshots.len(), Bytes(bytes));
+        let mut did = format!("expired {snapshots} snapshots, deleted {files} files of {bytes}");
+        if !report.refs.is_empty() {
+            did.push_str(&format!(", took away {}", report.refs.join(", ")));
+        }
+        if report.revived.files > 0 {
+            let revived = report.revived.files;
+            did.push_str(&format!(", kept {revived} that are needed again"));
+        }
+        Ok(Done {
+            location: self.made(report.committed),
+            did,
+            unfinished: report.unfinished,
+        })
+    }
+
+    pub(super) async fn tag(&self) -> Result<Done, UpkeepError> {
+        let door = self.door();
+        let inside = self.context.commits.enter().await;
+        let tagged = tags::apply(&self.commit, &self.task.maintain, &door).await;
+        drop(inside);
+        let report = tagged?;
+        let created: Vec<&str> = report
+            .plan
+            .created
+            .iter()
+            .map(|it| it.name.as_str())
+            .collect();
+        let removed = &report.plan.removed;
+        let mut did = Vec::new();
+        if !created.is_empty() {
+            did.push(format!("tagged {}", created.join(", ")));
+        }
+        if !removed.is_empty() {
+            did.push(format!(
+                "took away {}, whose time is over",
+                removed.join(", ")
+            ));
+        }
+        Ok(Done {
+            location: self.made(report.committed),
+            did: said(did, "every recovery point is there already"),
+            unfinished: false,
+        })
+    }
+}
+
+/// What was done in one line; `nothing` where it was nothing.
+fn said(did: Vec<String>, nothing: &str) -> String {
+    match did.is_empty() {
+        true => nothing.to_owned(),
+        false => did.join("; "),
+    }
+}
