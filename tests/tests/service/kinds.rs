@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use icepress_model::{ProcessKind, TableId};
+use icepress_model::{ProcessKind, TableId, TimestampMs};
 use icepress_service::{
     Context, Upkeep,
     embedded::{RunReport, Stop, TableOutcome, run_once},
@@ -98,4 +98,47 @@ async fn what_a_table_says_of_its_tags_and_nobody_can_read_is_refused_by_its_nam
     assert_eq!(kinds, [ProcessKind::Rewrite]);
     let why = &upkeep.refused[&ProcessKind::Tags];
     assert!(why.contains("icepress.tag.dayly"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_go_when_they_pass_their_age_where_the_table_and_its_keeper_both_say_so() {
+    let lab = Lab::new(73).await;
+    // Long after everything else, so that no clock has to be moved.
+    let (day, midnight) = ("2999-01-01", TimestampMs(32_472_144_000_000));
+    let of_table = [
+        ("icepress.age-out.field", "region"),
+        ("icepress.age-out.keep", "5d"),
+        ("icepress.age-out.base", "now"),
+    ];
+    let on = ("icepress.maintain.age-out", "true");
+    let said = lab.create_table("said", &of_table).await;
+    let switched = lab.create_table("switched", &[on]).await;
+    let both = [&of_table[..], &[on]].concat();
+    let table = lab.create_table("both", &both).await;
+    let worker = lab.worker(settings_for_tests("a"));
+    for table in [&said, &switched, &table] {
+        lab.append_numbered(table, &["2020-01-01", day], 1, 10, 0)
+            .await;
+    }
+    run(&worker).await;
+    for table in [&said, &switched] {
+        assert_eq!(
+            lab.rows(table).await.1.len(),
+            2,
+            "{table}: one of the two says nothing"
+        );
+    }
+    let (rows, files) = lab.rows(&table).await;
+    assert_eq!((rows.len(), files.len()), (10, 1));
+    assert!(rows.iter().all(|row| row.region == day));
+    let (upkeep, kinds) = explained(&worker, &table).await;
+    assert_eq!(kinds, [ProcessKind::AgeOut]);
+    let next = upkeep.later[&ProcessKind::AgeOut];
+    assert_eq!(next, midnight + 5 * DAY);
+    let processes = worker.store.processes_of(&table, 9).await.unwrap();
+    let told = format!("{:?}", processes[0].state);
+    assert!(told.contains("let go of 1 files with 10 rows"), "{told}");
+    assert!(is_settled(&worker, &table).await);
+    let row = worker.store.table(&table).await.unwrap().unwrap();
+    assert_eq!(row.due_at, Some(next));
 }

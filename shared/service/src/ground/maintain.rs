@@ -25,6 +25,8 @@ struct Switches {
     expire: Option<bool>,
     /// Recovery points are made, and taken away when their time is over.
     tags: Option<bool>,
+    /// Rows that are too old go.
+    age_out: Option<bool>,
 }
 
 /// The section as it is written.
@@ -33,6 +35,7 @@ struct Switches {
 struct Written {
     expire: Option<bool>,
     tags: Option<bool>,
+    age_out: Option<bool>,
     #[serde(default)]
     catalog: BTreeMap<String, Switches>,
     #[serde(default)]
@@ -61,6 +64,7 @@ impl TryFrom<Written> for MaintainDefaults {
             everywhere: Switches {
                 expire: written.expire,
                 tags: written.tags,
+                age_out: written.age_out,
             },
             by_scope,
         })
@@ -72,10 +76,10 @@ impl Switches {
         match kind {
             ProcessKind::Expire => self.expire,
             ProcessKind::Tags => self.tags,
+            ProcessKind::AgeOut => self.age_out,
             ProcessKind::Rewrite
             | ProcessKind::Manifests
             | ProcessKind::Orphans
-            | ProcessKind::AgeOut
             | ProcessKind::Statistics => None,
         }
     }
@@ -152,6 +156,7 @@ mod tests {
             ("expire = 'yes'", None, "expire"),
             ("expires = true", None, "expires"),
             ("[catalog.lake]\ntag = true", None, "tags"),
+            ("age_out = true", None, "age-out"),
             ("[catalog.lake]\nexpires = true", None, "expires"),
             ("[database.lake]\nexpire = true", None, "no database"),
             ("", Some("yes"), "icepress.maintain.expire"),

@@ -25,7 +25,7 @@ pub use self::error::EvaluateError;
 use super::{
     handover::last_rewrite,
     header::{Known, Learned, key_of},
-    upkeep::Prospects,
+    upkeep::{Prospects, Read},
 };
 use crate::{Context, ground::plans::Sources};
 
@@ -116,12 +116,12 @@ impl Outlook {
         metadata: Bytes,
         most: Option<Bytes>,
     ) -> Result<Planned, EvaluateError> {
-        let (mut plan, sources) =
+        let (mut plan, sources, prospects) =
             plan_loaded(context, loaded, &self.options, metadata, most).await?;
         let repeated = self.take_out_repeats(&mut plan);
         let current = loaded.metadata.current_snapshot();
         Ok(Planned {
-            prospects: Prospects::of(context, loaded)?,
+            prospects,
             snapshot_id: current.map(|current| SnapshotId(current.snapshot_id())),
             location: loaded.metadata_location.clone(),
             properties: loaded.metadata.properties().clone(),
@@ -179,7 +179,7 @@ pub(crate) fn check_memory(sources: Sources, most: Option<Bytes>) -> Result<(), 
     }
 }
 
-/// A plan for a table as it was loaded, and what it was made of. Nothing of the manifests is read before there is room for
+/// A plan for a table as it was loaded, what it was made of, and what upkeep would come to. Nothing of the manifests is read before there is room for
 /// it beside other plans.
 async fn plan_loaded(
     context: &Context,
@@ -187,7 +187,7 @@ async fn plan_loaded(
     options: &PlanOptions,
     metadata_size: Bytes,
     most: Option<Bytes>,
-) -> Result<(TablePlan, Sources), EvaluateError> {
+) -> Result<(TablePlan, Sources, Prospects), EvaluateError> {
     let LoadedTable {
         table, metadata, ..
     } = loaded;
@@ -200,12 +200,18 @@ async fn plan_loaded(
     check_memory(sources, most)?;
     let room = context.settings.plan_memory;
     let _place = context.plans.enter(room, sources.memory()).await;
+    let manifests = listed.manifests();
     let scan = listed.open(&*storage).await?;
+    let read = Read {
+        scan: &scan,
+        manifests,
+    };
+    let prospects = Prospects::of(context, loaded, &read)?;
     let plan = plan_table(&scan, metadata, &loaded.metadata_location, options)?;
     if !plan.groups.is_empty() {
         check_places(&*storage, table, metadata, &plan.groups)?;
     }
-    Ok((plan, sources))
+    Ok((plan, sources, prospects))
 }
 
 /// Whether everything that these groups read and write lies where the table's catalog allows it. Storage would refuse it

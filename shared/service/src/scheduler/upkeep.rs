@@ -22,7 +22,7 @@ pub(super) use self::{
     told::tell_of,
 };
 pub(crate) use self::{
-    prospects::{Prospects, expire_request},
+    prospects::{Prospects, Read, expire_request},
     start::{UpkeepHeader, UpkeepTask},
 };
 use crate::Settings;
@@ -30,6 +30,8 @@ use crate::Settings;
 /// Where a run costs more than it saves in a month the rest is so many times as long: what is dead goes all the same, only not
 /// as soon.
 const LONGER: u32 = 24;
+/// By how much the clock of whoever wrote last may be behind ours.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(900);
 
 /// When each kind was last done for a table: it stands in the header of every process, handed on from one to the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,29 +127,33 @@ pub(crate) fn decide(
 ) -> Verdict {
     let mut verdict = Verdict::default();
     for (kind, prospect) in prospects.in_order() {
-        let (worth, next, next_after_commit) = match prospect {
+        let (worth, next, next_after_commit, as_of) = match prospect {
             Prospect::Work {
                 now,
                 next,
                 next_after_commit,
-            } => (now, *next, *next_after_commit),
+                as_of,
+            } => (now, *next, *next_after_commit, *as_of),
             Prospect::Refused(message) => {
                 verdict.refused.insert(kind, message.clone());
                 continue;
             }
         };
         let last = memory.0.get(&kind);
+        let is_seen_to = last.zip(as_of).is_some_and(|(run, as_of)| {
+            run.failures == 0 && !run.unfinished && run.at >= as_of + CLOCKS_DIFFER
+        });
         // What was written down to be deleted is nowhere in the table.
         let goes_on = last.filter(|run| kind.deletes() && (run.unfinished || run.failures > 0));
         let worth = match (worth, goes_on) {
-            (Some(worth), _) => worth.clone(),
-            (None, Some(_)) => Worth {
+            (Some(worth), _) if !is_seen_to => worth.clone(),
+            (_, Some(_)) => Worth {
                 reason: "an earlier run left something to be done".to_owned(),
                 saves_a_month: Some(NanoDollars::ZERO),
                 costs: NanoDollars::ZERO,
                 frees: Bytes::ZERO,
             },
-            (None, None) => {
+            (_, None) => {
                 let rest = rest_of(settings, kind);
                 let rested = |at: TimestampMs| last.map_or(at, |run| at.max(run.at + rest));
                 if let Some(at) = next {

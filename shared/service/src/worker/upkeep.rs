@@ -137,6 +137,7 @@ async fn do_task(
     let done = match row.kind {
         ProcessKind::Expire => work.expire().await,
         ProcessKind::Tags => work.tag().await,
+        ProcessKind::AgeOut => work.age_out().await,
         kind => Err(UpkeepError::Refused {
             table: table.clone(),
             message: format!("this version does no {kind} by itself"),

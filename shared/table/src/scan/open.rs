@@ -81,6 +81,13 @@ impl ListedSnapshot<'_> {
             .sum()
     }
 
+    /// How many manifests are to be read.
+    pub fn manifests(&self) -> u64 {
+        let manifests = self.listed.iter().flat_map(|(_, manifests)| manifests);
+        let live = manifests.filter(|manifest| manifest.may_have_live_files());
+        live.count() as u64
+    }
+
     /// Reads its files.
     pub async fn open(self, storage: &dyn Storage) -> Result<SnapshotScan, TableError> {
         match self.listed {

@@ -10,7 +10,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use super::policy::{AgePolicy, NumberFormat};
 use crate::dates::DatePattern;
 
-const DAY: i128 = 86_400_000;
+const DAY: i64 = 86_400_000;
 
 /// What values of the column mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +125,7 @@ impl AgeColumn {
         let is_old = match &self.meaning {
             Meaning::Days => {
                 let days = i32::from_le_bytes(upper.try_into().ok()?);
-                i128::from(days) * DAY <= cutoff
+                i128::from(days) * i128::from(DAY) <= cutoff
             }
             Meaning::Micros => long()? <= cutoff * 1_000,
             Meaning::Nanos => long()? <= cutoff * 1_000_000,
@@ -146,52 +146,141 @@ impl AgeColumn {
 
     /// Whether a partition has no row that is young enough, by its own value: that says it of each row, and none is null.
     fn is_old_by_partition(&self, spec: &PartitionSpec, value: &Struct) -> bool {
+        match self.told_by_partition(spec, value) {
+            Told::Span(span) => span.old_from <= self.cutoff,
+            Told::Nothing | Told::Ageless => false,
+        }
+    }
+
+    /// What a partition's own value says of all its rows.
+    pub(super) fn told_by_partition(&self, spec: &PartitionSpec, value: &Struct) -> Told {
         let fields = spec.fields().iter().zip(value.iter());
-        let mut own = fields.filter(|(field, _)| field.source_id == self.id);
-        own.any(|(field, value)| match value {
-            Some(Literal::Primitive(value)) => self.is_old_partition(field.transform, value),
-            _ => false,
+        let own = fields.filter(|(field, _)| field.source_id == self.id);
+        own.fold(Told::Nothing, |told, (field, value)| {
+            let of_field = match value {
+                None => Told::Ageless,
+                Some(Literal::Primitive(value)) => self
+                    .span_of(field.transform, value)
+                    .map_or(Told::Nothing, Told::Span),
+                Some(_) => Told::Nothing,
+            };
+            told.and(of_field)
         })
     }
 
-    fn is_old_partition(&self, transform: Transform, value: &PrimitiveLiteral) -> bool {
-        let cutoff = i128::from(self.cutoff);
-        let date = shown(self.cutoff).date();
-        let months = (i64::from(date.year()) - 1970) * 12 + i64::from(date.month()) - 1;
+    /// The span of the rows' moments that a partition's value stands for; `None` where it stands for none.
+    fn span_of(&self, transform: Transform, value: &PrimitiveLiteral) -> Option<Span> {
         let number = match value {
-            PrimitiveLiteral::Int(number) => i128::from(*number),
-            PrimitiveLiteral::Long(number) => i128::from(*number),
+            PrimitiveLiteral::Int(number) => i64::from(*number),
+            PrimitiveLiteral::Long(number) => *number,
             PrimitiveLiteral::String(text) => {
                 let Meaning::Text(pattern) = &self.meaning else {
-                    return false;
+                    return None;
                 };
-                let is_moment = pattern.read(text).is_some();
-                return transform == Transform::Identity && is_moment && *text <= self.cutoff_text;
+                let moment = pattern
+                    .read(text)
+                    .filter(|_| transform == Transform::Identity);
+                return moment.and_then(in_millis).map(Span::at);
             }
-            _ => return false,
+            _ => return None,
         };
+        // Up to the next whole millisecond: one that is begun has later moments.
+        let rounded_up =
+            |parts: i64| number.div_euclid(parts) + i64::from(number.rem_euclid(parts) > 0);
         let is_time = matches!(
             self.meaning,
             Meaning::Days | Meaning::Micros | Meaning::Nanos
         );
+        let every = |length: i64| {
+            let begins = number.checked_mul(length)?;
+            let old_from = begins.checked_add(length)?;
+            Some(Span { begins, old_from })
+        };
         match transform {
-            Transform::Identity => match self.meaning {
-                Meaning::Days => number * DAY <= cutoff,
-                Meaning::Micros => number <= cutoff * 1_000,
-                Meaning::Nanos => number <= cutoff * 1_000_000,
-                Meaning::Millis => number <= cutoff,
-                Meaning::Seconds => number * 1_000 <= cutoff,
-                Meaning::Text(_) => false,
-            },
-            Transform::Day if self.meaning == Meaning::Days => number * DAY <= cutoff,
-            // The period of the last moment that is too old has later ones, too.
-            Transform::Hour if is_time => number < cutoff.div_euclid(3_600_000),
-            Transform::Day if is_time => number < cutoff.div_euclid(DAY),
-            Transform::Month if is_time => number < i128::from(months),
-            Transform::Year if is_time => number < i128::from(date.year()) - 1970,
-            _ => false,
+            Transform::Identity => {
+                let moment = match self.meaning {
+                    Meaning::Days => number.checked_mul(DAY)?,
+                    Meaning::Micros => rounded_up(1_000),
+                    Meaning::Nanos => rounded_up(1_000_000),
+                    Meaning::Millis => number,
+                    Meaning::Seconds => number.checked_mul(1_000)?,
+                    Meaning::Text(_) => return None,
+                };
+                Some(Span::at(moment))
+            }
+            Transform::Day if self.meaning == Meaning::Days => {
+                number.checked_mul(DAY).map(Span::at)
+            }
+            Transform::Hour if is_time => every(3_600_000),
+            Transform::Day if is_time => every(DAY),
+            Transform::Month if is_time => months(number, 1),
+            Transform::Year if is_time => months(number.checked_mul(12)?, 12),
+            _ => None,
         }
     }
+}
+
+/// The moments of a partition's rows, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// No row is older.
+    pub(super) begins: i64,
+    /// All of them are too old once everything up to this moment is.
+    pub(super) old_from: i64,
+}
+
+impl Span {
+    fn at(moment: i64) -> Self {
+        Self {
+            begins: moment,
+            old_from: moment,
+        }
+    }
+}
+
+/// What a partition's value says of the ages of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing: it is not about the column, or not about its order.
+    Nothing,
+    /// None of them has a time.
+    Ageless,
+    /// They are of this span.
+    Span(Span),
+}
+
+impl Told {
+    /// With what another field of the same partition says.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Span(a), Self::Span(b)) => Self::Span(Span {
+                begins: a.begins.max(b.begins),
+                old_from: a.old_from.min(b.old_from),
+            }),
+            (Self::Span(span), _) | (_, Self::Span(span)) => Self::Span(span),
+            (Self::Ageless, _) | (_, Self::Ageless) => Self::Ageless,
+            (Self::Nothing, Self::Nothing) => Self::Nothing,
+        }
+    }
+}
+
+/// So many months, from the month of this number since 1970 on.
+fn months(number: i64, many: i64) -> Option<Span> {
+    let begin = |number: i64| {
+        let year = i16::try_from(1970 + number.div_euclid(12)).ok()?;
+        let month = i8::try_from(number.rem_euclid(12) + 1).ok()?;
+        in_millis(DateTime::new(year, month, 1, 0, 0, 0, 0).ok()?)
+    };
+    Some(Span {
+        begins: begin(number)?,
+        old_from: begin(number.checked_add(many)?)?,
+    })
+}
+
+/// When clocks show that, by UTC.
+fn in_millis(moment: DateTime) -> Option<i64> {
+    let timestamp = TimeZone::UTC.to_timestamp(moment).ok()?;
+    Some(timestamp.as_millisecond())
 }
 
 /// What clocks show at a moment, by UTC.

@@ -9,6 +9,7 @@
 //! all others. Writers who began before see a snapshot of operation `delete`, and their own validation tells them.
 
 mod column;
+mod outlook;
 mod policy;
 
 use std::{
@@ -19,7 +20,9 @@ use std::{
 use async_trait::async_trait;
 use iceberg::spec::Operation;
 use icepress_catalog::{CatalogError, LoadedTable, metadata::Metadata};
-use icepress_model::{Bytes, ProcessId, Rows, SnapshotId, SpecId, TableId, TimestampMs};
+use icepress_model::{
+    Bytes, MetadataLocation, ProcessId, Rows, SnapshotId, SpecId, TableId, TimestampMs,
+};
 use icepress_storage::Storage;
 use icepress_table::{
     Chooser, CommitContext, CommitFailure, Gatekeeper, PROCESS_ID, TableError,
@@ -29,12 +32,15 @@ use icepress_table::{
 };
 use serde::Serialize;
 
-pub use self::policy::{Base, Level};
 use self::{
     column::{AgeColumn, Verdict},
     policy::AgePolicy,
 };
-use crate::{UpkeepError, past};
+pub use self::{
+    outlook::{AgeOutlook, outlook},
+    policy::{Base, Level},
+};
+use crate::{Committed, UpkeepError, past};
 
 /// The property of a snapshot's summary that says up to when rows went, as milliseconds since 1970.
 pub const AGED_OUT: &str = "icepress.age-out.up-to-ms";
@@ -101,6 +107,9 @@ pub struct AgePlan {
     pub delete_files: u64,
     /// The snapshot that was made; of what is done only.
     pub snapshot_id: Option<SnapshotId>,
+    /// The commit that made it; `None` where an earlier call had made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Committed>,
 }
 
 impl AgePlan {
@@ -143,13 +152,20 @@ pub async fn apply(
         storage: Arc::clone(&context.storage),
         now,
         last: Mutex::new(first.plan),
+        base: Mutex::default(),
     };
     let more = [(AGED_OUT, up_to.to_string())];
     let removed = remove_data_files(gatekeeper, context, table, process, &chooser, &more).await;
     let plan = chooser.last.into_inner();
     let plan = plan.unwrap_or_else(PoisonError::into_inner);
+    let base = chooser.base.into_inner();
+    let base = base.unwrap_or_else(PoisonError::into_inner);
     match removed {
         Ok(outcome) => Ok(AgePlan {
+            committed: base.map(|base| Committed {
+                base,
+                location: outcome.location,
+            }),
             delete_files: outcome.removed_delete_files,
             snapshot_id: Some(outcome.snapshot_id),
             ..plan
@@ -184,6 +200,8 @@ struct AgeChooser {
     now: TimestampMs,
     /// What the last try chose.
     last: Mutex<AgePlan>,
+    /// The state that it chose on.
+    base: Mutex<Option<MetadataLocation>>,
 }
 
 #[async_trait]
@@ -198,6 +216,8 @@ impl Chooser for AgeChooser {
             },
         })?;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = chosen.plan;
+        let base = Some(loaded.metadata_location.clone());
+        *self.base.lock().unwrap_or_else(PoisonError::into_inner) = base;
         Ok(chosen.paths)
     }
 }

@@ -579,3 +579,62 @@ proptest! {
         });
     }
 }
+
+/// What partitions tell of it, as a look at the table knows them.
+async fn ahead(aging: &Aging) -> ages::AgeOutlook {
+    let world = &aging.world;
+    let loaded = world.loaded().await;
+    let storage = world.storage.as_ref();
+    let scan = icepress_table::open_snapshot(storage, &loaded.table, &loaded.metadata).await;
+    let now = world.context.ambient.now();
+    let ahead = ages::outlook(&loaded.metadata, &scan.unwrap(), now).unwrap();
+    ahead.unwrap()
+}
+
+#[tokio::test]
+async fn partitions_tell_what_is_too_old_and_when_the_next_will_be() {
+    let properties = [
+        ("icepress.age-out.field", "at"),
+        ("icepress.age-out.keep", "7d"),
+        ("icepress.age-out.base", "now"),
+    ];
+    let mut aging = Aging::new(Kind::Timestamp, true, &properties);
+    aging.append(&[days(9)], Says::NoBounds).await;
+    // Its statistics would say it earlier.
+    aging.append(&[days(1)], Says::NoBounds).await;
+    let before = ahead(&aging).await;
+    assert_eq!(
+        (before.partitions, before.old.files, before.untold.files),
+        (1, 1, 0)
+    );
+    assert_eq!(before.old, aging.plan().await.old);
+    aging.apply().await.unwrap();
+    let after = ahead(&aging).await;
+    assert_eq!((after.old.files, after.as_of), (0, None));
+    // To the millisecond: not before, and then at once.
+    let next = after.next.unwrap();
+    let now = aging.world.context.ambient.now();
+    aging
+        .world
+        .clock
+        .advance(next.since(now) - Duration::from_millis(1));
+    assert!(aging.plan().await.is_empty());
+    assert_eq!(ahead(&aging).await.old.files, 0);
+    aging.world.clock.advance(Duration::from_millis(1));
+    assert_eq!(ahead(&aging).await.old, aging.plan().await.old);
+    assert_eq!(ahead(&aging).await.old.files, 1);
+}
+
+#[tokio::test]
+async fn what_partitions_do_not_tell_is_left_for_a_run_to_ask() {
+    let mut aging = Aging::new(Kind::Timestamp, false, &FILES);
+    aging.append(&[days(9)], Says::All).await;
+    let last = aging.world.loaded().await.metadata.last_updated_ms();
+    let ahead = ahead(&aging).await;
+    assert_eq!(
+        (ahead.old.files, ahead.untold.files, ahead.next),
+        (0, 1, None)
+    );
+    // Nothing gets older until somebody commits.
+    assert_eq!(ahead.as_of.unwrap().get(), last);
+}

@@ -1,5 +1,6 @@
 //! What each kind of upkeep would come to, told at every look at a table: by its metadata, and by what the look has read anyway.
 
+pub(super) mod age_out;
 mod expire;
 mod tags;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 use icepress_catalog::LoadedTable;
 use icepress_model::{Bytes, NanoDollars, ProcessKind, TableId, TimestampMs};
 use icepress_planner::PlanError;
+use icepress_table::scan::SnapshotScan;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::expire::expire_request;
@@ -18,7 +20,17 @@ use crate::{Context, Settings, scheduler::evaluate::error::EvaluateError};
 const RECKONED: Duration = Duration::from_secs(10);
 
 /// The kinds in the order in which they are done where several are due: what is to be kept is marked before anything goes.
-pub(crate) const ORDER: [ProcessKind; 2] = [ProcessKind::Tags, ProcessKind::Expire];
+pub(crate) const ORDER: [ProcessKind; 3] =
+    [ProcessKind::Tags, ProcessKind::AgeOut, ProcessKind::Expire];
+
+/// What a look at a table has read of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read<'a> {
+    /// Its files.
+    pub(crate) scan: &'a SnapshotScan,
+    /// In how many manifests they are.
+    pub(crate) manifests: u64,
+}
 
 /// What each kind of upkeep that is switched on would come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +48,9 @@ pub(crate) enum Prospect {
         next: Option<TimestampMs>,
         /// The same once a commit of ours is made.
         next_after_commit: Option<TimestampMs>,
+        /// Since when that is known of this state of the table: a run that began later has seen to it, as far as it could.
+        #[serde(default)]
+        as_of: Option<TimestampMs>,
     },
     /// The table forbids it, or says something of it that can't be read: one line for people.
     Refused(String),
@@ -58,8 +73,12 @@ pub(crate) struct Worth {
 }
 
 impl Prospects {
-    /// Of a table as it was loaded.
-    pub(crate) fn of(context: &Context, loaded: &LoadedTable) -> Result<Self, EvaluateError> {
+    /// Of a table as it was loaded and read.
+    pub(crate) fn of(
+        context: &Context,
+        loaded: &LoadedTable,
+        read: &Read<'_>,
+    ) -> Result<Self, EvaluateError> {
         let settings = &context.settings;
         let (metadata, now) = (&loaded.metadata, context.ambient.now());
         let mut prospects = BTreeMap::new();
@@ -69,6 +88,7 @@ impl Prospects {
             }
             let prospect = match kind {
                 ProcessKind::Tags => tags::prospect(settings, metadata, now),
+                ProcessKind::AgeOut => age_out::prospect(settings, metadata, read, now),
                 ProcessKind::Expire => expire::prospect(settings, metadata, now),
                 // Not among these.
                 _ => continue,

@@ -1,9 +1,13 @@
 //! When upkeep is due, and what is remembered of it.
 
 use icepress_coordination::BucketRow;
-use icepress_model::{BucketId, Epoch, Lessons, ProcessId, WorkerId};
+use icepress_model::{BucketId, Epoch, Lessons, ProcessId, Rows, WorkerId};
+use icepress_upkeep::ages::{AgeOutlook, Sum};
 
-use super::{prospects::ORDER, *};
+use super::{
+    prospects::{ORDER, age_out},
+    *,
+};
 
 const NOW: TimestampMs = TimestampMs(1_760_000_000_000);
 /// Of the settings.
@@ -62,6 +66,7 @@ fn of(now: Option<Worth>, next: Option<TimestampMs>) -> Prospects {
         now,
         next,
         next_after_commit: next,
+        as_of: None,
     };
     Prospects::only(ProcessKind::Expire, prospect)
 }
@@ -152,6 +157,7 @@ fn asked_for() -> Prospect {
         }),
         next: None,
         next_after_commit: None,
+        as_of: None,
     }
 }
 
@@ -165,7 +171,10 @@ fn everything() -> Prospects {
 fn what_is_to_be_kept_is_marked_before_anything_goes() {
     let verdict = decide(&settings(), &everything(), &Memory::default(), NOW);
     let kinds: Vec<ProcessKind> = verdict.due.iter().map(|due| due.kind).collect();
-    assert_eq!(kinds, [ProcessKind::Tags, ProcessKind::Expire]);
+    assert_eq!(
+        kinds[..3],
+        [ProcessKind::Tags, ProcessKind::AgeOut, ProcessKind::Expire]
+    );
 }
 
 #[test]
@@ -191,10 +200,84 @@ fn a_tag_is_not_late_for_the_sake_of_a_rest_and_is_not_weighed() {
         now: None,
         next: None,
         next_after_commit: None,
+        as_of: None,
     };
     let nothing = Prospects::only(ProcessKind::Tags, nothing);
     assert_eq!(
         decide(&settings(), &nothing, &memory, NOW),
         Verdict::default()
+    );
+}
+
+fn sum(files: u64) -> Sum {
+    Sum {
+        files,
+        rows: Rows(10 * files),
+        bytes: Bytes(100 * files),
+    }
+}
+
+/// What is decided of rows that are too old, so long after a run that ended well.
+fn ages_after(rest: Duration, outlook: &AgeOutlook) -> Verdict {
+    let prospect = age_out::of_outlook(outlook, NanoDollars(9));
+    let last = process(ProcessKind::AgeOut, did(false), &Memory::default());
+    let memory = Memory::after(Some(&last));
+    let prospects = Prospects::only(ProcessKind::AgeOut, prospect);
+    decide(&settings(), &prospects, &memory, NOW + rest)
+}
+
+#[test]
+fn a_partition_goes_when_it_passes_its_age_and_frees_what_it_takes() {
+    let old = AgeOutlook {
+        partitions: 1,
+        old: sum(3),
+        ..AgeOutlook::default()
+    };
+    let due = ages_after(REST, &old).due.remove(0);
+    assert_eq!(
+        (due.kind, due.worth.frees),
+        (ProcessKind::AgeOut, Bytes(300))
+    );
+    assert!(due.worth.reason.contains("3 files with 30 rows"), "{due:?}");
+    assert!(
+        ages_after(REST - MINUTE, &old).due.is_empty(),
+        "it rests as every kind"
+    );
+    let later = AgeOutlook {
+        next: Some(NOW + 24 * REST),
+        ..AgeOutlook::default()
+    };
+    let verdict = ages_after(REST, &later);
+    assert_eq!((&verdict.due[..], verdict.next()), (&[][..], later.next));
+    assert_eq!(ages_after(REST, &AgeOutlook::default()), Verdict::default());
+}
+
+#[test]
+fn what_partitions_do_not_tell_is_asked_once_a_day_and_only_after_a_commit_that_ages_count_from() {
+    let untold = AgeOutlook {
+        untold: sum(3),
+        ..AgeOutlook::default()
+    };
+    let verdict = ages_after(REST, &untold);
+    assert_eq!(
+        (&verdict.due[..], verdict.next()),
+        (&[][..], Some(NOW + 24 * REST))
+    );
+    assert!(
+        !ages_after(24 * REST, &untold).due.is_empty(),
+        "all gets older all the time"
+    );
+    let counts_from = |at: TimestampMs| AgeOutlook {
+        as_of: Some(at),
+        ..untold
+    };
+    assert_eq!(
+        ages_after(48 * REST, &counts_from(TimestampMs(NOW.get() - 3_600_000))),
+        Verdict::default()
+    );
+    assert!(
+        !ages_after(48 * REST, &counts_from(NOW + REST))
+            .due
+            .is_empty()
     );
 }

@@ -3,7 +3,7 @@
 use icepress_coordination::TaskRow;
 use icepress_model::{Bytes, MetadataLocation};
 use icepress_table::CommitContext;
-use icepress_upkeep::{Committed, UpkeepError, expire, tags};
+use icepress_upkeep::{Committed, UpkeepError, ages, expire, tags};
 
 use super::{Done, TaskDoor, limits_of_a_run};
 use crate::{
@@ -89,6 +89,29 @@ impl Work<'_> {
         Ok(Done {
             location: self.made(report.committed),
             did: said(did, "every recovery point is there already"),
+            unfinished: false,
+        })
+    }
+
+    pub(super) async fn age_out(&self) -> Result<Done, UpkeepError> {
+        let (door, table) = (self.door(), &self.task.maintain);
+        let process = &self.row.task.process;
+        let inside = self.context.commits.enter().await;
+        let aged = ages::apply(&self.commit, table, process, &door).await;
+        drop(inside);
+        let plan = aged?;
+        let (files, rows, bytes) = (plan.old.files, plan.old.rows.get(), plan.old.bytes);
+        let partitions = plan.partitions.len() as u64 + plan.more_partitions;
+        let did = match (&plan.off, plan.snapshot_id) {
+            (Some(off), _) => format!("no row gets too old: {off}"),
+            (None, None) => "no file has rows all of which are too old".to_owned(),
+            (None, Some(_)) => format!(
+                "let go of {files} files with {rows} rows, {bytes}, in {partitions} partitions: they were too old"
+            ),
+        };
+        Ok(Done {
+            location: self.made(plan.committed),
+            did,
             unfinished: false,
         })
     }

@@ -41,6 +41,7 @@ fn of_outlook(settings: &Settings, outlook: &ExpireOutlook) -> Prospect {
             now: None,
             next,
             next_after_commit,
+            as_of: None,
         };
     }
     let saves_a_month = settings.prices.of_storage(bytes);
@@ -68,5 +69,6 @@ fn of_outlook(settings: &Settings, outlook: &ExpireOutlook) -> Prospect {
         now,
         next,
         next_after_commit,
+        as_of: None,
     }
 }

@@ -38,5 +38,6 @@ pub(super) fn prospect(
         now: (!reasons.is_empty()).then_some(worth),
         next: outlook.next,
         next_after_commit: outlook.next_after_commit,
+        as_of: None,
     })
 }
