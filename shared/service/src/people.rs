@@ -4,7 +4,7 @@ pub mod block;
 pub mod buckets;
 pub mod doctor;
 pub mod maintain;
-mod neighbours;
+pub(crate) mod neighbours;
 pub mod orphans;
 pub mod processes;
 pub mod repair;

@@ -33,8 +33,14 @@ async fn is_settled(context: &Context, table: &TableId) -> bool {
 
 /// What `icepress explain` says of the table's upkeep, and the kinds of its processes, the newest first.
 async fn explained(context: &Context, table: &TableId) -> (Upkeep, Vec<ProcessKind>) {
+    let (upkeep, kinds) = explained_of(context, table).await;
+    (upkeep.unwrap(), kinds)
+}
+
+/// The same where there may be nothing to say of it.
+async fn explained_of(context: &Context, table: &TableId) -> (Option<Upkeep>, Vec<ProcessKind>) {
     let explained = tables::explain(context, table).await.unwrap();
-    let upkeep = Upkeep::of(&explained.row.unwrap()).unwrap();
+    let upkeep = Upkeep::of(&explained.row.unwrap());
     let kinds = explained.processes.iter().map(|process| process.kind);
     (upkeep, kinds.collect())
 }
@@ -141,4 +147,75 @@ async fn partitions_go_when_they_pass_their_age_where_the_table_and_its_keeper_b
     assert!(is_settled(&worker, &table).await);
     let row = worker.store.table(&table).await.unwrap().unwrap();
     assert_eq!(row.due_at, Some(next));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn manifests_are_written_anew_once_planning_pays_for_it() {
+    let lab = Lab::new(74).await;
+    let properties = [
+        ("icepress.maintain.manifests", "true"),
+        // Not so many files that they were worth rewriting.
+        ("icepress.min-input-files", "100"),
+    ];
+    let table = lab.create_table("events", &properties).await;
+    let worker = lab.worker(settings_for_tests("a"));
+    for number in 0..15 {
+        lab.append_numbered(&table, &["eu"], 1, 10, 10 * number)
+            .await;
+    }
+    run(&worker).await;
+    assert!(is_settled(&worker, &table).await);
+    assert_eq!(worker.store.processes_of(&table, 9).await.unwrap().len(), 0);
+    for number in 2..16 {
+        append(number).await;
+    }
+    let before = lab.rows(&table).await;
+    let did = maintained(&worker).await;
+    assert_eq!(did, ["wrote 16 manifests anew as 1, left 0 alone"]);
+    assert_eq!(lab.rows(&table).await.0, before.0);
+    assert!(is_settled(&worker, &table).await);
+    let (upkeep, kinds) = explained_of(&worker, &table).await;
+    assert_eq!((upkeep, &kinds[..]), (None, &[ProcessKind::Manifests][..]));
+
+    // What can't be read is refused by its name.
+    let count = ("commit.manifest.min-count-to-merge", "many");
+    let refused = lab.create_table("refused", &[properties[0], count]).await;
+    lab.append_numbered(&refused, &["eu"], 1, 10, 0).await;
+    run(&worker).await;
+    let (upkeep, _) = explained(&worker, &refused).await;
+    let why = &upkeep.refused[&ProcessKind::Manifests];
+    assert!(why.contains(count.0), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_counted_for_the_current_snapshot_and_from_the_last_statistics_on() {
+    let (lab, table, worker) = table_with(75, &[("icepress.maintain.statistics", "true")]).await;
+    let did = maintained(&worker).await;
+    assert_eq!(did, ["counted 1 partitions, from all manifests"]);
+    let of_current = |loaded: &icepress_catalog::LoadedTable| {
+        let id = loaded.metadata.current_snapshot_id().unwrap();
+        let file = loaded.metadata.partition_statistics_for_snapshot(id);
+        file.map(|file| file.statistics_path.clone())
+    };
+    let file = of_current(&lab.load(&table).await).unwrap();
+    assert!(
+        lab.files_on_disk(&table)
+            .await
+            .keys()
+            .any(|path| file.ends_with(path))
+    );
+    assert!(is_settled(&worker, &table).await);
+    let (_, kinds) = explained_of(&worker, &table).await;
+    assert_eq!(kinds, [ProcessKind::Statistics, ProcessKind::Rewrite]);
+
+    // Not for each commit: once a day.
+    lab.append_numbered(&table, &["us"], 1, 10, 500).await;
+    assert!(maintained(&worker).await.is_empty());
+    let (upkeep, _) = explained(&worker, &table).await;
+    let next = upkeep.later[&ProcessKind::Statistics];
+    assert!(next.since(lab.ambient.now()) <= DAY);
+    lab.clock.advance(DAY);
+    let did = maintained(&worker).await;
+    assert_eq!(did, ["counted 2 partitions, from the last statistics on"]);
+    assert!(is_settled(&worker, &table).await);
 }

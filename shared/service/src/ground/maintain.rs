@@ -27,6 +27,10 @@ struct Switches {
     tags: Option<bool>,
     /// Rows that are too old go.
     age_out: Option<bool>,
+    /// Manifests are written anew.
+    manifests: Option<bool>,
+    /// Statistics of partitions are counted.
+    statistics: Option<bool>,
 }
 
 /// The section as it is written.
@@ -36,6 +40,8 @@ struct Written {
     expire: Option<bool>,
     tags: Option<bool>,
     age_out: Option<bool>,
+    manifests: Option<bool>,
+    statistics: Option<bool>,
     #[serde(default)]
     catalog: BTreeMap<String, Switches>,
     #[serde(default)]
@@ -65,6 +71,8 @@ impl TryFrom<Written> for MaintainDefaults {
                 expire: written.expire,
                 tags: written.tags,
                 age_out: written.age_out,
+                manifests: written.manifests,
+                statistics: written.statistics,
             },
             by_scope,
         })
@@ -77,10 +85,9 @@ impl Switches {
             ProcessKind::Expire => self.expire,
             ProcessKind::Tags => self.tags,
             ProcessKind::AgeOut => self.age_out,
-            ProcessKind::Rewrite
-            | ProcessKind::Manifests
-            | ProcessKind::Orphans
-            | ProcessKind::Statistics => None,
+            ProcessKind::Manifests => self.manifests,
+            ProcessKind::Statistics => self.statistics,
+            ProcessKind::Rewrite | ProcessKind::Orphans => None,
         }
     }
 }
@@ -157,6 +164,8 @@ mod tests {
             ("expires = true", None, "expires"),
             ("[catalog.lake]\ntag = true", None, "tags"),
             ("age_out = true", None, "age-out"),
+            ("manifest = true", None, "manifests"),
+            ("statistic = true", None, "statistics"),
             ("[catalog.lake]\nexpires = true", None, "expires"),
             ("[database.lake]\nexpire = true", None, "no database"),
             ("", Some("yes"), "icepress.maintain.expire"),

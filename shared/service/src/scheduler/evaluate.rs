@@ -25,7 +25,7 @@ pub use self::error::EvaluateError;
 use super::{
     handover::last_rewrite,
     header::{Known, Learned, key_of},
-    upkeep::{Prospects, Read},
+    upkeep::{self, Prospects, Read},
 };
 use crate::{Context, ground::plans::Sources};
 
@@ -201,9 +201,17 @@ async fn plan_loaded(
     let room = context.settings.plan_memory;
     let _place = context.plans.enter(room, sources.memory()).await;
     let manifests = listed.manifests();
-    let scan = listed.open(&*storage).await?;
+    // Not kept for nothing.
+    let (scan, layout) = match upkeep::wants_layout(&context.settings, loaded)? {
+        true => {
+            let (scan, layout) = listed.open_in_layout(&*storage).await?;
+            (scan, Some(layout))
+        }
+        false => (listed.open(&*storage).await?, None),
+    };
     let read = Read {
         scan: &scan,
+        layout: layout.as_ref(),
         manifests,
     };
     let prospects = Prospects::of(context, loaded, &read)?;

@@ -22,7 +22,7 @@ pub(super) use self::{
     told::tell_of,
 };
 pub(crate) use self::{
-    prospects::{Prospects, Read, expire_request},
+    prospects::{Prospects, Read, expire_request, wants_layout},
     start::{UpkeepHeader, UpkeepTask},
 };
 use crate::Settings;

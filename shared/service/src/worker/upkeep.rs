@@ -138,6 +138,8 @@ async fn do_task(
         ProcessKind::Expire => work.expire().await,
         ProcessKind::Tags => work.tag().await,
         ProcessKind::AgeOut => work.age_out().await,
+        ProcessKind::Manifests => work.rewrite_manifests().await,
+        ProcessKind::Statistics => work.count_partitions().await,
         kind => Err(UpkeepError::Refused {
             table: table.clone(),
             message: format!("this version does no {kind} by itself"),

@@ -1,6 +1,6 @@
 //! Reading a snapshot: its manifest list, then its manifests, several at a time.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream};
 use iceberg::spec::Snapshot;
@@ -13,7 +13,7 @@ use super::{
     SnapshotScan,
 };
 use crate::{
-    TableError,
+    ManifestLayout, TableError,
     avro::AvroError,
     manifests::{
         FileContent, LiveFile, ManifestFile, PartitionTable, Spec, Specs, check_readable, defect,
@@ -92,10 +92,35 @@ impl ListedSnapshot<'_> {
     pub async fn open(self, storage: &dyn Storage) -> Result<SnapshotScan, TableError> {
         match self.listed {
             Some((snapshot, manifests)) => {
-                open(storage, self.table, self.metadata, snapshot, &manifests).await
+                open(
+                    storage,
+                    self.table,
+                    self.metadata,
+                    snapshot,
+                    &manifests,
+                    None,
+                )
+                .await
             }
             None => Ok(SnapshotScan::empty(self.table.clone())),
         }
+    }
+
+    /// The same, and how they lie in the manifests, which nothing is read again for.
+    pub async fn open_in_layout(
+        self,
+        storage: &dyn Storage,
+    ) -> Result<(SnapshotScan, ManifestLayout), TableError> {
+        let (table, metadata) = (self.table, self.metadata);
+        let mut layout = ManifestLayout::of_table(metadata.properties());
+        let scan = match self.listed {
+            Some((snapshot, manifests)) => {
+                let layout = Some(&mut layout);
+                open(storage, table, metadata, snapshot, &manifests, layout).await?
+            }
+            None => SnapshotScan::empty(table.clone()),
+        };
+        Ok((scan, layout))
     }
 }
 
@@ -107,7 +132,7 @@ pub async fn open_snapshot_at(
     snapshot: &Snapshot,
 ) -> Result<SnapshotScan, TableError> {
     let manifests = manifests_of(storage, table, metadata, snapshot).await?;
-    open(storage, table, metadata, snapshot, &manifests).await
+    open(storage, table, metadata, snapshot, &manifests, None).await
 }
 
 async fn open(
@@ -116,6 +141,7 @@ async fn open(
     metadata: &Metadata,
     snapshot: &Snapshot,
     manifests: &[ManifestFile],
+    mut layout: Option<&mut ManifestLayout>,
 ) -> Result<SnapshotScan, TableError> {
     for manifest in manifests {
         check_readable(table, manifest)?;
@@ -148,9 +174,17 @@ async fn open(
         let Some(file) = files.next().await else {
             break;
         };
-        assembly
-            .add_manifest(&file?, manifest, spec_of(table, &specs, manifest)?)
+        let (content, spec) = (file?, spec_of(table, &specs, manifest)?);
+        let held = assembly
+            .add_manifest(&content, manifest, spec, layout.is_some())
             .map_err(|error| defect(table, &manifest.path, error))?;
+        if let Some(layout) = layout.as_deref_mut().filter(|_| !held.is_empty()) {
+            let removed = manifest.deleted.files.unwrap_or(0).unsigned_abs();
+            layout.add(manifest, Bytes(content.len() as u64), removed, held);
+        }
+    }
+    if let Some(layout) = layout {
+        layout.order_partitions(&assembly.partitions.partitions);
     }
     assembly
         .finish()
@@ -164,21 +198,27 @@ pub(crate) struct Assembly {
 }
 
 impl Assembly {
+    /// Adds the files of a manifest. Where `counts`, says how many are in which partition.
     pub(crate) fn add_manifest(
         &mut self,
         content: &[u8],
         listed: &ManifestFile,
         spec: &Spec,
-    ) -> Result<(), AvroError> {
+        counts: bool,
+    ) -> Result<BTreeMap<u32, u32>, AvroError> {
         let builder = &mut self.builder;
+        let mut held = BTreeMap::new();
         read_entries(content, listed, spec, &mut self.partitions, |entry, _| {
+            if counts {
+                *held.entry(entry.file.partition).or_default() += 1;
+            }
             let number = SequenceNumber(entry.sequence_number);
             match entry.file.content {
                 FileContent::Data => add_data_file(builder, &entry.file, number),
                 _ => add_delete_file(builder, &entry.file, number, spec.is_unpartitioned),
             }
         })?;
-        Ok(())
+        Ok(held)
     }
 
     pub(crate) fn finish(mut self) -> Result<SnapshotScan, AvroError> {

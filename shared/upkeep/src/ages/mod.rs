@@ -108,7 +108,7 @@ pub struct AgePlan {
     /// The snapshot that was made; of what is done only.
     pub snapshot_id: Option<SnapshotId>,
     /// The commit that made it; `None` where an earlier call had made it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub committed: Option<Committed>,
 }
 

@@ -6,17 +6,17 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use icepress_catalog::CatalogError;
+use icepress_catalog::{CatalogError, metadata::Metadata};
 use icepress_model::{ProcessId, SnapshotId, TableId};
 use icepress_table::{
-    CommitContext, CommitFailure, Gatekeeper, RewrittenManifests, rewrite_manifests,
-    survey_manifests,
+    CommitContext, CommitFailure, Gatekeeper, ManifestLayout, RewrittenManifests,
+    rewrite_manifests, survey_manifests,
 };
 use serde::Serialize;
 
 pub use self::decide::{KindPlan, ManifestPlan, Shape};
 use self::{decide::decide, policy::ManifestPolicy};
-use crate::UpkeepError;
+use crate::{Committed, UpkeepError};
 
 /// What was done.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -28,6 +28,9 @@ pub struct ManifestReport {
     pub snapshot_id: Option<SnapshotId>,
     /// What it wrote; `None` where it did not pay, or where an earlier run of the same process had written it.
     pub rewritten: Option<RewrittenManifests>,
+    /// The commit; `None` where it did not pay, or others committed since the table was looked at first.
+    #[serde(skip)]
+    pub committed: Option<Committed>,
 }
 
 /// Says what [`rewrite`] would do. Reads every manifest of the current snapshot once and writes nothing.
@@ -37,6 +40,13 @@ pub async fn plan(context: &CommitContext, table: &TableId) -> Result<ManifestPl
         .map_err(|message| UpkeepError::refused(table, message))?;
     let layout = survey_manifests(context, &loaded).await?;
     Ok(decide(&layout, &policy))
+}
+
+/// The same, by whoever has read the manifests for a plan. The error is a message for people: what the table says of them can't
+/// be read.
+pub fn outlook(metadata: &Metadata, layout: &ManifestLayout) -> Result<ManifestPlan, String> {
+    let policy = ManifestPolicy::of(metadata.properties())?;
+    Ok(decide(layout, &policy))
 }
 
 /// Writes manifests anew where it pays, in one commit. What others commit meanwhile is carried over; where they take away what
@@ -52,9 +62,9 @@ pub async fn rewrite(
     let loaded = context.catalog.load(table).await?;
     let policy = ManifestPolicy::of(loaded.metadata.properties())
         .map_err(|message| UpkeepError::refused(table, message))?;
-    drop(loaded);
+    let base = loaded.metadata_location;
     let decided = std::sync::Mutex::new(ManifestPlan::default());
-    let choose = |layout: &icepress_table::ManifestLayout| {
+    let choose = |layout: &ManifestLayout| {
         let plan = decide(layout, &policy);
         let chosen = plan.chosen.clone();
         // Poisoned only by a panic above, which ends the process.
@@ -70,11 +80,16 @@ pub async fn rewrite(
             plan: decided,
             snapshot_id: Some(outcome.snapshot_id),
             rewritten,
+            committed: (!outcome.rebased).then_some(Committed {
+                base,
+                location: outcome.location,
+            }),
         }),
         Err(CommitFailure::NothingLeft { .. }) => Ok(ManifestReport {
             plan: decided,
             snapshot_id: None,
             rewritten: None,
+            committed: None,
         }),
         Err(failure) => Err(failure.into()),
     }

@@ -4,17 +4,15 @@
 use iceberg::{TableRequirement, TableUpdate, spec::PartitionStatisticsFile};
 use icepress_catalog::{CatalogError, CommitError, LoadedTable, TableChange};
 use icepress_model::TableId;
-use icepress_table::{CommitContext, Gatekeeper, Retries};
+use icepress_table::{CommitContext, Gatekeeper, Retries, until};
 
-use crate::UpkeepError;
-
-/// How often the table is looked at after an unknown outcome before we say so.
-const LOOKS_AFTER_UNKNOWN_OUTCOME: u32 = 5;
+use crate::{Committed, UpkeepError, swap};
 
 /// What a commit came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Set {
-    Done,
+    /// The commit; `None` where it is not known which state it made.
+    Done(Option<Committed>),
     /// The snapshot was expired meanwhile; the file is deleted again.
     SnapshotGone,
 }
@@ -29,7 +27,7 @@ pub(crate) async fn set(
     let outcome = try_to_set(context, table, gatekeeper, statistics).await;
     let is_certain = !matches!(
         outcome,
-        Ok(Set::Done) | Err(UpkeepError::OutcomeUnknown { .. })
+        Ok(Set::Done(_)) | Err(UpkeepError::OutcomeUnknown { .. })
     );
     if is_certain {
         let path = [statistics.statistics_path.clone()];
@@ -54,7 +52,7 @@ async fn try_to_set(
     loop {
         let loaded = context.catalog.load(table).await?;
         if names(&loaded, statistics) {
-            return Ok(Set::Done);
+            return Ok(Set::Done(None));
         }
         let id = statistics.snapshot_id;
         if loaded.metadata.snapshot_by_id(id).is_none() {
@@ -82,16 +80,32 @@ async fn try_to_set(
                 partition_statistics: statistics.clone(),
             }],
         };
-        match context.catalog.commit(&loaded, change).await {
-            Ok(_) => return Ok(Set::Done),
+        let commit = context.catalog.commit(&loaded, change);
+        let answer = until(gatekeeper.sent_until(), ambient.clock.as_ref(), commit).await;
+        // It may be on its way.
+        let answer = answer.unwrap_or_else(|| {
+            Err(CommitError::OutcomeUnknown {
+                table: table.clone(),
+                message: "it took longer than it may".to_owned(),
+            })
+        });
+        match answer {
+            Ok(made) => {
+                return Ok(Set::Done(Some(Committed {
+                    base: loaded.metadata_location,
+                    location: made.metadata_location,
+                })));
+            }
             Err(CommitError::Conflict(_)) => {}
             Err(CommitError::NoSuchTable(table)) => {
                 return Err(CatalogError::NoSuchTable(table).into());
             }
             Err(CommitError::Refused(error)) => return Err(error.into()),
             Err(CommitError::OutcomeUnknown { message, .. }) => {
-                if find(context, &loaded, statistics, &retries, message).await? {
-                    return Ok(Set::Done);
+                let is_in = |now: &LoadedTable| names(now, statistics);
+                let found = swap::find(context, &loaded, &is_in, &retries, message);
+                if found.await?.is_some() {
+                    return Ok(Set::Done(None));
                 }
             }
         }
@@ -106,34 +120,4 @@ fn names(loaded: &LoadedTable, statistics: &PartitionStatisticsFile) -> bool {
     let metadata = &loaded.metadata;
     let known = metadata.partition_statistics_for_snapshot(statistics.snapshot_id);
     known.is_some_and(|known| known.statistics_path == statistics.statistics_path)
-}
-
-/// After an unknown outcome: whether the commit is in. It never will be where the table has moved away from the state that it
-/// was compared with.
-async fn find(
-    context: &CommitContext,
-    tried_on: &LoadedTable,
-    statistics: &PartitionStatisticsFile,
-    retries: &Retries,
-    message: String,
-) -> Result<bool, UpkeepError> {
-    let ambient = &context.ambient;
-    let mut last = message;
-    for look in 0..LOOKS_AFTER_UNKNOWN_OUTCOME {
-        if look > 0 {
-            let wait = retries.backoff(look);
-            ambient.clock.sleep(wait + ambient.jitter(wait)).await;
-        }
-        match context.catalog.load(&tried_on.table).await {
-            Ok(now) if names(&now, statistics) => return Ok(true),
-            Ok(now) if context.catalog.is_overtaken(tried_on, &now) => return Ok(false),
-            Ok(_) => {}
-            Err(error @ CatalogError::NoSuchTable(_)) => return Err(error.into()),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(UpkeepError::OutcomeUnknown {
-        table: tried_on.table.clone(),
-        message: last,
-    })
 }

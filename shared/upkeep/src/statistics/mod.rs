@@ -6,7 +6,10 @@ mod file;
 
 use bytes::Bytes as Buffer;
 use iceberg::spec::{PartitionStatisticsFile, Snapshot, StructType};
-use icepress_catalog::{LoadedTable, metadata::metadata_folder};
+use icepress_catalog::{
+    LoadedTable,
+    metadata::{Metadata, metadata_folder},
+};
 use icepress_model::{Bytes, SnapshotId, TableId};
 use icepress_storage::{PutMode, WriteOptions};
 use icepress_table::{
@@ -15,7 +18,7 @@ use icepress_table::{
 use serde::Serialize;
 
 pub(crate) use self::commit::{Set, set};
-use crate::UpkeepError;
+use crate::{Committed, UpkeepError};
 
 /// What would be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -38,6 +41,9 @@ pub struct StatisticsReport {
     pub plan: StatisticsPlan,
     /// The file that was set; `None` where there was nothing to do.
     pub written: Option<WrittenStatistics>,
+    /// The commit; `None` where there was nothing to do, or it is not known which state it made.
+    #[serde(skip)]
+    pub committed: Option<Committed>,
 }
 
 /// A statistics file.
@@ -56,7 +62,14 @@ pub struct WrittenStatistics {
 /// Says what [`write`] would do. Writes nothing.
 pub async fn plan(context: &CommitContext, table: &TableId) -> Result<StatisticsPlan, UpkeepError> {
     let loaded = context.catalog.load(table).await?;
-    Ok(decide(&loaded, &unified(&loaded)?))
+    outlook(&loaded.metadata).map_err(|message| UpkeepError::refused(table, message))
+}
+
+/// The same by the metadata alone, so that it can be asked at every look at a table. The error is a message for people: the
+/// table's partitions can't be put into one.
+pub fn outlook(metadata: &Metadata) -> Result<StatisticsPlan, String> {
+    let unified = unified_partition_type(metadata).map_err(|error| error.to_string())?;
+    Ok(decide(metadata, &unified))
 }
 
 /// Counts what each partition of the current snapshot holds, writes it down, and has the table's metadata name the file. Does
@@ -68,12 +81,13 @@ pub async fn write(
 ) -> Result<StatisticsReport, UpkeepError> {
     let loaded = context.catalog.load(table).await?;
     let unified = unified(&loaded)?;
-    let plan = decide(&loaded, &unified);
+    let plan = decide(&loaded.metadata, &unified);
     let snapshot = loaded.metadata.current_snapshot();
     let (true, Some(snapshot)) = (plan.write, snapshot) else {
         return Ok(StatisticsReport {
             plan,
             written: None,
+            committed: None,
         });
     };
     let (rows, incremental) = count(context, &loaded, snapshot, &unified, plan.since).await?;
@@ -106,16 +120,21 @@ pub async fn write(
         statistics_path: path.clone(),
         file_size_in_bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
     };
-    let written = match set(context, table, gatekeeper, &statistics).await? {
-        Set::Done => Some(WrittenStatistics {
-            path,
-            bytes: Bytes(bytes),
-            partitions: rows.len() as u64,
-            incremental,
-        }),
-        Set::SnapshotGone => None,
+    let written = WrittenStatistics {
+        path,
+        bytes: Bytes(bytes),
+        partitions: rows.len() as u64,
+        incremental,
     };
-    Ok(StatisticsReport { plan, written })
+    let (written, committed) = match set(context, table, gatekeeper, &statistics).await? {
+        Set::Done(committed) => (Some(written), committed),
+        Set::SnapshotGone => (None, None),
+    };
+    Ok(StatisticsReport {
+        plan,
+        written,
+        committed,
+    })
 }
 
 fn unified(loaded: &LoadedTable) -> Result<StructType, UpkeepError> {
@@ -123,8 +142,7 @@ fn unified(loaded: &LoadedTable) -> Result<StructType, UpkeepError> {
         .map_err(|error| UpkeepError::refused(&loaded.table, error.to_string()))
 }
 
-fn decide(loaded: &LoadedTable, unified: &StructType) -> StatisticsPlan {
-    let metadata = &loaded.metadata;
+fn decide(metadata: &Metadata, unified: &StructType) -> StatisticsPlan {
     let current = metadata.current_snapshot();
     let snapshot_id = current.map(|snapshot| SnapshotId(snapshot.snapshot_id()));
     let nothing = |reason: &str| StatisticsPlan {

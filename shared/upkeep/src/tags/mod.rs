@@ -68,7 +68,7 @@ pub struct TagReport {
     #[serde(flatten)]
     pub plan: TagPlan,
     /// The commit; `None` where nothing was to be done, or it is not known which state it made.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub committed: Option<Committed>,
 }
 

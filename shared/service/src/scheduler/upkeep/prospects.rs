@@ -2,6 +2,8 @@
 
 pub(super) mod age_out;
 mod expire;
+pub(super) mod manifests;
+pub(super) mod statistics;
 mod tags;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +12,7 @@ use std::time::Duration;
 use icepress_catalog::LoadedTable;
 use icepress_model::{Bytes, NanoDollars, ProcessKind, TableId, TimestampMs};
 use icepress_planner::PlanError;
-use icepress_table::scan::SnapshotScan;
+use icepress_table::{ManifestLayout, scan::SnapshotScan};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::expire::expire_request;
@@ -20,14 +22,21 @@ use crate::{Context, Settings, scheduler::evaluate::error::EvaluateError};
 const RECKONED: Duration = Duration::from_secs(10);
 
 /// The kinds in the order in which they are done where several are due: what is to be kept is marked before anything goes.
-pub(crate) const ORDER: [ProcessKind; 3] =
-    [ProcessKind::Tags, ProcessKind::AgeOut, ProcessKind::Expire];
+pub(crate) const ORDER: [ProcessKind; 5] = [
+    ProcessKind::Tags,
+    ProcessKind::AgeOut,
+    ProcessKind::Expire,
+    ProcessKind::Manifests,
+    ProcessKind::Statistics,
+];
 
 /// What a look at a table has read of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Read<'a> {
     /// Its files.
     pub(crate) scan: &'a SnapshotScan,
+    /// How they lie in their manifests, where somebody wants to know.
+    pub(crate) layout: Option<&'a ManifestLayout>,
     /// In how many manifests they are.
     pub(crate) manifests: u64,
 }
@@ -90,6 +99,8 @@ impl Prospects {
                 ProcessKind::Tags => tags::prospect(settings, metadata, now),
                 ProcessKind::AgeOut => age_out::prospect(settings, metadata, read, now),
                 ProcessKind::Expire => expire::prospect(settings, metadata, now),
+                ProcessKind::Manifests => manifests::prospect(settings, metadata, read),
+                ProcessKind::Statistics => statistics::prospect(settings, metadata, read),
                 // Not among these.
                 _ => continue,
             };
@@ -115,6 +126,15 @@ impl Worth {
     pub(crate) fn is_worth_it(&self) -> bool {
         self.saves_a_month.is_none_or(|saves| saves >= self.costs)
     }
+}
+
+/// Whether how files lie in manifests is to be noted while these are read.
+pub(crate) fn wants_layout(
+    settings: &Settings,
+    loaded: &LoadedTable,
+) -> Result<bool, EvaluateError> {
+    let properties = loaded.metadata.properties();
+    is_on(settings, ProcessKind::Manifests, &loaded.table, properties)
 }
 
 fn is_on(

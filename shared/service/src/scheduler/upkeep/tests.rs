@@ -1,11 +1,16 @@
 //! When upkeep is due, and what is remembered of it.
 
 use icepress_coordination::BucketRow;
-use icepress_model::{BucketId, Epoch, Lessons, ProcessId, Rows, WorkerId};
-use icepress_upkeep::ages::{AgeOutlook, Sum};
+use icepress_model::{BucketId, Epoch, Lessons, ProcessId, Rows, SpecId, WorkerId};
+use icepress_table::ManifestContent;
+use icepress_upkeep::{
+    ages::{AgeOutlook, Sum},
+    manifests::{KindPlan, ManifestPlan, Shape},
+    statistics::StatisticsPlan,
+};
 
 use super::{
-    prospects::{ORDER, age_out},
+    prospects::{ORDER, age_out, manifests, statistics},
     *,
 };
 
@@ -171,10 +176,14 @@ fn everything() -> Prospects {
 fn what_is_to_be_kept_is_marked_before_anything_goes() {
     let verdict = decide(&settings(), &everything(), &Memory::default(), NOW);
     let kinds: Vec<ProcessKind> = verdict.due.iter().map(|due| due.kind).collect();
-    assert_eq!(
-        kinds[..3],
-        [ProcessKind::Tags, ProcessKind::AgeOut, ProcessKind::Expire]
-    );
+    let expected = [
+        ProcessKind::Tags,
+        ProcessKind::AgeOut,
+        ProcessKind::Expire,
+        ProcessKind::Manifests,
+        ProcessKind::Statistics,
+    ];
+    assert_eq!(kinds[..5], expected);
 }
 
 #[test]
@@ -280,4 +289,61 @@ fn what_partitions_do_not_tell_is_asked_once_a_day_and_only_after_a_commit_that_
             .due
             .is_empty()
     );
+}
+
+#[test]
+fn manifests_are_due_when_planning_pays_for_it_and_wait_for_nothing_but_a_commit() {
+    let kind = |rewrite| KindPlan {
+        content: ManifestContent::Data,
+        spec_id: SpecId(0),
+        rewrite,
+        reason: "20 of 20 manifests are small".to_owned(),
+        candidates: 20,
+        small: 20,
+        removed_entries: 0,
+        before: Shape::default(),
+        after: Shape::default(),
+        price: NanoDollars(5),
+    };
+    let mut plan = ManifestPlan::default();
+    plan.kinds = vec![kind(false), kind(true)];
+    let decided = |plan: &ManifestPlan| {
+        let prospect = manifests::of_plan(plan, NanoDollars(9));
+        let prospects = Prospects::only(ProcessKind::Manifests, prospect);
+        decide(&settings(), &prospects, &Memory::default(), NOW)
+    };
+    let due = decided(&plan).due.remove(0);
+    assert_eq!(
+        (due.kind, due.worth.costs),
+        (ProcessKind::Manifests, NanoDollars(14))
+    );
+    assert!(due.worth.reason.contains("are small"));
+    plan.kinds.pop();
+    assert_eq!(decided(&plan), Verdict::default());
+}
+
+#[test]
+fn partitions_are_counted_once_a_day_where_the_current_snapshot_has_no_statistics() {
+    let plan = |write| StatisticsPlan {
+        write,
+        reason: "the statistics that there are, are 3 snapshots old".to_owned(),
+        snapshot_id: None,
+        since: None,
+    };
+    let last = process(ProcessKind::Statistics, did(false), &Memory::default());
+    let memory = Memory::after(Some(&last));
+    let decided = |write, memory: &Memory, at| {
+        let prospect = statistics::of_plan(plan(write), NanoDollars(9));
+        let prospects = Prospects::only(ProcessKind::Statistics, prospect);
+        decide(&settings(), &prospects, memory, at)
+    };
+    let first = decided(true, &Memory::default(), NOW).due.remove(0);
+    assert_eq!(first.kind, ProcessKind::Statistics);
+    let next = decided(true, &memory, NOW + REST);
+    assert_eq!(
+        (&next.due[..], next.next()),
+        (&[][..], Some(NOW + 24 * REST))
+    );
+    assert!(!decided(true, &memory, NOW + 24 * REST).due.is_empty());
+    assert_eq!(decided(false, &memory, NOW + 24 * REST), Verdict::default());
 }

@@ -3,7 +3,7 @@
 use icepress_coordination::TaskRow;
 use icepress_model::{Bytes, MetadataLocation};
 use icepress_table::CommitContext;
-use icepress_upkeep::{Committed, UpkeepError, ages, expire, tags};
+use icepress_upkeep::{Committed, UpkeepError, ages, expire, manifests, statistics, tags};
 
 use super::{Done, TaskDoor, limits_of_a_run};
 use crate::{
@@ -111,6 +111,51 @@ impl Work<'_> {
         };
         Ok(Done {
             location: self.made(plan.committed),
+            did,
+            unfinished: false,
+        })
+    }
+
+    pub(super) async fn rewrite_manifests(&self) -> Result<Done, UpkeepError> {
+        let (door, table) = (self.door(), &self.task.maintain);
+        let process = &self.row.task.process;
+        let inside = self.context.commits.enter().await;
+        let rewritten = manifests::rewrite(&self.commit, table, process, &door).await;
+        drop(inside);
+        let report = rewritten?;
+        let did = match (&report.rewritten, report.snapshot_id) {
+            (Some(written), _) => format!(
+                "wrote {} manifests anew as {}, left {} alone",
+                written.replaced, written.created, written.kept
+            ),
+            (None, Some(_)) => "wrote manifests anew".to_owned(),
+            (None, None) => "no manifest is worth writing anew".to_owned(),
+        };
+        Ok(Done {
+            location: self.made(report.committed),
+            did,
+            unfinished: false,
+        })
+    }
+
+    pub(super) async fn count_partitions(&self) -> Result<Done, UpkeepError> {
+        let door = self.door();
+        let inside = self.context.commits.enter().await;
+        let counted = statistics::write(&self.commit, &self.task.maintain, &door).await;
+        drop(inside);
+        let report = counted?;
+        let did = match &report.written {
+            Some(written) => {
+                let how = match written.incremental {
+                    true => "from the last statistics on",
+                    false => "from all manifests",
+                };
+                format!("counted {} partitions, {how}", written.partitions)
+            }
+            None => format!("counted no partitions: {}", report.plan.reason),
+        };
+        Ok(Done {
+            location: self.made(report.committed),
             did,
             unfinished: false,
         })

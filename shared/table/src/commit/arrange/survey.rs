@@ -1,24 +1,19 @@
 //! Reads how files lie in manifests: every manifest once, of each entry no more than its partition.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes as Buffer;
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use icepress_catalog::LoadedTable;
-use icepress_model::{Bytes, SpecId, TableId};
+use icepress_model::{Bytes, TableId};
 use icepress_storage::Storage;
 
-use super::layout::{Held, ListedManifest, ManifestContent, ManifestLayout, PartitionPlace};
+use super::layout::ManifestLayout;
 use crate::{
     TableError,
-    commit::snapshot::manifest_target,
     manifests::{
-        CONCURRENT_READS, Content, ManifestFile, OpenManifest, PartitionKey, PartitionTable, Specs,
-        check_readable, compare_values, defect, fetch, manifests_of, spec_of, unsupported,
+        CONCURRENT_READS, ManifestFile, OpenManifest, PartitionTable, Specs, check_readable,
+        defect, fetch, manifests_of, spec_of, unsupported,
     },
 };
 
@@ -56,10 +51,7 @@ impl Survey {
         let specs =
             Specs::of(metadata, &listed).map_err(|error| unsupported(table, error.to_string()))?;
         let mut survey = Self {
-            layout: ManifestLayout {
-                target: Bytes(manifest_target(metadata.properties()) as u64),
-                ..ManifestLayout::default()
-            },
+            layout: ManifestLayout::of_table(metadata.properties()),
             listed: Vec::with_capacity(listed.len()),
             keys: Arc::default(),
             specs,
@@ -76,7 +68,9 @@ impl Survey {
             }
         }
         survey.keys = keys.into();
-        survey.order_partitions();
+        survey.place_of = survey
+            .layout
+            .order_partitions(&survey.partitions.partitions);
         Ok(survey)
     }
 
@@ -103,84 +97,15 @@ impl Survey {
         complete.complete(&measured);
         let [added, existing, removed] = measured.counted;
         let count = |files: Option<i64>| files.unwrap_or(0).unsigned_abs();
-        let live = count(added.files) + count(existing.files);
-        if live == 0 {
+        if count(added.files) + count(existing.files) == 0 {
             return Ok(false);
         }
-        let held = held.into_iter();
-        self.layout.manifests.push(ListedManifest {
-            path: file.path.clone(),
-            content: match file.content {
-                Content::Data => ManifestContent::Data,
-                Content::Deletes => ManifestContent::Deletes,
-            },
-            spec_id: SpecId(file.spec_id),
-            size: Bytes(content.len() as u64),
-            sequence_number: file.sequence_number,
-            live,
-            removed: count(removed.files),
-            held: held
-                .map(|(partition, files)| Held { partition, files })
-                .collect(),
-        });
+        let size = Bytes(content.len() as u64);
+        self.layout.add(file, size, count(removed.files), held);
         self.listed.push(complete);
         self.unpacked.push(unpacked);
         Ok(true)
     }
-
-    /// Puts the partitions in order, and says of each which it is by its fields.
-    fn order_partitions(&mut self) {
-        let partitions = &self.partitions.partitions;
-        let mut of_spec: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (number, partition) in partitions.iter().enumerate() {
-            of_spec.entry(partition.spec_id).or_default().push(number);
-        }
-        let mut places: Vec<(PartitionPlace, usize)> = Vec::with_capacity(partitions.len());
-        for (spec_id, numbers) in of_spec {
-            let fields = numbers
-                .first()
-                .map_or(0, |number| partitions[*number].value.fields().len());
-            let ranks: Vec<HashMap<usize, u32>> = (0..fields)
-                .map(|field| ranks_of(partitions, &numbers, field))
-                .collect();
-            places.extend(numbers.into_iter().map(|number| {
-                let fields = ranks.iter().map(|ranks| ranks[&number]).collect();
-                let spec_id = SpecId(spec_id);
-                (PartitionPlace { spec_id, fields }, number)
-            }));
-        }
-        places.sort();
-        self.place_of = vec![0; places.len()];
-        for (place, (_, number)) in places.iter().enumerate() {
-            self.place_of[*number] = place as u32;
-        }
-        self.layout.partitions = places.into_iter().map(|(place, _)| place).collect();
-        for manifest in &mut self.layout.manifests {
-            for held in &mut manifest.held {
-                held.partition = self.place_of[held.partition as usize];
-            }
-            manifest.held.sort_unstable_by_key(|held| held.partition);
-        }
-    }
-}
-
-/// The number of each partition's value of a field, counted from the least.
-fn ranks_of(partitions: &[PartitionKey], numbers: &[usize], field: usize) -> HashMap<usize, u32> {
-    let compare = |a: &usize, b: &usize| {
-        let [a, b] = [a, b].map(|number| partitions[*number].value.fields()[field].as_ref());
-        compare_values(a, b)
-    };
-    let mut sorted = numbers.to_vec();
-    sorted.sort_by(compare);
-    let mut rank = 0;
-    let mut ranks = HashMap::with_capacity(sorted.len());
-    for (index, number) in sorted.iter().enumerate() {
-        if index > 0 && compare(&sorted[index - 1], number) != Ordering::Equal {
-            rank += 1;
-        }
-        ranks.insert(*number, rank);
-    }
-    ranks
 }
 
 /// Fetches the manifests at `places`, some ahead, and returns them one after the other.

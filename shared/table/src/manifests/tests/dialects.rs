@@ -287,7 +287,9 @@ fn plan(bytes: &[u8], listed: &ManifestFile) -> SnapshotScan {
         builder: ScanBuilder::new("c.n.t".parse().unwrap(), None),
         partitions: PartitionTable::default(),
     };
-    assembly.add_manifest(bytes, listed, &spec()).unwrap();
+    assembly
+        .add_manifest(bytes, listed, &spec(), false)
+        .unwrap();
     assembly.finish().unwrap()
 }
 

@@ -175,7 +175,7 @@ proptest! {
             partition_type: iceberg::spec::StructType::new(Vec::new()),
             is_unpartitioned: true,
         };
-        let _ = assembly.add_manifest(&damage("m.avro"), &listed, &spec);
+        let _ = assembly.add_manifest(&damage("m.avro"), &listed, &spec, true);
         let _ = assembly.finish();
     }
 }
