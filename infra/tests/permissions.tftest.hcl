@@ -99,6 +99,13 @@ run "policies" {
   }
 
   assert {
+    condition = length(setsubtract(["glue:GetDatabases", "glue:GetTables", "s3:ListBucket"], flatten([
+      for statement in jsondecode(output.cleaner_policy_json).Statement : statement.Action if statement.Effect == "Allow"
+    ]))) == 0
+    error_message = "the cleaner must find out where all tables lie, and what lies in their folders"
+  }
+
+  assert {
     condition = toset(flatten([
       for statement in jsondecode(output.cleaner_policy_json).Statement : lookup(statement, "Resource", "")
       if statement.Effect == "Allow" && anytrue([for action in flatten([statement.Action]) : can(regex("^sqs:", action))])

@@ -128,7 +128,7 @@ run "without_its_zip_there_is_no_cleaner" {
 run "a_cleaner_has_a_queue_of_its_own_and_is_told_what_to_do" {
   variables {
     cleaner_zip = "tests/wiring.tftest.hcl"
-    maintain    = { tags = true, catalog = { glue = { expire = true } } }
+    maintain    = { tags = true, orphans = true, orphans-every = "14d", catalog = { glue = { expire = true } } }
   }
 
   assert {

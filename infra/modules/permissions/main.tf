@@ -304,9 +304,17 @@ data "aws_iam_policy_document" "cleaner" {
     }
   }
 
+  # All tables are asked where they lie before any file is taken for nobody's.
   statement {
-    sid       = "Catalog"
-    actions   = ["glue:GetCatalog", "glue:GetDatabase", "glue:GetTable", "glue:UpdateTable"]
+    sid = "Catalog"
+    actions = [
+      "glue:GetCatalog",
+      "glue:GetDatabase",
+      "glue:GetDatabases",
+      "glue:GetTable",
+      "glue:GetTables",
+      "glue:UpdateTable",
+    ]
     resources = local.glue_resources
   }
 

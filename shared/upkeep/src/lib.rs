@@ -52,7 +52,7 @@ pub use orphans::{
 };
 pub use pins::{NoPins, Pin, Pins};
 pub use places::{Neighbours, NoNeighbours, Overlap, Surroundings, folders_of, overlap_of};
-pub use policy::{ExpirePolicy, FLOOR, ORPHAN_FLOOR, OrphanPolicy};
+pub use policy::{ExpirePolicy, FLOOR, ORPHAN_FLOOR, OrphanPolicy, duration_of};
 pub use retain::{Expiring, Spared};
 
 #[cfg(test)]

@@ -82,6 +82,8 @@ pub struct Surroundings {
     pub asked: u64,
     /// Catalogs, databases and tables that could not be asked, and why, a line each.
     pub unasked: Vec<String>,
+    /// Of these, those of whom it is not even known where their tables lie.
+    pub unplaced: Vec<String>,
 }
 
 /// Who knows where all other tables lie.

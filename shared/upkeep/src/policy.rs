@@ -127,24 +127,35 @@ pub(crate) fn duration(
     let Some(text) = properties.get(key) else {
         return Ok(None);
     };
-    let wrong =
-        || format!("{key} is '{text}': it must be a number with a unit, as in 720min or 7d");
+    let time = time_of(text, Some(unit));
+    time.map(Some).ok_or_else(|| {
+        format!("{key} is '{text}': it must be a number with a unit, as in 720min or 7d")
+    })
+}
+
+/// A time as people write it, with its unit, as in `7d`; `None` where it is none.
+pub fn duration_of(text: &str) -> Option<Duration> {
+    time_of(text, None)
+}
+
+/// `unit` is how many milliseconds a number alone counts.
+fn time_of(text: &str, unit: Option<u64>) -> Option<Duration> {
     let trimmed = text.trim();
     let end = trimmed
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(trimmed.len());
     let (number, label) = trimmed.split_at(end);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let number: u64 = number.parse().ok()?;
     let label = label.trim().to_ascii_lowercase();
     let millis = match label.as_str() {
-        "" => unit,
+        "" => unit?,
         "w" | "week" | "weeks" => 7 * 24 * 3_600_000,
         "d" | "day" | "days" => 24 * 3_600_000,
         "h" | "hour" | "hours" => 3_600_000,
         "min" | "minute" | "minutes" => 60_000,
         "s" | "sec" | "secs" | "second" | "seconds" => 1000,
         "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1,
-        _ => return Err(wrong()),
+        _ => return None,
     };
-    Ok(Some(Duration::from_millis(number.saturating_mul(millis))))
+    Some(Duration::from_millis(number.saturating_mul(millis)))
 }

@@ -8,6 +8,7 @@ use icepress_service::{
     embedded::{RunReport, Stop, TableOutcome, run_once},
     tables,
 };
+use icepress_storage::{PutMode, WriteOptions};
 use icepress_tests::{Lab, settings_for_tests};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -149,6 +150,12 @@ async fn partitions_go_when_they_pass_their_age_where_the_table_and_its_keeper_b
     assert_eq!(row.due_at, Some(next));
 }
 
+/// The append of that number: one file of one partition.
+async fn append_one(lab: &Lab, table: &TableId, number: i64) {
+    lab.append_numbered(table, &["eu"], 1, 10, 10 * number)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn manifests_are_written_anew_once_planning_pays_for_it() {
     let lab = Lab::new(74).await;
@@ -159,15 +166,14 @@ async fn manifests_are_written_anew_once_planning_pays_for_it() {
     ];
     let table = lab.create_table("events", &properties).await;
     let worker = lab.worker(settings_for_tests("a"));
-    for number in 0..15 {
-        lab.append_numbered(&table, &["eu"], 1, 10, 10 * number)
-            .await;
+    for number in 0..2 {
+        append_one(&lab, &table, number).await;
     }
     run(&worker).await;
     assert!(is_settled(&worker, &table).await);
     assert_eq!(worker.store.processes_of(&table, 9).await.unwrap().len(), 0);
     for number in 2..16 {
-        append(number).await;
+        append_one(&lab, &table, number).await;
     }
     let before = lab.rows(&table).await;
     let did = maintained(&worker).await;
@@ -218,4 +224,79 @@ async fn partitions_are_counted_for_the_current_snapshot_and_from_the_last_stati
     let did = maintained(&worker).await;
     assert_eq!(did, ["counted 2 partitions, from the last statistics on"]);
     assert!(is_settled(&worker, &table).await);
+}
+
+/// A file in a table's data folder that nothing refers to.
+async fn stray(lab: &Lab, table: &TableId) -> String {
+    let location = lab.load(table).await.metadata.location().to_owned();
+    let path = format!("{location}/data/stray.parquet");
+    let content = bytes::Bytes::from_static(b"of a writer that died");
+    let options = WriteOptions::default();
+    lab.storage
+        .put(&path, content, PutMode::CreateOnly, &options)
+        .await
+        .unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_nothing_refers_to_go_at_the_second_look_a_week_later() {
+    let (lab, table, worker) = table_with(76, &[("icepress.maintain.orphans", "true")]).await;
+    lab.disk.let_delete();
+    // The disk tells a file's age by this machine's clock.
+    lab.clock.advance(4 * DAY);
+    let stray = stray(&lab, &table).await;
+    let is_there = || async { lab.storage.info(&stray).await.is_ok() };
+    let did = maintained(&worker).await;
+    assert!(
+        did[0].ends_with("wrote down 1 that a later run deletes if it finds them again"),
+        "{did:?}"
+    );
+    assert!(is_there().await && is_settled(&worker, &table).await);
+    let (upkeep, kinds) = explained(&worker, &table).await;
+    assert_eq!(kinds[0], ProcessKind::Orphans);
+    let next = upkeep.later[&ProcessKind::Orphans];
+    // From when the run began.
+    let gone_by = (lab.ambient.now() + 7 * DAY).since(next);
+    assert!(gone_by < Duration::from_secs(3600), "{gone_by:?}");
+    lab.clock.advance(7 * DAY);
+    let before = lab.rows(&table).await;
+    let did = maintained(&worker).await;
+    assert!(did[0].contains("deleted 1 of 21"), "{did:?}");
+    assert!(!is_there().await);
+    assert_eq!(lab.rows(&table).await, before);
+    assert!(is_settled(&worker, &table).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c32_a_table_that_shares_its_folder_is_refused_with_both_tables_named_and_nothing_goes() {
+    let on = ("icepress.maintain.orphans", "true");
+    let (lab, table, worker) = table_with(77, &[on]).await;
+    lab.disk.let_delete();
+    let forbidden = lab
+        .create_table("forbidden", &[on, ("gc.enabled", "false")])
+        .await;
+    lab.append_numbered(&forbidden, &["eu"], 1, 10, 0).await;
+    let folder = lab.load(&table).await.metadata.location().to_owned();
+    let within = [("write.data.path", format!("{folder}/data/theirs"))];
+    let within = within.each_ref().map(|(key, path)| (*key, path.as_str()));
+    lab.create_table("guest", &within).await;
+    lab.clock.advance(4 * DAY);
+    let stray = stray(&lab, &table).await;
+    for _ in 0..2 {
+        run_once(&worker, 2, &Stop::default()).await.unwrap();
+        lab.clock.advance(8 * DAY);
+    }
+    assert!(lab.storage.info(&stray).await.is_ok());
+    let processes = worker.store.processes_of(&table, 1).await.unwrap();
+    let told = format!("{:?}", processes[0].state);
+    assert!(
+        told.contains("lab.tests.events") && told.contains("lab.tests.guest"),
+        "{told}"
+    );
+    let (upkeep, _) = explained(&worker, &forbidden).await;
+    assert!(
+        upkeep.refused[&ProcessKind::Orphans].contains("gc.enabled"),
+        "{upkeep:?}"
+    );
 }

@@ -32,7 +32,9 @@ JSON (with --json, printed as tables are read): {\"tables\": [TABLE…], \"next\
    \"waits\": {\"for\": \"blocker\" | \"window\" | \"quota\" | \"tasks\", \"reason\", \"until\", \"since\" (milliseconds since 1970; until is null
    where it is not known), \"quota\" (\"catalog NAME\", \"database …\" or \"table …\"; of a quota alone)} or null,
    \"observed\": {\"groups\", \"files\", \"bytes\", \"delete_files\", \"price\" (billionths of a dollar), \"frees\", \"later_files\", \"later_bytes\",
-   \"upkeep\": {\"kind\", \"price\", \"frees\"} where any is due} or null}
+   \"due\": [{\"kind\", \"price\", \"frees\"}…] (upkeep, where any is due)} or null,
+   \"upkeep\": {\"due\": [{\"kind\", \"reason\", \"costs\"}…], \"later\": {KIND: milliseconds since 1970…}, \"refused\": {KIND: TEXT…}} where
+   any is switched on}
 with location, sizes and health as they were when Icepress last looked, and null before that; `rewritten_since` where Icepress has
 rewritten the table after that. `next`, where --limit left tables out, is for --after. `left_out` says why tables that are new may be missing.";
 

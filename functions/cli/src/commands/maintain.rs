@@ -194,6 +194,7 @@ fn search(scope: OrphanScope, ages: &AgeArguments, limits: Limits) -> OrphanRequ
         older_than: ages.older_than,
         dropped: ages.dropped.clone(),
         limits,
+        unattended: false,
     }
 }
 

@@ -3,10 +3,14 @@
 //! Nobody is to lose a snapshot by surprise, so all of it is off until somebody switches it on, for all tables, for those of a
 //! catalog or a database, or for one: the nearest wins.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use icepress_model::{CatalogName, DatabaseId, Namespace, ProcessKind, Scope, TableId};
 use icepress_planner::InvalidProperty;
+use icepress_upkeep::{ORPHAN_FLOOR, duration_of};
 use serde::Deserialize;
 
 /// What is switched on where.
@@ -31,6 +35,32 @@ struct Switches {
     manifests: Option<bool>,
     /// Statistics of partitions are counted.
     statistics: Option<bool>,
+    /// Files that nothing refers to are deleted.
+    orphans: Option<bool>,
+    /// How often they are looked for.
+    orphans_every: Option<Every>,
+}
+
+/// How often something is done, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Every(Duration);
+
+/// How often files that nothing refers to are looked for where nobody says.
+const ORPHANS_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The property that says it of one table.
+const ORPHANS_EVERY_PROPERTY: &str = "icepress.maintain.orphans-every";
+const ORPHANS_EVERY_SHAPE: &str = "24h or more, as in 7d";
+
+impl TryFrom<String> for Every {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // More often is for nothing: what was found must be a day old when it goes.
+        let every = duration_of(&text).filter(|every| *every >= ORPHAN_FLOOR);
+        let every = every.ok_or_else(|| format!("'{text}' must be {ORPHANS_EVERY_SHAPE}"))?;
+        Ok(Self(every))
+    }
 }
 
 /// The section as it is written.
@@ -42,6 +72,8 @@ struct Written {
     age_out: Option<bool>,
     manifests: Option<bool>,
     statistics: Option<bool>,
+    orphans: Option<bool>,
+    orphans_every: Option<Every>,
     #[serde(default)]
     catalog: BTreeMap<String, Switches>,
     #[serde(default)]
@@ -73,6 +105,8 @@ impl TryFrom<Written> for MaintainDefaults {
                 age_out: written.age_out,
                 manifests: written.manifests,
                 statistics: written.statistics,
+                orphans: written.orphans,
+                orphans_every: written.orphans_every,
             },
             by_scope,
         })
@@ -87,7 +121,8 @@ impl Switches {
             ProcessKind::AgeOut => self.age_out,
             ProcessKind::Manifests => self.manifests,
             ProcessKind::Statistics => self.statistics,
-            ProcessKind::Rewrite | ProcessKind::Orphans => None,
+            ProcessKind::Orphans => self.orphans,
+            ProcessKind::Rewrite => None,
         }
     }
 }
@@ -113,11 +148,34 @@ impl MaintainDefaults {
                 }),
             };
         }
+        let on = self.nearest(table, |switches| switches.of(kind));
+        Ok(on.unwrap_or(false))
+    }
+
+    /// How often a table with these properties is searched for files that nothing refers to.
+    pub fn orphans_every(
+        &self,
+        table: &TableId,
+        properties: &HashMap<String, String>,
+    ) -> Result<Duration, InvalidProperty> {
+        if let Some(value) = properties.get(ORPHANS_EVERY_PROPERTY) {
+            let every = Every::try_from(value.trim().to_owned());
+            return every.map(|every| every.0).map_err(|_| InvalidProperty {
+                whose: format!("table {table}"),
+                property: ORPHANS_EVERY_PROPERTY.to_owned(),
+                value: value.clone(),
+                shape: ORPHANS_EVERY_SHAPE.to_owned(),
+            });
+        }
+        let every = self.nearest(table, |switches| switches.orphans_every);
+        Ok(every.map_or(ORPHANS_EVERY, |every| every.0))
+    }
+
+    /// What the nearest says that says anything.
+    fn nearest<T>(&self, table: &TableId, says: impl Fn(&Switches) -> Option<T>) -> Option<T> {
         let of_scopes = Scope::around(table).into_iter().rev();
-        let nearest = of_scopes
-            .filter_map(|scope| self.by_scope.get(&scope)?.of(kind))
-            .next();
-        Ok(nearest.or(self.everywhere.of(kind)).unwrap_or(false))
+        let mut said = of_scopes.filter_map(|scope| says(self.by_scope.get(&scope)?));
+        said.next().or_else(|| says(&self.everywhere))
     }
 }
 
@@ -166,6 +224,9 @@ mod tests {
             ("age_out = true", None, "age-out"),
             ("manifest = true", None, "manifests"),
             ("statistic = true", None, "statistics"),
+            ("orphan = true", None, "orphans"),
+            ("orphans-every = '7'", None, "'7' must be 24h or more"),
+            ("[catalog.lake]\norphans-every = '23h'", None, "'23h'"),
             ("[catalog.lake]\nexpires = true", None, "expires"),
             ("[database.lake]\nexpire = true", None, "no database"),
             ("", Some("yes"), "icepress.maintain.expire"),
@@ -173,5 +234,24 @@ mod tests {
             let error = is_on(toml, property).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn folders_are_listed_once_a_week_or_as_the_nearest_says() {
+        let every = |toml: &str, property: Option<&str>| {
+            let read: MaintainDefaults = toml::from_str(toml).unwrap();
+            let table: TableId = "lake.sales.orders".parse().unwrap();
+            let property =
+                property.map(|text| (ORPHANS_EVERY_PROPERTY.to_owned(), text.to_owned()));
+            let every = read.orphans_every(&table, &property.into_iter().collect());
+            every.map_err(|error| error.to_string())
+        };
+        let days = |days: u64| Ok(Duration::from_secs(days * 24 * 3600));
+        assert_eq!(every("", None), days(7));
+        let scoped = "orphans-every = '2d'\n[database.'lake.sales']\norphans-every = '4w'";
+        assert_eq!(every(scoped, None), days(28));
+        assert_eq!(every(scoped, Some("24h")), days(1));
+        let error = every("", Some("1h")).unwrap_err();
+        assert!(error.contains(ORPHANS_EVERY_PROPERTY), "{error}");
     }
 }

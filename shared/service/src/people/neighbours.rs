@@ -35,6 +35,8 @@ pub(crate) struct TableMap {
     pub(crate) tables: Vec<Mapped>,
     /// Catalogs, databases and tables that could not be asked, and why.
     pub(crate) unasked: Vec<String>,
+    /// Of these, those of whom it is not known where their tables lie.
+    unplaced: Vec<String>,
 }
 
 /// A table on the map.
@@ -52,7 +54,7 @@ impl TableMap {
     pub(crate) async fn of(context: &Context) -> Self {
         let mut map = Self::default();
         for (name, why) in context.catalogs.unopened() {
-            map.unasked.push(format!("catalog {name}: {why}"));
+            map.is_dark(format!("catalog {name}: {why}"));
         }
         for open in context.catalogs.iter() {
             map.ask_catalog(open).await;
@@ -60,11 +62,17 @@ impl TableMap {
         map
     }
 
+    /// Somebody could not be asked at all.
+    fn is_dark(&mut self, why: String) {
+        self.unplaced.push(why.clone());
+        self.unasked.push(why);
+    }
+
     async fn ask_catalog(&mut self, open: &OpenCatalog) {
         let name = open.catalog.name();
         let namespaces = match open.catalog.list_namespaces().await {
             Ok(namespaces) => namespaces,
-            Err(error) => return self.unasked.push(format!("catalog {name}: {error}")),
+            Err(error) => return self.is_dark(format!("catalog {name}: {error}")),
         };
         for namespace in namespaces {
             let database = DatabaseId {
@@ -72,7 +80,7 @@ impl TableMap {
                 namespace,
             };
             if let Err(error) = self.ask_database(open, &database).await {
-                self.unasked.push(format!("database {database}: {error}"));
+                self.is_dark(format!("database {database}: {error}"));
             }
         }
     }
@@ -116,10 +124,13 @@ impl TableMap {
             Err(CatalogError::NoSuchTable(_) | CatalogError::NotIceberg(_)) => {}
             Err(error) => {
                 let why = format!("table {}: {error}", listed.table);
-                self.unasked.push(why);
                 // Where its metadata lies, its files probably do.
                 let location = listed.metadata_location.as_ref();
                 let folder = location.and_then(|it| it.as_str().rsplit_once("/metadata/"));
+                match folder {
+                    Some(_) => self.unasked.push(why),
+                    None => self.is_dark(why),
+                }
                 self.tables.extend(folder.map(|(folder, _)| Mapped {
                     folders: vec![folder.to_owned()],
                     state: None,
@@ -147,6 +158,7 @@ impl Neighbours for TableMap {
                 .collect(),
             asked: others.filter(|it| it.state.is_some()).count() as u64,
             unasked: self.unasked.clone(),
+            unplaced: self.unplaced.clone(),
         }
     }
 }

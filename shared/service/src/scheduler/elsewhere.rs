@@ -20,7 +20,10 @@ use super::{
     conclusion::{entry, with_entry, without_entry},
     evaluate::{self, EvaluateError, Outlook, Planned},
     failure::Failure,
-    handover::{Cause, EvaluateTask, EvaluationHeader, LOOKED_THROUGH, last_rewrite, rewrites},
+    handover::{
+        Cause, EvaluateTask, EvaluationHeader, LOOKED_THROUGH, last_rewrite, rewrite_among,
+        rewrites,
+    },
     header::header_of,
     send::send,
     waiting::no_longer_waiting,
@@ -101,7 +104,7 @@ impl Past {
         let processes = processes.unwrap_or_default();
         let evaluates = |row: &ProcessRow| EvaluationHeader::of(row).is_some();
         Ok(Self {
-            last: processes.iter().find(|row| rewrites(row)).cloned(),
+            last: rewrite_among(context, &processes).await,
             newest: processes.iter().find(|row| !evaluates(row)).cloned(),
             evaluation: EvaluationHeader::of(&newest).map(|header| (newest, header)),
         })

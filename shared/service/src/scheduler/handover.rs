@@ -4,6 +4,7 @@ use icepress_coordination::{Payload, ProcessRow};
 use icepress_model::{ProcessId, ProcessKind, TableId};
 use serde::{Deserialize, Serialize};
 
+use super::upkeep::UpkeepHeader;
 use crate::Context;
 
 /// Processes of a table that are looked through for the last one that rewrote anything.
@@ -68,8 +69,23 @@ pub(crate) async fn last_rewrite(
     but: Option<&ProcessId>,
 ) -> Option<ProcessRow> {
     let processes = context.store.processes_of(table, LOOKED_THROUGH).await;
-    let mut processes = processes.ok()?.into_iter();
-    processes.find(|row| Some(&row.process) != but && rewrites(row))
+    let mut processes = processes.ok()?;
+    processes.retain(|row| Some(&row.process) != but);
+    rewrite_among(context, &processes).await
+}
+
+/// The last rewrite: one of these, or the one that upkeep since hands on. There may be any number of runs of that between two
+/// rewrites, and what the last taught must not be forgotten for it.
+pub(super) async fn rewrite_among(
+    context: &Context,
+    processes: &[ProcessRow],
+) -> Option<ProcessRow> {
+    if let Some(row) = processes.iter().find(|row| rewrites(row)) {
+        return Some(row.clone());
+    }
+    let header = |row: &ProcessRow| serde_json::from_str::<UpkeepHeader>(&row.header).ok();
+    let handed_on = processes.iter().find_map(header)?.last_rewrite?;
+    context.store.process(&handed_on).await.ok()?
 }
 
 /// Whether a process is one that was to rewrite anything, and not only to look.

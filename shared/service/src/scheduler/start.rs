@@ -88,6 +88,7 @@ pub(super) async fn start(
             base: location,
             snapshot_id,
             memory,
+            last_rewrite: past.last.as_ref().map(|last| last.process.clone()),
             conclusion,
         };
         return upkeep::start(context, lease, row, &room, beginning).await;

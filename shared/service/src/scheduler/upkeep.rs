@@ -127,18 +127,20 @@ pub(crate) fn decide(
 ) -> Verdict {
     let mut verdict = Verdict::default();
     for (kind, prospect) in prospects.in_order() {
-        let (worth, next, next_after_commit, as_of) = match prospect {
+        let (worth, next, next_after_commit, as_of, rest) = match prospect {
             Prospect::Work {
                 now,
                 next,
                 next_after_commit,
                 as_of,
-            } => (now, *next, *next_after_commit, *as_of),
+                rest,
+            } => (now, *next, *next_after_commit, *as_of, *rest),
             Prospect::Refused(message) => {
                 verdict.refused.insert(kind, message.clone());
                 continue;
             }
         };
+        let rest = rest.unwrap_or(settings.upkeep_rest);
         let last = memory.0.get(&kind);
         let is_seen_to = last.zip(as_of).is_some_and(|(run, as_of)| {
             run.failures == 0 && !run.unfinished && run.at >= as_of + CLOCKS_DIFFER
@@ -154,7 +156,6 @@ pub(crate) fn decide(
                 frees: Bytes::ZERO,
             },
             (_, None) => {
-                let rest = rest_of(settings, kind);
                 let rested = |at: TimestampMs| last.map_or(at, |run| at.max(run.at + rest));
                 if let Some(at) = next {
                     verdict.later.insert(kind, rested(at));
@@ -170,8 +171,13 @@ pub(crate) fn decide(
                 return now;
             }
             let rest = match worth.is_worth_it() {
-                true => rest_of(settings, kind),
-                false => rest_of(settings, kind) * LONGER,
+                true => rest,
+                false => rest * LONGER,
+            };
+            // What failed is not put off for as long as what was done.
+            let rest = match run.failures {
+                0 => rest,
+                _ => rest.min(settings.upkeep_rest * LONGER),
             };
             run.at + rest.max(settings.backoff(run.failures))
         });
@@ -189,15 +195,6 @@ impl Verdict {
     fn comes_after_a_commit(&mut self, at: TimestampMs) {
         let next = self.next_after_commit.map_or(at, |next| next.min(at));
         self.next_after_commit = Some(next);
-    }
-}
-
-/// The least time between two runs of a kind that are worth their price.
-fn rest_of(settings: &Settings, kind: ProcessKind) -> Duration {
-    match kind {
-        // Their periods are rest enough, and whoever rests past the end of one leaves it without its tag.
-        ProcessKind::Tags => Duration::ZERO,
-        _ => settings.upkeep_rest,
     }
 }
 

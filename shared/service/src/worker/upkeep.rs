@@ -140,9 +140,10 @@ async fn do_task(
         ProcessKind::AgeOut => work.age_out().await,
         ProcessKind::Manifests => work.rewrite_manifests().await,
         ProcessKind::Statistics => work.count_partitions().await,
-        kind => Err(UpkeepError::Refused {
+        ProcessKind::Orphans => work.remove_orphans().await,
+        kind @ ProcessKind::Rewrite => Err(UpkeepError::Refused {
             table: table.clone(),
-            message: format!("this version does no {kind} by itself"),
+            message: format!("a {kind} is no upkeep: its task can't be understood"),
         }),
     };
     match done {

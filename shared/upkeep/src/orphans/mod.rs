@@ -59,6 +59,8 @@ pub struct OrphanRequest {
     pub dropped: Vec<String>,
     /// How much may be deleted.
     pub limits: Limits,
+    /// Whether nobody reads who could not be asked where their tables lie: any such is a reason to refuse then.
+    pub unattended: bool,
 }
 
 /// Whom a search asks.

@@ -82,6 +82,13 @@ impl<'a> Run<'a> {
                 surroundings.overlapping.len()
             )));
         }
+        if let Some(unplaced) = surroundings.unplaced.first().filter(|_| request.unattended) {
+            return Err(refused(format!(
+                "where other tables lie can't be told, and one of them may lie in its folders: {unplaced} ({} such; by hand it \
+                 is searched all the same)",
+                surroundings.unplaced.len()
+            )));
+        }
         let storage = context.storage.as_ref();
         let mut staying = Staying::of(&context.storage, &loaded, &[])?;
         let folders = match request.scope {

@@ -301,6 +301,7 @@ impl Neighbours for NextDoor {
             overlapping: overlapping.into_iter().collect(),
             asked: 1,
             unasked: vec!["catalog dark: it did not answer".to_owned()],
+            unplaced: vec!["catalog dark: it did not answer".to_owned()],
         }
     }
 }
@@ -333,6 +334,13 @@ async fn c32_shared_and_nested_folders_are_refused_with_both_tables_named() {
         neighbours: &NextDoor("s3://lake/t2"),
         attempts: &NoAttempts,
     };
+    let unattended = OrphanRequest {
+        unattended: true,
+        ..OrphanRequest::default()
+    };
+    let error = remove_with(&world, others, &unattended).await.unwrap_err();
+    assert!(error.to_string().contains("catalog dark"), "{error}");
+    assert!(strays.iter().all(|stray| is_there(&world, stray)));
     let report = remove_with(&world, others, &OrphanRequest::default())
         .await
         .unwrap();

@@ -3,6 +3,7 @@
 pub(super) mod age_out;
 mod expire;
 pub(super) mod manifests;
+pub(super) mod orphans;
 pub(super) mod statistics;
 mod tags;
 
@@ -22,12 +23,13 @@ use crate::{Context, Settings, scheduler::evaluate::error::EvaluateError};
 const RECKONED: Duration = Duration::from_secs(10);
 
 /// The kinds in the order in which they are done where several are due: what is to be kept is marked before anything goes.
-pub(crate) const ORDER: [ProcessKind; 5] = [
+pub(crate) const ORDER: [ProcessKind; 6] = [
     ProcessKind::Tags,
     ProcessKind::AgeOut,
     ProcessKind::Expire,
     ProcessKind::Manifests,
     ProcessKind::Statistics,
+    ProcessKind::Orphans,
 ];
 
 /// What a look at a table has read of it.
@@ -60,6 +62,9 @@ pub(crate) enum Prospect {
         /// Since when that is known of this state of the table: a run that began later has seen to it, as far as it could.
         #[serde(default)]
         as_of: Option<TimestampMs>,
+        /// The least time between two runs that are worth their price, where it is another than that of most kinds.
+        #[serde(default)]
+        rest: Option<Duration>,
     },
     /// The table forbids it, or says something of it that can't be read: one line for people.
     Refused(String),
@@ -101,8 +106,9 @@ impl Prospects {
                 ProcessKind::Expire => expire::prospect(settings, metadata, now),
                 ProcessKind::Manifests => manifests::prospect(settings, metadata, read),
                 ProcessKind::Statistics => statistics::prospect(settings, metadata, read),
+                ProcessKind::Orphans => orphans::prospect(settings, loaded, read),
                 // Not among these.
-                _ => continue,
+                ProcessKind::Rewrite => continue,
             };
             prospects.insert(kind, prospect.unwrap_or_else(Prospect::Refused));
         }

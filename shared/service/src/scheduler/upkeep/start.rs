@@ -32,6 +32,9 @@ pub(crate) struct UpkeepHeader {
     /// When each kind was done last.
     #[serde(default)]
     pub(crate) upkeep: Memory,
+    /// The table's last rewrite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_rewrite: Option<ProcessId>,
 }
 
 /// What its task carries beside its kind, which stands in the row.
@@ -50,6 +53,7 @@ pub(in crate::scheduler) struct Beginning {
     pub(in crate::scheduler) base: MetadataLocation,
     pub(in crate::scheduler) snapshot_id: Option<SnapshotId>,
     pub(in crate::scheduler) memory: Memory,
+    pub(in crate::scheduler) last_rewrite: Option<ProcessId>,
     pub(in crate::scheduler) conclusion: Conclusion,
 }
 
@@ -66,6 +70,7 @@ pub(in crate::scheduler) async fn start(
         base,
         snapshot_id,
         memory,
+        last_rewrite,
         conclusion,
     } = beginning;
     let now = context.ambient.now();
@@ -83,6 +88,7 @@ pub(in crate::scheduler) async fn start(
         base: base.clone(),
         failures: row.failures,
         upkeep: memory,
+        last_rewrite,
     };
     let task = UpkeepTask {
         maintain: row.table.clone(),

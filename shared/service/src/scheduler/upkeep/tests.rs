@@ -10,7 +10,7 @@ use icepress_upkeep::{
 };
 
 use super::{
-    prospects::{ORDER, age_out, manifests, statistics},
+    prospects::{ORDER, age_out, manifests, orphans, statistics},
     *,
 };
 
@@ -72,6 +72,7 @@ fn of(now: Option<Worth>, next: Option<TimestampMs>) -> Prospects {
         next,
         next_after_commit: next,
         as_of: None,
+        rest: None,
     };
     Prospects::only(ProcessKind::Expire, prospect)
 }
@@ -163,6 +164,7 @@ fn asked_for() -> Prospect {
         next: None,
         next_after_commit: None,
         as_of: None,
+        rest: None,
     }
 }
 
@@ -182,13 +184,20 @@ fn what_is_to_be_kept_is_marked_before_anything_goes() {
         ProcessKind::Expire,
         ProcessKind::Manifests,
         ProcessKind::Statistics,
+        ProcessKind::Orphans,
     ];
-    assert_eq!(kinds[..5], expected);
+    assert_eq!(kinds, expected);
 }
 
 #[test]
 fn a_tag_is_not_late_for_the_sake_of_a_rest_and_is_not_weighed() {
-    let tags = || Prospects::only(ProcessKind::Tags, asked_for());
+    let tags = || {
+        let mut prospect = asked_for();
+        if let Prospect::Work { rest, .. } = &mut prospect {
+            *rest = Some(Duration::ZERO);
+        }
+        Prospects::only(ProcessKind::Tags, prospect)
+    };
     let last = process(ProcessKind::Tags, did(false), &Memory::default());
     let memory = Memory::after(Some(&last));
     assert!(
@@ -210,6 +219,7 @@ fn a_tag_is_not_late_for_the_sake_of_a_rest_and_is_not_weighed() {
         next: None,
         next_after_commit: None,
         as_of: None,
+        rest: None,
     };
     let nothing = Prospects::only(ProcessKind::Tags, nothing);
     assert_eq!(
@@ -346,4 +356,28 @@ fn partitions_are_counted_once_a_day_where_the_current_snapshot_has_no_statistic
     );
     assert!(!decided(true, &memory, NOW + 24 * REST).due.is_empty());
     assert_eq!(decided(false, &memory, NOW + 24 * REST), Verdict::default());
+}
+
+#[test]
+fn folders_are_listed_by_the_clock_and_what_failed_is_tried_again_sooner() {
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let prospects = Prospects::only(
+        ProcessKind::Orphans,
+        orphans::every_so_often(week, NanoDollars(9)),
+    );
+    let decided = |memory: &Memory, at| decide(&settings(), &prospects, memory, at);
+    let first = decided(&Memory::default(), NOW).due.remove(0);
+    assert!(first.worth.reason.contains("every 168 hours"), "{first:?}");
+    let after = |outcome| {
+        let last = process(ProcessKind::Orphans, outcome, &Memory::default());
+        Memory::after(Some(&last))
+    };
+    let next = decided(&after(did(false)), NOW + week - MINUTE);
+    assert_eq!((&next.due[..], next.next()), (&[][..], Some(NOW + week)));
+    assert!(!decided(&after(did(false)), NOW + week).due.is_empty());
+    assert!(
+        !decided(&after(did(true)), NOW).due.is_empty(),
+        "it goes on"
+    );
+    assert_eq!(decided(&after(failed()), NOW).next(), Some(NOW + 24 * REST));
 }

@@ -2,13 +2,16 @@
 
 use icepress_coordination::TaskRow;
 use icepress_model::{Bytes, MetadataLocation};
-use icepress_table::CommitContext;
-use icepress_upkeep::{Committed, UpkeepError, ages, expire, manifests, statistics, tags};
+use icepress_table::{CommitContext, Gatekeeper as _};
+use icepress_upkeep::{
+    Committed, Counted, OrphanRequest, Others, UpkeepError, ages, expire, manifests,
+    remove_orphans, statistics, tags,
+};
 
 use super::{Done, TaskDoor, limits_of_a_run};
 use crate::{
     Context, Deadline,
-    people::maintain::BasesOfProcesses,
+    people::{maintain::BasesOfProcesses, neighbours::AllTables, orphans::Books},
     scheduler::upkeep::{UpkeepTask, expire_request},
 };
 
@@ -45,9 +48,7 @@ impl Work<'_> {
         let expired = expire(&self.commit, table, &pins, &door, &request, &|_, _| {}).await;
         drop(inside);
         let report = expired?;
-        let files: u64 = report.files.values().map(|counts| counts.files).sum();
-        let bytes: u64 = report.files.values().map(|counts| counts.bytes.get()).sum();
-        let (snapshots, bytes) = (report.snapshots.len(), Bytes(bytes));
+        let (snapshots, (files, bytes)) = (report.snapshots.len(), sum_of(&report.files));
         let mut did = format!("expired {snapshots} snapshots, deleted {files} files of {bytes}");
         if !report.refs.is_empty() {
             did.push_str(&format!(", took away {}", report.refs.join(", ")));
@@ -160,6 +161,53 @@ impl Work<'_> {
             unfinished: false,
         })
     }
+
+    pub(super) async fn remove_orphans(&self) -> Result<Done, UpkeepError> {
+        let (context, table) = (self.context, &self.task.maintain);
+        // There is no commit to be held back: whoever blocks the table is asked before anything is looked at.
+        if let Some(reason) = self.door().objection().await {
+            let table = table.clone();
+            return Err(UpkeepError::HeldBack { table, reason });
+        }
+        let request = OrphanRequest {
+            limits: limits_of_a_run(context, self.work_until),
+            unattended: true,
+            ..OrphanRequest::default()
+        };
+        let (neighbours, attempts) = (AllTables { context }, Books { context });
+        let others = Others {
+            neighbours: &neighbours,
+            attempts: &attempts,
+        };
+        let removed = remove_orphans(&self.commit, table, others, &request, &|_, _| {}).await;
+        let report = removed?;
+        let [(deleted, bytes), (waiting, _)] = [&report.files, &report.waiting].map(sum_of);
+        let listed = report.survey.listed.files;
+        let mut did =
+            format!("listed {listed} files, deleted {deleted} of {bytes} that nothing refers to");
+        if waiting > 0 {
+            did.push_str(&format!(
+                ", wrote down {waiting} that a later run deletes if it finds them again"
+            ));
+        }
+        if report.revived.files > 0 {
+            let revived = report.revived.files;
+            did.push_str(&format!(
+                ", kept {revived} that came into the table meanwhile"
+            ));
+        }
+        Ok(Done {
+            location: None,
+            did,
+            unfinished: report.unfinished,
+        })
+    }
+}
+
+/// How many files there are of all kinds, and what they take.
+fn sum_of(counted: &Counted) -> (u64, Bytes) {
+    let files = counted.values().map(|counts| counts.files).sum();
+    (files, counted.values().map(|counts| counts.bytes).sum())
 }
 
 /// What was done in one line; `nothing` where it was nothing.

@@ -60,5 +60,6 @@ pub(in crate::scheduler::upkeep) fn of_outlook(
         // Our own commits make nothing older.
         next_after_commit: next,
         as_of,
+        rest: None,
     }
 }

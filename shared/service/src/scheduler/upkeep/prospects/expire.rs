@@ -42,6 +42,7 @@ fn of_outlook(settings: &Settings, outlook: &ExpireOutlook) -> Prospect {
             next,
             next_after_commit,
             as_of: None,
+            rest: None,
         };
     }
     let saves_a_month = settings.prices.of_storage(bytes);
@@ -70,5 +71,6 @@ fn of_outlook(settings: &Settings, outlook: &ExpireOutlook) -> Prospect {
         next,
         next_after_commit,
         as_of: None,
+        rest: None,
     }
 }

@@ -37,5 +37,6 @@ pub(in crate::scheduler::upkeep) fn of_plan(plan: &ManifestPlan, costs: NanoDoll
         next: None,
         next_after_commit: None,
         as_of: None,
+        rest: None,
     }
 }

@@ -36,5 +36,6 @@ pub(in crate::scheduler::upkeep) fn of_plan(plan: StatisticsPlan, costs: NanoDol
         next: None,
         next_after_commit: None,
         as_of: None,
+        rest: None,
     }
 }

@@ -1,5 +1,7 @@
 //! Recovery points: due when a period of theirs has ended, or their own time.
 
+use std::time::Duration;
+
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, TimestampMs};
 use icepress_upkeep::tags::outlook;
@@ -39,5 +41,7 @@ pub(super) fn prospect(
         next: outlook.next,
         next_after_commit: outlook.next_after_commit,
         as_of: None,
+        // Their periods are rest enough, and whoever rests past the end of one leaves it without its tag.
+        rest: Some(Duration::ZERO),
     })
 }
