@@ -10,9 +10,6 @@ use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tracing::info;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     open::start_logging();

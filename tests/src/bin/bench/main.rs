@@ -19,10 +19,6 @@ mod upkeep;
 
 use std::process::ExitCode;
 
-/// As the command and the functions have it: where memory comes from is a good part of what a rewrite costs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
