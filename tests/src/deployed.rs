@@ -102,6 +102,7 @@ impl World {
             optimizer_limit: None,
             plan: icepress_planner::PlanDefaults::default(),
             limits: Default::default(),
+            deployment: None,
         };
         let observer = Arc::new(LogObserver);
         let worker = WorkerId::from("bench");

@@ -169,7 +169,7 @@ async fn a_queue_that_takes_nothing_for_one_table_holds_up_no_other_and_loses_no
     let told: Vec<TableId> = messages.into_iter().map(|message| message.table).collect();
     assert_eq!(told, [heard]);
     assert!(lab.take_events().iter().any(
-        |event| matches!(event, Event::Notice { message } if message.contains("lab.tests.mute"))
+        |event| matches!(event, Event::Notice { message, .. } if message.contains("lab.tests.mute"))
     ));
 
     queue.mute(None);

@@ -1,6 +1,6 @@
 //! What can be typed: the command line as types.
 
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -287,6 +287,11 @@ pub(crate) struct RunArguments {
     /// The rest between two rounds, as in 30s, 5m or 1h
     #[arg(long, value_name = "TIME", value_parser = amounts::duration, default_value = "60s", conflicts_with = "once")]
     pub(crate) interval: Duration,
+
+    /// Tell metrics to who asks for http://ADDRESS/metrics, in the text that Prometheus reads, as in 127.0.0.1:9464. Whoever reaches the
+    /// address may ask [default: nobody]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// Only these tables; all of the catalog where none is given
     #[arg(value_name = "TABLE")]

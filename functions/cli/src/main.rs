@@ -7,6 +7,7 @@ mod demo;
 mod environment;
 mod failure;
 mod log;
+mod metrics;
 mod names;
 mod progress;
 mod render;

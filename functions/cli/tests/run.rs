@@ -6,7 +6,8 @@ mod support;
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -250,4 +251,64 @@ fn buckets_are_resized_between_two_runs() {
     let wrong = run(&warehouse, &["buckets", "resize", "100000"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
     assert!(wrong.stderr.contains("too many"), "{}", wrong.stderr);
+}
+
+/// What `GET /metrics` answers; empty where nobody does.
+fn metrics_at(address: SocketAddr) -> String {
+    let mut page = String::new();
+    if let Ok(mut asking) = TcpStream::connect(address) {
+        asking.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        asking.read_to_string(&mut page).unwrap();
+    }
+    page
+}
+
+#[test]
+fn a_run_tells_prometheus_what_it_did_and_where_nobody_may_listen_it_says_so() {
+    let (_folder, warehouse) = warehouse();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    let said = run(
+        &warehouse,
+        &["run", "--once", "--metrics", &address.to_string()],
+    );
+    assert_eq!(said.code, 2, "{}", said.stderr);
+    assert!(
+        said.stderr.contains(&address.to_string()),
+        "{}",
+        said.stderr
+    );
+    drop(free);
+
+    let wanted = ["run", "--json", "--metrics", &address.to_string()];
+    let mut running = icepress(&warehouse, &wanted)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut rounds = BufReader::new(running.stdout.take().unwrap());
+    let mut first = String::new();
+    rounds.read_line(&mut first).unwrap();
+    let page = metrics_at(address);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    for told in [
+        "# TYPE icepress_tick_seconds gauge",
+        "icepress_oldest_due_seconds{bucket=\"0\"} ",
+        "icepress_group_seconds_bucket{le=\"+Inf\"} ",
+    ] {
+        assert!(page.contains(told), "{told}: {first}: {page}");
+    }
+    assert!(!page.contains("icepress_tasks_failed_total"), "{page}");
+    let number = |name: &str| -> f64 {
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let committed = "icepress_processes_ended_total{kind=\"rewrite\",outcome=\"committed\"} ";
+    assert!(number(committed) >= 3.0, "{page}");
+    assert!(number("icepress_processes_begun_total{kind=\"rewrite\"} ") >= number(committed));
+    assert!(number("icepress_read_files_total ") > number("icepress_written_files_total "));
+    assert!(number("icepress_written_bytes_total ") > 0.0, "{page}");
+    assert!(number("icepress_actual_dollars_total ") > 0.0, "{page}");
+    assert!(number("icepress_predicted_dollars_total ") > 0.0, "{page}");
 }

@@ -1,11 +1,10 @@
 //! The optimizer function: fed by the task queues, it rewrites groups of files and commits what is complete.
 
-use std::sync::Arc;
-
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use icepress_coordination::Component;
+use icepress_metrics::FunctionMetrics;
 use icepress_model::ambient::Ambient;
-use icepress_service::{LogObserver, SignOfLife, open};
+use icepress_service::{SignOfLife, open};
 use icepress_storage::AwsEnvironment;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use tracing::info;
@@ -17,11 +16,15 @@ async fn main() -> Result<(), Error> {
     let aws = AwsEnvironment::new();
     let ambient = Ambient::system();
     let worker = open::function_worker(&ambient);
-    let context = open::cloud(environment, &aws, worker, ambient, Arc::new(LogObserver)).await?;
-    let sign = SignOfLife::new(Component::Optimizer);
+    let component = Component::Optimizer;
+    let metrics = FunctionMetrics::new(environment.deployment.as_deref(), component, &ambient);
+    let observer = metrics.observer();
+    let context = open::cloud(environment, &aws, worker, ambient, observer).await?;
+    let sign = SignOfLife::new(component);
     run(service_fn(|event: LambdaEvent<SqsEvent>| {
-        let (context, ledger, sign) = (&context, aws.ledger(), &sign);
+        let (context, ledger, sign, metrics) = (&context, aws.ledger(), &sign, &metrics);
         async move {
+            let _told_at_its_end = metrics.invocation();
             let before = ledger.totals();
             sign.give(context).await;
             let deadline = open::deadline_of(context, event.context.deadline);

@@ -14,7 +14,7 @@ use std::{
 use icepress_coordination::{CoordinationError, Received};
 use icepress_model::{BucketCount, BucketId};
 
-use crate::{Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, tick};
+use crate::{About, Context, Deadline, Event, Handled, Waiting, WaitsFor, handle, tick};
 use errands::OwnErrands;
 pub(crate) use report::Collector;
 pub use report::{RunReport, TableOutcome, TableReport};
@@ -190,6 +190,7 @@ async fn handle_received(context: &Context, received: &Received) -> Result<(), C
         // Another attempt has taken over: its message is its own.
         Err(CoordinationError::Fenced(reason)) => {
             context.tell(Event::Notice {
+                about: About::task(&received.message.task),
                 message: format!(
                     "task {} went to another worker: {reason}",
                     received.message.task
@@ -207,6 +208,7 @@ async fn keep_invisible(context: &Context, received: &Received) -> std::convert:
         context.ambient.clock.sleep(visibility / 3).await;
         if let Err(error) = context.queue.change_visibility(received, visibility).await {
             context.tell(Event::Notice {
+                about: About::task(&received.message.task),
                 message: format!("a message could not be kept invisible: {error}"),
             });
         }

@@ -20,7 +20,7 @@ pub use ground::{
     listed::ListedHere,
     maintain::MaintainDefaults,
     mode::{Mode, Modes, Ruling, SetBy},
-    observer::{Event, LogObserver, Observer},
+    observer::{About, BucketTurn, Event, GroupRead, LogObserver, Observer, Stage},
     open,
     plans::PlanRoom,
     settings::{Settings, Times},

@@ -202,6 +202,7 @@ impl Observer for Notes {
                 table,
                 plan,
                 process,
+                ..
             } => {
                 note(format_args!(
                     "{table} planned: {} groups, {process:?}",
@@ -237,7 +238,7 @@ impl Observer for Notes {
             }
             Event::Waiting { table, reason, .. } => note(format_args!("{table} waits: {reason}")),
             Event::Refused { table, reason } => note(format_args!("{table} refused: {reason}")),
-            Event::Notice { message } => note(format_args!("{message}")),
+            Event::Notice { message, .. } => note(format_args!("{message}")),
             _ => {}
         }
     }

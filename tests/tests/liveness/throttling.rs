@@ -77,7 +77,7 @@ async fn c56_a_rewrite_waits_for_an_s3_that_refuses_reads_and_writes() {
         planned.assert_done().await;
         let told = planned.lab.take_events();
         let notices = told.iter().filter(
-            |event| matches!(event, Event::Notice { message } if message.contains("throttling")),
+            |event| matches!(event, Event::Notice { message, .. } if message.contains("throttling")),
         );
         assert_eq!(notices.count(), 1, "{part}: it is told once: {told:?}");
     }

@@ -66,9 +66,9 @@ pub(crate) async fn dispatch(
         _ => Vec::new(),
     };
     let looks_around = command.looks_around();
-    let session = Session::open(&global, &environment, screen, &names, looks_around).await?;
+    let mut session = Session::open(&global, &environment, screen, &names, looks_around).await?;
     match command {
-        Command::Run(wanted) => run::run(&session, &wanted, output).await,
+        Command::Run(wanted) => run::run(&mut session, &wanted, output).await,
         Command::Tables(wanted) => tables::tables(&session, &wanted, output).await,
         Command::Plan(wanted) => plan::plan(&session, session.table()?, &wanted, output).await,
         Command::Maintain(wanted) => {

@@ -1,6 +1,7 @@
 //! `icepress run`: whatever is due, for ever or until nothing is.
 
 use icepress_coordination::Component;
+use icepress_metrics::MetricsObserver;
 use icepress_model::TableId;
 use icepress_service::{
     SignOfLife,
@@ -11,20 +12,27 @@ use icepress_service::{
 use crate::{
     arguments::RunArguments,
     failure::{Ending, Failure},
+    metrics,
     render::{Output, report},
     session::Session,
 };
 
 /// Runs one round, or round after round until a signal asks for the end.
 pub(super) async fn run(
-    session: &Session,
+    session: &mut Session,
     wanted: &RunArguments,
     output: Output,
 ) -> Result<Ending, Failure> {
+    let metrics = match wanted.metrics {
+        Some(address) => Some(metrics::tell(&mut session.context, address).await?),
+        None => None,
+    };
+    let session = &*session;
     let sign = SignOfLife::new(Component::Run);
     sign.give(&session.context).await;
     if wanted.once {
         let report = round(session).await?;
+        name_worst_tables(metrics.as_deref());
         output.print(&report, || report::of_run(&report))?;
         return Ok(ending(&report));
     }
@@ -47,9 +55,16 @@ pub(super) async fn run(
                 worst = Ending::SomeFailed;
             }
         }
+        name_worst_tables(metrics.as_deref());
         session.rest(wanted.interval).await;
     }
     Ok(worst)
+}
+
+fn name_worst_tables(metrics: Option<&MetricsObserver>) {
+    if let Some(metrics) = metrics {
+        metrics.name_worst_tables();
+    }
 }
 
 async fn round(session: &Session) -> Result<RunReport, Failure> {

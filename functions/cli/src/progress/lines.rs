@@ -44,7 +44,11 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             Some(error_about(table, message))
         }
         // Of a task that failed, its group tells before, and its process after.
-        Event::GroupStarted { .. } | Event::TaskFailed { .. } => None,
+        Event::GroupStarted { .. }
+        | Event::TaskFailed { .. }
+        | Event::UnderWay { .. }
+        | Event::BucketLookedAfter { .. }
+        | Event::TickEnded { .. } => None,
         Event::GroupFinished {
             table,
             index,
@@ -68,7 +72,7 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
             format!("{table}: group {index} failed: {message}")
         }),
         Event::ProcessEnded { table, outcome, .. } => Some(of_outcome(table, outcome)),
-        Event::Notice { message } => (verbosity > 0).then(|| format!("notice: {message}")),
+        Event::Notice { message, .. } => (verbosity > 0).then(|| format!("notice: {message}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is said of events, and what is not.
 
-use icepress_model::{Lessons, ProcessId, ProcessOutcome, SnapshotId, TableId};
+use icepress_model::{Lessons, ProcessId, ProcessKind, ProcessOutcome, SnapshotId, TableId};
 use icepress_service::Event;
 
 use super::lines::line;
@@ -39,6 +39,7 @@ fn groups_that_are_not_in_are_told_with_their_reasons() {
     let event = Event::ProcessEnded {
         table: table(),
         process: ProcessId::from("p"),
+        kind: ProcessKind::Rewrite,
         outcome: ProcessOutcome::PartlyCommitted {
             location: "/m".into(),
             snapshot_id: SnapshotId(7),

@@ -428,6 +428,9 @@ impl Observer for Collector {
             | Event::DatabaseListed { .. }
             | Event::GroupStarted { .. }
             | Event::TaskFailed { .. }
+            | Event::UnderWay { .. }
+            | Event::BucketLookedAfter { .. }
+            | Event::TickEnded { .. }
             | Event::Notice { .. } => {}
         }
         self.next.observe(event);

@@ -1,14 +1,18 @@
 //! What happens, told to whoever wants to know: a progress bar, a log, a report.
 
-use std::{fmt::Debug, sync::Arc};
+mod about;
+mod log;
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use icepress_model::{
-    BucketId, Bytes, GroupResult, ProcessId, ProcessKind, ProcessOutcome, Rows, TableId, TablePlan,
-    TaskId, TimestampMs,
+    BucketId, Bytes, GroupResult, NanoDollars, ProcessId, ProcessKind, ProcessOutcome, Rows,
+    TableId, TablePlan, TaskId, TimestampMs,
 };
 use icepress_rewrite::Progress;
 
-use crate::Observed;
+pub use self::{about::About, log::LogObserver};
+use crate::{Observed, TickReport, WaitsFor};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -49,6 +53,10 @@ pub enum Event {
         plan: Arc<TablePlan>,
         /// The process that carries it out; `None` for an empty plan.
         process: Option<ProcessId>,
+        /// What that process is reckoned to cost; nothing for an empty plan.
+        price: NanoDollars,
+        /// When the oldest of the files was committed that the plan is about, as far as the snapshots tell that there are still.
+        oldest: Option<TimestampMs>,
     },
     /// A table that is only observed was looked at.
     Observed {
@@ -81,7 +89,11 @@ pub enum Event {
     Waiting {
         /// The table.
         table: TableId,
-        /// For what, one line.
+        /// The task that waits, where it is one alone.
+        task: Option<TaskId>,
+        /// For what.
+        waits_for: WaitsFor,
+        /// The same in one line.
         reason: String,
         /// Until when, as far as is known.
         until: Option<TimestampMs>,
@@ -132,6 +144,8 @@ pub enum Event {
         process: ProcessId,
         /// Which group of its plan.
         index: u32,
+        /// What it was made of.
+        read: GroupRead,
         /// What came of it.
         result: Result<GroupResult, String>,
     },
@@ -141,6 +155,8 @@ pub enum Event {
         table: TableId,
         /// The task.
         task: TaskId,
+        /// The kind of its process.
+        kind: ProcessKind,
         /// Why, one line.
         reason: String,
     },
@@ -150,135 +166,102 @@ pub enum Event {
         table: TableId,
         /// The process.
         process: ProcessId,
+        /// Its kind.
+        kind: ProcessKind,
         /// How.
         outcome: ProcessOutcome,
         /// Delete files that the commit removed.
         removed_delete_files: u64,
     },
+    /// A process under way was looked after: nobody had ended it by then.
+    UnderWay {
+        /// The table.
+        table: TableId,
+        /// The process.
+        process: ProcessId,
+        /// How far it is.
+        stage: Stage,
+        /// When it was begun.
+        since: TimestampMs,
+    },
+    /// A bucket had its turn.
+    BucketLookedAfter {
+        /// The bucket.
+        bucket: BucketId,
+        /// What came of it.
+        turn: BucketTurn,
+        /// Since when the table had been due that had waited longest when the turn began; `None` where none was, or nobody looked.
+        oldest_due: Option<TimestampMs>,
+    },
+    /// A tick ended.
+    TickEnded {
+        /// What came of it.
+        report: TickReport,
+        /// How long it took.
+        took: Duration,
+        /// How long it could have taken; `None` where nothing ends it.
+        limit: Option<Duration>,
+        /// For how long the bucket had not been swept to its end whose turn was longest ago; `None` where each is to have its first.
+        longest_rest: Option<Duration>,
+    },
     /// Something unexpected about coordination that costs nobody a row: a lease lost, an unreadable row.
     Notice {
+        /// What it is about, as far as it is known.
+        about: About,
         /// One line.
         message: String,
     },
+}
+
+/// What the rewrite of a group reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GroupRead {
+    /// Data files, and delete files that apply to them.
+    pub files: u64,
+    /// Bytes that are read of them.
+    pub bytes: Bytes,
+    /// What the attempt cost that finished it, by the time that it took; nothing where it failed, since nobody measured that.
+    pub price: NanoDollars,
+}
+
+/// How far a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nobody has begun any of its tasks.
+    Queued,
+    /// Some of its tasks were begun, and not all are over.
+    Running,
+    /// All of its tasks are over, and it is not committed.
+    Committing,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Queued, Self::Running, Self::Committing];
+
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Committing => "committing",
+        }
+    }
+}
+
+/// What came of a bucket's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BucketTurn {
+    /// It was looked after to the end: there was nothing to do, or all of it was done.
+    Completed,
+    /// The time was up before.
+    Unfinished,
+    /// Somebody else holds it.
+    HeldByAnother,
 }
 
 /// Somebody who wants to know.
 pub trait Observer: Send + Sync + Debug {
     /// Called for each event, in the order of things for each table. Must not block.
     fn observe(&self, event: &Event);
-}
-
-/// Writes events to the log, as functions do.
-#[derive(Debug, Default)]
-pub struct LogObserver;
-
-impl Observer for LogObserver {
-    fn observe(&self, event: &Event) {
-        match event {
-            Event::DatabaseListed {
-                database,
-                tables,
-                changed,
-            } => {
-                tracing::info!(%database, tables, changed, "database listed");
-            }
-            Event::TableUnchanged { table } => tracing::debug!(%table, "unchanged"),
-            Event::ListingFailed { database, message } => {
-                tracing::error!(%database, %message, "listing failed");
-            }
-            Event::BucketFailed { bucket, message } => {
-                tracing::error!(%bucket, %message, "bucket failed");
-            }
-            Event::Planned {
-                table,
-                plan,
-                process,
-            } => tracing::info!(
-                %table,
-                process = process.as_ref().map(ProcessId::as_str),
-                groups = plan.groups.len(),
-                data_files = plan.totals.data_files,
-                delete_files = plan.totals.delete_files,
-                health = plan.health.score,
-                "planned"
-            ),
-            Event::Observed {
-                table,
-                plan,
-                observed,
-            } => tracing::info!(
-                %table,
-                groups = observed.groups,
-                files = observed.files,
-                bytes = observed.bytes.get(),
-                dollars = observed.whole_price().dollars(),
-                frees = observed.all_freed().get(),
-                health = plan.health.score,
-                "observed"
-            ),
-            Event::UpkeepBegun {
-                table,
-                process,
-                kind,
-                reason,
-            } => tracing::info!(%table, %process, %kind, %reason, "upkeep begun"),
-            Event::Refused { table, reason } => tracing::warn!(%table, %reason, "left alone"),
-            Event::Waiting {
-                table,
-                reason,
-                until,
-            } => tracing::info!(%table, %reason, until = until.map(TimestampMs::get), "waits"),
-            // infra/ counts these lines by their message too.
-            Event::Repeats { table, message } => {
-                tracing::error!(%table, %message, "repeats itself");
-            }
-            Event::HandedOver {
-                table,
-                process,
-                reason,
-            } => tracing::warn!(%table, %process, %reason, "handed over"),
-            Event::TableFailed { table, message } => tracing::error!(%table, %message, "failed"),
-            Event::GroupStarted {
-                table,
-                process,
-                index,
-                rows,
-                bytes,
-                ..
-            } => {
-                tracing::info!(%table, %process, index, %rows, bytes = bytes.get(), "group started");
-            }
-            Event::GroupFinished {
-                table,
-                process,
-                index,
-                result,
-            } => match result {
-                Ok(result) => tracing::info!(
-                    %table, %process, index,
-                    rows_in = result.rows_in.get(),
-                    rows_deleted = result.rows_deleted.get(),
-                    files_out = result.file_paths().len(),
-                    bytes_out = result.bytes_out.get(),
-                    "group finished"
-                ),
-                Err(message) => tracing::error!(%table, %process, index, %message, "group failed"),
-            },
-            // infra/ counts these lines by their message, and raises an alarm.
-            Event::TaskFailed {
-                table,
-                task,
-                reason,
-            } => tracing::error!(%table, %task, %reason, "task failed for good"),
-            Event::ProcessEnded {
-                table,
-                process,
-                outcome,
-                removed_delete_files,
-            } => {
-                tracing::info!(%table, %process, ?outcome, removed_delete_files, "process ended");
-            }
-            Event::Notice { message } => tracing::warn!(%message, "notice"),
-        }
-    }
 }

@@ -10,7 +10,7 @@ use icepress_coordination::{
 use icepress_model::{BucketCount, BucketId, ProcessId, TimestampMs, WorkerId};
 use thiserror::Error;
 
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 
 /// The most buckets there may be: each costs every tick a request or two.
 pub const MOST_BUCKETS: u32 = 1_000;
@@ -147,6 +147,7 @@ pub(crate) async fn go_on(
                 Err(error) => {
                     moves.unreadable += 1;
                     context.tell(Event::Notice {
+                        about: About::NONE,
                         message: format!("a table can't move to its new bucket: {error}"),
                     });
                 }
@@ -168,6 +169,7 @@ pub(crate) async fn go_on(
                         refused += 1;
                         moves.unreadable += 1;
                         context.tell(Event::Notice {
+                            about: About::table(&row.table),
                             message: format!(
                                 "table {} can't move to its new bucket: {error}",
                                 row.table

@@ -24,7 +24,7 @@ use icepress_model::{
 };
 use thiserror::Error;
 
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 use begun::Begun;
 use digest::{Gone, SeenTables};
 use survey::Survey;
@@ -180,6 +180,7 @@ pub(crate) async fn look(
     let released = context.store.release_lease(&lease, None).await;
     if let Err(error) = cleared.and(released) {
         context.tell(Event::Notice {
+            about: About::NONE,
             message: format!("that {database} was listed to the end could not be noted: {error}"),
         });
     }

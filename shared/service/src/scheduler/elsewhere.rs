@@ -28,7 +28,7 @@ use super::{
     send::send,
     waiting::no_longer_waiting,
 };
-use crate::{Context, Event, Mode, worker::payload};
+use crate::{About, Context, Event, Mode, worker::payload};
 
 /// After a table was handed over at which nobody here got to the end, so many of its next evaluations are handed over at once,
 /// before it is tried here again: its files may have become fewer.
@@ -166,7 +166,7 @@ impl Past {
         match payload::fetch(context, result).await {
             Ok(finding) => Ok(Some(finding).filter(|finding| !is_outdated(finding, header, row))),
             Err(error) => {
-                context.tell(Event::Notice {
+                context.tell(Event::Notice { about: About::table(&row.table),
                     message: format!(
                         "table {}: what an optimizer concluded can't be read, it is asked again: {error}",
                         row.table

@@ -11,7 +11,7 @@ use super::{
     census::long::{self, Listed},
     turn::{tell_of_listing, work_bucket},
 };
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 
 /// Databases that one errand names: a message holds some hundred kilobytes.
 const DATABASES_OF_ERRAND: usize = 500;
@@ -156,6 +156,7 @@ async fn list(
         Err(error) => match tell_of_listing(context, database, error) {
             Err(CoordinationError::Fenced(reason)) => {
                 context.tell(Event::Notice {
+                    about: About::NONE,
                     message: format!("the listing of {database} is another's by now: {reason}"),
                 });
                 Ok(())

@@ -9,8 +9,8 @@ use icepress_catalog::{
 };
 use icepress_coordination::{ProcessRow, TableRow};
 use icepress_model::{
-    Bytes, Group, LeftAlone, LeftAloneReason, MetadataLocation, SnapshotId, TableId, TablePlan,
-    text::shortened,
+    Bytes, Group, GroupReason, LeftAlone, LeftAloneReason, MetadataLocation, SequenceNumber,
+    SnapshotId, TableId, TablePlan, TimestampMs, text::shortened,
 };
 use icepress_planner::{PlanError, PlanOptions, Repeated, group_all, plan_table, take_out_repeats};
 use icepress_rewrite::data_folder;
@@ -68,6 +68,9 @@ pub(crate) struct Planned {
     /// The snapshot that was current.
     #[serde(default)]
     pub(crate) snapshot_id: Option<SnapshotId>,
+    /// When the oldest of the plan's files was committed.
+    #[serde(default)]
+    pub(crate) oldest: Option<TimestampMs>,
 }
 
 /// What a run writes is the same each time it is repeated.
@@ -119,6 +122,11 @@ impl Outlook {
         let (mut plan, sources, prospects) =
             plan_loaded(context, loaded, &self.options, metadata, most).await?;
         let repeated = self.take_out_repeats(&mut plan);
+        let snapshots = loaded.metadata.snapshots().map(|snapshot| {
+            let number = SequenceNumber(snapshot.sequence_number());
+            (number, TimestampMs(snapshot.timestamp_ms()))
+        });
+        let oldest = committed_at(snapshots, oldest_sequence_number(&plan.groups));
         let current = loaded.metadata.current_snapshot();
         Ok(Planned {
             prospects,
@@ -130,6 +138,7 @@ impl Outlook {
             learned: self.known.learned.clone().with_plan(&plan, &repeated),
             plan,
             sources,
+            oldest,
         })
     }
 
@@ -140,6 +149,31 @@ impl Outlook {
             _ => Repeated::default(),
         }
     }
+}
+
+/// The lowest sequence number of what makes groups worth their rewrite: delete files where these do, else data files. Tables of format
+/// version 1 have none.
+fn oldest_sequence_number(groups: &[Group]) -> Option<SequenceNumber> {
+    let of_group = |group: &Group| match group.reason {
+        GroupReason::Deletes | GroupReason::Dangling => {
+            let deletes = group.deletes.iter();
+            deletes.map(|delete| delete.sequence_number).min()
+        }
+        _ => group.inputs.iter().map(|input| input.sequence_number).min(),
+    };
+    let oldest = groups.iter().filter_map(of_group).min();
+    oldest.filter(|number| *number > SequenceNumber(0))
+}
+
+/// When a sequence number was given. Where its snapshot has expired it was before any that is left: the oldest later one says as much
+/// as can be said.
+fn committed_at(
+    snapshots: impl Iterator<Item = (SequenceNumber, TimestampMs)>,
+    number: Option<SequenceNumber>,
+) -> Option<TimestampMs> {
+    let number = number?;
+    let since = snapshots.filter(|(of_snapshot, _)| *of_snapshot >= number);
+    since.map(|(_, at)| at).min()
 }
 
 /// The table as its catalog has it: its metadata is read, its manifests are not.
@@ -358,3 +392,6 @@ fn text_of_conclusion(conclusion: &str, key: &str) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(conclusion).ok()?;
     Some(json.get(key)?.as_str()?.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

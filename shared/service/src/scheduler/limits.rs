@@ -181,7 +181,7 @@ async fn free_leaks(
             .free_reservation(&shortage.scope, &process)
             .await?;
         if freed {
-            context.tell(crate::Event::Notice {
+            context.tell(crate::Event::Notice { about: crate::About::process(&process),
                 message: format!(
                     "{} held something of its quota for process {process}, which is gone or has nothing left to do",
                     shortage.scope

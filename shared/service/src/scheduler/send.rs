@@ -3,7 +3,7 @@
 use icepress_coordination::{CoordinationError, Lease, TaskMessage};
 use icepress_model::{Epoch, ProcessKind, TableId, TaskId};
 
-use crate::{Context, Event};
+use crate::{About, Context, Event};
 
 /// Sends the tasks' messages to those who may do them, under the bucket that the table is in now, noting each that went out. One that
 /// did not is sent by a later sweep.
@@ -19,6 +19,7 @@ pub(super) async fn send(
     }
     let Some(queue) = context.queue_of(kind) else {
         context.tell(Event::Notice {
+            about: About::table(table),
             message: format!("a task of table {table} was not sent: nobody here may do {kind}"),
         });
         return Ok(());
@@ -37,6 +38,7 @@ pub(super) async fn send(
         // The process stands: the next check sends again. The other tables need not wait for it.
         Err(error) => {
             context.tell(Event::Notice {
+                about: About::table(table),
                 message: format!("the tasks of table {table} were not sent yet: {error}"),
             });
             return Ok(());
@@ -46,6 +48,7 @@ pub(super) async fn send(
         match result {
             Ok(()) => context.store.note_sent(task, now).await?,
             Err(error) => context.tell(Event::Notice {
+                about: About::task(task).of(table),
                 message: format!("task {task} of table {table} was not sent yet: {error}"),
             }),
         }

@@ -6,8 +6,8 @@ use icepress_coordination::{
     Conclusion, CoordinationError, Lease, NewProcess, NewTask, StartOutcome, TableRow,
 };
 use icepress_model::{
-    GroupTask, MetadataLocation, Pace, ProcessId, ProcessKind, TableId, TablePlan, TaskId,
-    TimestampMs,
+    GroupTask, MetadataLocation, NanoDollars, Pace, ProcessId, ProcessKind, TableId, TablePlan,
+    TaskId, TimestampMs,
 };
 
 use super::{
@@ -54,6 +54,7 @@ pub(super) async fn start(
         sources,
         prospects,
         snapshot_id,
+        oldest,
         ..
     } = planned;
     let now = context.ambient.now();
@@ -111,6 +112,8 @@ pub(super) async fn start(
                 table: row.table.clone(),
                 plan,
                 process: None,
+                price: NanoDollars::default(),
+                oldest: None,
             });
             return Ok(());
         }
@@ -127,6 +130,7 @@ pub(super) async fn start(
             return conclude_failure(context, lease, row, Failure::of(&error)).await;
         }
     };
+    let price = limits::reckoned(context, &plan.groups).cost;
     let reservation = room.reservation(context, &plan.groups);
     let header = ProcessHeader {
         base,
@@ -176,6 +180,8 @@ pub(super) async fn start(
         table: row.table.clone(),
         plan,
         process: Some(process),
+        price,
+        oldest,
     });
     let what = (&row.table, ProcessKind::Rewrite);
     send(context, lease, what, lease.epoch, &ids).await

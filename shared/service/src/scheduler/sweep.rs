@@ -17,18 +17,20 @@ use super::{
     visit::{Depth, Visit, Visited, wait},
     waiting::Obstacle,
 };
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 
 /// Tables in a row that can't even be put back, before the bucket itself is in trouble.
 const MOST_UNWRITTEN: u32 = 5;
 
 /// What came of the sweep of a bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
     /// Whether it got to the end; else the deadline was near.
     pub(crate) completed: bool,
     /// Tables left as they are, since not even that they failed could be written.
     pub(crate) unwritten: u32,
+    /// Since when the table was due that had waited longest.
+    pub(crate) oldest_due: Option<TimestampMs>,
 }
 
 /// What one sweep remembers.
@@ -41,6 +43,8 @@ struct Round {
     /// Tables that could not even be put back; and how many of them in a row.
     unwritten: u32,
     in_a_row: u32,
+    /// Since when the first table was due, which had waited longest.
+    oldest_due: Option<TimestampMs>,
 }
 
 /// Looks at every due table of the bucket until none is left or the deadline is near.
@@ -54,6 +58,7 @@ pub(crate) async fn sweep(
     Ok(Swept {
         completed,
         unwritten: round.unwritten,
+        oldest_due: round.oldest_due,
     })
 }
 
@@ -68,6 +73,8 @@ async fn visit_all(
         if due.is_empty() {
             break;
         }
+        let longest_due = due.iter().filter_map(|row| row.due_at).min();
+        round.oldest_due = round.oldest_due.or(longest_due);
         let blockers = blockers_of(context, &due).await?;
         let depth = Depth::default();
         let (doubtful, sound): (Vec<_>, Vec<_>) = due.into_iter().partition(is_doubtful);
@@ -113,6 +120,7 @@ async fn next_page(
             Ok(row) if round.had.contains(&row.table) => {}
             Ok(row) => readable.push(row),
             Err(error) => context.tell(Event::Notice {
+                about: About::NONE,
                 message: error.to_string(),
             }),
         }
@@ -156,7 +164,7 @@ async fn visit(
     let looked = keeper::while_kept(context, lease, deadline, join_all(looks)).await?;
     let Some(outcomes) = looked else {
         for row in rows {
-            context.tell(Event::Notice {
+            context.tell(Event::Notice { about: About::table(&row.table),
                 message: format!(
                     "table {}: the time was up while it was looked at; it is looked at again by itself",
                     row.table
@@ -287,6 +295,7 @@ async fn put_back(
                 return Err(error);
             }
             context.tell(Event::Notice {
+                about: About::table(&row.table),
                 message: format!("table {} is left as it is for now: {error}", row.table),
             });
             Ok(())

@@ -1,13 +1,13 @@
 //! What a scheduler does when it is woken: it takes the buckets that were begun longest ago, one after another, as
 //! long as its time allows.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use icepress_coordination::{BucketRow, CoordinationError};
-use icepress_model::BucketId;
+use icepress_model::{BucketId, TimestampMs};
 
 use crate::{
-    Context, Deadline, Event,
+    About, Context, Deadline, Event,
     people::buckets,
     scheduler::{
         census,
@@ -44,6 +44,8 @@ pub struct TickReport {
 ///
 /// Where there is somebody to hand it to, a tick works for a short time only, and hands out what is left then.
 pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, CoordinationError> {
+    let clock = &context.ambient.clock;
+    let (began, limit) = (clock.monotonic(), deadline.left(&context.ambient));
     let found = context.store.buckets(context.settings.buckets).await?;
     let layout = match found.layout {
         Some(layout) => layout,
@@ -53,12 +55,14 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
         // What moves can wait; what is due can't.
         if let Err(error) = buckets::go_on(context, &layout, deadline).await {
             context.tell(Event::Notice {
+                about: About::NONE,
                 message: format!("tables could not be moved to their buckets now: {error}"),
             });
         }
     }
     let mut rows: Vec<BucketRow> = found.rows;
     rows.sort_by_key(|row| (row.last_begun_at, row.last_swept_at, row.bucket));
+    let longest_rest = longest_rest(&rows, context.ambient.now());
     let databases = census::databases(context, &layout).await;
     let mut report = TickReport::default();
     let mut swept: BTreeSet<BucketId> = BTreeSet::new();
@@ -118,13 +122,31 @@ pub async fn tick(context: &Context, deadline: Deadline) -> Result<TickReport, C
         // The next tick has what is left.
         Err(error) => {
             context.tell(Event::Notice {
+                about: About::NONE,
                 message: format!("what is left of a tick could not be handed out: {error}"),
             });
             report.not_begun = u32::try_from(rest.buckets.len()).unwrap_or(u32::MAX);
         }
     }
+    context.tell(Event::TickEnded {
+        report,
+        took: clock.monotonic().saturating_sub(began),
+        limit,
+        longest_rest,
+    });
     match failure {
         Some(error) if report.swept + report.unfinished + report.held_by_others == 0 => Err(error),
         _ => Ok(report),
     }
 }
+
+/// For how long the bucket was not swept to its end whose last time is longest ago. Those that never were are to have their
+/// first sweep now.
+fn longest_rest(rows: &[BucketRow], now: TimestampMs) -> Option<Duration> {
+    let swept = rows.iter().map(|row| row.last_swept_at);
+    let earliest = swept.filter(|at| at.get() > 0).min()?;
+    Some(now.since(earliest))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use icepress_coordination::{BucketRow, CoordinationError, Layout, Lease};
-use icepress_model::{BucketId, DatabaseId, Epoch};
+use icepress_model::{BucketId, DatabaseId, Epoch, TimestampMs};
 
 use crate::{
-    Context, Deadline, Event,
+    About, BucketTurn, Context, Deadline, Event,
     scheduler::{
         census,
         sweep::{self, Swept},
@@ -26,16 +26,38 @@ pub(super) struct Turn {
     pub(super) epoch: Option<Epoch>,
     /// Its databases that were not listed, since they are too long for a turn.
     pub(super) too_long: Vec<DatabaseId>,
+    /// Since when the table had been due that had waited longest.
+    oldest_due: Option<TimestampMs>,
 }
 
 pub(super) fn has_time(context: &Context, deadline: Deadline) -> bool {
     deadline.allows(&context.ambient, context.settings.deadline_margin)
 }
 
-/// Census and sweep of one bucket. `None` where somebody else holds it.
-///
-/// It is looked at first, which needs no lease: a bucket in which nothing changed and nothing is due costs reads alone.
+/// Census and sweep of one bucket, of which it is told. `None` where somebody else holds it.
 pub(super) async fn work_bucket(
+    context: &Context,
+    layout: &Layout,
+    row: &BucketRow,
+    databases: &[(BucketId, DatabaseId)],
+    deadline: Deadline,
+) -> Result<Option<Turn>, CoordinationError> {
+    let turn = take_turn(context, layout, row, databases, deadline).await?;
+    let (came_to, oldest_due) = match &turn {
+        None => (BucketTurn::HeldByAnother, None),
+        Some(turn) if turn.completed => (BucketTurn::Completed, turn.oldest_due),
+        Some(turn) => (BucketTurn::Unfinished, turn.oldest_due),
+    };
+    context.tell(Event::BucketLookedAfter {
+        bucket: row.bucket,
+        turn: came_to,
+        oldest_due,
+    });
+    Ok(turn)
+}
+
+/// It is looked at first, which needs no lease: a bucket in which nothing changed and nothing is due costs reads alone.
+async fn take_turn(
     context: &Context,
     layout: &Layout,
     row: &BucketRow,
@@ -144,17 +166,16 @@ async fn work_under_lease(
         Ok(swept) => swept,
         Err(CoordinationError::Fenced(reason)) => {
             context.tell(Event::Notice {
+                about: About::NONE,
                 message: format!("bucket {} is another's by now: {reason}", lease.bucket),
             });
-            Swept {
-                completed: false,
-                unwritten: 0,
-            }
+            Swept::default()
         }
         Err(error) => return Err(error),
     };
     turn.completed = swept.completed;
     turn.unwritten = swept.unwritten;
+    turn.oldest_due = swept.oldest_due;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use icepress_coordination::{
     Conclusion, CoordinationError, Lease, ProcessRow, ProcessState, TableRow, TaskRow, TaskState,
 };
-use icepress_model::{BucketId, ProcessId, TaskId, TimestampMs};
+use icepress_model::{Attempt, BucketId, ProcessId, TaskId, TimestampMs};
 
 use super::{
     elsewhere,
@@ -14,7 +14,7 @@ use super::{
     visit::{Depth, Visit, Visited, look_again_at, look_again_later},
     waiting::Obstacle,
 };
-use crate::{Context, Event, worker::finish};
+use crate::{About, Context, Event, Stage, worker::finish};
 
 pub(super) async fn look_after_or_tell(
     context: &Context,
@@ -55,6 +55,7 @@ async fn look_after(
     let now = context.ambient.now();
     if let Some(process_row) = context.store.process(process).await? {
         if process_row.open_tasks == 0 {
+            tell_stage(context, &process_row, Stage::Committing);
             if let Some(obstacle) = obstacle {
                 hold_back(context, lease, row, obstacle).await?;
                 return Ok(Visited::Done);
@@ -79,6 +80,7 @@ async fn look_after(
                     // Another has the claim on the commit by now: that says nothing of our lease.
                     Err(CoordinationError::Fenced(reason)) => {
                         context.tell(Event::Notice {
+                            about: About::process(process).of(&row.table),
                             message: format!("table {}: {reason}", row.table),
                         });
                         None
@@ -111,6 +113,23 @@ async fn look_after(
     }
     look_again_later(context, lease, row).await?;
     Ok(Visited::Done)
+}
+
+fn tell_stage(context: &Context, process: &ProcessRow, stage: Stage) {
+    context.tell(Event::UnderWay {
+        table: process.table.clone(),
+        process: process.process.clone(),
+        stage,
+        since: process.created_at,
+    });
+}
+
+/// How far a process is whose tasks are not all over.
+fn stage_of(tasks: &[TaskRow]) -> Stage {
+    match tasks.iter().all(|task| task.attempt == Attempt(0)) {
+        true => Stage::Queued,
+        false => Stage::Running,
+    }
 }
 
 /// Whether a commit that nobody is at is one for optimizers, who have more memory and time: what it is made of is too much for
@@ -149,6 +168,8 @@ async fn hold_back(
     };
     context.tell(Event::Waiting {
         table: row.table.clone(),
+        task: None,
+        waits_for: obstacle.waits_for,
         reason: obstacle.reason,
         until: obstacle.until,
     });
@@ -220,6 +241,7 @@ async fn send_again(
     let patience = context.settings.check_interval;
     let mut lost: Vec<TaskId> = Vec::new();
     let tasks = context.store.tasks(&process.process).await?;
+    tell_stage(context, process, stage_of(&tasks));
     if let Some(newest) = newest_taken(lease.bucket, &tasks, now) {
         context.taken.note(lease.bucket, newest);
     }

@@ -8,7 +8,7 @@ use super::{
     limits::Blockers,
     waiting::{Obstacle, no_longer_waiting},
 };
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 
 /// What is the same for all tables that are visited together.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,7 @@ impl Depth {
                 Ok(depth) => Some(depth),
                 Err(error) => {
                     context.tell(Event::Notice {
+                        about: About::NONE,
                         message: format!(
                             "whether tasks of bucket {bucket} are lost can't be told: {error}"
                         ),
@@ -79,6 +80,8 @@ pub(super) async fn wait(
 ) -> Result<(), CoordinationError> {
     context.tell(Event::Waiting {
         table: row.table.clone(),
+        task: None,
+        waits_for: obstacle.waits_for,
         reason: obstacle.reason.clone(),
         until: obstacle.until,
     });

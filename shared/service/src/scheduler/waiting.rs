@@ -31,6 +31,19 @@ pub enum WaitsFor {
     Requests,
 }
 
+impl WaitsFor {
+    /// Its word, as it stands in rows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blocker => "blocker",
+            Self::Window => "window",
+            Self::Quota => "quota",
+            Self::Tasks => "tasks",
+            Self::Requests => "requests",
+        }
+    }
+}
+
 /// That a table waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -14,7 +14,7 @@ use icepress_storage::StorageErrorKind;
 use icepress_table::{CommitContext, CommitFailure, TableError, commit_groups_unless};
 
 use crate::{
-    Context, Deadline, Event,
+    About, Context, Deadline, Event,
     scheduler::{
         handover::EvaluationHeader,
         header::ProcessHeader,
@@ -199,7 +199,8 @@ async fn commit_claimed(
             Some(error) => Err(error),
             None => {
                 let message = failure.to_string();
-                context.tell(Event::Notice { message });
+                let about = About::process(&claim.process.process).of(&claim.process.table);
+                context.tell(Event::Notice { about, message });
                 Ok(None)
             }
         },

@@ -20,7 +20,7 @@ use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError, WriteOptions,
 };
 
-use crate::{Context, Event, scheduler::handover::EvaluateTask, worker::payload};
+use crate::{About, Context, Event, scheduler::handover::EvaluateTask, worker::payload};
 
 /// Deletes files that are certainly nobody's, where the settings allow it.
 pub(crate) async fn delete(context: &Context, storage: &dyn Storage, paths: &[String]) {
@@ -30,6 +30,7 @@ pub(crate) async fn delete(context: &Context, storage: &dyn Storage, paths: &[St
     for outcome in storage.delete(paths).await {
         if let Err(error) = outcome.result {
             context.tell(Event::Notice {
+                about: About::NONE,
                 message: format!("a file that nobody needs stays behind: {error}"),
             });
         }
@@ -52,6 +53,7 @@ pub(crate) async fn delete_reported(context: &Context, table: &TableId, process:
     }
     let stays = |reason: String| {
         context.tell(Event::Notice {
+            about: About::process(process).of(table),
             message: format!("table {table}: files of process {process} stay behind: {reason}"),
         });
     };

@@ -13,15 +13,15 @@ use icepress_coordination::{
     ClaimOutcome, CoordinationError, GivenBack, ReportOutcome, TaskMessage, TaskRow,
 };
 use icepress_model::{
-    Attempt, GroupResult, GroupTask, MergePages, ProcessKind, RewriteFailure, RewriteFailureKind,
-    Tier,
+    Attempt, Group, GroupResult, GroupTask, MergePages, NanoDollars, ProcessKind, RewriteFailure,
+    RewriteFailureKind, Tier,
 };
 use icepress_planner::{PlanOptions, VerifyRows};
 use icepress_rewrite::{Progress, RewriteContext, rewrite_group};
 use icepress_storage::Storage;
 
 use crate::{
-    Context, Deadline, Event,
+    About, Context, Deadline, Event, GroupRead,
     scheduler::handover::EvaluateTask,
     worker::{
         evaluate, finish, inspect,
@@ -120,6 +120,7 @@ async fn give_away(context: &Context, row: &TaskRow) -> Result<Handled, Coordina
         .return_task(&row.task, row.attempt, GivenBack::Waits)
         .await?;
     context.tell(Event::Notice {
+        about: About::task(&row.task),
         message: format!(
             "task {} deletes files, which this function may not: it is left to the cleaner",
             row.task
@@ -354,6 +355,18 @@ async fn rewrite(
     Ok(result)
 }
 
+/// What a group reads; what that costs is known when it was read.
+fn read_of(task: &GroupTask) -> GroupRead {
+    let Group {
+        inputs, deletes, ..
+    } = &task.group;
+    GroupRead {
+        files: (inputs.len() + deletes.len()) as u64,
+        bytes: task.group.bytes_to_read(),
+        price: NanoDollars::default(),
+    }
+}
+
 async fn settle_success(
     claimed: &Claimed<'_>,
     task: &GroupTask,
@@ -372,10 +385,19 @@ async fn settle_success(
             return settle_failure(claimed, task, failure).await;
         }
     };
+    let settings = &context.settings;
+    let took = Duration::from_millis(result.seen.took_ms);
+    let read = GroupRead {
+        price: settings
+            .prices
+            .of_group(&task.group, took, settings.billed_memory),
+        ..read_of(task)
+    };
     context.tell(Event::GroupFinished {
         table: task.table.clone(),
         process: task.process.clone(),
         index: task.index,
+        read,
         result: Ok(result),
     });
     let outcome = match claimed.report(Ok(kept)).await {
@@ -411,6 +433,7 @@ async fn settle_failure(
         table: task.table.clone(),
         process: task.process.clone(),
         index: task.index,
+        read: read_of(task),
         result: Err(failure.message.clone()),
     });
     claimed.fail(failure).await

@@ -25,7 +25,7 @@ use icepress_storage::{
 };
 
 use super::payload::PayloadError;
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 
 /// The wait before a request is sent again the first time; each further one doubles.
 const FIRST: Duration = Duration::from_millis(500);
@@ -118,6 +118,7 @@ impl Patience {
         }
         if self.waited.fetch_add(millis(pause), Ordering::Relaxed) == 0 {
             self.context.tell(Event::Notice {
+                about: About::table(&self.table),
                 message: format!(
                     "table {}: {answer}: its worker asks again, less and less often",
                     self.table

@@ -7,7 +7,7 @@ use icepress_model::{Attempt, RewriteFailure, RewriteFailureKind, TableId, TaskI
 use serde::Serialize;
 
 use super::{patience::Patience, payload};
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event, WaitsFor};
 
 /// What became of a message.
 pub(super) enum Worked {
@@ -117,6 +117,8 @@ impl Claimed<'_> {
         let settings = &self.context.settings;
         self.context.tell(Event::Waiting {
             table: self.table.clone(),
+            task: Some(self.row.task.clone()),
+            waits_for: WaitsFor::Requests,
             reason,
             until: Some(self.context.ambient.now() + settings.check_interval),
         });
@@ -134,6 +136,7 @@ impl Claimed<'_> {
             self.context.tell(Event::TaskFailed {
                 table: self.table.clone(),
                 task: self.row.task.clone(),
+                kind: self.row.kind,
                 reason,
             });
         }
@@ -157,6 +160,7 @@ pub(super) async fn keep_claim(
             // A store that does not answer now may answer before the claim ends; if not, another attempt takes over
             // and our report is refused.
             Err(error) => context.tell(Event::Notice {
+                about: About::task(task),
                 message: format!("the claim on task {task} could not be prolonged: {error}"),
             }),
         }

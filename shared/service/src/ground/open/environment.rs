@@ -47,6 +47,8 @@ pub struct CloudEnvironment {
     pub maintain: MaintainDefaults,
     /// `ICEPRESS_MODE`, where it is there: which tables are only observed.
     pub modes: Modes,
+    /// `ICEPRESS_DEPLOYMENT`, where it is there: the name under which metrics are told. Without it none are.
+    pub deployment: Option<String>,
 }
 
 /// A variable that is missing or not what it should be.
@@ -217,6 +219,10 @@ impl CloudEnvironment {
                 .filter(|url| !url.trim().is_empty())
                 .cloned(),
             payload_location,
+            deployment: variables
+                .get("ICEPRESS_DEPLOYMENT")
+                .filter(|name| !name.trim().is_empty())
+                .cloned(),
             catalogs: read_catalogs(&catalogs)?,
             memory_mebibytes: own.or(functions),
             optimizer_memory_mebibytes: own.or(optimizers).or(functions),

@@ -2,7 +2,7 @@
 
 use icepress_coordination::{CoordinationError, Lease};
 
-use crate::{Context, Deadline, Event};
+use crate::{About, Context, Deadline, Event};
 
 /// Renews the lease when half of it is over.
 pub(crate) async fn keep_lease(
@@ -56,6 +56,7 @@ async fn keep_on(context: &Context, lease: &mut Lease) -> CoordinationError {
             // A store that does not answer now may answer before the lease ends; if not, another takes over and our
             // writes are refused.
             Err(error) => context.tell(Event::Notice {
+                about: About::NONE,
                 message: format!(
                     "the lease of bucket {} was not renewed: {error}",
                     lease.bucket

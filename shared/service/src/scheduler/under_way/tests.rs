@@ -131,3 +131,17 @@ fn a_message_that_others_passed_long_ago_is_lost_though_the_queue_never_empties(
     assert!(has_passed(SENT));
     assert!(!has_passed(SENT + HOUR), "it is younger");
 }
+
+#[test]
+fn a_process_is_queued_until_one_of_its_tasks_is_begun() {
+    let queued = || TaskRow {
+        attempt: Attempt(0),
+        ..task(TaskState::Queued, Some(SENT))
+    };
+    assert_eq!(stage_of(&[queued(), queued()]), Stage::Queued);
+    let begun = task(claimed_until(SENT + HOUR), Some(SENT));
+    assert_eq!(stage_of(&[queued(), begun]), Stage::Running);
+    // Given back, it waits once more; but it is not as if nobody had come.
+    let given_back = task(TaskState::Queued, Some(SENT));
+    assert_eq!(stage_of(&[given_back]), Stage::Running);
+}

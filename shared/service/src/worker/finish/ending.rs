@@ -6,7 +6,7 @@ use icepress_coordination::{CommitClaim, CoordinationError};
 use icepress_model::{FailureCause, Lessons, MetadataLocation, ProcessOutcome, TimestampMs};
 use icepress_table::{CommitOutcome, DropCause, DroppedGroup, FinishedGroup};
 
-use crate::{Context, Event, scheduler::header::ProcessHeader, worker::leftovers};
+use crate::{About, Context, Event, scheduler::header::ProcessHeader, worker::leftovers};
 
 /// What the tasks came to, for whoever ends the process.
 pub(super) struct Told<'a> {
@@ -226,6 +226,7 @@ pub(in crate::worker) async fn end(
     context.tell(Event::ProcessEnded {
         table: claim.process.table.clone(),
         process: claim.process.process.clone(),
+        kind: claim.process.kind,
         outcome: ending.outcome,
         removed_delete_files: ending.removed_delete_files,
     });
@@ -259,6 +260,7 @@ pub(in crate::worker) async fn write_end(
             if let Err(error) = store.free_reservation(scope, &process.process).await {
                 let id = &process.process;
                 context.tell(Event::Notice {
+                    about: About::process(id).of(&process.table),
                     message: format!(
                         "what process {id} holds of {scope}'s quota could not be let go of: {error}"
                     ),

@@ -52,6 +52,7 @@ pub(crate) async fn end_forsaken(
     context.tell(Event::ProcessEnded {
         table: claim.process.table.clone(),
         process: claim.process.process.clone(),
+        kind: claim.process.kind,
         outcome: outcome.clone(),
         removed_delete_files: 0,
     });

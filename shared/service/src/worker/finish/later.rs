@@ -4,7 +4,7 @@ use icepress_coordination::{CommitClaim, CoordinationError, GivenBack};
 use icepress_model::{Lessons, TimestampMs};
 
 use super::{Ending, end};
-use crate::{Context, Event, scheduler::header::ProcessHeader};
+use crate::{About, Context, Event, scheduler::header::ProcessHeader};
 
 /// Gives the claim on a commit back whose races were all lost, and has the next try made soon: whoever comes next need
 /// not wait until the claim is over (case C05).
@@ -59,6 +59,7 @@ pub(super) fn is_last_try(context: &Context, claim: &CommitClaim) -> bool {
 pub(super) fn not_now(claim: &CommitClaim, message: &str) -> Event {
     let (table, process) = (&claim.process.table, &claim.process.process);
     Event::Notice {
+        about: About::process(process).of(table),
         message: format!(
             "table {table}: process {process} could not be committed now (try {}): {message}",
             claim.claim

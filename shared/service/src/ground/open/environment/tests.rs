@@ -37,6 +37,10 @@ fn a_whole_environment_is_read() {
     );
     assert_eq!(read.memory_mebibytes, Some(3538));
     assert_eq!(read.limits, Limits::default());
+    assert_eq!(read.deployment, None);
+    let named = variables(&[("ICEPRESS_DEPLOYMENT", Some("lake"))]);
+    let named = CloudEnvironment::read(&named).unwrap();
+    assert_eq!(named.deployment.as_deref(), Some("lake"));
     let limits = r#"{"catalog":{"glue":{"max-concurrent-tasks":7}}}"#;
     let read = CloudEnvironment::read(&variables(&[("ICEPRESS_LIMITS", Some(limits))])).unwrap();
     let of_table = read
