@@ -56,7 +56,25 @@ locals {
     ICEPRESS_PAYLOAD_LOCATION   = module.payload.location
     ICEPRESS_CATALOGS           = jsonencode(local.catalogs)
     RUST_LOG                    = var.log_filter
+
+    # The name under which metrics are told.
+    ICEPRESS_DEPLOYMENT = var.name
   })
+
+  functions = merge(
+    {
+      scheduler = { name = module.scheduler.function_name, timeout_seconds = var.scheduler_timeout_seconds }
+      optimizer = { name = module.optimizer.function_name, timeout_seconds = var.optimizer_timeout_seconds }
+    },
+    var.cleaner_zip == null ? {} : {
+      cleaner = { name = module.cleaner[0].function_name, timeout_seconds = var.cleaner_timeout_seconds }
+    },
+  )
+
+  # What an expression of cron comes to nobody reckons here: each hour, which is often enough to notice that nothing happens.
+  rate            = try(regex("^rate\\((\\d+) (minute|hour|day)s?\\)$", var.schedule_expression), ["1", "hour"])
+  schedule_rate   = tonumber(local.rate[0]) * { minute = 60, hour = 3600, day = 86400 }[local.rate[1]]
+  schedule_period = min(max(local.schedule_rate, 300), 43200)
 
   limits = var.limits == null ? {} : { ICEPRESS_LIMITS = jsonencode(var.limits) }
   plan   = var.plan == null ? {} : { ICEPRESS_PLAN = jsonencode(var.plan) }
@@ -246,10 +264,20 @@ module "alarms" {
   name                     = var.name
   dead_queue_names         = module.queues.dead_queue_names
   cleaner_dead_queue_names = module.queues.cleaner_dead_queue_names
-  cleaner_log_group_names  = module.cleaner[*].log_group_name
   scheduler_function_name  = module.scheduler.function_name
-  optimizer_log_group_name = module.optimizer.log_group_name
-  scheduler_log_group_name = module.scheduler.log_group_name
+  functions                = local.functions
+  schedule_enabled         = var.schedule_enabled
+  schedule_period_seconds  = local.schedule_period
+  too_old_hours            = var.alarm_too_old_hours
+  daily_dollars            = var.alarm_daily_dollars
   topic_arn                = var.alarm_topic_arn
   tags                     = var.tags
+}
+
+module "dashboard" {
+  source = "./modules/dashboard"
+  count  = var.dashboard ? 1 : 0
+
+  name   = var.name
+  region = data.aws_region.current.id
 }

@@ -400,7 +400,7 @@ variable "permissions_boundary_arn" {
 }
 
 variable "alarms" {
-  description = "Whether to create alarms on tasks that failed for good, on dead letters and on the scheduler's errors."
+  description = "Whether to create alarms, one for each promise of runbooks.md: a deployment of four buckets has about twenty."
   type        = bool
   default     = true
 }
@@ -409,6 +409,39 @@ variable "alarm_topic_arn" {
   description = "SNS topic that hears of alarms; null for none."
   type        = string
   default     = null
+}
+
+variable "alarm_too_old_hours" {
+  description = "Hours after which an alarm tells that a table has been due, or a process queued, running or waiting for its commit, for too long."
+  type = object({
+    due        = optional(number, 2)
+    queued     = optional(number, 6)
+    running    = optional(number, 24)
+    committing = optional(number, 3)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for hours in values(var.alarm_too_old_hours) : hours > 0])
+    error_message = "alarm_too_old_hours must be hours above 0, as in { due = 2, queued = 6, running = 24, committing = 3 }."
+  }
+}
+
+variable "alarm_daily_dollars" {
+  description = "Dollars that rewrites may cost a day before an alarm tells; null for no such alarm. Quotas in `limits` are what stops them."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.alarm_daily_dollars == null ? true : var.alarm_daily_dollars > 0
+    error_message = "alarm_daily_dollars must be above 0, or null."
+  }
+}
+
+variable "dashboard" {
+  description = "Whether to create a dashboard of all metrics. An account's first three cost nothing, each further one $3 a month."
+  type        = bool
+  default     = true
 }
 
 variable "log_retention_days" {

@@ -232,7 +232,7 @@ run "a_cap_below_two_a_queue_is_refused" {
   expect_failures = [aws_lambda_event_source_mapping.tasks]
 }
 
-run "a_failed_task_lights_an_alarm_of_its_own" {
+run "each_promise_has_an_alarm_that_names_what_to_do" {
   module {
     source = "./modules/alarms"
   }
@@ -240,31 +240,142 @@ run "a_failed_task_lights_an_alarm_of_its_own" {
   variables {
     name                     = "icepress"
     dead_queue_names         = ["icepress-tasks-0-dlq"]
+    cleaner_dead_queue_names = ["icepress-cleaner-dlq"]
     scheduler_function_name  = "icepress-scheduler"
-    optimizer_log_group_name = "/aws/lambda/icepress-optimizer"
-    scheduler_log_group_name = "/aws/lambda/icepress-scheduler"
-    topic_arn                = null
-    tags                     = {}
+    functions = {
+      scheduler = { name = "icepress-scheduler", timeout_seconds = 120 }
+      optimizer = { name = "icepress-optimizer", timeout_seconds = 900 }
+    }
+    schedule_enabled        = true
+    schedule_period_seconds = 300
+    too_old_hours           = { due = 2, queued = 6, running = 24, committing = 3 }
+    daily_dollars           = 50
+    topic_arn               = "arn:aws:sns:eu-central-1:123456789012:alarms"
+    tags                    = {}
   }
 
   assert {
-    condition     = aws_cloudwatch_log_metric_filter.said["failed-tasks"].pattern == "{ $.fields.message = \"task failed for good\" }" && aws_cloudwatch_log_metric_filter.said["failed-tasks"].log_group_name == "/aws/lambda/icepress-optimizer"
-    error_message = "the lines that the optimizer writes of failed tasks must be counted"
+    condition = toset(keys(aws_cloudwatch_metric_alarm.promise)) == toset([
+      "nothing-swept", "bucket-starves", "due-too-old", "queued-too-old", "running-too-old", "committing-too-old", "failed-tasks", "repeats",
+      "listing-failures", "throttled-requests", "scheduler-throttles", "optimizer-throttles", "scheduler-duration", "optimizer-duration",
+      "scheduler-errors", "budget",
+    ])
+    error_message = "each promise must have its alarm"
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.sum["failed-tasks"].namespace == "Icepress/icepress" && aws_cloudwatch_metric_alarm.sum["failed-tasks"].metric_name == "FailedTasks" && aws_cloudwatch_metric_alarm.sum["failed-tasks"].treat_missing_data == "notBreaching"
-    error_message = "failed tasks must raise an alarm that goes out by itself"
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.promise), aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.cleaner_dead_letters) :
+      can(regex("Runbook: infra/runbooks.md#[a-z-]+$", alarm.alarm_description)) && tolist(alarm.alarm_actions) == tolist([var.topic_arn]) && tolist(alarm.ok_actions) == tolist([var.topic_arn])
+    ])
+    error_message = "each alarm must name its runbook and tell the topic when it begins and ends"
   }
 
   assert {
-    condition     = aws_cloudwatch_log_metric_filter.said["repeats"].pattern == "{ $.fields.message = \"repeats itself\" }" && aws_cloudwatch_log_metric_filter.said["repeats"].log_group_name == "/aws/lambda/icepress-scheduler"
-    error_message = "the lines that the scheduler writes of plans that repeat themselves must be counted"
+    condition     = aws_cloudwatch_metric_alarm.promise["nothing-swept"].treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.promise["nothing-swept"].evaluation_periods == 2 && aws_cloudwatch_metric_alarm.promise["nothing-swept"].comparison_operator == "LessThanThreshold"
+    error_message = "a scheduler that says nothing must light an alarm"
   }
 
   assert {
-    condition     = aws_cloudwatch_metric_alarm.sum["repeats"].metric_name == "Repeats" && aws_cloudwatch_metric_alarm.sum["repeats"].treat_missing_data == "notBreaching"
-    error_message = "a plan that repeats itself must raise an alarm that goes out by itself"
+    condition = alltrue([
+      for name, alarm in aws_cloudwatch_metric_alarm.promise : alarm.treat_missing_data == "notBreaching" if name != "nothing-swept"
+    ])
+    error_message = "what did not happen must light no other alarm"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.promise["failed-tasks"].namespace == "Icepress" && aws_cloudwatch_metric_alarm.promise["failed-tasks"].metric_name == "TasksFailed" && aws_cloudwatch_metric_alarm.promise["failed-tasks"].dimensions == tomap({ Deployment = "icepress" })
+    error_message = "failed tasks of this deployment must raise an alarm"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.promise["committing-too-old"].threshold == 3 * 3600 && aws_cloudwatch_metric_alarm.promise["committing-too-old"].dimensions == tomap({ Deployment = "icepress", Stage = "committing" })
+    error_message = "a process that is not committed for too long must raise an alarm"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.promise["scheduler-duration"].threshold == 117600 && aws_cloudwatch_metric_alarm.promise["optimizer-duration"].threshold == 882000
+    error_message = "a run must be told of that takes nearly all of its time, in milliseconds"
+  }
+}
+
+run "who_is_not_to_be_woken_is_not_missed" {
+  variables {
+    schedule_enabled = false
+    cleaner_zip      = "tests/wiring.tftest.hcl"
+  }
+
+  assert {
+    condition     = !contains(keys(module.alarms[0].promise_alarm_arns), "nothing-swept") && !contains(keys(module.alarms[0].promise_alarm_arns), "budget") && contains(keys(module.alarms[0].promise_alarm_arns), "cleaner-duration")
+    error_message = "without a schedule nothing is swept, without a sum there is no budget, and a cleaner is watched where there is one"
+  }
+}
+
+run "an_hourly_schedule_is_missed_after_two_hours" {
+  variables {
+    schedule_expression = "rate(1 hour)"
+  }
+
+  assert {
+    condition     = local.schedule_period == 3600
+    error_message = "periods must be as long as the schedule's"
+  }
+}
+
+run "a_schedule_by_the_minute_is_missed_after_ten" {
+  variables {
+    schedule_expression = "rate(1 minute)"
+  }
+
+  assert {
+    condition     = local.schedule_period == 300
+    error_message = "periods must be long enough for a run that is late"
+  }
+}
+
+run "a_schedule_by_the_calendar_is_missed_after_two_hours" {
+  variables {
+    schedule_expression = "cron(0/10 * * * ? *)"
+  }
+
+  assert {
+    condition     = local.schedule_period == 3600
+    error_message = "nobody reckons what cron comes to"
+  }
+}
+
+run "metrics_are_told_under_the_name_of_the_deployment_and_drawn" {
+  variables {
+    name = "lake"
+  }
+
+  assert {
+    condition     = output.environment.ICEPRESS_DEPLOYMENT == "lake"
+    error_message = "functions tell no metrics without a name"
+  }
+
+  assert {
+    condition     = length(module.dashboard) == 1 && module.dashboard[0].name == "lake"
+    error_message = "the dashboard must have the deployment's name"
+  }
+}
+
+run "the_dashboard_is_of_this_deployment_alone" {
+  module {
+    source = "./modules/dashboard"
+  }
+
+  variables {
+    name   = "lake"
+    region = "eu-central-1"
+  }
+
+  assert {
+    condition = alltrue([
+      for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets :
+      widget.type == "text" || (widget.properties.region == "eu-central-1" && strcontains(jsonencode(widget.properties.metrics), "lake"))
+    ])
+    error_message = "each metric must be that of this deployment, where it is"
   }
 }
 

@@ -13,24 +13,41 @@ variable "scheduler_function_name" {
   type        = string
 }
 
-variable "optimizer_log_group_name" {
-  description = "Name of the optimizer's log group, in which it says which tasks failed for good."
-  type        = string
+variable "functions" {
+  description = "The functions whose runs are watched, by what they are: their names, and after how many seconds Lambda ends them."
+  type = map(object({
+    name            = string
+    timeout_seconds = number
+  }))
 }
 
-variable "scheduler_log_group_name" {
-  description = "Name of the scheduler's log group, in which it says which tables' plans would repeat themselves."
-  type        = string
+variable "schedule_enabled" {
+  description = "Whether the scheduler is woken: else nobody is told that nothing is swept."
+  type        = bool
+}
+
+variable "schedule_period_seconds" {
+  description = "Seconds in which the scheduler is woken at least once: a multiple of 60, and half a day at the most."
+  type        = number
+}
+
+variable "too_old_hours" {
+  description = "Hours after which a table that is due, and a process at each of its stages, is too old."
+  type = object({
+    due        = number
+    queued     = number
+    running    = number
+    committing = number
+  })
+}
+
+variable "daily_dollars" {
+  description = "Dollars that rewrites may cost a day before somebody hears of it; null for no such alarm."
+  type        = number
 }
 
 variable "cleaner_dead_queue_names" {
   description = "Name of the cleaner's dead-letter queue, where there is one."
-  type        = list(string)
-  default     = []
-}
-
-variable "cleaner_log_group_names" {
-  description = "Name of the cleaner's log group, where there is one."
   type        = list(string)
   default     = []
 }
