@@ -130,6 +130,15 @@ fn gather<const W: usize>(values: &[u8], indices: &[u32], out: &mut Vec<u8>) -> 
     Some(())
 }
 
+/// So many values are looked up at a time.
+const AT_ONCE: usize = 64;
+
+/// Where a value is likely to be.
+struct Likely {
+    hash: u64,
+    place: Option<u32>,
+}
+
 /// Dictionaries in one.
 #[derive(Debug)]
 pub(super) struct Union {
@@ -202,23 +211,61 @@ impl Union {
             return None;
         }
         let mut places = Vec::with_capacity(values.count());
-        for value in values.iter() {
-            if self.count() * 2 >= self.slots.len() {
-                self.grow();
+        let (mut batch, mut likely) = (Vec::with_capacity(AT_ONCE), Vec::with_capacity(AT_ONCE));
+        let mut left = values.iter();
+        loop {
+            batch.clear();
+            batch.extend(left.by_ref().take(AT_ONCE));
+            if batch.is_empty() {
+                return Some(places);
             }
+            self.look_ahead(&batch, &mut likely);
+            for (value, likely) in batch.iter().zip(&likely) {
+                let place = match likely.place {
+                    Some(place) if self.get(place as usize) == *value => place,
+                    _ => self.place(value, likely.hash),
+                };
+                places.push(place);
+            }
+        }
+    }
+
+    /// Where the values of a batch are likely to be: in the first slot that their hashes lead to. Each step is done for all
+    /// before the next, so that the memory that they lie in is waited for once, not one after the other.
+    fn look_ahead(&self, values: &[&[u8]], likely: &mut Vec<Likely>) {
+        let mask = self.slots.len() - 1;
+        likely.clear();
+        likely.extend(values.iter().map(|value| {
             let hash = xxh3_64(value);
-            places.push(match self.find(value, hash) {
-                Ok(place) => place,
-                Err(slot) => {
-                    self.bytes.extend_from_slice(value);
-                    self.ends.push(self.bytes.len() as u32);
-                    let place = self.count() as u32;
-                    self.slots[slot] = (place, (hash >> 32) as u32);
-                    place - 1
-                }
+            let (above, part) = self.slots[hash as usize & mask];
+            Likely {
+                hash,
+                place: above.checked_sub(1).filter(|_| part == (hash >> 32) as u32),
+            }
+        }));
+        for (value, likely) in values.iter().zip(likely) {
+            likely.place = likely.place.filter(|place| {
+                let held = self.get(*place as usize);
+                held.len() == value.len() && held.first() == value.first()
             });
         }
-        Some(places)
+    }
+
+    /// The place of a value, which it gets if it has none.
+    fn place(&mut self, value: &[u8], hash: u64) -> u32 {
+        if self.count() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        match self.find(value, hash) {
+            Ok(place) => place,
+            Err(slot) => {
+                self.bytes.extend_from_slice(value);
+                self.ends.push(self.bytes.len() as u32);
+                let above = self.count() as u32;
+                self.slots[slot] = (above, (hash >> 32) as u32);
+                above - 1
+            }
+        }
     }
 
     fn grow(&mut self) {
@@ -233,5 +280,43 @@ impl Union {
             slots[slot] = (index as u32 + 1, (hash >> 32) as u32);
         }
         self.slots = slots;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn dictionary(values: &[String]) -> Values<'static> {
+        let mut plain = Vec::new();
+        for value in values {
+            plain.extend((value.len() as u32).to_le_bytes());
+            plain.extend(value.as_bytes());
+        }
+        Values::new(Cow::Owned(plain), values.len() as u64, None).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Each value has one place, whichever dictionaries it is in and however often, and lies there.
+        #[test]
+        fn a_value_has_one_place(dictionaries in vec(vec("[a-c]{0,6}", 0..900), 1..4)) {
+            let mut union = Union::new();
+            let mut known: HashMap<String, u32> = HashMap::new();
+            for values in dictionaries {
+                let places = union.add(&dictionary(&values)).unwrap();
+                prop_assert_eq!(places.len(), values.len());
+                for (value, place) in values.into_iter().zip(places) {
+                    prop_assert_eq!(&union.get(place as usize)[4..], value.as_bytes());
+                    prop_assert_eq!(*known.entry(value).or_insert(place), place);
+                }
+            }
+            prop_assert_eq!(union.count(), known.len());
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! What becomes of the dictionaries that a column's chunks have.
 
-use std::collections::HashSet;
-
 use parquet::basic::Compression;
 
 use super::{
@@ -122,15 +120,16 @@ fn repeats(target: &Target, inputs: &[&Input<'_>], coder: &mut Coder) -> Sound<b
     if entries * PLACES <= values {
         return Ok(true);
     }
-    let (mut seen, mut drawn) = (HashSet::new(), 0);
-    let sample = inputs.iter().step_by(inputs.len().div_ceil(SAMPLE));
-    let sample = sample.map(|input| input.dictionary(&target.column, coder));
-    let sample: Vec<_> = sample.collect::<Sound<_>>()?;
-    for dictionary in sample.iter().flatten() {
-        drawn += dictionary.count();
-        seen.extend(dictionary.iter());
+    let (mut seen, mut drawn) = (Union::new(), 0);
+    for input in inputs.iter().step_by(inputs.len().div_ceil(SAMPLE)) {
+        if let Some(dictionary) = input.dictionary(&target.column, coder)? {
+            drawn += dictionary.count();
+            if seen.add(&dictionary).is_none() {
+                break;
+            }
+        }
     }
-    let there = number_of_values(drawn as f64, seen.len() as f64);
+    let there = number_of_values(drawn as f64, seen.count() as f64);
     Ok(met(entries, there) * PLACES <= values)
 }
 
