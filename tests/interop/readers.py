@@ -156,9 +156,12 @@ def java(*words, check=True):
 
 def java_command(*words):
     home = TARGET / "java"
-    classpath = f"{home / 'classes'}:{home / 'lib'}/*"
+    jar, archive = home / "harness.jar", home / "harness.jsa"
     # The serial collector and the first compiler only: the runs are short, and two cores are shared.
     options = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    if archive.is_file():
+        options.append(f"-XX:SharedArchiveFile={archive}")
+    classpath = f"{jar if archive.is_file() else home / 'classes'}:{home / 'lib'}/*"
     return [shutil.which("java") or "java", *options, "-cp", classpath, "dev.icepress.harness.Main", *words]
 
 
