@@ -136,6 +136,21 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
     settings
 }
 
+/// The settings of a world in whose tables manifests are written anew by themselves. By the seed alone: the other worlds are as
+/// they were without.
+pub(crate) fn with_upkeep(seed: u64, settings: Settings) -> Settings {
+    if seed % 3 != 1 {
+        return settings;
+    }
+    let on = serde_json::from_value(json!({ "manifests": true }));
+    Settings {
+        maintain: std::sync::Arc::new(on.expect("it is what the section looks like")),
+        // As short as the world is.
+        upkeep_rest: Duration::from_secs(5 + seed % 40),
+        ..settings
+    }
+}
+
 /// A table that not everybody can see to for as long as the world lasts: that must be no other table's trouble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcast {

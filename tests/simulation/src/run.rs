@@ -198,7 +198,7 @@ impl World {
             queues: aws.sqs_client(&clock),
             settings: Settings {
                 plan_memory: draw::plan_memory(seed, settings.plan_memory),
-                ..settings
+                ..draw::with_upkeep(seed, settings)
             },
             limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
             retention: Duration::from_secs(30 * 24 * 3600),

@@ -12,8 +12,8 @@ use icepress_coordination::{
     TaskState, inspect_row, invariants, limits::QuotaRow,
 };
 use icepress_model::{
-    BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessOutcome,
-    RewriteFailureKind, TableId,
+    BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessKind,
+    ProcessOutcome, RewriteFailureKind, TableId,
 };
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -416,6 +416,10 @@ fn judge_result(row: &TaskRow) -> Verdict {
     let TaskState::Done(Payload::Inline(text)) = &row.state else {
         return Ok(());
     };
+    // Upkeep names no files.
+    if row.kind != ProcessKind::Rewrite {
+        return Ok(());
+    }
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     // What came of looking at a table names no files.
     if value.get("plan").or(value.get("failure")).is_some() {
