@@ -16,6 +16,16 @@ locals {
     [for database in var.glue_databases : "${local.glue_prefix}:table/${database}/*"],
   )
 
+  # To find all tables, load them and move their pointers.
+  glue_of_all_tables = [
+    "glue:GetCatalog",
+    "glue:GetDatabase",
+    "glue:GetDatabases",
+    "glue:GetTable",
+    "glue:GetTables",
+    "glue:UpdateTable",
+  ]
+
   locations = [for location in var.table_locations : trimsuffix(location, "/")]
 
   location_buckets = distinct([
@@ -236,15 +246,8 @@ data "aws_iam_policy_document" "scheduler" {
 
   # UpdateTable, because the next scheduler commits what optimizers finished and nobody committed.
   statement {
-    sid = "Catalog"
-    actions = [
-      "glue:GetCatalog",
-      "glue:GetDatabase",
-      "glue:GetDatabases",
-      "glue:GetTable",
-      "glue:GetTables",
-      "glue:UpdateTable",
-    ]
+    sid       = "Catalog"
+    actions   = local.glue_of_all_tables
     resources = local.glue_resources
   }
 
@@ -306,15 +309,8 @@ data "aws_iam_policy_document" "cleaner" {
 
   # All tables are asked where they lie before any file is taken for nobody's.
   statement {
-    sid = "Catalog"
-    actions = [
-      "glue:GetCatalog",
-      "glue:GetDatabase",
-      "glue:GetDatabases",
-      "glue:GetTable",
-      "glue:GetTables",
-      "glue:UpdateTable",
-    ]
+    sid       = "Catalog"
+    actions   = local.glue_of_all_tables
     resources = local.glue_resources
   }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use icepress_model::{Lessons, ProcessKind, ProcessOutcome, ambient::Ambient};
+use icepress_model::{ProcessKind, ambient::Ambient};
 use icepress_service::{BucketTurn, Event, Observer};
 
 use crate::{
@@ -136,11 +136,11 @@ impl Observer for MetricsObserver {
                 standing.ended(table);
                 let labels = [
                     (Dimension::Kind, kind.name()),
-                    (Dimension::Outcome, name_of(outcome)),
+                    (Dimension::Outcome, outcome.name()),
                 ];
                 values.add(Metric::ProcessesEnded, labels, 1.0);
                 values.add(Metric::DeleteFilesRemoved, [], *removed_delete_files as f64);
-                for (cause, groups) in lessons_of(outcome).into_iter().flat_map(|all| &all.causes) {
+                for (cause, groups) in outcome.lessons().into_iter().flat_map(|all| &all.causes) {
                     let cause = cause.to_string();
                     let labels = [(Dimension::Cause, cause.as_str())];
                     values.add(Metric::GroupsLost, labels, *groups as f64);
@@ -217,26 +217,4 @@ fn looked_at(values: &mut Values, plan: &icepress_model::TablePlan) {
     values.add(Metric::TablesEvaluated, [], 1.0);
     let bytes = plan.totals.data_bytes.get() as f64;
     values.add(Metric::BytesEvaluated, [(Dimension::Health, health)], bytes);
-}
-
-fn name_of(outcome: &ProcessOutcome) -> &'static str {
-    match outcome {
-        ProcessOutcome::Committed { .. } => "committed",
-        ProcessOutcome::PartlyCommitted { .. } => "partly-committed",
-        ProcessOutcome::Failed { .. } => "failed",
-        ProcessOutcome::Evaluated => "evaluated",
-        ProcessOutcome::Maintained { .. } => "maintained",
-        ProcessOutcome::Abandoned { .. } => "abandoned",
-    }
-}
-
-fn lessons_of(outcome: &ProcessOutcome) -> Option<&Lessons> {
-    match outcome {
-        ProcessOutcome::Committed { lessons, .. }
-        | ProcessOutcome::PartlyCommitted { lessons, .. }
-        | ProcessOutcome::Failed { lessons, .. } => Some(lessons),
-        ProcessOutcome::Evaluated
-        | ProcessOutcome::Maintained { .. }
-        | ProcessOutcome::Abandoned { .. } => None,
-    }
 }

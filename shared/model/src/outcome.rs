@@ -354,6 +354,28 @@ const LONGEST_REASON: usize = 1_000;
 const LONGEST_FAILURE: usize = 16_000;
 
 impl ProcessOutcome {
+    /// Its name, as rows have it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Committed { .. } => "committed",
+            Self::PartlyCommitted { .. } => "partly-committed",
+            Self::Failed { .. } => "failed",
+            Self::Evaluated => "evaluated",
+            Self::Maintained { .. } => "maintained",
+            Self::Abandoned { .. } => "abandoned",
+        }
+    }
+
+    /// What the next plan should know, of a rewrite.
+    pub fn lessons(&self) -> Option<&Lessons> {
+        match self {
+            Self::Committed { lessons, .. }
+            | Self::PartlyCommitted { lessons, .. }
+            | Self::Failed { lessons, .. } => Some(lessons),
+            Self::Evaluated | Self::Maintained { .. } | Self::Abandoned { .. } => None,
+        }
+    }
+
     /// The same with so much text as a row holds: the first reasons, shortened, and how many more there are. What each
     /// group failed of stands in its task's row.
     pub fn bounded(self) -> Self {
@@ -423,6 +445,39 @@ impl RewriteFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outcomes_have_the_names_that_rows_have() {
+        let (location, lessons) = (MetadataLocation::from("m"), Lessons::default());
+        let (snapshot_id, failures) = (SnapshotId(1), vec!["why".to_owned()]);
+        let outcomes = [
+            ProcessOutcome::Committed {
+                location: location.clone(),
+                snapshot_id,
+                lessons: lessons.clone(),
+            },
+            ProcessOutcome::PartlyCommitted {
+                location,
+                snapshot_id,
+                failures: failures.clone(),
+                lessons: lessons.clone(),
+            },
+            ProcessOutcome::Failed { failures, lessons },
+            ProcessOutcome::Evaluated,
+            ProcessOutcome::Maintained {
+                location: None,
+                did: "it".to_owned(),
+                unfinished: false,
+            },
+            ProcessOutcome::Abandoned {
+                reason: "why".to_owned(),
+            },
+        ];
+        for outcome in outcomes {
+            let row = serde_json::to_value(&outcome).unwrap();
+            assert_eq!(row["outcome"], outcome.name());
+        }
+    }
 
     #[test]
     fn causes_stand_in_rows_as_people_read_them() {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use icepress_coordination::{ProcessRow, ProcessState, limits::Usage};
-use icepress_model::{BaseState, Bytes, Lessons, Pace, ProcessOutcome, TablePlan, TimestampMs};
+use icepress_model::{BaseState, Bytes, Pace, ProcessOutcome, TablePlan, TimestampMs};
 use icepress_planner::{Ceiling, LastRun, PlanOptions, Repeated, files_of, path_hash};
 use serde::{Deserialize, Serialize};
 
@@ -148,7 +148,7 @@ impl Known {
 impl Learned {
     /// What is known after a process that began with this.
     fn after(mut self, outcome: &ProcessOutcome) -> Self {
-        let Some(lessons) = lessons_of(outcome) else {
+        let Some(lessons) = outcome.lessons() else {
             return self;
         };
         if let Some(pace) = lessons.pace {
@@ -204,21 +204,10 @@ pub(crate) fn header_of(process: &ProcessRow) -> Option<ProcessHeader> {
     serde_json::from_str(&process.header).ok()
 }
 
-fn lessons_of(outcome: &ProcessOutcome) -> Option<&Lessons> {
-    match outcome {
-        ProcessOutcome::Committed { lessons, .. }
-        | ProcessOutcome::PartlyCommitted { lessons, .. }
-        | ProcessOutcome::Failed { lessons, .. } => Some(lessons),
-        ProcessOutcome::Evaluated
-        | ProcessOutcome::Maintained { .. }
-        | ProcessOutcome::Abandoned { .. } => None,
-    }
-}
-
 /// How many data files a group may have in the plan that follows a process (case C05): half of the largest that lost
 /// against another writer, and twice as many again with each process that lost none. `None` for as many as ever.
 fn shrunk_to(header: &ProcessHeader, outcome: &ProcessOutcome) -> Option<u64> {
-    let lost = lessons_of(outcome).map_or(0, |lessons| lessons.lost_files);
+    let lost = outcome.lessons().map_or(0, |lessons| lessons.lost_files);
     if lost > 0 {
         return Some(lost / 2);
     }

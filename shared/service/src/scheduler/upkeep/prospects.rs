@@ -7,8 +7,10 @@ pub(super) mod orphans;
 pub(super) mod statistics;
 mod tags;
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use icepress_catalog::LoadedTable;
 use icepress_model::{Bytes, NanoDollars, ProcessKind, TableId, TimestampMs};
