@@ -87,7 +87,8 @@ def test_a_rest_catalog_is_kept_beside_a_writer_through_lost_answers(java, icepr
         assert "compacted" in outcomes, outcomes
 
         table = rest_server.client(uri).load_table(name)
-        assert len(list(table.scan().plan_files())) <= 3
+        # What came after the last rewrite that won may wait, below `icepress.min-input-files`.
+        assert len(list(table.scan().plan_files())) < 5
         assert table.properties["theirs"] == "kept"
         rows = collections.Counter(table.scan(selected_fields=("id",)).to_arrow().column(0).to_pylist())
         assert set(rows.values()) == {1}, "no row twice"
