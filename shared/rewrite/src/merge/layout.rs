@@ -20,13 +20,6 @@ pub(super) struct Atom {
     pub(super) footer: u64,
 }
 
-impl Atom {
-    /// By what it is told from others.
-    pub(super) fn key(&self) -> (usize, usize) {
-        (self.file, self.row_group)
-    }
-}
-
 /// What a row group of them all is of a file, with its share of the footer.
 pub(super) fn joined(atoms: &[Atom]) -> u64 {
     let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();

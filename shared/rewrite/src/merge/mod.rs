@@ -8,14 +8,15 @@
 //! `layout` says what goes into which row group, from footers alone (`inputs`); `eligible` says of each column of a file
 //! whether it is in the very form that the table's own would be written in. `column` takes chunks apart and `join` makes one
 //! of many, without deleted rows (`filter`); `rows` decodes and encodes a column whose pages can't be kept. What footers say
-//! of values is taken over where it can be believed (`trust`), else the values are looked at (`look`). `run` fetches, has
-//! that done on all cores, and writes.
+//! of values is taken over where it can be believed (`trust`), else the values are looked at (`look`). `coming` fetches a
+//! row group and has that done on all cores, and `run` writes one while the next is on its way.
 //! Whatever is not understood, or not as it should be, is a [`Refusal`]: of a column first, which is decoded then, and where
 //! that fails as well, of the whole group. So nothing in here judges files; the decoder does.
 
 mod chunk;
 mod codec;
 mod column;
+mod coming;
 mod dictionary;
 mod eligible;
 mod filter;

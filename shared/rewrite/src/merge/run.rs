@@ -1,8 +1,8 @@
 //! A group merged: footers read, the layout made, row groups fetched, their columns joined on all cores and written in order.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::{NestedFieldRef, Schema};
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, Group, InputFile, MergePages, Rows};
@@ -15,7 +15,6 @@ use parquet::{
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Notify,
-    task::JoinSet,
 };
 
 use super::{
@@ -23,6 +22,7 @@ use super::{
     chunk::Ways,
     codec::{Coder, is_same_codec},
     column::{Target, join},
+    coming::{Coming, Join, Threads},
     inputs::{Fetched, Input, REQUESTS, open_all},
     layout::{Atom, Next, Sizes, check, footer, joined, next},
     refused,
@@ -233,43 +233,43 @@ impl<'a> Merger<'a> {
         self,
         output: &mut Output,
     ) -> std::result::Result<(GroupCounts, icepress_model::Ways), Stopped> {
+        let threads = Threads::new(self.threads);
         let mut ways = Ways::default();
         let mut counts = GroupCounts {
             passes: self.passes,
             ..GroupCounts::default()
         };
-        let (mut left, mut ready) = (self.atoms.as_slice(), Ready::default());
         let (mut read, mut ratio_now) = (0, self.ratio);
         // Of the file that is open.
         let mut footers = 0;
-        while !left.is_empty() {
-            let sizes = self.sizes.before(ratio_now);
-            let open = (output.open_bytes() as f64 / ratio_now) as u64 + footers;
-            let Next::RowGroup(count) = next(left, sizes, open) else {
+        let has_room = Arc::new(Notify::new());
+        has_room.notify_one();
+        if self.atoms.is_empty() {
+            return Ok((counts, ways.into()));
+        }
+        let (mut turn, mut left) = self.next(&self.atoms, ratio_now, 0);
+        let mut coming = self.begin(&threads, turn.atoms, has_room);
+        loop {
+            if turn.begins_file {
                 output.roll().await?;
                 footers = 0;
-                continue;
-            };
-            let (atoms, rest) = left.split_at(count);
-            left = rest;
-            let fetched = ready.take(&self, atoms).await?;
-            // Room for the next is there once half of this one is written.
-            let half_written = Arc::new(Notify::new());
-            // As far as can be told: how large this row group becomes may change what the next one is.
-            if let Next::RowGroup(count) = next(left, sizes, open + joined(atoms)) {
-                let (has_room, fetch) = (Arc::clone(&half_written), self.fetch(&left[..count]));
-                ready.start(async move {
-                    has_room.notified().await;
-                    fetch.await
-                });
             }
-            let bytes: u64 = atoms.iter().map(|atom| atom.bytes).sum();
-            let rows: u64 = atoms.iter().map(|atom| atom.rows).sum();
-            let live: u64 = atoms.iter().map(|atom| self.live_rows(atom)).sum();
+            // What comes next is settled before this one is written, whatever becomes of it, so that it can be joined meanwhile.
+            // Room for it is there once half of this one is written.
+            let half_written = Arc::new(Notify::new());
+            let open = (output.open_bytes() as f64 / ratio_now) as u64 + footers;
+            let mut next = None;
+            if !left.is_empty() {
+                let (after, rest) = self.next(left, ratio_now, open + joined(turn.atoms));
+                let begun = self.begin(&threads, after.atoms, Arc::clone(&half_written));
+                (next, left) = (Some((after, begun)), rest);
+            }
+            let bytes: u64 = turn.atoms.iter().map(|atom| atom.bytes).sum();
+            let rows: u64 = turn.atoms.iter().map(|atom| atom.rows).sum();
+            let live: u64 = turn.atoms.iter().map(|atom| self.live_rows(atom)).sum();
             if live > 0 {
-                let fetched = Arc::new(fetched);
                 let mut made = 0;
-                let chunks = self.joined(&fetched).inspect_ok(|chunk| {
+                let chunks = coming.chunks().inspect_ok(|chunk| {
                     made += chunk.bytes();
                     if made as f64 >= bytes as f64 * ratio_now / 2.0 {
                         half_written.notify_one();
@@ -280,14 +280,38 @@ impl<'a> Merger<'a> {
             }
             half_written.notify_one();
             read += bytes;
-            footers += footer(atoms);
+            footers += footer(turn.atoms);
             ratio_now = ratio(ways.all(), read);
             counts.rows_in += rows;
             counts.rows_deleted += rows - live;
-            counts.row_groups += atoms.len() as u64;
+            counts.row_groups += turn.atoms.len() as u64;
             self.context.progress.add(Rows(rows), Bytes(bytes));
+            match next {
+                Some(next) => (turn, coming) = next,
+                None => return Ok((counts, ways.into())),
+            }
         }
-        Ok((counts, ways.into()))
+    }
+
+    /// The next row group of what is `left`, and what is left then; `open` is what the open file will hold before it, as bytes of
+    /// inputs.
+    fn next<'b>(&self, left: &'b [Atom], ratio: f64, open: u64) -> (Turn<'b>, &'b [Atom]) {
+        let sizes = self.sizes.before(ratio);
+        let (begins_file, count) = match next(left, sizes, open) {
+            Next::RowGroup(count) => (false, count),
+            Next::EndOfFile => match next(left, sizes, 0) {
+                Next::RowGroup(count) => (true, count),
+                // An empty file always takes something.
+                Next::EndOfFile => (true, left.len()),
+            },
+        };
+        let (atoms, rest) = left.split_at(count);
+        (Turn { begins_file, atoms }, rest)
+    }
+
+    fn begin(&self, threads: &Threads, atoms: &[Atom], has_room: Arc<Notify>) -> Coming {
+        let fetch = Box::pin(self.fetch(atoms));
+        threads.begin(Arc::clone(&self.shared), has_room, fetch)
     }
 
     fn live_rows(&self, atom: &Atom) -> u64 {
@@ -307,72 +331,13 @@ impl<'a> Merger<'a> {
             .buffered(REQUESTS)
             .try_collect()
     }
-
-    /// The columns of a row group, in order, leaf by leaf, made by as many threads as there are.
-    fn joined(
-        &self,
-        fetched: &Arc<Vec<Fetched>>,
-    ) -> impl Stream<Item = std::result::Result<MergedChunk, Stopped>> + Send + use<> {
-        let threads = self.threads;
-        let jobs = (0..self.shared.columns.len()).map(|column| {
-            let (shared, fetched) = (Arc::clone(&self.shared), Arc::clone(fetched));
-            let job = move || shared.chunks(column, &fetched);
-            async move {
-                if threads == 1 {
-                    return Ok(job()?);
-                }
-                match tokio::task::spawn_blocking(job).await {
-                    Ok(joined) => Ok(joined?),
-                    Err(_) => Err(Stopped::from(refused("joining a column was interrupted"))),
-                }
-            }
-        });
-        stream::iter(jobs.collect::<Vec<_>>())
-            .buffered(threads)
-            .map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)))
-            .try_flatten()
-    }
 }
 
-/// Row groups that were fetched before their turn.
-#[derive(Default)]
-struct Ready {
-    coming: JoinSet<Result<Vec<Fetched>>>,
-    here: HashMap<(usize, usize), Fetched>,
-}
-
-impl Ready {
-    fn start(&mut self, fetch: impl Future<Output = Result<Vec<Fetched>>> + Send + 'static) {
-        self.coming.spawn(fetch);
-    }
-
-    /// The row groups that are to be one, in order.
-    async fn take(
-        &mut self,
-        merger: &Merger<'_>,
-        atoms: &[Atom],
-    ) -> std::result::Result<Vec<Fetched>, Stopped> {
-        while let Some(fetched) = self.coming.join_next().await {
-            let fetched = fetched.map_err(|_| refused("fetching was interrupted"))?;
-            let keyed = fetched?
-                .into_iter()
-                .map(|it| ((it.number, it.row_group), it));
-            self.here.extend(keyed);
-        }
-        let missing = atoms
-            .iter()
-            .filter(|atom| !self.here.contains_key(&atom.key()));
-        let missing: Vec<Atom> = missing.copied().collect();
-        let mut fetched: HashMap<_, _> = HashMap::new();
-        for it in merger.fetch(&missing).await? {
-            fetched.insert((it.number, it.row_group), it);
-        }
-        let take = |atom: &Atom| {
-            let key = atom.key();
-            fetched.remove(&key).or_else(|| self.here.remove(&key))
-        };
-        Ok(atoms.iter().filter_map(take).collect())
-    }
+/// A row group's turn to be written.
+struct Turn<'a> {
+    /// Whether it is the first of its file, and not of all.
+    begins_file: bool,
+    atoms: &'a [Atom],
 }
 
 /// Which part of bytes that were read is left once they are written. Nothing tells much of little.
@@ -383,8 +348,12 @@ fn ratio(written: u64, read: u64) -> f64 {
     }
 }
 
-impl Shared {
-    /// The chunks of a column in the row group that `fetched` become, one a leaf: of pages, or of rows where that can't be.
+impl Join for Shared {
+    fn columns(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// Of pages, or of rows where that can't be.
     fn chunks(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
         let name = || &self.columns[column].encoded.field.name;
         let made = guarded("", || {
@@ -397,7 +366,9 @@ impl Shared {
         let made = made.map_err(|failure| refused(failure.message)).flatten();
         made.map_err(|why| refused(format_args!("column {}: {why}", name())))
     }
+}
 
+impl Shared {
     fn of_pages(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
         let targets = self.columns[column]
             .targets

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::{concat::concat_batches, filter::filter_record_batch};
+use icepress_model::{Attempt, GroupResult};
+use icepress_rewrite::rewrite_group;
 use parquet::arrow::ArrowWriter;
 use proptest::{prelude::*, test_runner::Config};
 
@@ -89,6 +91,18 @@ fn hold(seed: u64, files: u64, most_rows: u64, deletes: bool) {
     judge(&table, &result, &live);
 }
 
+/// Rewrites a table's group on four threads at once.
+fn on_threads(table: &TestTable) -> GroupResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (context, task) = (table.context(), table.task());
+    let rewriting = rewrite_group(&context, &table.metadata, &task, Attempt(9));
+    runtime.block_on(rewriting).unwrap()
+}
+
 proptest! {
     #![proptest_config(Config { cases: 48, failure_persistence: None, ..Config::default() })]
 
@@ -100,5 +114,18 @@ proptest! {
     #[test]
     fn rows_are_the_same_but_for_those_deleted(seed: u64, files in 1..6u64, most_rows in 1..300u64) {
         hold(seed, files, most_rows, true);
+    }
+
+    #[test]
+    fn threads_make_the_same_bytes_as_one(seed: u64, files in 1..8u64, most_rows in 1..300u64) {
+        let (table, _) = drawn(seed, files, most_rows, seed % 2 == 0);
+        let contents = |result: GroupResult| -> Vec<Vec<u8>> {
+            let entries = table.entries(&result);
+            entries.iter().map(|entry| std::fs::read(entry.file_path()).unwrap()).collect()
+        };
+        let alone = contents(table.rewrite().unwrap());
+        let together = contents(on_threads(&table));
+        prop_assert!(alone == together, "files of {:?} became {:?} bytes",
+            alone.iter().map(Vec::len).collect::<Vec<_>>(), together.iter().map(Vec::len).collect::<Vec<_>>());
     }
 }
