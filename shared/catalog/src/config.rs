@@ -4,7 +4,7 @@
 //! was read. Property names are Iceberg's own. Keys of AWS are found by `aws-config`'s chain unless a catalog names its own (`keys`).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
 };
@@ -211,6 +211,7 @@ impl Configuration {
 /// Puts the configuration together. A catalog of `icepress.toml` hides PyIceberg's of the same name.
 pub fn load_configuration(sources: &Sources) -> Result<Configuration, ConfigurationError> {
     let mut found = pyiceberg::catalogs(sources)?;
+    let mut of_our_own = BTreeSet::new();
     let mut settings = toml::Table::new();
     let mut settings_origin = String::new();
     if let Some(file) = &sources.icepress {
@@ -227,6 +228,7 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
             found
                 .catalogs
                 .retain(|other, _| !other.eq_ignore_ascii_case(&name));
+            of_our_own.insert(name.clone());
             found.catalogs.insert(name, (origin.clone(), values));
         }
     }
@@ -242,9 +244,13 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
         warnings: found.warnings,
     };
     for (name, (origin, values)) in found.catalogs {
+        let is_our_own = of_our_own.contains(&name);
         let name = CatalogName(name);
         let properties = CatalogProperties::new(name.clone(), origin, values);
-        properties.check()?;
+        match is_our_own {
+            true => properties.check_own()?,
+            false => properties.check()?,
+        }
         configuration.warnings.extend(properties.warnings());
         configuration.catalogs.insert(name, properties);
     }

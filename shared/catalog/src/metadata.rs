@@ -27,6 +27,7 @@ mod readable;
 mod refs;
 mod settle;
 mod snapshots;
+mod spelled;
 mod thin;
 mod whole;
 

@@ -194,6 +194,25 @@ impl fmt::Display for TableId {
     }
 }
 
+/// A database name that can't be one.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("'{0}' is no database: write it as catalog.namespace")]
+pub struct InvalidDatabase(pub String);
+
+impl FromStr for DatabaseId {
+    type Err = InvalidDatabase;
+
+    /// Reads `catalog.namespace`; the namespace may have several levels.
+    fn from_str(text: &str) -> Result<Self, InvalidDatabase> {
+        let parts = text.split_once('.');
+        let (catalog, namespace) = parts.ok_or_else(|| InvalidDatabase(text.to_owned()))?;
+        Ok(Self {
+            catalog: CatalogName::from(catalog),
+            namespace: Namespace::from_dotted(namespace),
+        })
+    }
+}
+
 /// A table name that can't be one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("'{0}' is no table name: write it as catalog.namespace.table")]

@@ -21,8 +21,9 @@ pub use bucket::{
 };
 pub use causes::{with_causes, without_login};
 pub use ids::{
-    Attempt, CatalogName, DatabaseId, Epoch, InvalidName, MetadataLocation, Namespace, ProcessId,
-    RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId, WorkerId,
+    Attempt, CatalogName, DatabaseId, Epoch, InvalidDatabase, InvalidName, MetadataLocation,
+    Namespace, ProcessId, RowId, SchemaId, SequenceNumber, SnapshotId, SpecId, TableId, TaskId,
+    WorkerId,
 };
 pub use kind::{ProcessKind, UnknownKind};
 pub use outcome::{

@@ -8,7 +8,7 @@ use std::{
     fmt,
 };
 
-use icepress_model::{CatalogName, DatabaseId, Namespace, Scope, TableId};
+use icepress_model::{CatalogName, DatabaseId, Scope, TableId};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -126,15 +126,7 @@ impl<'de> Visitor<'de> for Everything {
                 "database" => {
                     let of: BTreeMap<String, OfScope> = map.next_value()?;
                     for (name, of) in of {
-                        let (catalog, namespace) = name.split_once('.').ok_or_else(|| {
-                            A::Error::custom(format!(
-                                "'{name}' is no database: write it as catalog.namespace"
-                            ))
-                        })?;
-                        let database = DatabaseId {
-                            catalog: CatalogName::from(catalog),
-                            namespace: Namespace::from_dotted(namespace),
-                        };
+                        let database: DatabaseId = name.parse().map_err(A::Error::custom)?;
                         read.by_scope.insert(Scope::Database(database), of.0);
                     }
                 }

@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use iceberg::spec::{FormatVersion, StructType, TableMetadata};
+use iceberg::spec::{FormatVersion, TableMetadata};
 use icepress_model::{
-    BaseState, Bytes, Group, GroupReason, InputFile, LeftAlone, LeftAloneReason, MetadataLocation,
-    PlanTotals, SchemaId, SequenceNumber, SpecId, TableId, TablePlan, Tier,
+    BaseState, Group, GroupReason, LeftAlone, LeftAloneReason, MetadataLocation, PlanTotals,
+    SchemaId, SequenceNumber, SpecId, TableId, TablePlan, Tier,
 };
 use icepress_table::{
     DeleteGranularity, PartitionError,
     delete_index::{DeleteIndex, DuplicateVector},
-    filter::{Matches, PartitionFilter},
-    partition_name, partition_to_json, partition_type,
-    scan::{PartitionEntry, SnapshotScan},
+    scan::SnapshotScan,
 };
 use thiserror::Error;
 
@@ -23,12 +21,17 @@ use crate::{
     exchange::{Exchange, Writing},
     groups::PackedGroup,
     health::table_health,
-    partition::{Context, Light, PartitionView, Unreadable, look_at, readable_delete},
+    partition::{Context, Light, PartitionView, look_at, readable_delete},
     turns::in_turn,
 };
 
+mod scope;
 #[cfg(test)]
 mod tests;
+mod written;
+
+use scope::Scope;
+use written::{Names, write};
 
 /// How many pairs of a data file and a delete file a whole plan may have: each is written down.
 const MAX_PLAN_PAIRS: u64 = 4 << 20;
@@ -426,199 +429,4 @@ fn cap(
         }
     }
     left_out
-}
-
-/// What of the table is left alone, whatever it looks like.
-#[derive(Debug, Default)]
-struct Scope {
-    /// Why all of it is.
-    whole_table: Option<LeftAloneReason>,
-    filter: Option<String>,
-    /// By partition number, whether the filter has nothing of it.
-    filtered: Vec<bool>,
-}
-
-impl Scope {
-    fn new(
-        scan: &SnapshotScan,
-        metadata: &TableMetadata,
-        whole_table: Option<LeftAloneReason>,
-    ) -> Result<Self, PlanError> {
-        let filter = PartitionFilter::of_table(metadata);
-        let filter = filter.map_err(|message| PlanError::Filter {
-            table: scan.table().clone(),
-            message,
-        })?;
-        let Some(filter) = filter else {
-            return Ok(Self {
-                whole_table,
-                ..Self::default()
-            });
-        };
-        // Work that changes no row takes what may match, as readers do.
-        let is_out = |partition: &PartitionEntry| {
-            filter.matches(metadata, partition.spec_id, &partition.value) == Matches::No
-        };
-        Ok(Self {
-            whole_table,
-            filtered: scan.partitions().iter().map(is_out).collect(),
-            filter: Some(filter.text().to_owned()),
-        })
-    }
-
-    /// Why a partition is left alone.
-    fn reason(&self, number: u32) -> Option<LeftAloneReason> {
-        let is_out = self.filtered.get(number as usize).copied();
-        let filter = self.filter.as_ref().filter(|_| is_out == Some(true));
-        let filter = filter.map(|filter| LeftAloneReason::Filtered {
-            filter: filter.clone(),
-        });
-        self.whole_table.clone().or(filter)
-    }
-
-    /// Takes the groups out of partitions that are left alone. Whether there were any.
-    fn take_out(&self, views: &mut [PartitionView]) -> bool {
-        let mut any = false;
-        for view in views {
-            if self.reason(view.number).is_none() {
-                continue;
-            }
-            let grouped = std::mem::take(&mut view.groups);
-            any |= !grouped.is_empty();
-            view.rest_files += count_files(&grouped);
-            view.rest_bytes += grouped.iter().map(|group| group.bytes).sum::<u64>();
-        }
-        any
-    }
-}
-
-/// Partitions' types, each looked up once.
-struct Names<'a> {
-    scan: &'a SnapshotScan,
-    metadata: &'a TableMetadata,
-    types: HashMap<SpecId, StructType>,
-}
-
-impl<'a> Names<'a> {
-    fn new(scan: &'a SnapshotScan, metadata: &'a TableMetadata) -> Self {
-        Self {
-            scan,
-            metadata,
-            types: HashMap::new(),
-        }
-    }
-
-    /// Spec, JSON and name of a partition.
-    fn of(&mut self, number: u32) -> Result<(SpecId, serde_json::Value, String), PartitionError> {
-        let partition = &self.scan.partitions()[number as usize];
-        let spec_id = partition.spec_id;
-        let typed = match self.types.entry(spec_id) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(unknown) => {
-                unknown.insert(partition_type(self.metadata, spec_id)?)
-            }
-        };
-        let json = partition_to_json(&partition.value, typed)?;
-        let spec = self.metadata.partition_spec_by_id(spec_id.get());
-        let name = spec.map(|spec| partition_name(spec, typed, &partition.value));
-        Ok((spec_id, json, name.unwrap_or_default()))
-    }
-}
-
-type Written = (Vec<Group>, Vec<LeftAlone>);
-
-fn write(
-    mut names: Names<'_>,
-    context: &Context<'_>,
-    views: &[PartitionView],
-    left_out: &HashMap<u32, (u64, u64)>,
-    scope: &Scope,
-) -> Result<Written, PartitionError> {
-    let mut groups = Vec::new();
-    let mut left_alone = Vec::new();
-    for view in views {
-        let (spec_id, partition, partition_name) = names.of(view.number)?;
-        for packed in &view.groups {
-            groups.push(write_group(
-                context,
-                packed,
-                Group {
-                    spec_id,
-                    partition: partition.clone(),
-                    partition_name: partition_name.clone(),
-                    reason: packed.reason.clone(),
-                    tier: packed.tier,
-                    inputs: Vec::with_capacity(packed.files.len()),
-                    deletes: Vec::new(),
-                    target_file_size: context.options.target(),
-                    shares_deletes: packed.shares_deletes,
-                },
-            ));
-        }
-        let mut leave = |files: u64, bytes: u64, reason: LeftAloneReason| {
-            if files > 0 {
-                left_alone.push(LeftAlone {
-                    spec_id,
-                    partition_name: partition_name.clone(),
-                    files,
-                    bytes: Bytes(bytes),
-                    reason: scope.reason(view.number).unwrap_or(reason),
-                });
-            }
-        };
-        if let Some((files, bytes)) = left_out.get(&view.number) {
-            leave(*files, *bytes, LeftAloneReason::PlanFull);
-        }
-        let reason = match view.rest_candidates {
-            0 => LeftAloneReason::Healthy,
-            candidates => LeftAloneReason::TooFewFiles {
-                candidates,
-                needed: context.options.enough_files(),
-            },
-        };
-        leave(view.rest_files, view.rest_bytes, reason);
-        for (unreadable, (files, bytes)) in &view.unreadable {
-            let reason = match unreadable {
-                Unreadable::Encrypted => LeftAloneReason::Encrypted,
-                Unreadable::TooMuch => LeftAloneReason::TooMuch,
-                Unreadable::Format(format) => LeftAloneReason::UnsupportedFormat {
-                    format: (*format).to_owned(),
-                },
-            };
-            leave(*files, *bytes, reason);
-        }
-    }
-    Ok((groups, left_alone))
-}
-
-/// Fills in a group's files and the delete files that apply to any of them.
-fn write_group(context: &Context<'_>, packed: &PackedGroup, mut group: Group) -> Group {
-    let scan = context.scan;
-    let mut place_of: HashMap<u32, u32> = HashMap::new();
-    for file in &packed.files {
-        let entry = &scan.data_files()[*file as usize];
-        let path = scan.path_of(entry);
-        let matches = context
-            .index
-            .for_file(&path, entry.partition, entry.sequence_number);
-        let deletes = matches
-            .numbers()
-            .map(|number| {
-                *place_of.entry(number).or_insert_with(|| {
-                    let delete = &scan.delete_files()[number as usize];
-                    group.deletes.push(scan.delete_file(delete));
-                    (group.deletes.len() - 1) as u32
-                })
-            })
-            .collect();
-        group.inputs.push(InputFile {
-            path,
-            size: entry.size,
-            rows: entry.rows,
-            sequence_number: entry.sequence_number,
-            first_row_id: entry.first_row_id(),
-            deletes,
-        });
-    }
-    group
 }

@@ -1,8 +1,9 @@
 //! Which names of properties mean something here.
 //!
 //! Iceberg's properties are open-ended: engines and their file systems have hundreds, and a file that several clients share
-//! has those of all. So a name that is not known is let be, unless it is a slip of one that is; and our own names are ours
-//! to refuse.
+//! has those of all. So there a name that is not known is let be, with a word where it is a slip of one that is; our own
+//! names are ours to refuse, and so are slips of what protects. In a configuration that is for Icepress alone, all that
+//! nothing reads is refused, unless it is of a family that others read.
 
 use super::{CatalogProperties, ConfigurationError, nearest, nearest::unknown};
 
@@ -92,24 +93,101 @@ const OF_OTHERS: [&str; 6] = [
     "s3.signer",
     "s3.signer.uri",
 ];
+/// What a catalog may be kept from. Whoever misspells one of these is told, or what was forbidden is done.
+const PROTECTING: [&str; 2] = ["allowed-endpoints", "allowed-locations"];
+/// What names of others begin with, for Java's and PyIceberg's catalogs and file systems.
+const FAMILIES: [&str; 26] = [
+    "adls",
+    "app-id",
+    "auth",
+    "cache",
+    "client",
+    "clients",
+    "dynamodb",
+    "ecs",
+    "gcs",
+    "glue",
+    "hadoop",
+    "hdfs",
+    "header",
+    "hf",
+    "hive",
+    "http-client",
+    "jdbc",
+    "kms",
+    "lock",
+    "oss",
+    "rest",
+    "s3",
+    "s3tables",
+    "ssl",
+    "table-default",
+    "table-override",
+];
+/// Names of others that are of no family.
+const ALONE: [&str; 26] = [
+    "cache-enabled",
+    "catalog-type",
+    "downcast-ns-timestamp-to-us-on-write",
+    "echo",
+    "encryption.kms-impl",
+    "encryption.kms-type",
+    "hadoop-conf-dir",
+    "hive-conf-dir",
+    "init_catalog_tables",
+    "io-impl",
+    "io.manifest.cache-enabled",
+    "locality-enabled",
+    "metrics-reporter-impl",
+    "pool_pre_ping",
+    "property-version",
+    "py-catalog-impl",
+    "py-io-impl",
+    "rest-metrics-reporting-enabled",
+    "rest-scan-planning-enabled",
+    "snapshot-loading-mode",
+    "suppress-permission-error",
+    "token-exchange-enabled",
+    "token-expires-in-ms",
+    "token-refresh-enabled",
+    "user",
+    "view-endpoints-supported",
+];
 /// What all of ours begin with.
 const OURS: &str = "icepress.";
 
 impl CatalogProperties {
     /// Refuses what only Icepress could read, and does not.
     pub fn check(&self) -> Result<(), ConfigurationError> {
-        let is_known = |key: &str| KNOWN.contains(&key) || key.starts_with("icepress.commit-lock.");
-        let known: Vec<&str> = KNOWN
+        let ours: Vec<&str> = KNOWN
             .into_iter()
             .filter(|known| known.starts_with(OURS))
             .collect();
-        match self
-            .keys()
-            .find(|key| key.starts_with(OURS) && !is_known(key))
-        {
-            None => Ok(()),
-            Some(key) => Err(self.wrong(key, unknown(key, &known))),
+        for key in self.keys().filter(|key| !is_read(key)) {
+            if key.starts_with(OURS) {
+                return Err(self.wrong(key, unknown(key, &ours)));
+            }
+            if nearest(key, PROTECTING).is_some() {
+                return Err(self.wrong(key, unknown(key, &PROTECTING)));
+            }
         }
+        Ok(())
+    }
+
+    /// Refuses what nothing reads, for a catalog that is configured for Icepress alone.
+    pub fn check_own(&self) -> Result<(), ConfigurationError> {
+        self.check()?;
+        for key in self.keys().filter(|key| !is_read(key)) {
+            // PyIceberg's own names below this have both.
+            let is_other_way = !key.starts_with("auth.") && is_read(&key.replace('_', "-"));
+            let slip = self.slips().find(|(slip, _)| *slip == key);
+            if is_other_way || slip.is_some() || !is_of_others(key) {
+                let near = slip.map_or_else(|| KNOWN.to_vec(), |(_, right)| vec![right]);
+                let near = nearest(key, near);
+                return Err(self.wrong(key, unknown(key, near.as_slice())));
+            }
+        }
+        Ok(())
     }
 
     /// The names that are nearly one that is read, with the one.
@@ -125,6 +203,15 @@ impl CatalogProperties {
             (strsim::damerau_levenshtein(key, near) <= 2 && key.len() > 2).then_some((key, near))
         })
     }
+}
+
+fn is_read(key: &str) -> bool {
+    KNOWN.contains(&key) || key.starts_with("icepress.commit-lock.")
+}
+
+fn is_of_others(key: &str) -> bool {
+    let family = key.split_once('.').map_or(key, |(family, _)| family);
+    OF_OTHERS.contains(&key) || ALONE.contains(&key) || FAMILIES.contains(&family)
 }
 
 #[cfg(test)]
@@ -168,7 +255,6 @@ mod tests {
             ("url", "uri"),
             ("credentials", "credential"),
             ("client.regoin", "client.region"),
-            ("allowed-location", "allowed-locations"),
             ("s3.sse.typ", "s3.sse.type"),
         ] {
             assert_eq!(of(key).slips().collect::<Vec<_>>(), [(key, right)]);
@@ -180,5 +266,45 @@ mod tests {
             "{error}"
         );
         assert!(of("icepress.commit-lock.db.table").check().is_ok());
+    }
+
+    #[test]
+    fn what_protects_is_not_overlooked_in_any_file() {
+        for (key, right) in [
+            ("allowed-location", "allowed-locations"),
+            ("allowed_locations", "allowed-locations"),
+            ("Allowed-Endpoint", "allowed-endpoints"),
+        ] {
+            let error = of(key).check().unwrap_err().to_string();
+            let meant = format!("did you mean '{right}'?");
+            assert!(error.contains(&meant), "{error}");
+        }
+        assert!(of("allowed-locations").check().is_ok());
+    }
+
+    #[test]
+    fn a_file_of_our_own_has_nothing_that_nobody_reads() {
+        for (key, told) in [
+            ("wharehouse", "did you mean 'warehouse'?"),
+            ("client_region", "did you mean 'client.region'?"),
+            ("rest_page_size", "did you mean 'rest-page-size'?"),
+            ("s3.sse.kye", "did you mean 's3.sse.key'?"),
+            ("colour", "nothing reads 'colour'"),
+        ] {
+            let error = of(key).check_own().unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert!(of(key).check().is_ok(), "{key}");
+        }
+        for key in KNOWN.into_iter().chain(OF_OTHERS).chain(ALONE).chain([
+            "icepress.commit-lock.db.table",
+            "header.X-Iceberg-Access-Delegation",
+            "auth.oauth2.client_id",
+            "s3.access-points.lake",
+            "client.assume-role.tags.team",
+            "ssl",
+            "ssl.cabundle",
+        ]) {
+            assert!(of(key).check_own().is_ok(), "{key}");
+        }
     }
 }

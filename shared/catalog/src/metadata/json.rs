@@ -13,7 +13,9 @@ use serde_json::Value;
 use super::{
     check::first_fault,
     readable::{Unreadable, bind_void_fields, leave_out_unknown, lost_defaults, unknown_type},
-    refs, snapshots, thin,
+    refs, snapshots,
+    spelled::spell,
+    thin,
     whole::{Metadata, holds_moments, take_out_moments},
 };
 
@@ -23,10 +25,14 @@ const MOST_DECOMPRESSED: usize = 64 << 20;
 /// make it a thousandth.
 const MOST_TIMES: usize = 100;
 
+/// What some editors and libraries begin a text with, to say that it is UTF-8.
+const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
+
 /// The file's content without its compression.
 pub(super) fn decompressed(content: &[u8]) -> Result<Cow<'_, [u8]>, String> {
     if !content.starts_with(&[0x1f, 0x8b]) {
-        return Ok(Cow::Borrowed(content));
+        let json = content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(content);
+        return Ok(Cow::Borrowed(json));
     }
     let limit = MOST_DECOMPRESSED.max(content.len().saturating_mul(MOST_TIMES));
     let mut json = Vec::new();
@@ -78,14 +84,18 @@ fn parse_without_old_refs(json: &[u8]) -> Result<Metadata, Unreadable> {
         },
         None => return Err(Unreadable::Invalid("it has no format-version".to_owned())),
     };
+    spell(&mut value);
     let fault = first_fault(&value, version);
     let mut why = error;
     let completed = snapshots::complete(&mut value);
-    let is_mended = completed.any | leave_out_unknown(&mut value) | bind_void_fields(&mut value);
+    leave_out_unknown(&mut value);
+    bind_void_fields(&mut value);
     if let Some(unsupported) = unknown_type(&value) {
         return Err(unsupported);
     }
-    if is_mended && fault.is_none() {
+    // Also where none of this was needed: a key that is there twice is there once in the value, with what it says last, as
+    // Java takes it.
+    if fault.is_none() {
         take_out_moments(&mut value);
         match serde_json::from_value::<TableMetadata>(value.clone()) {
             Ok(metadata) => {

@@ -32,9 +32,9 @@ impl Unreadable {
     }
 }
 
-/// Takes columns of type unknown out of all schemas. Says whether there were any. Those that a partition spec or sort
-/// order names stay, and those whose struct would be left with nothing.
-pub(super) fn leave_out_unknown(metadata: &mut Value) -> bool {
+/// Takes columns of type unknown out of all schemas. Those that a partition spec or sort order names stay, and those whose
+/// struct would be left with nothing.
+pub(super) fn leave_out_unknown(metadata: &mut Value) {
     let mut named = Vec::new();
     for key in ["partition-specs", "sort-orders"] {
         for list in metadata
@@ -53,18 +53,15 @@ pub(super) fn leave_out_unknown(metadata: &mut Value) -> bool {
         }
     }
     let schemas = metadata.get_mut("schemas").and_then(Value::as_array_mut);
-    let mut found = false;
     for schema in schemas.into_iter().flatten() {
-        found |= without_unknown(schema, &named);
+        without_unknown(schema, &named);
     }
-    found
 }
 
-fn without_unknown(kind: &mut Value, named: &[i32]) -> bool {
+fn without_unknown(kind: &mut Value, named: &[i32]) {
     let Some(object) = kind.as_object_mut() else {
-        return false;
+        return;
     };
-    let mut found = false;
     if let Some(fields) = object.get_mut("fields").and_then(Value::as_array_mut) {
         let is_unknown = |field: &Value| {
             let id = number(field, "id");
@@ -72,54 +69,46 @@ fn without_unknown(kind: &mut Value, named: &[i32]) -> bool {
                 && id.is_some_and(|id| !named.contains(&id))
         };
         if !fields.iter().all(is_unknown) {
-            let before = fields.len();
             fields.retain(|field| !is_unknown(field));
-            found = fields.len() < before;
         }
         for field in fields {
             if let Some(kind) = field.get_mut("type") {
-                found |= without_unknown(kind, named);
+                without_unknown(kind, named);
             }
         }
     }
     for key in ["element", "key", "value"] {
         if let Some(kind) = object.get_mut(key) {
-            found |= without_unknown(kind, named);
+            without_unknown(kind, named);
         }
     }
-    found
 }
 
-/// Binds void fields of the default partition spec whose column is gone to a column that is there. Says whether there were
-/// any.
-pub(super) fn bind_void_fields(metadata: &mut Value) -> bool {
+/// Binds void fields of the default partition spec whose column is gone to a column that is there.
+pub(super) fn bind_void_fields(metadata: &mut Value) {
     let Some((present, any)) = current_columns(metadata) else {
-        return false;
+        return;
     };
     let default = metadata.get("default-spec-id").and_then(Value::as_i64);
     let specs = metadata.get_mut("partition-specs");
     let specs = specs.and_then(Value::as_array_mut).into_iter().flatten();
-    let mut found = false;
     for spec in specs {
         if spec.get("spec-id").and_then(Value::as_i64) == default {
-            found |= bind_in(spec.get_mut("fields"), &present, any);
+            bind_in(spec.get_mut("fields"), &present, any);
         }
     }
-    found | bind_in(metadata.get_mut("partition-spec"), &present, any)
+    bind_in(metadata.get_mut("partition-spec"), &present, any);
 }
 
-fn bind_in(fields: Option<&mut Value>, present: &[i32], any: i32) -> bool {
+fn bind_in(fields: Option<&mut Value>, present: &[i32], any: i32) {
     let fields = fields.and_then(Value::as_array_mut).into_iter().flatten();
-    let mut found = false;
     for field in fields {
         let is_void = field.get("transform").and_then(Value::as_str) == Some("void");
         let is_gone = number(field, "source-id").is_some_and(|source| !present.contains(&source));
         if is_void && is_gone {
             field["source-id"] = Value::from(any);
-            found = true;
         }
     }
-    found
 }
 
 /// The ids of the current schema's columns, at every level, and of one at the top, of a primitive type if there is any.

@@ -17,8 +17,6 @@ const KNOWN_OPERATIONS: [&str; 4] = ["append", "replace", "overwrite", "delete"]
 /// What was completed.
 #[derive(Debug, Default)]
 pub(super) struct Completed {
-    /// Whether anything was.
-    pub(super) any: bool,
     /// The manifests of snapshots that have no manifest list, by the snapshots' ids.
     pub(super) named_manifests: HashMap<i64, Vec<String>>,
 }
@@ -33,31 +31,28 @@ pub(super) fn complete(metadata: &mut Value) -> Completed {
     for snapshot in snapshots.filter_map(Value::as_object_mut) {
         if version > Some(1) && !snapshot.contains_key("sequence-number") {
             snapshot.insert("sequence-number".to_owned(), json!(0));
-            completed.any = true;
         }
-        completed.any |= complete_summary(snapshot);
+        complete_summary(snapshot);
         if let Some(manifests) = named_manifests(snapshot) {
             if let Some(id) = snapshot.get("snapshot-id").and_then(Value::as_i64) {
                 completed.named_manifests.insert(id, manifests);
             }
             snapshot.remove("manifests");
             snapshot.insert("manifest-list".to_owned(), json!(""));
-            completed.any = true;
         }
     }
     completed
 }
 
-fn complete_summary(snapshot: &mut Map<String, Value>) -> bool {
+fn complete_summary(snapshot: &mut Map<String, Value>) {
     let summary = snapshot.entry("summary").or_insert_with(|| json!({}));
-    let Some(summary) = summary.as_object_mut() else {
-        return false;
-    };
-    name_operation(summary)
+    if let Some(summary) = summary.as_object_mut() {
+        name_operation(summary);
+    }
 }
 
-/// Puts an operation that is known where there is none, or another. Says whether it did.
-pub(super) fn name_operation(summary: &mut Map<String, Value>) -> bool {
+/// Puts an operation that is known where there is none, or another.
+pub(super) fn name_operation(summary: &mut Map<String, Value>) {
     let is_known = match summary.get("operation") {
         None => false,
         Some(Value::String(operation)) => KNOWN_OPERATIONS.contains(&operation.as_str()),
@@ -67,7 +62,6 @@ pub(super) fn name_operation(summary: &mut Map<String, Value>) -> bool {
     if !is_known {
         summary.insert("operation".to_owned(), json!(UNKNOWN_OPERATION));
     }
-    !is_known
 }
 
 /// The manifests of a snapshot that has no manifest list.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use icepress_model::{Bytes, CatalogName, DatabaseId, Namespace, NanoDollars, Scope, TableId};
+use icepress_model::{Bytes, CatalogName, DatabaseId, NanoDollars, Scope, TableId};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -69,13 +69,7 @@ impl TryFrom<Written> for Limits {
             by_scope.insert(Scope::Catalog(CatalogName(name)), limits);
         }
         for (name, limits) in written.database {
-            let (catalog, namespace) = name
-                .split_once('.')
-                .ok_or_else(|| format!("'{name}' is no database: write it as catalog.namespace"))?;
-            let database = DatabaseId {
-                catalog: CatalogName::from(catalog),
-                namespace: Namespace::from_dotted(namespace),
-            };
+            let database: DatabaseId = name.parse().map_err(|error| format!("{error}"))?;
             by_scope.insert(Scope::Database(database), limits);
         }
         for (name, limits) in written.table {

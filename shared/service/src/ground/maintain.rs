@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use icepress_model::{CatalogName, DatabaseId, Namespace, ProcessKind, Scope, TableId};
+use icepress_model::{CatalogName, DatabaseId, ProcessKind, Scope, TableId};
 use icepress_planner::InvalidProperty;
 use icepress_upkeep::{ORPHAN_FLOOR, duration_of};
 use serde::Deserialize;
@@ -89,13 +89,7 @@ impl TryFrom<Written> for MaintainDefaults {
             by_scope.insert(Scope::Catalog(CatalogName(name)), switches);
         }
         for (name, switches) in written.database {
-            let (catalog, namespace) = name
-                .split_once('.')
-                .ok_or_else(|| format!("'{name}' is no database: write it as catalog.namespace"))?;
-            let database = DatabaseId {
-                catalog: CatalogName::from(catalog),
-                namespace: Namespace::from_dotted(namespace),
-            };
+            let database: DatabaseId = name.parse().map_err(|error| format!("{error}"))?;
             by_scope.insert(Scope::Database(database), switches);
         }
         Ok(Self {

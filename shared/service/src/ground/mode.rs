@@ -18,6 +18,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
 };
+use wildmatch::WildMatch;
 use xxhash_rust::xxh3::xxh3_64;
 
 #[cfg(test)]
@@ -210,32 +211,7 @@ fn weight(pattern: &str, mode: Mode) -> (bool, usize, bool) {
 
 /// Whether a name is of this form: `*` stands for any letters or none, `?` for one.
 fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut at, mut place) = (0, 0);
-    // Where the last `*` stands, and up to where it was taken to reach.
-    let mut star = None;
-    while place < name.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at, place));
-                at += 1;
-            }
-            Some(letter) if *letter == '?' || *letter == name[place] => {
-                at += 1;
-                place += 1;
-            }
-            _ => match star {
-                Some((of, reached)) => {
-                    star = Some((of, reached + 1));
-                    at = of + 1;
-                    place = reached + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[at..].iter().all(|letter| *letter == '*')
+    WildMatch::new(pattern).matches(name)
 }
 
 /// The section as it is written.

@@ -1,12 +1,16 @@
 //! The commit that has a table's metadata name a statistics file. It says something of one snapshot and changes none, so it goes
 //! with whatever others commit, as long as that snapshot is there.
 
-use iceberg::{TableRequirement, TableUpdate, spec::PartitionStatisticsFile};
-use icepress_catalog::{CatalogError, CommitError, LoadedTable, TableChange};
+use async_trait::async_trait;
+use iceberg::{TableUpdate, spec::PartitionStatisticsFile};
+use icepress_catalog::{LoadedTable, TableChange};
 use icepress_model::TableId;
-use icepress_table::{CommitContext, Gatekeeper, Retries, until};
+use icepress_table::{CommitContext, Gatekeeper};
 
-use crate::{Committed, UpkeepError, swap};
+use crate::{
+    Committed, UpkeepError,
+    swap::{self, Decider, Decision},
+};
 
 /// What a commit came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,73 +50,58 @@ async fn try_to_set(
     gatekeeper: &dyn Gatekeeper,
     statistics: &PartitionStatisticsFile,
 ) -> Result<Set, UpkeepError> {
-    let ambient = &context.ambient;
-    let began = ambient.clock.monotonic();
-    let mut attempt = 0;
-    loop {
-        let loaded = context.catalog.load(table).await?;
-        if names(&loaded, statistics) {
-            return Ok(Set::Done(None));
-        }
-        let id = statistics.snapshot_id;
-        if loaded.metadata.snapshot_by_id(id).is_none() {
-            return Ok(Set::SnapshotGone);
-        }
-        let retries = Retries::new(context, loaded.metadata.properties());
-        let elapsed = ambient.clock.monotonic().saturating_sub(began);
-        if attempt >= retries.attempts || (attempt > 0 && elapsed >= retries.total) {
-            return Err(UpkeepError::RaceLost {
-                table: table.clone(),
-                attempts: attempt,
-            });
-        }
-        if let Some(reason) = gatekeeper.objection().await {
-            return Err(UpkeepError::HeldBack {
-                table: table.clone(),
-                reason,
-            });
-        }
-        let change = TableChange {
-            requirements: vec![TableRequirement::UuidMatch {
-                uuid: loaded.metadata.uuid(),
-            }],
-            updates: vec![TableUpdate::SetPartitionStatistics {
+    let (naming, committed) =
+        swap::commit(context, table, gatekeeper, &ToBeNamed(statistics)).await?;
+    Ok(match naming.is_of_a_snapshot {
+        true => Set::Done(committed),
+        false => Set::SnapshotGone,
+    })
+}
+
+/// The file that a table is to name.
+struct ToBeNamed<'a>(&'a PartitionStatisticsFile);
+
+/// What becomes of one state of the table.
+struct Naming {
+    statistics: PartitionStatisticsFile,
+    /// Whether the snapshot is there that they are of.
+    is_of_a_snapshot: bool,
+    change: TableChange,
+}
+
+#[async_trait]
+impl Decider for ToBeNamed<'_> {
+    type Decision = Naming;
+
+    async fn decide(&self, loaded: &LoadedTable) -> Result<Naming, UpkeepError> {
+        let Self(statistics) = *self;
+        let snapshot = loaded.metadata.snapshot_by_id(statistics.snapshot_id);
+        let is_named = names(loaded, statistics);
+        let is_of_a_snapshot = is_named || snapshot.is_some();
+        let updates = match is_of_a_snapshot && !is_named {
+            true => vec![TableUpdate::SetPartitionStatistics {
                 partition_statistics: statistics.clone(),
             }],
+            false => Vec::new(),
         };
-        let commit = context.catalog.commit(&loaded, change);
-        let answer = until(gatekeeper.sent_until(), ambient.clock.as_ref(), commit).await;
-        // It may be on its way.
-        let answer = answer.unwrap_or_else(|| {
-            Err(CommitError::OutcomeUnknown {
-                table: table.clone(),
-                message: "it took longer than it may".to_owned(),
-            })
-        });
-        match answer {
-            Ok(made) => {
-                return Ok(Set::Done(Some(Committed {
-                    base: loaded.metadata_location,
-                    location: made.metadata_location,
-                })));
-            }
-            Err(CommitError::Conflict(_)) => {}
-            Err(CommitError::NoSuchTable(table)) => {
-                return Err(CatalogError::NoSuchTable(table).into());
-            }
-            Err(CommitError::Refused(error)) => return Err(error.into()),
-            Err(CommitError::OutcomeUnknown { message, .. }) => {
-                let is_in = |now: &LoadedTable| names(now, statistics);
-                let found = swap::find(context, &loaded, &is_in, &retries, message);
-                if found.await?.is_some() {
-                    return Ok(Set::Done(None));
-                }
-            }
-        }
-        attempt += 1;
-        tracing::info!(%table, attempt, "another writer committed first");
-        let wait = ambient.jitter(retries.backoff(attempt));
-        ambient.clock.sleep(wait).await;
+        Ok(Naming {
+            statistics: statistics.clone(),
+            is_of_a_snapshot,
+            change: TableChange {
+                requirements: vec![swap::same_table(&loaded.metadata)],
+                updates,
+            },
+        })
+    }
+}
+
+impl Decision for Naming {
+    fn change(&self) -> TableChange {
+        self.change.clone()
+    }
+
+    fn is_in(&self, now: &LoadedTable) -> bool {
+        names(now, &self.statistics)
     }
 }
 

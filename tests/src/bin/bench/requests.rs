@@ -70,6 +70,13 @@ pub(crate) fn many(tables: usize) -> Outcome<()> {
             &seen.runs,
         );
         show_scale("scale_idle_period", tables, &seen.idle, &seen.idle_runs);
+        if seen.took >= scale::PERIOD * 2 {
+            let took = seen.took.as_secs();
+            return Err(format!(
+                "the last table that changed was looked at after {took} s: two periods had passed"
+            )
+            .into());
+        }
     }
     Ok(())
 }

@@ -68,7 +68,29 @@ fn each_snapshot(metadata: &mut Value, change: impl Fn(&mut Value)) {
 /// apache/iceberg #11421, #11354, and what BigQuery, ClickHouse, Spark and Snowflake write.
 #[test]
 fn c67_what_java_reads_is_read() {
-    let read: [(&str, Change); 17] = [
+    let read: [(&str, Change); 23] = [
+        ("a branch in capitals", |m| {
+            m["refs"]["main"]["type"] = json!("BRANCH")
+        }),
+        ("a type in capitals", |m| {
+            m["schemas"][0]["fields"][0]["type"] = json!("LONG")
+        }),
+        ("a type in capitals, deeper", |m| {
+            m["schemas"][0]["fields"][0]["type"] = json!({"type": "list", "element-id": 3, "element": "Decimal(9, 2)", "element-required": false});
+            m["last-column-id"] = json!(3)
+        }),
+        ("a transform in capitals", |m| {
+            m["partition-specs"][0]["fields"][0]["transform"] = json!("Identity")
+        }),
+        ("a schema without an id", |m| {
+            without(&mut m["schemas"][0], &["schema-id"])
+        }),
+        ("an order that nobody knows", |m| {
+            let field = json!({"transform": "zorder(16)", "source-id": 1, "direction": "ASC", "null-order": "NULLS-FIRST"});
+            m["sort-orders"] =
+                json!([{"order-id": 0, "fields": []}, {"order-id": 1, "fields": [field]}]);
+            m["default-sort-order-id"] = json!(1)
+        }),
         ("no summary", |m| {
             each_snapshot(m, |s| without(s, &["summary"]))
         }),
@@ -128,6 +150,19 @@ fn c67_what_java_reads_is_read() {
         };
         assert_eq!(snapshot.summary().operation, expected, "{name}");
         assert_eq!(metadata.named_manifests(2), None, "{name}");
+    }
+}
+
+/// As Jackson has it, which Java reads JSON with.
+#[test]
+fn c67_a_byte_order_mark_and_a_key_that_is_there_twice_are_no_faults() {
+    let json = serde_json::to_string(&plain()).unwrap();
+    let marked = format!("\u{feff}{json}");
+    let twice = json.replacen('{', r#"{"location": "/elsewhere","#, 1);
+    for json in [marked, twice] {
+        let location = MetadataLocation::from("m.json");
+        let metadata = parse_metadata(&table(), &location, json.as_bytes()).unwrap();
+        assert_eq!(metadata.location(), "/t");
     }
 }
 
@@ -301,6 +336,9 @@ async fn c67_the_next_file_has_what_we_did_not_touch_as_it_was() {
         m["refs"]["old"] = json!({"snapshot-id": 1, "type": "tag", "x-vendor": 2});
         m["table-uuid"] = json!("AAAAAAAA-0000-4000-8000-00000000000A");
         m["location"] = json!("/t/");
+        let field = json!({"transform": "Zorder(16)", "source-id": 1, "direction": "ASC", "null-order": "nulls-first"});
+        m["sort-orders"] =
+            json!([{"order-id": 0, "fields": []}, {"order-id": 1, "fields": [field]}]);
     });
     let next = committed(&before, 3, 3).await;
     for key in [

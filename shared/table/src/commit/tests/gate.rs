@@ -84,6 +84,24 @@ async fn nulls_that_came_from_nowhere_stop_the_group() {
     .await;
 }
 
+/// What manifests say of a column's nulls may be wrong. Where the old files themselves were counted that says nothing.
+#[tokio::test]
+async fn nulls_that_old_manifests_miscount_stop_nothing_where_values_were_counted() {
+    let counted = |column| ColumnValues {
+        column,
+        least: 10,
+        most: 10,
+        after: 10,
+    };
+    let (_, outcome) = commit_damaged(HashMap::new(), |_, g| {
+        // The old file's manifest has one null in this column.
+        set(g, "null_value_counts", 2, json!(0));
+        g.result.seen.values = vec![counted(1), counted(2)];
+    })
+    .await;
+    assert_eq!(outcome.committed, [0, 1], "{:?}", outcome.dropped);
+}
+
 /// Case C50: what a reader of its own counted in the old files and the new ones. The manifests of the old files tell of no
 /// column that their writer did not know.
 #[tokio::test]
