@@ -1,6 +1,6 @@
 //! Events in words.
 
-use icepress_model::{Bytes, ProcessOutcome, TableId, TablePlan};
+use icepress_model::{Bytes, LeftAloneReason, ProcessOutcome, TableId, TablePlan};
 use icepress_service::Event;
 
 use crate::render::{count, counted};
@@ -24,8 +24,14 @@ pub(super) fn line(event: &Event, verbosity: u8) -> Option<String> {
         Event::BucketFailed { bucket, message } => {
             Some(format!("error: bucket {bucket}: {message}"))
         }
-        Event::Planned { table, plan, .. } => (verbosity > 0 || !plan.groups.is_empty())
-            .then(|| format!("{table}: {}", of_plan(plan))),
+        Event::Planned { table, plan, .. } => {
+            let kept_out = kept_out(plan);
+            let is_told = verbosity > 0 || !plan.groups.is_empty() || kept_out.is_some();
+            is_told.then(|| {
+                let why = kept_out.map_or_else(String::new, |why| format!("; left alone: {why}"));
+                format!("{table}: {}{why}", of_plan(plan))
+            })
+        }
         Event::Observed {
             table, observed, ..
         } => (verbosity > 0 || observed.has_work()).then(|| format!("{table}: {observed}")),
@@ -102,6 +108,20 @@ fn of_plan(plan: &TablePlan) -> String {
         counted(files as u64, "file"),
         plan.health.score
     )
+}
+
+/// What keeps files from ever being rewritten, whatever becomes of their table: nobody would wait for their turn who knew.
+fn kept_out(plan: &TablePlan) -> Option<&LeftAloneReason> {
+    let reasons = plan.left_alone.iter().map(|left| &left.reason);
+    let is_for_good = |reason: &&LeftAloneReason| {
+        matches!(
+            reason,
+            LeftAloneReason::UnsupportedFormat { .. } | LeftAloneReason::Encrypted
+        )
+    };
+    reasons
+        .filter(is_for_good)
+        .min_by_key(|reason| reason.to_string())
 }
 
 fn of_outcome(table: &TableId, outcome: &ProcessOutcome) -> String {

@@ -1,6 +1,11 @@
 //! What is said of events, and what is not.
 
-use icepress_model::{Lessons, ProcessId, ProcessKind, ProcessOutcome, SnapshotId, TableId};
+use std::sync::Arc;
+
+use icepress_model::{
+    Bytes, Health, LeftAlone, LeftAloneReason, Lessons, NanoDollars, PlanTotals, ProcessId,
+    ProcessKind, ProcessOutcome, SnapshotId, SpecId, TableId, TablePlan,
+};
 use icepress_service::Event;
 
 use super::lines::line;
@@ -32,6 +37,46 @@ fn what_did_not_change_is_said_only_to_those_who_ask_twice() {
     assert_eq!(line(&event, 0), None);
     assert_eq!(line(&event, 1), None);
     assert!(line(&event, 2).is_some());
+}
+
+#[test]
+fn a_table_whose_files_can_t_be_rewritten_is_told_with_the_reason() {
+    let planned = |reason| {
+        let left = LeftAlone {
+            spec_id: SpecId(0),
+            partition_name: String::new(),
+            files: 7,
+            bytes: Bytes(100),
+            reason,
+        };
+        Event::Planned {
+            table: table(),
+            plan: Arc::new(TablePlan {
+                base: None,
+                groups: Vec::new(),
+                left_alone: vec![left],
+                health: Health {
+                    score: 74.0,
+                    amoro_score: 100.0,
+                },
+                totals: PlanTotals::default(),
+                follow_up: false,
+                settings: Vec::new(),
+            }),
+            process: None,
+            price: NanoDollars::default(),
+            oldest: None,
+        }
+    };
+    let format = "orc".to_owned();
+    let orc = planned(LeftAloneReason::UnsupportedFormat { format });
+    assert_eq!(
+        line(&orc, 0).as_deref(),
+        Some(
+            "default.shop.orders: nothing to do, health 74; left alone: its files are orc, and only Parquet is rewritten"
+        )
+    );
+    assert_eq!(line(&planned(LeftAloneReason::Healthy), 0), None);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! Iceberg's properties are open-ended: engines and their file systems have hundreds, and a file that several clients share
 //! has those of all. So there a name that is not known is let be, with a word where it is a slip of one that is; our own
-//! names are ours to refuse, and so are slips of what protects. In a configuration that is for Icepress alone, all that
-//! nothing reads is refused, unless it is of a family that others read.
+//! names are ours to refuse, and so are slips of what protects. In `icepress.toml`, which nobody else reads, all that nothing
+//! reads is refused, unless it is of a family that others read and may have been copied from their files.
 
 use super::{CatalogProperties, ConfigurationError, nearest, nearest::unknown};
 
@@ -174,7 +174,7 @@ impl CatalogProperties {
         Ok(())
     }
 
-    /// Refuses what nothing reads, for a catalog that is configured for Icepress alone.
+    /// Refuses what nothing reads, for a catalog of `icepress.toml`.
     pub fn check_own(&self) -> Result<(), ConfigurationError> {
         self.check()?;
         for key in self.keys().filter(|key| !is_read(key)) {

@@ -276,7 +276,7 @@ fn read_catalogs(json: &str) -> Result<BTreeMap<CatalogName, CatalogProperties>,
     let catalogs = written.into_iter().map(|(name, values)| {
         let name = CatalogName(name);
         let properties = CatalogProperties::of(name.clone(), values).from(CATALOGS.0);
-        properties.check_own()?;
+        properties.check()?;
         Ok((name, properties))
     });
     catalogs.collect()
