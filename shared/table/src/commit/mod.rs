@@ -13,7 +13,6 @@ mod groups;
 mod interest;
 mod light;
 mod live;
-mod making;
 mod named_paths;
 mod produce;
 mod remove;

@@ -19,7 +19,6 @@ use icepress_model::{Bytes, SnapshotId, ambient::Ambient};
 use icepress_storage::{PutMode, Room, Storage, WriteOptions};
 use serde::Deserialize as _;
 
-use super::making::Making;
 use crate::{
     TableError,
     manifests::{
@@ -28,6 +27,10 @@ use crate::{
         write_manifest_list,
     },
 };
+
+mod making;
+
+use making::Making;
 
 /// `commit.manifest.target-size-bytes` where the table does not say.
 const MANIFEST_BYTES: usize = 8 << 20;

@@ -7,7 +7,7 @@ use bytes::Bytes as Buffer;
 use futures::{FutureExt as _, StreamExt as _, stream, stream::BoxStream};
 use icepress_storage::{Room, RoomTaken};
 
-use super::snapshot::Draft;
+use super::Draft;
 use crate::{
     TableError,
     manifests::{Carried, ManifestPart, ManifestSettings, ManifestWriter, WrittenManifest, fetch},
