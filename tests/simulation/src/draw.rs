@@ -10,6 +10,7 @@ use icepress_table::CommitPolicy;
 use serde_json::{Value, json};
 
 use crate::{
+    ambient::START,
     engine::Engine,
     fleet::{LOCKS, Rhythm},
     foreign::table_id,
@@ -136,19 +137,80 @@ pub(crate) fn settings(engine: &Engine, buckets: BucketCount, theme: Theme) -> S
     settings
 }
 
-/// The settings of a world in whose tables manifests are written anew by themselves. By the seed alone: the other worlds are as
-/// they were without.
+/// Whether every kind of upkeep is at work in a world by itself, and people do some of it by hand as well. In the midst of such a
+/// world nothing happens for days ([`NIGHT`]), so that snapshots and files get as old as they must be to go. By the seed alone:
+/// the other worlds are as they were without.
+pub(crate) fn is_tended(seed: u64) -> bool {
+    seed % 4 == 2
+}
+
+/// For how long nothing happens in the midst of a world that is tended.
+pub(crate) const NIGHT: Duration = Duration::from_secs(4 * 24 * 3600);
+
+/// The settings of a world in which upkeep is done by itself: manifests in one of three, every kind in those that are tended.
 pub(crate) fn with_upkeep(seed: u64, settings: Settings) -> Settings {
-    if seed % 3 != 1 {
+    let on = if is_tended(seed) {
+        json!({
+            "tags": true, "age-out": true, "expire": true, "manifests": true, "statistics": true, "orphans": true,
+            "orphans-every": "24h",
+        })
+    } else if seed % 3 == 1 {
+        json!({ "manifests": true })
+    } else {
         return settings;
-    }
-    let on = serde_json::from_value(json!({ "manifests": true }));
+    };
+    let on = serde_json::from_value(on);
     Settings {
         maintain: std::sync::Arc::new(on.expect("it is what the section looks like")),
-        // As short as the world is.
-        upkeep_rest: Duration::from_secs(5 + seed % 40),
+        // As short as the world is; but what is looked at by the clock for ever must leave a tended one its rest.
+        upkeep_rest: Duration::from_secs(if is_tended(seed) { 65 } else { 5 } + seed % 40),
+        // Only who may delete does.
+        may_delete: settings.may_delete && !is_tended(seed),
         ..settings
     }
+}
+
+/// What a table of a tended world wants of its upkeep; `waking` is how long the world has lived when its night is over.
+pub(crate) fn upkeep_properties(engine: &Engine, waking: Duration) -> Vec<(String, String)> {
+    let mut properties = Vec::new();
+    let mut set = |name: &str, value: String| properties.push((name.to_owned(), value));
+    let age = [1_000, 3_600_000, 2 * 24 * 3_600_000][engine.below(3) as usize];
+    set("history.expire.max-snapshot-age-ms", age.to_string());
+    let least = 1 + engine.below(3);
+    set("history.expire.min-snapshots-to-keep", least.to_string());
+    if engine.below(2) == 0 {
+        set(
+            "clean-orphan-file.min-existing-time-minutes",
+            "1440".to_owned(),
+        );
+    }
+    if engine.below(2) == 0 {
+        set(
+            "write.metadata.delete-after-commit.enabled",
+            "true".to_owned(),
+        );
+        let kept = 1 + engine.below(4);
+        set("write.metadata.previous-versions-max", kept.to_string());
+    }
+    match engine.below(3) {
+        0 => set("icepress.tag.hourly", "2h".to_owned()),
+        1 => set("icepress.tag.daily", "3d".to_owned()),
+        _ => {}
+    }
+    if engine.below(2) == 0 {
+        // A row is as old as its id says, in seconds since the morning.
+        let keep = START.get() / 1_000 + waking.as_secs() as i64;
+        for (name, value) in [
+            ("field", "id".to_owned()),
+            ("level", "file".to_owned()),
+            ("base", "now".to_owned()),
+            ("number-format", "TIMESTAMP_S".to_owned()),
+            ("keep", format!("{keep}s")),
+        ] {
+            set(&format!("icepress.age-out.{name}"), value);
+        }
+    }
+    properties
 }
 
 /// A table that not everybody can see to for as long as the world lasts: that must be no other table's trouble.

@@ -19,7 +19,7 @@ use icepress_coordination::{
     TaskQueue, limits::Limits,
 };
 use icepress_model::{
-    BucketId, TimestampMs, WorkerId,
+    BucketId, WorkerId,
     ambient::{Ambient, Clock},
 };
 use icepress_service::{
@@ -48,6 +48,9 @@ pub const QUEUES: &str = "tasks-";
 
 /// The queue of what ticks hand out.
 pub const ERRANDS: &str = "errands";
+
+/// The queue of those who may delete.
+pub const CLEANERS: &str = "cleaners";
 
 /// Queues that there are, whatever the number of buckets.
 pub const MOST_BUCKETS: u32 = 4;
@@ -85,6 +88,26 @@ pub struct Account {
     pub lock: Option<LockOptions>,
     /// How Java's writers take it, in a world in which they write.
     pub java: Option<JavaOptions>,
+    /// When nothing happens for days, in a world that is tended.
+    pub night: Option<Night>,
+}
+
+/// A time in which no schedule, no queue and no writer begins anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Night {
+    /// When it begins, since the start of the world.
+    pub from: Duration,
+    /// When it ends.
+    pub until: Duration,
+}
+
+impl Night {
+    /// For how long it goes on yet, at `now`.
+    pub fn left(self, now: Duration) -> Option<Duration> {
+        (self.from..self.until)
+            .contains(&now)
+            .then(|| self.until - now)
+    }
 }
 
 /// A function that is warm: it may be invoked again.
@@ -106,8 +129,15 @@ impl Account {
     /// A machine that was just started.
     pub fn machine(self: &Arc<Self>, name: &str) -> Machine {
         let (ambient, clock) = machine(&self.engine, self.random_skew());
-        let storage: Arc<dyn Storage> =
-            Arc::new(MachineStorage::new(&self.objects, &self.network, name));
+        // In a tended world those who plan and rewrite have a role that may not delete.
+        let may_delete = self.night.is_none()
+            || !(name.starts_with("scheduler") || name.starts_with("optimizer"));
+        let storage = MachineStorage::new(&self.objects, &self.network, name);
+        let storage: Arc<dyn Storage> = Arc::new(storage.that_deletes(may_delete));
+        let cleaners = self.night.map(|_| {
+            let queue = SqsQueue::one_for_all(self.queues.clone(), Sqs::url(CLEANERS));
+            Arc::new(queue) as Arc<dyn TaskQueue>
+        });
         let catalog = MachineCatalog::new(
             &self.pointers,
             Arc::clone(&storage),
@@ -131,8 +161,7 @@ impl Account {
             errands: Some(Arc::new(errands) as Arc<dyn Errands>),
             store: Arc::new(store) as Arc<dyn StateStore>,
             queue: Arc::new(queue) as Arc<dyn TaskQueue>,
-            // Nothing expires by itself here.
-            cleaners: None,
+            cleaners,
             catalogs: Catalogs::new([OpenCatalog {
                 catalog: Arc::new(catalog) as Arc<dyn Catalog>,
                 storage: Arc::clone(&storage),
@@ -141,6 +170,10 @@ impl Account {
             settings: Arc::new(Settings {
                 worker: WorkerId(name.to_owned()),
                 limits: self.limits(),
+                may_delete: match self.night {
+                    Some(_) => may_delete,
+                    None => self.settings.may_delete,
+                },
                 ..self.settings.clone()
             }),
             observer: Arc::new(Notes {
@@ -156,6 +189,14 @@ impl Account {
             name: name.to_owned(),
             clock,
             context,
+        }
+    }
+
+    /// Waits until the night is over, if it is one.
+    pub async fn sleep_through_the_night(&self) {
+        let left = self.night.and_then(|night| night.left(self.engine.now()));
+        if let Some(left) = left {
+            self.engine.sleep(left).await;
         }
     }
 
@@ -374,6 +415,7 @@ impl Fleet {
         loop {
             let rhythm = self.rhythm();
             self.account.engine.sleep(rhythm.tick).await;
+            self.account.sleep_through_the_night().await;
             if self.count("scheduler") >= rhythm.schedulers {
                 continue;
             }
@@ -403,6 +445,7 @@ impl Fleet {
         loop {
             let rhythm = self.rhythm();
             self.account.engine.sleep(rhythm.poll).await;
+            self.account.sleep_through_the_night().await;
             while self.count("errand") < rhythm.errands {
                 let Some(taken) = self.receive_errand(&rhythm) else {
                     break;
@@ -469,49 +512,61 @@ impl Fleet {
         loop {
             let rhythm = self.rhythm();
             self.account.engine.sleep(rhythm.poll).await;
+            self.account.sleep_through_the_night().await;
             for bucket in &buckets {
                 if self.count("optimizer") >= rhythm.optimizers {
                     break;
                 }
-                if let Some((received, _)) = self.receive(*bucket, &rhythm) {
-                    self.hand_over(received, &rhythm);
+                let queue = format!("{QUEUES}{bucket}");
+                if let Some(received) = self.receive(&queue, *bucket, &rhythm) {
+                    self.hand_over("optimizer", queue, received, &rhythm);
+                }
+            }
+            if self.account.night.is_some() && self.count("cleaner") < rhythm.optimizers {
+                // One queue is all buckets'.
+                let received = self.receive(CLEANERS, BucketId(0), &rhythm);
+                if let Some(received) = received {
+                    self.hand_over("cleaner", CLEANERS.to_owned(), received, &rhythm);
                 }
             }
         }
     }
 
-    fn receive(&self, bucket: BucketId, rhythm: &Rhythm) -> Option<(Received, TimestampMs)> {
-        let queue = format!("{QUEUES}{bucket}");
-        if self.account.sqs.count(&queue) == 0 {
+    fn receive(&self, queue: &str, bucket: BucketId, rhythm: &Rhythm) -> Option<Received> {
+        if self.account.sqs.count(queue) == 0 {
             return None;
         }
-        let url = Sqs::url_template(QUEUES).replace("{bucket}", &bucket.to_string());
         let visibility = rhythm.visibility.as_secs();
         let answer = self
             .account
             .sqs
             .answer(
                 "ReceiveMessage",
-                &json!({ "QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": visibility }),
+                &json!({ "QueueUrl": Sqs::url(queue), "MaxNumberOfMessages": 1, "VisibilityTimeout": visibility }),
             )
             .ok()?;
         let message = answer["Messages"].as_array()?.first()?.clone();
-        let received = Received {
+        Some(Received {
             message: TaskMessage::from_body(message["Body"].as_str()?).ok()?,
             bucket,
             receipt: message["ReceiptHandle"].as_str()?.to_owned(),
             receive_count: 1,
-        };
-        Some((received, TimestampMs(0)))
+        })
     }
 
-    /// One message, handled as the optimizer function does.
-    fn hand_over(self: &Arc<Self>, received: Received, rhythm: &Rhythm) {
-        let machine = self.machine("optimizer");
+    /// One message, handled as the optimizer function does, or the cleaner.
+    fn hand_over(
+        self: &Arc<Self>,
+        kind: &'static str,
+        queue: String,
+        received: Received,
+        rhythm: &Rhythm,
+    ) {
+        let machine = self.machine(kind);
         let fleet = Arc::clone(self);
         let name = machine.name.clone();
         let (limit, undeleted) = (rhythm.optimizer_limit, rhythm.undeleted);
-        self.begin("optimizer", name, limit, async move {
+        self.begin(kind, name, limit, async move {
             let mut context = machine.context().clone();
             context.settings = Arc::new(Settings {
                 invocation_limit: Some(limit),
@@ -524,7 +579,7 @@ impl Fleet {
                 Ok(Handled::Done) => {
                     engine.note(format_args!("{}: task {task} is done", machine.name));
                     if !engine.happens(undeleted) {
-                        fleet.delete(&received);
+                        fleet.delete(&queue, &received);
                     }
                 }
                 Ok(Handled::Again(rest)) => {
@@ -532,19 +587,22 @@ impl Fleet {
                         "{}: task {task} again after {rest:?}",
                         machine.name
                     ));
-                    if let Err(error) = context.queue.change_visibility(&received, rest).await {
+                    let from = match (kind, &context.cleaners) {
+                        ("cleaner", Some(cleaners)) => cleaners,
+                        _ => &context.queue,
+                    };
+                    if let Err(error) = from.change_visibility(&received, rest).await {
                         engine.note(format_args!("{}: {error}", machine.name));
                     }
                 }
                 Err(error) => engine.note(format_args!("{}: task {task}: {error}", machine.name)),
             }
-            fleet.keep_warm("optimizer", machine);
+            fleet.keep_warm(kind, machine);
         });
     }
 
-    fn delete(&self, received: &Received) {
-        let url = Sqs::url_template(QUEUES).replace("{bucket}", &received.bucket.to_string());
-        let body = json!({ "QueueUrl": url, "ReceiptHandle": received.receipt });
+    fn delete(&self, queue: &str, received: &Received) {
+        let body = json!({ "QueueUrl": Sqs::url(queue), "ReceiptHandle": received.receipt });
         // Deleting what is gone is no error.
         let _ = self.account.sqs.answer("DeleteMessage", &body);
     }

@@ -2,6 +2,7 @@
 //! same catalog and the same network, and writes its manifests with the `iceberg` crate's own writers.
 
 mod commit;
+mod history;
 mod vectors;
 
 use std::{
@@ -25,6 +26,7 @@ use icepress_storage::{PutMode, Storage as _, WriteOptions};
 use crate::{
     catalog::MachineCatalog,
     engine::Engine,
+    fleet::Night,
     oracle::{Oracle, RowChange},
     reader::{Identity, LiveRow},
     rows::{Row, data_file, equality_deletes, position_deletes},
@@ -72,6 +74,21 @@ pub struct Writer {
     pub light: bool,
     /// How often it drops its table beside, in a hundred.
     pub drops_more: u64,
+    /// What it does besides in a tended world.
+    pub tended: Option<Tended>,
+}
+
+/// What a writer knows and does in a world in which upkeep of every kind is at work.
+#[derive(Debug)]
+pub struct Tended {
+    /// What its table wants of its upkeep.
+    pub properties: Vec<(String, String)>,
+    /// Whether it names its files by another scheme than its table does.
+    pub other_scheme: bool,
+    /// When it rests for days.
+    pub night: Night,
+    /// Data files that it took out: some come back, by the same path.
+    pub taken_out: Vec<DataFile>,
 }
 
 /// What a commit of the writer adds and removes.
@@ -109,6 +126,7 @@ impl Writer {
         for _ in 0..things {
             let wait = self.engine.duration_up_to(pause);
             self.engine.sleep(wait).await;
+            self.sleep_through_the_night().await;
             if let Err(GaveUp(why)) = self.one_thing().await {
                 let short: String = why.chars().take(120).collect();
                 self.engine
@@ -128,6 +146,9 @@ impl Writer {
         }
         if base.metadata.current_snapshot().is_none() {
             return self.append(&base).await;
+        }
+        if self.tended.is_some() && self.engine.below(5) < 2 {
+            return self.change_history(&base).await;
         }
         let version = base.metadata.format_version();
         if self.upgrades && version < FormatVersion::V3 && self.engine.below(5) == 0 {
@@ -222,6 +243,9 @@ impl Writer {
             ] {
                 properties.insert(name.to_owned(), value);
             }
+        }
+        if let Some(tended) = &self.tended {
+            properties.extend(tended.properties.iter().cloned());
         }
         let creation = TableCreation::builder()
             .name(self.table.name.clone())
@@ -373,6 +397,7 @@ impl Writer {
         if work.removed.is_empty() {
             return Ok(());
         }
+        self.remember_taken_out(base, &work.removed)?;
         // Not every writer takes away the vectors of files that go.
         if self.engine.below(2) == 0 {
             let gone: BTreeSet<String> =
@@ -393,11 +418,12 @@ impl Writer {
 
     /// Forgets old snapshots, and deletes what only they needed.
     async fn expire(&mut self, base: &LoadedTable) -> Done {
-        let current = base.metadata.current_snapshot_id();
+        let refs = base.metadata.refs().map_err(GaveUp)?;
+        let heads: BTreeSet<i64> = refs.values().map(|head| head.snapshot_id).collect();
         let mut others: Vec<(i64, i64)> = base
             .metadata
             .snapshots()
-            .filter(|snapshot| Some(snapshot.snapshot_id()) != current)
+            .filter(|snapshot| !heads.contains(&snapshot.snapshot_id()))
             .map(|snapshot| (snapshot.sequence_number(), snapshot.snapshot_id()))
             .collect();
         others.sort_unstable();
@@ -466,6 +492,12 @@ impl Writer {
                 .value_counts(HashMap::from([(3, rows.len() as u64)]))
                 .null_value_counts(HashMap::from([(3, nulls)]));
         }
+        if self.tended.is_some() && self.engine.below(3) > 0 {
+            let bound = |id: Option<i64>| HashMap::from([(1, Datum::long(id.unwrap_or(0)))]);
+            builder
+                .lower_bounds(bound(rows.iter().map(|row| row.id).min()))
+                .upper_bounds(bound(rows.iter().map(|row| row.id).max()));
+        }
         builder.build().map_err(|error| GaveUp(error.to_string()))
     }
 
@@ -480,6 +512,12 @@ impl Writer {
         let location = base.metadata.location();
         let path = format!("{location}/data/{kind}-{}.{extension}", self.ambient.uuid());
         self.oracle.foreign_file(&path);
+        let path = match &self.tended {
+            Some(Tended {
+                other_scheme: true, ..
+            }) => path.replacen("s3://", "s3a://", 1),
+            _ => path,
+        };
         let options = WriteOptions::default();
         self.storage
             .put(&path, content, PutMode::CreateOnly, &options)

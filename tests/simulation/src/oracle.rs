@@ -4,6 +4,7 @@
 mod limits;
 mod lineage;
 mod protocol;
+mod retention;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,11 +14,12 @@ use std::{
 };
 
 use iceberg::spec::{DataContentType, Operation, Snapshot, TableMetadata};
-use icepress_model::{MetadataLocation, TableId};
+use icepress_model::{MetadataLocation, TableId, TimestampMs};
 use icepress_table::PROCESS_ID;
 
 pub use self::limits::{Ban, Rules, nothing_held};
 use crate::{
+    ambient::START,
     catalog::{self, Moved},
     dynamo::Dynamo,
     engine::Engine,
@@ -37,11 +39,22 @@ pub struct RowChange {
 
 #[derive(Debug, Default)]
 struct TableModel {
-    rows: BTreeMap<i64, Row>,
-    /// What is known of each row's lineage, by `id`.
-    lineage: BTreeMap<i64, Lineage>,
     needed: BTreeSet<String>,
-    snapshots: BTreeSet<i64>,
+    /// Every snapshot that it ever had.
+    told: BTreeMap<i64, Told>,
+    current: Option<i64>,
+    /// Snapshots, branches and tags, as its last commit left them.
+    history: retention::History,
+}
+
+/// What a snapshot must be.
+#[derive(Debug, Default)]
+struct Told {
+    rows: Arc<BTreeMap<i64, Row>>,
+    /// Rows that it wrote or changed.
+    written: BTreeSet<i64>,
+    /// What is known of each row's lineage, by `id`; `None` before it was looked at.
+    lineage: Option<BTreeMap<i64, Lineage>>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +63,10 @@ struct State {
     expected: HashMap<i64, RowChange>,
     foreign_files: BTreeSet<String>,
     processes: BTreeSet<String>,
+    /// What each process under way was planned on.
+    bases: BTreeMap<String, i64>,
+    /// What each snapshot needs that a process was ever planned on, in a tended world.
+    files: BTreeMap<i64, BTreeSet<String>>,
     /// Every snapshot that any table ever had, with the process that it names.
     snapshots_ever: BTreeMap<i64, Option<String>>,
     /// For each table, by the hashes that a digest has of it, the states that its row ever named.
@@ -123,52 +140,133 @@ impl Oracle {
         self.state().processes.contains(process)
     }
 
+    /// Holds a table's state against what it must be, after a commit of `writer` or at rest.
     fn judge_commit(
         &self,
         state: &mut State,
         table: &TableId,
+        location: &MetadataLocation,
         metadata: &TableMetadata,
+        writer: Option<&str>,
     ) -> Result<(), String> {
-        let model = state.tables.entry(table.clone()).or_default();
-        let snapshot = metadata.current_snapshot();
-        let id = snapshot.map(|snapshot| snapshot.snapshot_id());
-        let is_new = id.is_some_and(|id| !model.snapshots.contains(&id));
-        let mut written = BTreeSet::new();
-        if let Some(snapshot) = snapshot.filter(|_| is_new) {
+        let is_foreign = writer.is_none_or(|writer| writer.starts_with("writer"));
+        let now = self.now();
+        let current = metadata.current_snapshot_id();
+        let was_told = |state: &State, id| {
+            state
+                .tables
+                .get(table)
+                .is_some_and(|it| it.told.contains_key(&id))
+        };
+        let mut aged_out = None;
+        let mut new: Vec<&Arc<Snapshot>> = metadata
+            .snapshots()
+            .filter(|snapshot| !was_told(state, snapshot.snapshot_id()))
+            .collect();
+        new.sort_by_key(|snapshot| (snapshot.sequence_number(), snapshot.timestamp_ms()));
+        let is_back = current.is_some_and(|id| was_told(state, id));
+        for snapshot in new {
             let id = snapshot.snapshot_id();
-            model.snapshots.insert(id);
-            let summary = snapshot.summary();
-            let process = summary.additional_properties.get(PROCESS_ID);
+            let process = snapshot.summary().additional_properties.get(PROCESS_ID);
             state.snapshots_ever.insert(id, process.cloned());
-            if let Some(change) = state.expected.remove(&id) {
+            let change = state.expected.remove(&id);
+            let model = state.tables.entry(table.clone()).or_default();
+            let before = snapshot.parent_snapshot_id();
+            let before = before.and_then(|parent| model.told.get(&parent));
+            let mut told = Told {
+                rows: before
+                    .map(|told| Arc::clone(&told.rows))
+                    .unwrap_or_default(),
+                ..Told::default()
+            };
+            if let Some(change) = change {
                 state.foreign_commits += 1;
-                model.rows.retain(|id, _| !change.removed.contains(id));
-                written.extend(change.added.iter().map(|row| row.id));
+                let rows = Arc::make_mut(&mut told.rows);
+                rows.retain(|id, _| !change.removed.contains(id));
+                told.written.extend(change.added.iter().map(|row| row.id));
                 for row in change.added {
-                    if model.rows.insert(row.id, row.clone()).is_some() {
+                    if rows.insert(row.id, row.clone()).is_some() {
                         return Err(format!("the writer added row {} twice", row.id));
                     }
                 }
-            } else if process.is_some() {
+            } else if process.is_some() && current == Some(id) {
                 state.rewrites += 1;
-                self.judge_operation(metadata, snapshot)?;
+                if snapshot.summary().operation == Operation::Delete {
+                    aged_out = Some(id);
+                } else {
+                    self.judge_operation(metadata, snapshot)?;
+                }
             } else {
                 return Err(format!("nobody announced snapshot {id}"));
             }
+            model.told.insert(id, told);
+        }
+        let model = state.tables.entry(table.clone()).or_default();
+        if is_back && current != model.current && !is_foreign {
+            return Err(format!("it was set back to {current:?}"));
         }
         model.needed = self.reader.needed(metadata)?;
+        model.needed.insert(location.to_string());
         let live = self.reader.rows(metadata)?;
         let found: Vec<Row> = live.iter().map(|live| live.row.clone()).collect();
-        let expected: Vec<Row> = {
-            let mut rows: Vec<Row> = model.rows.values().cloned().collect();
-            rows.sort();
-            rows
+        let Some(id) = current else {
+            return match found.is_empty() {
+                true => Ok(()),
+                false => Err(format!("{} rows without a snapshot", found.len())),
+            };
         };
+        if aged_out.is_some() {
+            let told = model.told.entry(id).or_default();
+            let rows = Arc::make_mut(&mut told.rows);
+            let stay: BTreeSet<i64> = found.iter().map(|row| row.id).collect();
+            let gone = rows.extract_if(.., |id, _| !stay.contains(id));
+            retention::judge_age(
+                metadata,
+                gone.map(|(id, _)| id),
+                now,
+                state.limits.rules.skew,
+            )?;
+        }
+        let parent = metadata
+            .current_snapshot()
+            .and_then(|it| it.parent_snapshot_id());
+        let inherited = parent.and_then(|parent| model.told.get(&parent)?.lineage.clone());
+        let told = model.told.entry(id).or_default();
+        let mut expected: Vec<Row> = told.rows.values().cloned().collect();
+        expected.sort();
         if found != expected {
             return Err(difference(&found, &expected));
         }
-        model.lineage = lineage::judge(metadata, &model.lineage, &live, &written)?;
+        // What a snapshot wrote is new to whoever sees it first.
+        let (known, written) = match told.lineage.take() {
+            Some(known) => (known, BTreeSet::new()),
+            None => (inherited.unwrap_or_default(), told.written.clone()),
+        };
+        told.lineage = Some(lineage::judge(metadata, &known, &live, &written)?);
+        model.current = current;
+        let history = retention::History::of(metadata, &self.reader.refs(location)?);
+        if state.limits.rules.is_tended {
+            let pinned: BTreeSet<i64> = state.bases.values().copied().collect();
+            for snapshot in metadata.snapshots() {
+                let id = snapshot.snapshot_id();
+                if let std::collections::btree_map::Entry::Vacant(vacant) = state.files.entry(id) {
+                    vacant.insert(self.reader.files_of(metadata, snapshot)?);
+                }
+            }
+            if !is_foreign {
+                let skew = state.limits.rules.skew;
+                model
+                    .history
+                    .judge_step(&history, metadata, &pinned, now, skew)?;
+            }
+        }
+        model.history = history;
         Ok(())
+    }
+
+    /// The true time, in milliseconds since 1970.
+    fn now(&self) -> i64 {
+        (START + self.engine.now()).get()
     }
 
     /// A rewrite replaces; where it tells in position deletes or vectors what was deleted by value, other compactors must
@@ -218,12 +316,15 @@ impl Oracle {
         for (table, location) in pointers.all() {
             let judged = self.reader.metadata(&location).and_then(|metadata| {
                 needed.extend(self.reader.needed(&metadata)?);
-                self.judge_commit(&mut self.state(), &table, &metadata)
+                needed.insert(location.to_string());
+                self.judge_commit(&mut self.state(), &table, &location, &metadata, None)?;
+                self.judge_branches(&table, &location, &metadata)
             });
             if let Err(message) = judged {
                 wrong.push(format!("{table}: {message}"));
             }
         }
+        // The files of a log may have gone with the table that they were another state of.
         for missing in needed.iter().filter(|location| !objects.has(location)) {
             wrong.push(format!("{missing} is live, and missing"));
         }
@@ -243,7 +344,12 @@ impl Oracle {
         let (folder, name) = location.rsplit_once('/').unwrap_or(("", location));
         if folder.ends_with("/metadata") {
             // Named by a fresh UUID, and needed by nothing once its commit did not go through.
-            return name.ends_with(".metadata.json") || name.ends_with(".avro");
+            let endings = [".metadata.json", ".avro", ".parquet"];
+            return endings.iter().any(|ending| name.ends_with(ending));
+        }
+        // Lists of what is to be deleted.
+        if folder.contains("/metadata/icepress-") {
+            return true;
         }
         let Some(process) = protocol::process_of(name) else {
             return false;
@@ -301,7 +407,7 @@ impl catalog::Watch for Oracle {
         let judged = self.reader.metadata(after).and_then(|metadata| {
             self.judge_lock_of(moved, after)?;
             self.judge_blocked(moved, &metadata)?;
-            self.judge_commit(&mut self.state(), table, &metadata)
+            self.judge_commit(&mut self.state(), table, after, &metadata, Some(writer))
         });
         if let Err(message) = judged {
             self.engine.violated(format!(
@@ -333,7 +439,7 @@ impl Oracle {
             return Ok(());
         };
         let id = snapshot.snapshot_id();
-        if known.is_some_and(|known| known.snapshots.contains(&id)) {
+        if known.is_some_and(|known| known.told.contains_key(&id)) {
             return Ok(());
         }
         match snapshot.summary().additional_properties.get(PROCESS_ID) {
@@ -345,7 +451,9 @@ impl Oracle {
 
 impl storage::Watch for Oracle {
     fn put(&self, writer: &str, location: &str, replaced: bool) {
-        if replaced {
+        // How far a run came is written over what it said before.
+        let is_record = location.contains("/metadata/icepress-");
+        if replaced && !is_record {
             self.engine
                 .violated(format!("{writer} overwrote {location} with something else"));
         }
@@ -361,18 +469,32 @@ impl storage::Watch for Oracle {
             self.engine
                 .violated(format!("{writer} deleted {location}, which {table} needs"));
         }
+        // Other writers know nothing of processes.
+        if writer.starts_with("writer") {
+            return;
+        }
+        let works_with = state.bases.iter().find(|(_, base)| {
+            let files = state.files.get(base);
+            files.is_some_and(|files| files.contains(location))
+        });
+        if let Some((process, base)) = works_with {
+            self.engine.violated(format!(
+                "{writer} deleted {location}, which process {process} works with: it was planned on snapshot {base}"
+            ));
+        }
     }
 }
 
-/// Why the state table is not at rest, if it is not.
-/// The table `outcast` is left out.
+/// Why the state table is not at rest, if it is not. The table `outcast` is left out; `tended_now` is the time, where tables are
+/// looked at by the clock.
 pub fn unrest(
     dynamo: &Dynamo,
     table: &str,
     pointers: &catalog::Pointers,
     outcast: Option<&str>,
+    tended_now: Option<TimestampMs>,
 ) -> Option<String> {
     let mut tables = pointers.all();
     tables.retain(|table, _| Some(table.name.as_str()) != outcast);
-    protocol::unrest(&dynamo.items(table), &tables, outcast)
+    protocol::unrest(&dynamo.items(table), &tables, outcast, tended_now)
 }

@@ -8,13 +8,13 @@ use std::{
 
 use iceberg::spec::{
     DataContentType, DataFile, DataFileFormat, FormatVersion, Manifest, ManifestContentType,
-    ManifestList, ManifestStatus, SnapshotRef, TableMetadata,
+    ManifestList, ManifestStatus, SnapshotRef, SnapshotReference, TableMetadata,
 };
 use icepress_model::MetadataLocation;
 
 use crate::{
     rows::{Lineage, Row, StoredRow, read_data_file, read_equality_deletes, read_position_deletes},
-    storage::Objects,
+    storage::{Objects, one_scheme},
     vectors::read_vector,
 };
 
@@ -147,6 +147,17 @@ impl Reader {
         serde_json::from_slice(&content).map_err(|error| format!("{location}: {error}"))
     }
 
+    /// The branches and tags of a metadata file, as it has them itself.
+    pub fn refs(&self, location: &MetadataLocation) -> Result<BTreeMap<String, SnapshotReference>> {
+        let content = self.content(location.as_str())?;
+        let mut parsed: serde_json::Value =
+            serde_json::from_slice(&content).map_err(|error| format!("{location}: {error}"))?;
+        match parsed.get_mut("refs").map(serde_json::Value::take) {
+            Some(refs) => serde_json::from_value(refs).map_err(|error| error.to_string()),
+            None => Ok(BTreeMap::new()),
+        }
+    }
+
     /// The manifests of a snapshot and its live files.
     fn snapshot(&self, metadata: &TableMetadata, snapshot: &SnapshotRef) -> Result<Arc<Listed>> {
         let list = snapshot.manifest_list();
@@ -231,32 +242,70 @@ impl Reader {
         }
     }
 
-    /// Every file that any snapshot of a table needs: manifest lists, manifests, data and delete files.
+    /// Every file that any snapshot of a table needs, whatever branch, tag or nobody refers to it: manifest lists, manifests,
+    /// data and delete files; and statistics, and the metadata files of its log.
     pub fn needed(&self, metadata: &TableMetadata) -> Result<BTreeSet<String>> {
         let mut needed = BTreeSet::new();
         for snapshot in metadata.snapshots() {
-            let listed = self.snapshot(metadata, snapshot)?;
-            needed.extend(listed.paths.iter().cloned());
-            needed.extend(
-                listed
-                    .live
-                    .iter()
-                    .map(|live| live.file.file_path().to_owned()),
-            );
+            needed.extend(self.files_of(metadata, snapshot)?);
         }
+        let of_tables = metadata.statistics_iter();
+        let of_partitions = metadata.partition_statistics_iter();
+        let log = metadata.metadata_log().iter();
+        let others = of_tables
+            .map(|file| &file.statistics_path)
+            .chain(of_partitions.map(|file| &file.statistics_path))
+            .chain(log.map(|entry| &entry.metadata_file));
+        needed.extend(others.map(|path| one_scheme(path).into_owned()));
         Ok(needed)
+    }
+
+    /// What one snapshot needs of it.
+    pub fn files_of(
+        &self,
+        metadata: &TableMetadata,
+        snapshot: &SnapshotRef,
+    ) -> Result<BTreeSet<String>> {
+        let listed = self.snapshot(metadata, snapshot)?;
+        let files = listed.live.iter().map(|live| live.file.file_path());
+        let paths = listed.paths.iter().map(String::as_str);
+        Ok(paths
+            .chain(files)
+            .map(|path| one_scheme(path).into_owned())
+            .collect())
+    }
+
+    /// All rows of a data file, whatever hides some of them; nothing where it is not there, or says itself which rows its rows are.
+    pub fn stored(&self, path: &str) -> Option<Vec<Row>> {
+        let rows = read_data_file(self.objects.content(path)?).ok()?;
+        let rows = rows
+            .into_iter()
+            .map(|stored| stored.row_id.is_none().then_some(stored.row));
+        rows.collect()
     }
 
     /// The rows that a query sees, in order, doubled ones included.
     pub fn rows(&self, metadata: &TableMetadata) -> Result<Vec<LiveRow>> {
+        self.rows_at(metadata, &self.live(metadata)?)
+    }
+
+    /// The same of one snapshot.
+    pub fn rows_in(&self, metadata: &TableMetadata, snapshot: i64) -> Result<Vec<LiveRow>> {
+        self.rows_at(metadata, &self.live_in(metadata, snapshot)?)
+    }
+
+    fn rows_at(&self, metadata: &TableMetadata, live: &[LiveFile]) -> Result<Vec<LiveRow>> {
         let mut identities = HashSet::new();
-        for file in self.live(metadata)? {
+        for file in live {
             let identity = file.identity();
             if !identities.insert(identity.clone()) {
                 return Err(format!("{identity:?} is live twice"));
             }
         }
-        let mut rows: Vec<LiveRow> = self.positioned(metadata)?.into_values().flatten().collect();
+        let mut rows = Vec::new();
+        for data in live.iter().filter(|live| live.is_data()) {
+            rows.extend(self.rows_of(metadata, data, live)?);
+        }
         rows.sort_by(|a, b| a.row.cmp(&b.row));
         Ok(rows)
     }

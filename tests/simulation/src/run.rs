@@ -25,8 +25,10 @@ use crate::{
     draw::{self, Outcast, Theme},
     dynamo::{Dynamo, LOCK_KEY},
     engine::{Driver, Engine, Step, TaskId},
-    fleet::{Account, ERRANDS, Fleet, LOCKS, MOST_BUCKETS, QUEUES, STATE, true_clock},
-    foreign::{Writer, table_id},
+    fleet::{
+        Account, CLEANERS, ERRANDS, Fleet, LOCKS, MOST_BUCKETS, Night, QUEUES, STATE, true_clock,
+    },
+    foreign::{Tended, Writer, table_id},
     java::JavaLock,
     network::Network,
     oracle::{Oracle, Rules},
@@ -155,6 +157,9 @@ impl World {
         let pointers = Pointers::new();
         let aws = Aws::new(&dynamo, &sqs, &network, "aws");
 
+        if draw::is_tended(seed) {
+            objects.set_page(7);
+        }
         let theme = Theme::drawn(engine, seed);
         // Most of what goes wrong needs little to go before it: many brief worlds meet more of it than few long ones.
         let brevity = if engine.below(LONG_OF) == 0 {
@@ -173,6 +178,7 @@ impl World {
         }
         // Errands never die: what is not done in time is handed out anew.
         sqs.create(ERRANDS, 0);
+        sqs.create(CLEANERS, MAX_RECEIVES);
         let oracle = Oracle::new(engine, &objects);
         let tables = match theme {
             Theme::Listings => 3,
@@ -188,27 +194,37 @@ impl World {
         let java = lock.as_ref().and_then(|_| draw::java(engine, theme));
         let settings = draw::settings(engine, buckets, theme);
         let (page, page_takes) = draw::pages(engine, theme);
+        let dynamodb = aws.dynamodb_client(&clock);
+        let queues = aws.sqs_client(&clock);
+        let limits = draw::limits(engine, tables, theme);
+        let rhythm = draw::rhythm(engine, theme);
+        let trouble = Duration::from_secs((300 + engine.below(900)) / brevity);
+        let night = draw::is_tended(seed).then(|| Night {
+            from: trouble / 2,
+            until: trouble / 2 + draw::NIGHT,
+        });
         let account = Arc::new(Account {
             engine: Arc::clone(engine),
             network: Arc::clone(&network),
             sqs: Arc::clone(&sqs),
             objects: Arc::clone(&objects),
             pointers: Arc::clone(&pointers),
-            dynamodb: aws.dynamodb_client(&clock),
-            queues: aws.sqs_client(&clock),
+            dynamodb,
+            queues,
             settings: Settings {
                 plan_memory: draw::plan_memory(seed, settings.plan_memory),
                 ..draw::with_upkeep(seed, settings)
             },
-            limits: Mutex::new(Arc::new(draw::limits(engine, tables, theme))),
+            limits: Mutex::new(Arc::new(limits)),
             retention: Duration::from_secs(30 * 24 * 3600),
             skew: Mutex::new(0),
             page,
             page_takes,
             lock,
             java,
+            night,
         });
-        let fleet = Fleet::new(&account, draw::rhythm(engine, theme));
+        let fleet = Fleet::new(&account, rhythm);
         let mut world = Self {
             engine: Arc::clone(engine),
             driver: Driver::new(Arc::clone(engine)),
@@ -226,7 +242,7 @@ impl World {
             siege: draw::siege(seed),
             tables,
             brevity,
-            trouble: Duration::from_secs((300 + engine.below(900)) / brevity),
+            trouble,
             steps: 0,
         };
         world.create_state_table(&clock);
@@ -309,6 +325,11 @@ impl World {
             );
             self.engine.start("blocker", false, blocks);
         }
+        if self.account.night.is_some() {
+            let fleet = Arc::clone(&self.fleet);
+            let tidying = fleet.tidy(self.fewer(12), self.trouble, self.tables);
+            self.engine.start("people", false, tidying);
+        }
         if let Some(outcast) = self.outcast.clone() {
             // It is known by then, and may have a process under way.
             let network = Arc::clone(&self.network);
@@ -318,7 +339,11 @@ impl World {
             self.engine
                 .after(later, move || network.set_outcast(outcast));
         }
-        while self.engine.now() < self.trouble {
+        let end = match self.account.night {
+            Some(night) => night.until + (self.trouble - night.from),
+            None => self.trouble,
+        };
+        while self.engine.now() < end {
             if !self.step() {
                 return;
             }
@@ -327,6 +352,9 @@ impl World {
         self.come_to_rest();
         if !self.engine.has_violations() {
             self.judge_end();
+        }
+        if self.account.night.is_some() && !self.engine.has_violations() {
+            self.tidy_up();
         }
     }
 
@@ -344,6 +372,7 @@ impl World {
             skew: Duration::from_millis(*self.account.skew.lock().unwrap()),
             scheduler_limit: rhythm.scheduler_limit,
             blind: self.account.java.is_some(),
+            is_tended: self.account.night.is_some(),
         }
     }
 
@@ -395,6 +424,12 @@ impl World {
                 Theme::Listings => 25,
                 _ => 0,
             },
+            tended: self.account.night.map(|night| Tended {
+                properties: draw::upkeep_properties(&engine, night.until),
+                other_scheme: engine.below(3) == 0,
+                night,
+                taken_out: Vec::new(),
+            }),
         };
         let things = match self.theme {
             // So many that some come while somebody thinks about the last.

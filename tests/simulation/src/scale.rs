@@ -188,6 +188,7 @@ impl World {
             page_takes: scale.page_takes,
             lock: None,
             java: None,
+            night: None,
         });
         let rhythm = Rhythm {
             tick: PERIOD,

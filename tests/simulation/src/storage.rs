@@ -2,10 +2,14 @@
 //! creation, listings by page. It forgets nothing and is never sure to answer.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -20,7 +24,7 @@ use crate::network::{Cut, Delivery, Network, Service};
 
 type Result<T> = std::result::Result<T, StorageError>;
 
-/// How many objects a page of a listing has.
+/// How many objects a page of a listing has where nobody says otherwise.
 const PAGE: usize = 1000;
 /// Schemes that all mean the same.
 const SCHEMES: [&str; 3] = ["s3://", "s3a://", "s3n://"];
@@ -44,6 +48,7 @@ pub struct Objects {
     objects: Mutex<BTreeMap<String, Object>>,
     clock: Arc<dyn Clock>,
     watch: Mutex<Option<Arc<dyn Watch>>>,
+    page: AtomicUsize,
 }
 
 impl fmt::Debug for Objects {
@@ -59,7 +64,13 @@ impl Objects {
             objects: Mutex::default(),
             clock,
             watch: Mutex::new(None),
+            page: AtomicUsize::new(PAGE),
         })
+    }
+
+    /// Sets how many objects a page of a listing has.
+    pub fn set_page(&self, objects: usize) {
+        self.page.store(objects, Ordering::Relaxed);
     }
 
     /// Lets somebody look at every write.
@@ -81,13 +92,13 @@ impl Objects {
     /// An object's content, past the network.
     pub fn content(&self, location: &str) -> Option<Buffer> {
         self.objects()
-            .get(location)
+            .get(&*one_scheme(location))
             .map(|object| object.content.clone())
     }
 
     /// Whether there is an object.
     pub fn has(&self, location: &str) -> bool {
-        self.objects().contains_key(location)
+        self.objects().contains_key(&*one_scheme(location))
     }
 
     /// Every location.
@@ -128,6 +139,7 @@ pub struct MachineStorage {
     objects: Arc<Objects>,
     network: Arc<Network>,
     machine: Arc<str>,
+    may_delete: bool,
 }
 
 impl MachineStorage {
@@ -137,7 +149,13 @@ impl MachineStorage {
             objects: Arc::clone(objects),
             network: Arc::clone(network),
             machine: Arc::from(machine),
+            may_delete: true,
         }
+    }
+
+    /// The same under a role that may delete, or may not.
+    pub fn that_deletes(self, may_delete: bool) -> Self {
+        Self { may_delete, ..self }
     }
 
     async fn call<T: Send + 'static>(
@@ -198,6 +216,18 @@ fn error(kind: StorageErrorKind, action: &'static str, location: &str) -> Storag
     }
 }
 
+/// The same location with the scheme that objects are kept by, where it has one that means the same.
+pub fn one_scheme(location: &str) -> Cow<'_, str> {
+    let others = SCHEMES.iter().filter(|scheme| **scheme != "s3://");
+    let rest = others
+        .into_iter()
+        .find_map(|scheme| location.strip_prefix(scheme));
+    match rest {
+        Some(rest) => Cow::Owned(format!("s3://{rest}")),
+        None => Cow::Borrowed(location),
+    }
+}
+
 /// The location under the one scheme that objects are kept by.
 fn key_of(location: &str, action: &'static str) -> Result<String> {
     let rest = SCHEMES
@@ -218,6 +248,10 @@ fn slice(content: &Buffer, range: &Range<u64>, location: &str) -> Result<Buffer>
 
 #[async_trait]
 impl Storage for MachineStorage {
+    fn may_delete(&self) -> bool {
+        self.may_delete
+    }
+
     async fn info(&self, location: &str) -> Result<ObjectInfo> {
         let key = key_of(location, "read")?;
         let found = self
@@ -297,12 +331,13 @@ impl Storage for MachineStorage {
         let scheme = (*scheme.unwrap_or(&"s3://")).to_owned();
         let after = next.map(str::to_owned);
         self.call("list", prefix, move |objects| {
+            let most = objects.page.load(Ordering::Relaxed);
             let objects = objects.objects();
             let mut found = objects
                 .range(key.clone()..)
                 .take_while(|(location, _)| location.starts_with(&key))
                 .filter(|(location, _)| after.as_ref().is_none_or(|after| *location > after));
-            let page: Vec<(&String, &Object)> = found.by_ref().take(PAGE).collect();
+            let page: Vec<(&String, &Object)> = found.by_ref().take(most).collect();
             let more = found.next().is_some();
             ListPage {
                 next: page
@@ -322,10 +357,25 @@ impl Storage for MachineStorage {
         .await
     }
 
+    async fn list_after(&self, prefix: &str, after: Option<&str>) -> Result<ListPage> {
+        let after = after.map(one_scheme);
+        let mut page = self.list(prefix, after.as_deref()).await?;
+        // It goes on behind a name as the page has it.
+        if page.next.is_some() {
+            page.next = page.objects.last().map(|last| last.location.clone());
+        }
+        Ok(page)
+    }
+
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
         let mut outcomes = Vec::with_capacity(locations.len());
         for location in locations {
             let result = match key_of(location, "delete") {
+                Ok(_) if !self.may_delete => Err(error(
+                    StorageErrorKind::PermissionDenied,
+                    "delete",
+                    location,
+                )),
                 Ok(key) => {
                     let writer = Arc::clone(&self.machine);
                     self.call("delete", location, move |objects| {

@@ -5,8 +5,9 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use icepress_model::{BucketCount, Scope};
 use icepress_service::{
     block::{block, commits_under_way, unblock},
-    buckets,
+    buckets, maintain,
 };
+use icepress_upkeep::ExpireRequest;
 
 use super::{Fleet, MOST_BUCKETS, Machine};
 use crate::{
@@ -35,6 +36,33 @@ impl Fleet {
                 match buckets::resize(machine.context(), wanted).await {
                     Ok(resized) => engine.note(format_args!("{}: {resized:?}", machine.name)),
                     Err(error) => engine.note(format_args!("{}: {error}", machine.name)),
+                }
+            });
+        }
+    }
+
+    /// Somebody who lets go of old snapshots by hand, so often, beside whatever is under way, and may be interrupted each time.
+    pub async fn tidy(self: Arc<Self>, times: u64, within: Duration, tables: u64) {
+        let engine = &self.account.engine;
+        for number in 0..times {
+            let pause = engine.below(2 * within.as_secs() / times);
+            engine.sleep(Duration::from_secs(pause)).await;
+            self.account.sleep_through_the_night().await;
+            let table = table_id(&format!("t{}", engine.below(tables)));
+            let name = format!("person-{number}");
+            let machine = self.account.machine(&name);
+            let limit = Duration::from_secs(10 + engine.below(100));
+            let own = Arc::clone(engine);
+            self.begin("operator", name, limit, async move {
+                let request = ExpireRequest {
+                    older_than: Some(Duration::from_secs(3_600)),
+                    ..ExpireRequest::default()
+                };
+                let context = machine.context();
+                let done = maintain::maintain(context, &table, &request, &|_, _| {}).await;
+                match done {
+                    Ok(report) => own.note(format_args!("{}: {table}: {report:?}", machine.name)),
+                    Err(error) => own.note(format_args!("{}: {error}", machine.name)),
                 }
             });
         }

@@ -26,10 +26,22 @@ use crate::reader::{identity, parse_list};
 /// Where the crate's writers write to before the bytes go to storage.
 const SCRATCH: &str = "memory:/scratch.avro";
 
+/// Where a snapshot goes.
+#[derive(Debug, Clone)]
+pub(super) enum Onto {
+    /// On top of the main branch.
+    Main,
+    /// On top of another branch.
+    Branch(String, SnapshotReference),
+    /// Nowhere yet: on top of the current snapshot, to be published by somebody (write, audit, publish).
+    Staged,
+}
+
 /// One snapshot in the making.
 struct Making<'a> {
     writer: &'a Writer,
     base: &'a LoadedTable,
+    parent: Option<i64>,
     snapshot_id: i64,
     uuid: Uuid,
     count: u32,
@@ -56,10 +68,25 @@ impl Writer {
         work: Work,
         operation: Operation,
     ) -> Done {
+        self.commit_onto(base, work, operation, Onto::Main).await
+    }
+
+    pub(super) async fn commit_onto(
+        &self,
+        base: &LoadedTable,
+        work: Work,
+        operation: Operation,
+        onto: Onto,
+    ) -> Done {
         let metadata = &base.metadata;
+        let parent = match &onto {
+            Onto::Main | Onto::Staged => metadata.current_snapshot_id(),
+            Onto::Branch(_, head) => Some(head.snapshot_id),
+        };
         let mut making = Making {
             writer: self,
             base,
+            parent,
             snapshot_id: self.ambient.snapshot_id(),
             uuid: self.ambient.uuid(),
             count: 0,
@@ -83,13 +110,16 @@ impl Writer {
         let list = making.list(manifests).await?;
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
-            .with_parent_snapshot_id(metadata.current_snapshot_id())
+            .with_parent_snapshot_id(parent)
             .with_sequence_number(metadata.next_sequence_number())
             .with_timestamp_ms(now.max(metadata.last_updated_ms()).max(latest.unwrap_or(0)))
             .with_manifest_list(list)
             .with_summary(Summary {
                 operation,
-                additional_properties: HashMap::new(),
+                additional_properties: match onto {
+                    Onto::Staged => HashMap::from([("wap.id".to_owned(), snapshot_id.to_string())]),
+                    _ => HashMap::new(),
+                },
             })
             .with_schema_id(metadata.current_schema_id());
         let snapshot = match metadata.format_version() {
@@ -98,20 +128,22 @@ impl Writer {
                 .build(),
             _ => snapshot.build(),
         };
-        let reference =
-            SnapshotReference::new(snapshot_id, SnapshotRetention::branch(None, None, None));
+        let set = |ref_name: String, retention| TableUpdate::SetSnapshotRef {
+            ref_name,
+            reference: SnapshotReference::new(snapshot_id, retention),
+        };
+        let moved = match onto {
+            Onto::Main => {
+                let retention = SnapshotRetention::branch(None, None, None);
+                Some(set(MAIN_BRANCH.to_owned(), retention))
+            }
+            Onto::Branch(name, head) => Some(set(name, head.retention)),
+            Onto::Staged => None,
+        };
         self.oracle.expect(snapshot_id, work.change);
-        self.change(
-            base,
-            vec![
-                TableUpdate::AddSnapshot { snapshot },
-                TableUpdate::SetSnapshotRef {
-                    ref_name: MAIN_BRANCH.to_owned(),
-                    reference,
-                },
-            ],
-        )
-        .await?;
+        let mut updates = vec![TableUpdate::AddSnapshot { snapshot }];
+        updates.extend(moved);
+        self.change(base, updates).await?;
         Ok(())
     }
 }
@@ -189,7 +221,8 @@ impl Making<'_> {
 
     async fn old_manifests(&mut self, work: &Work) -> Result<Vec<ManifestFile>, GaveUp> {
         let metadata = &self.base.metadata;
-        let Some(parent) = metadata.current_snapshot() else {
+        let parent = self.parent.and_then(|id| metadata.snapshot_by_id(id));
+        let Some(parent) = parent else {
             return Ok(Vec::new());
         };
         let content = self.writer.storage.read(parent.manifest_list()).await?;
@@ -279,7 +312,7 @@ impl Making<'_> {
         let metadata = &self.base.metadata;
         let scratch = FileIO::new_with_memory();
         let output = scratch.new_output(SCRATCH)?.writer().await?;
-        let (snapshot, parent) = (self.snapshot_id, metadata.current_snapshot_id());
+        let (snapshot, parent) = (self.snapshot_id, self.parent);
         let number = metadata.next_sequence_number();
         let mut writer = match metadata.format_version() {
             FormatVersion::V1 => ManifestListWriter::v1(output, snapshot, parent),

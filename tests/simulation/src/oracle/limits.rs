@@ -34,6 +34,8 @@ pub struct Rules {
     pub scheduler_limit: Duration,
     /// Whether Java's writers move pointers blindly under the lock.
     pub blind: bool,
+    /// Whether upkeep of every kind is at work.
+    pub is_tended: bool,
 }
 
 /// Whether a process only looks at its table, for a scheduler that can't: such a one takes nothing of any quota, and may be at

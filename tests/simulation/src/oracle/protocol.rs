@@ -13,7 +13,7 @@ use icepress_coordination::{
 };
 use icepress_model::{
     BucketId, CatalogName, DatabaseId, GroupResult, MetadataLocation, Namespace, ProcessKind,
-    ProcessOutcome, RewriteFailureKind, TableId,
+    ProcessOutcome, RewriteFailureKind, TableId, TimestampMs,
 };
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -178,6 +178,9 @@ impl Oracle {
 
     fn judge_change(&self, items: &Items, change: &Change) -> Verdict {
         let before = change.before.as_ref().map(read).transpose()?;
+        if let Some(InspectedRow::Process(before)) = &before {
+            self.state().bases.remove(before.process.as_str());
+        }
         let Some(after) = change.after.as_ref() else {
             return match before {
                 Some(InspectedRow::Table(row)) if row.active_process.is_some() => Err(format!(
@@ -214,6 +217,9 @@ impl Oracle {
             }
             (before, InspectedRow::Process(after)) => {
                 self.state().processes.insert(after.process.to_string());
+                if let Some(base) = base_of(&after) {
+                    self.state().bases.insert(after.process.to_string(), base);
+                }
                 match &before {
                     Some(InspectedRow::Process(before)) => {
                         invariants::process_step(before, &after)?
@@ -411,6 +417,24 @@ impl Oracle {
     }
 }
 
+/// Whether a table is due for its upkeep's sake at a moment, and for nothing else.
+fn is_for_upkeep(row: &TableRow, at: TimestampMs) -> bool {
+    let conclusion = row.conclusion.as_deref().unwrap_or_default();
+    let conclusion: serde_json::Value = serde_json::from_str(conclusion).unwrap_or_default();
+    let later = conclusion["upkeep"]["later"].as_object();
+    let mut moments = later.into_iter().flat_map(|later| later.values());
+    row.failures == 0
+        && row.due_location.is_none()
+        && moments.any(|moment| moment.as_i64() == Some(at.get()))
+}
+
+/// The snapshot that a rewrite under way was planned on.
+fn base_of(row: &ProcessRow) -> Option<i64> {
+    let header: serde_json::Value = serde_json::from_str(&row.header).ok()?;
+    let base = header.get("base")?.get("snapshot_id")?.as_i64();
+    base.filter(|_| !row.has_ended() && row.kind == ProcessKind::Rewrite)
+}
+
 /// A result is of the attempt that its row names: the files say so themselves.
 fn judge_result(row: &TaskRow) -> Verdict {
     let TaskState::Done(Payload::Inline(text)) = &row.state else {
@@ -443,11 +467,16 @@ fn judge_result(row: &TaskRow) -> Verdict {
 }
 
 /// Why the rows are not at rest, if they are not.
+///
+/// `tended_now` is the time in a world in which tables are looked at by the clock, for what gets old: what is due later than
+/// that, and for nothing else, is no unrest.
 pub(super) fn unrest(
     items: &Items,
     tables: &BTreeMap<TableId, MetadataLocation>,
     outcast: Option<&str>,
+    tended_now: Option<TimestampMs>,
 ) -> Option<String> {
+    const SOON: Duration = Duration::from_secs(200);
     let mut rows = table_rows(items);
     rows.retain(|row| Some(row.table.name.as_str()) != outcast);
     let layout = layout_row(items);
@@ -464,7 +493,11 @@ pub(super) fn unrest(
         if let Some(process) = &row.active_process {
             return Some(format!("{} has process {process} under way", row.table));
         }
-        if row.due_at.is_some() {
+        let is_by_the_clock = tended_now.is_some_and(|now| {
+            let at = row.due_at.filter(|at| *at > now + SOON);
+            at.is_some_and(|at| is_for_upkeep(row, at))
+        });
+        if row.due_at.is_some() && !is_by_the_clock {
             return Some(format!(
                 "{} is due ({} failures): {:?}",
                 row.table, row.failures, row.conclusion

@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use icepress_model::Group;
-use icepress_service::tables::plan;
+use icepress_model::{Group, TableId};
+use icepress_service::{maintain, orphans, tables::plan};
+use icepress_upkeep::{ExpireRequest, OrphanRequest};
 
 use super::World;
 use crate::{
+    ambient::START,
+    draw,
     fleet::STATE,
     oracle::{self, unrest},
 };
@@ -32,7 +35,9 @@ impl World {
                 continue;
             }
             look = self.engine.now() + Duration::from_secs(30);
-            let Some(why) = unrest(&self.dynamo, STATE, &self.pointers, self.outcast()) else {
+            let now = self.account.night.map(|_| START + self.engine.now());
+            let unrest = unrest(&self.dynamo, STATE, &self.pointers, self.outcast(), now);
+            let Some(why) = unrest else {
                 break;
             };
             if self.engine.now() > until {
@@ -79,6 +84,59 @@ impl World {
                     }
                 }
             });
+        }
+    }
+}
+
+impl World {
+    /// Lets days pass, has people do by hand what is done with time, and judges whether all is gone that nobody needs.
+    pub(super) fn tidy_up(&mut self) {
+        self.fleet.rhythm.lock().unwrap().tick = 100 * draw::NIGHT;
+        let morning = self.engine.now() + draw::NIGHT;
+        while self.engine.now() < morning {
+            let engine = Arc::clone(&self.engine);
+            self.finish("night", async move { engine.sleep(draw::NIGHT).await });
+        }
+        self.engine.note(format_args!("--- days later"));
+        let dropped: Vec<String> = self.oracle.uuids(&self.objects).into_iter().collect();
+        let all = self.pointers.all().into_keys();
+        let others: Vec<TableId> = all
+            .filter(|table| Some(table.name.as_str()) != self.outcast())
+            .collect();
+        for table in others {
+            let person = self.account.machine("person-at-last");
+            let engine = Arc::clone(&self.engine);
+            let dropped = dropped.clone();
+            self.finish("person", async move {
+                let context = person.context();
+                let request = ExpireRequest {
+                    older_than: Some(Duration::from_secs(3_600)),
+                    ..ExpireRequest::default()
+                };
+                let tidied = async {
+                    maintain::maintain(context, &table, &request, &|_, _| {}).await?;
+                    let request = OrphanRequest {
+                        dropped,
+                        ..OrphanRequest::default()
+                    };
+                    // What the first look finds goes with the second.
+                    orphans::remove(context, &table, &request, &|_, _| {}).await?;
+                    orphans::remove(context, &table, &request, &|_, _| {}).await
+                };
+                match tidied.await {
+                    Ok(report) => engine.note(format_args!("{table}: {report:?}")),
+                    Err(error) => engine.violated(format!("{table} can't be tidied up: {error}")),
+                }
+            });
+        }
+        if self.engine.has_violations() {
+            return;
+        }
+        let wrong = self
+            .oracle
+            .judge_tidiness(&self.pointers, &self.objects, self.outcast());
+        for wrong in wrong {
+            self.engine.violated(format!("days later: {wrong}"));
         }
     }
 }
