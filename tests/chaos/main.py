@@ -1,6 +1,6 @@
 """Kills and pauses the real binaries at random beside a PyIceberg writer, lets them come to rest, and judges what is left.
 
-`aws`: schedulers and optimizers as functions on an emulator, each reached through a gate that strikes at a chosen request, before it
+`cleaner`: who deletes dies at chosen calls (tests/kills cleaner --help). `aws`: schedulers and optimizers as functions on an emulator, each reached through a gate that strikes at a chosen request, before it
 took effect or after. `laptop`: several `icepress run` on one state file, or with --phases more and fewer of them. What is struck, where and how follows from the seed; what
 the processes do in between does not, so a seed is no replay.
 """
@@ -19,6 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(ROOT / "localstack"), str(ROOT / "tests" / "cloud"), str(ROOT / "tests" / "interop")]
 
+import cleaner  # noqa: E402
 import cloud  # noqa: E402
 import judge  # noqa: E402
 import laptop  # noqa: E402
@@ -58,6 +59,8 @@ def numbers(text: str) -> list[int]:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["cleaner"]:
+        return cleaner.main(sys.argv[2:])
     options = parse()
     # SIGTERM ends us as Ctrl-C does: by way of every `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
