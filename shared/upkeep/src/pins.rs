@@ -19,7 +19,7 @@ pub struct Pin {
 ///
 /// Asked after a table is loaded and before a commit is tried on that state, at each try. Whoever begins work on a snapshot
 /// in between has loaded the table before us or later: later, it found what we keep; before, the snapshot was current
-/// then, and is younger than the floor of age.
+/// then, and one that was current within the floor of age stays.
 #[async_trait]
 pub trait Pins: Send + Sync + Debug {
     /// The snapshots of the table that are in use. The error is a message for people, and stops everything.

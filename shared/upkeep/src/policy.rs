@@ -27,8 +27,8 @@ const DEFAULT_ORPHAN_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Younger ones stay whatever anybody asks: whoever writes them may commit them yet.
 pub const ORPHAN_FLOOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Snapshots younger than this stay whatever anybody asks: readers and writers that loaded the table when they were current
-/// may still be at work.
+/// Snapshots that are younger than this, or were the newest of a branch less than this ago, stay whatever anybody asks: readers and
+/// writers that loaded the table when they were current may still be at work.
 pub const FLOOR: Duration = Duration::from_secs(3600);
 
 /// What a table's properties say of its snapshots.

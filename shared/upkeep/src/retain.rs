@@ -2,8 +2,8 @@
 //!
 //! The rules are those of Iceberg's specification (*Snapshot Retention Policy*) as its Java library has them in
 //! `RemoveSnapshots`: of every branch the newest ones and the young ones, every tag's, and of what no branch has among its
-//! ancestors, such as a staged snapshot, the young ones. Beyond that stay those that are pinned, those under the floor of
-//! age, and what a Flink job needs to find its last checkpoint.
+//! ancestors, such as a staged snapshot, the young ones. Beyond that stay those that are pinned, those that were the newest of
+//! their branch a moment ago, and what a Flink job needs to find its last checkpoint.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -24,7 +24,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) now: TimestampMs,
     /// Snapshots of this moment or later stay, unless their branch has an age of its own.
     pub(crate) cut: TimestampMs,
-    /// Snapshots of this moment or later stay in any case.
+    /// Snapshots of this moment or later stay in any case, and so do those that were the newest of a branch after it: whoever
+    /// loaded the table then may still be at work on them, however long they had been the newest.
     pub(crate) floor: TimestampMs,
     pub(crate) pins: &'a [Pin],
 }
@@ -92,6 +93,8 @@ pub(crate) fn decide(
             format!("in use by {by}")
         } else if snapshot.timestamp_ms() >= rules.floor.get() {
             "younger than the least age".to_owned()
+        } else if history.left(snapshot) > rules.floor.get() {
+            "it was the newest of its branch less than the least age ago".to_owned()
         } else if for_flink.contains(id) {
             "a Flink job finds its last checkpoint through it".to_owned()
         } else {
@@ -115,16 +118,40 @@ pub(crate) fn decide(
 /// A table's snapshots and how they follow from one another.
 struct History<'a> {
     snapshots: HashMap<i64, &'a Snapshot>,
+    /// When a snapshot had another in its place, the last time.
+    left: HashMap<i64, i64>,
 }
 
 impl<'a> History<'a> {
     fn of(metadata: &'a TableMetadata) -> Self {
         let snapshots = metadata.snapshots();
+        let mut left: HashMap<i64, i64> = HashMap::new();
+        let mut was_left = |id: i64, at: i64| {
+            left.entry(id)
+                .and_modify(|last| *last = at.max(*last))
+                .or_insert(at);
+        };
+        for snapshot in metadata.snapshots() {
+            if let Some(parent) = snapshot.parent_snapshot_id() {
+                was_left(parent, snapshot.timestamp_ms());
+            }
+        }
+        // Of the main branch the table tells more: also of a way back.
+        for pair in metadata.history().windows(2) {
+            was_left(pair[0].snapshot_id, pair[1].timestamp_ms());
+        }
         Self {
             snapshots: snapshots
                 .map(|snapshot| (snapshot.snapshot_id(), snapshot.as_ref()))
                 .collect(),
+            left,
         }
+    }
+
+    /// When a snapshot was the newest of a branch at last, as far as the table tells.
+    fn left(&self, snapshot: &Snapshot) -> i64 {
+        let left = self.left.get(&snapshot.snapshot_id()).copied();
+        left.unwrap_or(i64::MIN).max(snapshot.timestamp_ms())
     }
 
     /// A snapshot and those before it, the newest first, as far as they are there.
@@ -224,10 +251,12 @@ pub(crate) fn next_to_go(
 ) -> Option<TimestampMs> {
     let history = History::of(metadata);
     let mut next: Option<i64> = None;
-    // One that is under the floor then stays until it is out of it.
-    let mut at = |timestamp: i64, age: i64| {
-        let age = age.max(millis(floor));
-        let goes = timestamp.saturating_add(age).saturating_add(1);
+    // One that is under the floor then stays until it is out of it; `left` is when it was the newest of a branch at last.
+    let mut at = |timestamp: i64, age: i64, left: i64| {
+        let goes = timestamp.saturating_add(age);
+        let goes = goes
+            .max(left.saturating_add(millis(floor)))
+            .saturating_add(1);
         if commits > 0 || goes > rules.now.get() {
             let goes = goes.max(rules.now.get());
             next = Some(next.map_or(goes, |next| next.min(goes)));
@@ -244,7 +273,7 @@ pub(crate) fn next_to_go(
         if let (Some(newest), Some(age)) = (newest, ref_age)
             && name != MAIN_BRANCH
         {
-            at(newest.timestamp_ms(), age);
+            at(newest.timestamp_ms(), age, newest.timestamp_ms());
         }
         of_a_ref.insert(reference.snapshot_id);
         let SnapshotRetention::Branch {
@@ -262,17 +291,27 @@ pub(crate) fn next_to_go(
         for (place, snapshot) in history.line(reference.snapshot_id).enumerate() {
             of_a_ref.insert(snapshot.snapshot_id());
             if place + commits >= least.max(1) {
-                at(snapshot.timestamp_ms(), age);
+                let left = match place < commits {
+                    // With that commit.
+                    true => rules.now.get(),
+                    false => history.left(snapshot),
+                };
+                at(snapshot.timestamp_ms(), age, left);
             }
         }
     }
     for (id, snapshot) in &history.snapshots {
         if !of_a_ref.contains(id) {
-            at(snapshot.timestamp_ms(), millis(max_age));
+            let left = history.left(snapshot);
+            at(snapshot.timestamp_ms(), millis(max_age), left);
         }
     }
     if let Some(checkpoint) = history.flink_checkpoint(rules) {
-        at(checkpoint.get(), millis(rules.policy.flink_retention));
+        at(
+            checkpoint.get(),
+            millis(rules.policy.flink_retention),
+            checkpoint.get(),
+        );
     }
     next.map(TimestampMs)
 }

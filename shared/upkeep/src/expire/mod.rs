@@ -38,7 +38,7 @@ pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 pub struct ExpireRequest {
     /// Snapshots older than this go, unless their branch has an age of its own; `None` for what the table says.
     pub older_than: Option<Duration>,
-    /// Younger ones stay whatever is asked for.
+    /// Younger ones stay whatever is asked for, and those that were the newest of a branch less than this ago.
     pub floor: Duration,
     /// How much may be deleted.
     pub limits: Limits,

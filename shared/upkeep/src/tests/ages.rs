@@ -7,7 +7,7 @@ use iceberg::spec::{FormatVersion, MAIN_BRANCH, SnapshotRetention};
 use icepress_model::{SnapshotId, TableId};
 
 use super::world::{DAY, HOUR, World, all, branch, tag};
-use crate::{ExpirePolicy, ExpireRequest, NoPins, Pin, Pins, UpkeepError};
+use crate::{ExpirePolicy, ExpireRequest, NoPins, Pin, Pins, UpkeepError, expire_outlook};
 
 #[derive(Debug)]
 struct Fixed(Vec<i64>);
@@ -153,6 +153,42 @@ async fn nothing_under_the_floor_goes() {
     let report = world.expire_with(&asked, &NoPins).await.unwrap();
     assert_eq!(world.ids().await, set(&ids[2..]));
     assert_eq!(report.spared.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_the_newest_a_moment_ago_stays_however_old_it_is() {
+    let world = World::new();
+    let mut ids = appended(&world, 2).await;
+    world.clock.advance(10 * DAY);
+    let asked = ExpireRequest {
+        floor: 2 * HOUR,
+        ..all()
+    };
+    // Whoever reads the table has read its second state for ten days, and goes on with that.
+    ids.extend(appended(&world, 1).await);
+    let now = world.context.ambient.now();
+    let outlook = expire_outlook(&world.loaded().await.metadata, &asked, now).unwrap();
+    let report = world.expire_with(&asked, &NoPins).await.unwrap();
+    assert_eq!(world.ids().await, set(&ids[1..]));
+    assert!(
+        report.spared[0].why.contains("the newest of its branch"),
+        "{:?}",
+        report.spared
+    );
+    // A way back is no other case.
+    world.roll_back_to(ids[1]).await;
+    world.expire_with(&asked, &NoPins).await.unwrap();
+    assert_eq!(world.ids().await, set(&ids[1..]));
+    assert_eq!(outlook.snapshots, 1);
+    let next = outlook.next.unwrap();
+    assert!(
+        next > now && next <= now + 2 * HOUR + Duration::from_millis(1),
+        "{next}"
+    );
+    world.clock.advance(3 * HOUR);
+    world.expire_with(&asked, &NoPins).await.unwrap();
+    assert_eq!(world.ids().await, set(&ids[1..2]));
+    world.assert_tidy().await;
 }
 
 #[tokio::test]
