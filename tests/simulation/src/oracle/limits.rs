@@ -19,6 +19,8 @@ use crate::{
     dynamo::{Dynamo, Item, ItemKey},
 };
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 type Items = BTreeMap<ItemKey, Item>;
 
 /// What a world is held against.
@@ -197,7 +199,12 @@ impl Remembered {
             };
             let rewrites = under_way.iter().filter(|other| !only_looks(other));
             let of_scope = rewrites.filter(|other| scope.covers(&other.table));
-            let tasks: u32 = of_scope.map(|other| other.tasks).sum();
+            // One whose tasks were done days ago, and whose commit never came to an end, keeps nothing from others (case C56).
+            let tasks_of = |other: &ProcessRow| match other.created_at + DAY < row.created_at {
+                true => other.open_tasks,
+                false => other.tasks,
+            };
+            let tasks: u32 = of_scope.map(tasks_of).sum();
             if tasks > most {
                 return Err(format!(
                     "{scope} has {tasks} tasks under way, and may have {most}"
