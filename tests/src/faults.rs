@@ -29,6 +29,7 @@ pub struct FaultyCatalog {
     listings_fail: Mutex<bool>,
     loads_throttled: Mutex<bool>,
     listings_kill: Mutex<bool>,
+    loaded: Mutex<Vec<TableId>>,
 }
 
 impl FaultyCatalog {
@@ -40,12 +41,18 @@ impl FaultyCatalog {
             listings_fail: Mutex::default(),
             loads_throttled: Mutex::default(),
             listings_kill: Mutex::default(),
+            loaded: Mutex::default(),
         })
     }
 
     /// Orders a fault for the next commit that has none yet.
     pub fn order(&self, fault: CatalogFault) {
         self.faults.lock().unwrap().push_back(fault);
+    }
+
+    /// The tables that were loaded since the last time that this was asked.
+    pub fn take_loaded(&self) -> Vec<TableId> {
+        std::mem::take(&mut *self.loaded.lock().unwrap())
     }
 
     /// Makes every listing of tables fail after its first table, or stop failing.
@@ -108,6 +115,7 @@ impl Catalog for FaultyCatalog {
                 message: "too many requests".to_owned(),
             });
         }
+        self.loaded.lock().unwrap().push(table.clone());
         self.inner.load(table).await
     }
 

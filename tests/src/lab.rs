@@ -174,6 +174,7 @@ impl Lab {
             plans: Default::default(),
             listed: Default::default(),
             taken: Default::default(),
+            placed: Default::default(),
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod maintain;
 pub(crate) mod mode;
 pub(crate) mod observer;
 pub mod open;
+pub(crate) mod placed;
 pub(crate) mod plans;
 pub(crate) mod settings;
 pub(crate) mod taken;

@@ -22,6 +22,7 @@ pub use ground::{
     mode::{Mode, Modes, Ruling, SetBy},
     observer::{About, BucketTurn, Event, GroupRead, LogObserver, Observer, Stage},
     open,
+    placed::PlacedHere,
     plans::PlanRoom,
     settings::{Settings, Times},
     taken::TakenOut,

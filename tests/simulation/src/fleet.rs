@@ -184,6 +184,7 @@ impl Account {
             plans: Default::default(),
             listed: Default::default(),
             taken: Default::default(),
+            placed: Default::default(),
         };
         Machine {
             name: name.to_owned(),

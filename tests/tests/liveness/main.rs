@@ -531,6 +531,7 @@ async fn child_context(folder: &Path) -> Context {
         plans: Default::default(),
         listed: Default::default(),
         taken: Default::default(),
+        placed: Default::default(),
     }
 }
 

@@ -6,10 +6,11 @@ use icepress_model::{ProcessKind, TableId, TimestampMs};
 use icepress_service::{
     Context, Upkeep,
     embedded::{RunReport, Stop, TableOutcome, run_once},
-    tables,
+    orphans, tables,
 };
 use icepress_storage::{PutMode, WriteOptions};
 use icepress_tests::{Lab, settings_for_tests};
+use icepress_upkeep::OrphanRequest;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -299,4 +300,42 @@ async fn c32_a_table_that_shares_its_folder_is_refused_with_both_tables_named_an
         upkeep.refused[&ProcessKind::Orphans].contains("gc.enabled"),
         "{upkeep:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c32_a_second_search_asks_only_tables_that_moved_where_they_lie() {
+    let lab = Lab::new(78).await;
+    let mut tables = Vec::new();
+    for name in ["searched", "moves", "stays"] {
+        let table = lab.create_table(name, &[]).await;
+        lab.append_numbered(&table, &["eu"], 1, 10, 0).await;
+        tables.push(table);
+    }
+    let [searched, moves, stays] = &tables[..] else {
+        unreachable!("three were made")
+    };
+    lab.disk.let_delete();
+    let worker = lab.worker(settings_for_tests("a"));
+    let search = async || {
+        lab.catalog.take_loaded();
+        let request = OrphanRequest::default();
+        let plan = orphans::plan(&worker, searched, &request).await.unwrap();
+        assert_eq!(
+            (plan.survey.tables_asked, plan.survey.unasked),
+            (2, Vec::new())
+        );
+        lab.catalog.take_loaded()
+    };
+    let asked = search().await;
+    assert!(asked.contains(moves) && asked.contains(stays), "{asked:?}");
+    lab.append_numbered(moves, &["eu"], 1, 10, 10).await;
+    let asked = search().await;
+    assert!(asked.contains(moves) && !asked.contains(stays), "{asked:?}");
+    // One that is there since is asked as any, and heard.
+    let folder = lab.load(searched).await.metadata.location().to_owned();
+    let within = format!("{folder}/data/theirs");
+    lab.create_table("guest", &[("write.data.path", &within)])
+        .await;
+    let refused = orphans::plan(&worker, searched, &OrphanRequest::default()).await;
+    assert!(refused.unwrap_err().to_string().contains("lab.tests.guest"));
 }

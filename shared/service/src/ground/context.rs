@@ -8,7 +8,8 @@ use icepress_model::{ProcessKind, TableId, ambient::Ambient};
 use icepress_storage::Storage;
 
 use crate::{
-    Catalogs, CommitGate, Event, ListedHere, Observer, OpenCatalog, PlanRoom, Settings, TakenOut,
+    Catalogs, CommitGate, Event, ListedHere, Observer, OpenCatalog, PlacedHere, PlanRoom, Settings,
+    TakenOut,
 };
 
 /// Ports, settings and an observer.
@@ -40,6 +41,8 @@ pub struct Context {
     pub listed: ListedHere,
     /// How far it saw queues come.
     pub taken: TakenOut,
+    /// Where it saw tables lie.
+    pub placed: PlacedHere,
 }
 
 impl Context {

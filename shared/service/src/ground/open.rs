@@ -19,8 +19,8 @@ use icepress_storage::{AwsEnvironment, Reach, S3Options, Storage, StorageRouter}
 use thiserror::Error;
 
 use crate::{
-    Catalogs, CommitGate, Context, Deadline, ListedHere, Observer, OpenCatalog, PlanRoom, Settings,
-    TakenOut,
+    Catalogs, CommitGate, Context, Deadline, ListedHere, Observer, OpenCatalog, PlacedHere,
+    PlanRoom, Settings, TakenOut,
 };
 pub use environment::{CloudEnvironment, EnvironmentError};
 
@@ -157,6 +157,7 @@ async fn in_cloud(
         plans: PlanRoom::default(),
         listed: ListedHere::default(),
         taken: TakenOut::default(),
+        placed: PlacedHere::default(),
     })
 }
 
@@ -193,6 +194,7 @@ pub async fn embedded<'a>(
         plans: PlanRoom::default(),
         listed: ListedHere::default(),
         taken: TakenOut::default(),
+        placed: PlacedHere::default(),
     })
 }
 

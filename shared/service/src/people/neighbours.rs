@@ -1,6 +1,6 @@
 //! Where all tables of all catalogs at hand lie.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
@@ -8,12 +8,13 @@ use icepress_catalog::{CatalogError, ListedTable, LoadedTable};
 use icepress_model::{DatabaseId, MetadataLocation, TableId};
 use icepress_upkeep::{Neighbours, Surroundings, folders_of, overlap_of};
 
-use crate::{Context, OpenCatalog};
+use crate::{Context, OpenCatalog, PlacedHere, ground::placed::Placed};
 
 /// Tables that are loaded at a time.
 const LOADS_AT_A_TIME: usize = 16;
 
-/// All tables of all catalogs that are at hand, asked anew each time.
+/// All tables of all catalogs that are at hand. Catalogs are listed anew each time; of tables those are asked that are not where they
+/// were.
 #[derive(Debug)]
 pub(crate) struct AllTables<'a> {
     pub(crate) context: &'a Context,
@@ -57,8 +58,14 @@ impl TableMap {
             map.is_dark(format!("catalog {name}: {why}"));
         }
         for open in context.catalogs.iter() {
-            map.ask_catalog(open).await;
+            map.ask_catalog(open, &context.placed).await;
         }
+        let states = map.tables.iter().filter_map(|it| {
+            let (uuid, location) = it.state.clone()?;
+            let folders = it.folders.clone();
+            Some((location, Placed { uuid, folders }))
+        });
+        context.placed.remember(states.collect::<HashMap<_, _>>());
         map
     }
 
@@ -68,7 +75,7 @@ impl TableMap {
         self.unasked.push(why);
     }
 
-    async fn ask_catalog(&mut self, open: &OpenCatalog) {
+    async fn ask_catalog(&mut self, open: &OpenCatalog, placed: &PlacedHere) {
         let name = open.catalog.name();
         let namespaces = match open.catalog.list_namespaces().await {
             Ok(namespaces) => namespaces,
@@ -79,7 +86,7 @@ impl TableMap {
                 catalog: name.clone(),
                 namespace,
             };
-            if let Err(error) = self.ask_database(open, &database).await {
+            if let Err(error) = self.ask_database(open, &database, placed).await {
                 self.is_dark(format!("database {database}: {error}"));
             }
         }
@@ -89,12 +96,26 @@ impl TableMap {
         &mut self,
         open: &OpenCatalog,
         database: &DatabaseId,
+        placed: &PlacedHere,
     ) -> Result<(), CatalogError> {
         let mut next: Option<String> = None;
         loop {
             let page = open.catalog.list_tables(database, next.as_deref()).await?;
             let catalog = Arc::clone(&open.catalog);
-            let mut answers = stream::iter(page.tables)
+            let mut moved = Vec::new();
+            for listed in page.tables {
+                let location = listed.metadata_location.as_ref();
+                let known = location.and_then(|at| Some((at.clone(), placed.get(at)?)));
+                match known {
+                    Some((location, Placed { uuid, folders })) => self.tables.push(Mapped {
+                        table: listed.table,
+                        folders,
+                        state: Some((uuid, location)),
+                    }),
+                    None => moved.push(listed),
+                }
+            }
+            let mut answers = stream::iter(moved)
                 .map(|listed| {
                     let catalog = Arc::clone(&catalog);
                     async move {
