@@ -8,6 +8,7 @@ mod delete_index;
 mod duel;
 mod events;
 mod measure;
+mod night;
 mod plain;
 mod plan;
 mod removed;
@@ -48,6 +49,11 @@ fn main() -> ExitCode {
         ["requests"] => requests::run(requests::TABLES, requests::IDLE_TABLES),
         ["requests", "many", tables] => tables.parse().map_err(Into::into).and_then(requests::many),
         ["requests", tables, idle] => requests::run_sized(tables, idle),
+        ["night"] => night::run(tables::SMALL.files).map_err(Into::into),
+        ["night", files] => files
+            .parse()
+            .map_err(Into::into)
+            .and_then(|files| night::run(files).map_err(Into::into)),
         ["scan"] => scan::run().map_err(Into::into),
         ["expire"] => upkeep::run_expire(10_000, 1_000_000),
         ["expire", snapshots, files] => numbers([snapshots, files])
@@ -64,7 +70,7 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "bench: give the name of a bench: commit, commit-large, delete_index, deletes-beyond, expire, orphans, plan, requests, scan, or of a rewrite, with the MB \
+                "bench: give the name of a bench: commit, commit-large, delete_index, deletes-beyond, expire, night, orphans, plan, requests, scan, or of a rewrite, with the MB \
                  of its row groups where they are to be others ({}=never, always or where-it-pays: whether pages are merged): {}",
                 rewriting::PAGES,
                 duel::names()
