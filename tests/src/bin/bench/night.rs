@@ -192,7 +192,8 @@ impl Night {
                 append_files(&then, &table, some).await?;
             }
         }
-        let then = SystemTime::now() - PAST;
+        let now = u64::try_from(system.now().get()).unwrap_or_default();
+        let then = SystemTime::UNIX_EPOCH + Duration::from_millis(now) - PAST;
         for number in 0..STRAYS {
             let path = data.join(format!("left-{number}.parquet"));
             fs::write(&path, "left")?;
@@ -252,9 +253,10 @@ impl Night {
     }
 
     fn run_once(&self) -> Result<Spent> {
-        let (began, cpu) = (std::time::Instant::now(), children_cpu_seconds()?);
+        let clock = Ambient::system().clock;
+        let (began, cpu) = (clock.monotonic(), children_cpu_seconds()?);
         let ended = self.icepress(&["run", "--once"])?;
-        let seconds = began.elapsed().as_secs_f64();
+        let seconds = (clock.monotonic() - began).as_secs_f64();
         let told: Value =
             serde_json::from_slice(&ended.output).context("what it told is no JSON")?;
         ensure!(ended.status.success(), "the night failed: {told}");
@@ -290,6 +292,8 @@ fn watched(mut child: Child) -> Result<Ended> {
         if let Some(ended) = child.try_wait()? {
             break ended;
         }
+        // Of another process, in real time.
+        #[allow(clippy::disallowed_methods)]
         std::thread::sleep(Duration::from_millis(5));
     };
     let output = reader.join().ok().context("reading its output")??;
