@@ -125,6 +125,10 @@ fn or_else(stored: &ArrayRef, otherwise: impl Fn(usize) -> i64) -> ArrayRef {
     if stored.null_count() == 0 {
         return Arc::clone(stored);
     }
+    if stored.null_count() == stored.len() {
+        let values = (0..stored.len()).map(otherwise);
+        return Arc::new(Int64Array::from_iter_values(values));
+    }
     let stored = stored.as_primitive::<Int64Type>();
     let filled = stored.iter().enumerate();
     Arc::new(Int64Array::from_iter_values(

@@ -15,8 +15,8 @@ use super::{
     chunk::{IndexEntry, MergedChunk},
     codec::Coder,
     dictionary::{Values, fixed_width},
-    filter::{Kept, check, loses_plain},
-    hybrid::decode,
+    filter::{End, Kept, check},
+    hybrid::{beyond, decode},
     join::{Joiner, indices_of},
     levels::{Histograms, Parts},
     look::bare,
@@ -167,7 +167,8 @@ impl<'a> Input<'a> {
         &deleted[before(first)..before(first.saturating_add(rows))]
     }
 
-    /// Whether a value that goes is the smallest or the greatest: which is so then must be looked up.
+    /// Whether the smallest value or the greatest goes with deleted rows and nothing tells that there is another like it: which is
+    /// so then must be looked up. Only pages that lose rows are opened for it.
     fn loses_an_end(&self, target: &Target, coder: &mut Coder) -> Sound<bool> {
         let known = self.source.known.ends.as_ref();
         let Some(ends) = known.filter(|_| target.has_statistics) else {
@@ -180,11 +181,13 @@ impl<'a> Input<'a> {
         let is_flat = column.max_rep_level() == 0;
         let ends = [ends.low.as_slice(), ends.high.as_slice()];
         let dictionary = self.dictionary(column, coder)?;
+        let mut seen = [End::default(); 2];
         let mut first = 0;
-        for page in &self.pages.data {
+        for (number, page) in self.pages.data.iter().enumerate() {
             let entries = page.header.values;
             if is_flat && self.deleted(first, entries).is_empty() {
                 first += entries;
+                self.note_whole(column, number, ends, &mut seen);
                 continue;
             }
             let parts = Parts::of(page, column, coder)?;
@@ -193,31 +196,46 @@ impl<'a> Input<'a> {
             let rows: Vec<u64> = deleted.iter().map(|row| row - first).collect();
             first += levels.rows();
             if rows.is_empty() {
+                self.note_whole(column, number, ends, &mut seen);
                 continue;
             }
             check(page)?;
             let kept = Kept::of(&parts, column, entries as usize, &rows)?.values;
-            let is_lost = match dictionary
+            let values = (parts.values(), kept.as_slice());
+            match dictionary
                 .as_ref()
                 .filter(|_| page.is_indices() == Ok(true))
             {
-                None => loses_plain(column, parts.values(), &kept, ends)?,
+                None => End::note_plain(&mut seen, column, values, ends)?,
                 Some(dictionary) => {
                     let (width, indices) = indices_of(parts.values(), kept.len())?;
                     let mut decoded = Vec::with_capacity(kept.len());
                     decode(indices, width, kept.len(), &mut decoded)?;
-                    let mut gone = decoded.iter().zip(&kept).filter(|(_, is_kept)| !**is_kept);
-                    gone.any(|(index, _)| {
-                        let value = dictionary.get(*index as usize);
-                        value.is_none_or(|value| ends.contains(&bare(column, value)))
-                    })
+                    let value = |index: &u32| dictionary.get(*index as usize).ok_or_else(beyond);
+                    let values = decoded.iter().map(value).collect::<Sound<Vec<_>>>()?;
+                    let bared = values.iter().map(|value| bare(column, value));
+                    End::note(&mut seen, ends, bared.zip(kept.iter().copied()));
                 }
-            };
-            if is_lost {
-                return Ok(true);
             }
         }
-        Ok(false)
+        Ok(seen.iter().any(|end| end.goes && !end.stays))
+    }
+
+    /// Notes the ends that a page which loses no row is known to have. Of texts it isn't: their bounds may have been cut.
+    fn note_whole(
+        &self,
+        column: &ColumnDescriptor,
+        page: usize,
+        ends: [&[u8]; 2],
+        seen: &mut [End; 2],
+    ) {
+        let is_number = matches!(column.physical_type(), Type::INT32 | Type::INT64);
+        let entries = self.index.as_ref().filter(|_| is_number);
+        let range = entries.and_then(|entries| entries.get(page)?.range.as_ref());
+        if let Some((low, high)) = range {
+            let values = [(low.as_slice(), true), (high.as_slice(), true)];
+            End::note(seen, ends, values.into_iter());
+        }
     }
 
     fn must_be_looked_at(&self, target: &Target) -> bool {

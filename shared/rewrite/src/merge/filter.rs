@@ -107,19 +107,53 @@ pub(super) fn keep_plain(
     Ok(())
 }
 
-/// Whether a plain value that goes is one of `ends`.
-pub(super) fn loses_plain(
-    column: &ColumnDescriptor,
-    values: &[u8],
-    kept: &[bool],
-    ends: [&[u8]; 2],
-) -> Sound<bool> {
-    if column.physical_type() == Type::BOOLEAN {
-        return Ok(kept.contains(&false));
+/// What becomes of the smallest value, or of the greatest: it may be there many times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct End {
+    /// One that is it goes.
+    pub(super) goes: bool,
+    /// One that is it stays.
+    pub(super) stays: bool,
+}
+
+impl End {
+    /// Notes of each of `values` that is one of `ends` whether it is kept.
+    pub(super) fn note<'a>(
+        seen: &mut [Self; 2],
+        ends: [&[u8]; 2],
+        values: impl Iterator<Item = (&'a [u8], bool)>,
+    ) {
+        for (value, is_kept) in values {
+            for (seen, end) in seen.iter_mut().zip(ends) {
+                if value == end {
+                    seen.goes |= !is_kept;
+                    seen.stays |= is_kept;
+                }
+            }
+        }
     }
-    let values = plain(column, values, kept.len())?;
-    let mut gone = values.iter().zip(kept).filter(|(_, is_kept)| !**is_kept);
-    Ok(gone.any(|(value, _)| ends.contains(&bare(column, value))))
+
+    /// The same of the plain values of a page.
+    pub(super) fn note_plain(
+        seen: &mut [Self; 2],
+        column: &ColumnDescriptor,
+        (values, kept): (&[u8], &[bool]),
+        ends: [&[u8]; 2],
+    ) -> Sound<()> {
+        if column.physical_type() == Type::BOOLEAN {
+            let bit = |index: usize| values.get(index / 8).map(|byte| byte >> (index % 8) & 1);
+            let values = kept.iter().enumerate().filter_map(|(index, is_kept)| {
+                let value: &[u8] = if bit(index)? == 1 { &[1] } else { &[0] };
+                Some((value, *is_kept))
+            });
+            Self::note(seen, ends, values);
+            return Ok(());
+        }
+        let values = plain(column, values, kept.len())?;
+        let bared = values.iter().map(|value| bare(column, value));
+        Self::note(seen, ends, bared.zip(kept.iter().copied()));
+        Ok(())
+    }
 }
 
 fn plain<'a>(column: &ColumnDescriptor, values: &'a [u8], count: usize) -> Sound<Values<'a>> {

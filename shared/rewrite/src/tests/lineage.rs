@@ -2,8 +2,11 @@
 
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::{DataType, Field};
-use icepress_model::{GroupResult, RewriteFailureKind, RowId, Rows};
-use parquet::{basic::Type as PhysicalType, file::properties::WriterProperties};
+use icepress_model::{GroupResult, MergePages, RewriteFailureKind, RowId, Rows};
+use parquet::{
+    basic::{Encoding, Type as PhysicalType},
+    file::properties::WriterProperties,
+};
 
 use super::support::{
     TestTable, batch, field, int64, longs, optional, people, people_fields, read_parquet, texts,
@@ -139,22 +142,22 @@ fn c21_every_row_keeps_its_lineage_whatever_is_deleted() {
 #[test]
 fn c21_lineage_survives_deletes_that_spill() {
     let mut table = TestTable::new(people_fields()).upgraded();
-    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(7000));
-    table.data_with(1, &ids(0..30_000), groups.build());
+    let groups = WriterProperties::builder().set_max_row_group_row_count(Some(42_000));
+    table.data_with(1, &ids(0..180_000), groups.build());
     identify(&mut table, 0, 500);
     for part in 0..10 {
-        let keys: Vec<i64> = (0..30_000)
+        let keys: Vec<i64> = (0..180_000)
             .filter(|id| id % 10 == part && id % 3 == 0)
             .collect();
         let keys = batch(vec![(field(1, "id", DataType::Int64), int64(keys))]);
         table.delete_equal(2, &keys);
     }
     let whole = table.hash();
-    table.memory_cap.0 = 1280 << 10;
+    table.memory_cap.0 = 7680 << 10;
     assert!(super::deletes::passes(&table) >= 1);
     assert!(table.hash().is_same_as(&whole));
     let result = table.rewrite().unwrap();
-    let left = (0..30_000).filter(|id| id % 3 != 0);
+    let left = (0..180_000).filter(|id| id % 3 != 0);
     let expected: Vec<Traced> = left.map(|id| (id, Some(500 + id), Some(1))).collect();
     let written = written(&table, &result);
     assert_eq!(written.len(), expected.len());
@@ -207,6 +210,39 @@ fn files_have_the_reserved_columns_from_version_3_on_only() {
     let lineage = [(2_147_483_540, ROW_ID), (2_147_483_539, UPDATED)];
     let lineage = lineage.map(|(id, name)| (id, name.to_owned()));
     assert_eq!(columns(&table), ([own, lineage].concat(), 2));
+}
+
+#[test]
+fn row_ids_are_written_as_differences() {
+    let mut table = TestTable::new(people_fields()).upgraded();
+    for (file, first) in [0, 500].into_iter().enumerate() {
+        table.data(1, &ids(first..first + 500));
+        identify(&mut table, file, first);
+    }
+    for merge_pages in [MergePages::Always, MergePages::Never] {
+        table.merge_pages = merge_pages;
+        let result = table.rewrite().unwrap();
+        let file = std::fs::File::open(table.entries(&result)[0].file_path()).unwrap();
+        let reader = parquet::file::reader::SerializedFileReader::new(file).unwrap();
+        let footer = parquet::file::reader::FileReader::metadata(&reader).clone();
+        let columns = footer.row_group(0).columns().iter();
+        let column = columns
+            .clone()
+            .find(|it| it.column_descr().name() == ROW_ID);
+        let column = column.unwrap();
+        let encodings: Vec<Encoding> = column.encodings().collect();
+        assert!(
+            encodings.contains(&Encoding::DELTA_BINARY_PACKED),
+            "{encodings:?}"
+        );
+        assert_eq!(column.dictionary_page_offset(), None);
+        // A thousand of them, of eight bytes each.
+        assert!(
+            column.compressed_size() < 300,
+            "{}",
+            column.compressed_size()
+        );
+    }
 }
 
 #[test]

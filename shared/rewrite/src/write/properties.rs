@@ -4,8 +4,9 @@ use std::{collections::HashMap, fmt::Display, str::FromStr, sync::Arc};
 
 use iceberg::spec::Schema;
 use icepress_catalog::metadata::schema_to_json;
+use icepress_table::reserved_ids::ROW_ID;
 use parquet::{
-    basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel},
+    basic::{BrotliLevel, Compression, Encoding, GzipLevel, ZstdLevel},
     file::{
         metadata::KeyValue,
         properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr},
@@ -106,6 +107,12 @@ pub(crate) fn parquet_settings(
             "iceberg.schema".to_owned(),
             iceberg_schema,
         )]));
+    if let Some(row_ids) = path_of(ROW_ID, columns) {
+        // Hardly one occurs twice, and most follow the one before: a dictionary would only be in the way.
+        builder = builder
+            .set_column_dictionary_enabled(row_ids.clone(), false)
+            .set_column_encoding(row_ids, Encoding::DELTA_BINARY_PACKED);
+    }
     for (key, value) in properties {
         if let Some(name) = key.strip_prefix("write.parquet.bloom-filter-enabled.column.")
             && value.eq_ignore_ascii_case("true")
@@ -151,7 +158,11 @@ fn distinct_values(bytes: u64, rate: f64) -> u64 {
 }
 
 fn leaf_path(schema: &Schema, columns: &SchemaDescriptor, name: &str) -> Option<ColumnPath> {
-    let id = schema.field_id_by_name(name)?;
+    path_of(schema.field_id_by_name(name)?, columns)
+}
+
+/// Where the leaf with an id is.
+fn path_of(id: i32, columns: &SchemaDescriptor) -> Option<ColumnPath> {
     columns
         .columns()
         .iter()
