@@ -314,6 +314,13 @@ data "aws_iam_policy_document" "cleaner" {
     resources = local.glue_resources
   }
 
+  # What Glue keeps of a table's entry from before metadata files that are gone.
+  statement {
+    sid       = "ForgetTableVersions"
+    actions   = ["glue:DeleteTableVersion", "glue:GetTableVersions"]
+    resources = concat(local.glue_resources, [for database in var.glue_databases : "${local.glue_prefix}:tableVersion/${database}/*"])
+  }
+
   # The metadata that lets go of snapshots, and beside it the list of what is to be deleted.
   statement {
     sid       = "WriteTableMetadata"

@@ -7,13 +7,19 @@ use aws_sdk_glue::{
     config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
     types::Table,
 };
-use icepress_catalog::{CatalogError, aws::AwsFailure};
+use icepress_catalog::{
+    CatalogError,
+    aws::{AwsFailure, AwsFailureKind},
+};
 use icepress_model::{CatalogName, MetadataLocation, Namespace, TableId};
 
 use crate::{
-    entry::moved,
+    entry::{metadata_location, moved},
     errors::{into_catalog_error, sorted},
 };
+
+/// Versions in a page of a listing.
+const VERSIONS: i32 = 100;
 
 /// The entries of one Glue Data Catalog.
 #[derive(Debug)]
@@ -77,6 +83,72 @@ impl Entries {
             .await
             .map(drop)
             .map_err(|error| sorted(&error))
+    }
+}
+
+/// What Glue keeps of a table's entry as it once was.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub(crate) number: u64,
+    pub(crate) metadata_location: MetadataLocation,
+}
+
+impl Entries {
+    /// The versions that Glue has of a table's entry, the present one among them, as far as they are of an Iceberg table.
+    pub(crate) async fn versions(&self, table: &TableId) -> Result<Vec<Version>, CatalogError> {
+        let mut pages = self
+            .client
+            .get_table_versions()
+            .set_catalog_id(self.catalog_id.clone())
+            .set_database_name(database_name(&table.namespace).map(str::to_owned))
+            .table_name(&table.name)
+            .max_results(VERSIONS)
+            .into_paginator()
+            .send();
+        let mut versions = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(|error| into_catalog_error(sorted(&error), &self.name, Some(table)))?;
+            let found = page.table_versions.unwrap_or_default().into_iter();
+            versions.extend(found.filter_map(|version| {
+                Some(Version {
+                    number: version.version_id?.parse().ok()?,
+                    metadata_location: metadata_location(&version.table?)?,
+                })
+            }));
+        }
+        Ok(versions)
+    }
+
+    /// Takes versions of a table's entry away, each by a request of its own: of a batch no emulator knows. Returns how many were
+    /// still there.
+    pub(crate) async fn forget(
+        &self,
+        table: &TableId,
+        versions: &[Version],
+    ) -> Result<u64, CatalogError> {
+        let mut forgotten = 0;
+        for version in versions {
+            let answer = self
+                .client
+                .delete_table_version()
+                .set_catalog_id(self.catalog_id.clone())
+                .set_database_name(database_name(&table.namespace).map(str::to_owned))
+                .table_name(&table.name)
+                .version_id(version.number.to_string())
+                .send()
+                .await;
+            match answer {
+                Ok(_) => forgotten += 1,
+                Err(error) => {
+                    let failure = sorted(&error);
+                    if failure.kind != AwsFailureKind::NotFound {
+                        return Err(into_catalog_error(failure, &self.name, Some(table)));
+                    }
+                }
+            }
+        }
+        Ok(forgotten)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The catalog: configuration, listings, loading; the commit is in `swap`.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_glue::{
@@ -199,6 +199,27 @@ impl Catalog for GlueCatalog {
             }
         };
         staged.settle(&*self.storage, base, swapped).await
+    }
+
+    async fn forget_versions(&self, now: &LoadedTable, most: u64) -> Result<u64, CatalogError> {
+        let log = now.metadata.metadata_log().iter();
+        let mut needed: HashSet<&str> = log.map(|entry| entry.metadata_file.as_str()).collect();
+        needed.insert(now.metadata_location.as_str());
+        let versions = self.entries.versions(&now.table).await?;
+        let here = versions
+            .iter()
+            .filter(|version| version.metadata_location == now.metadata_location);
+        // What came after `now` is not in its log either, and may be the entry itself.
+        let Some(newest) = here.map(|version| version.number).max() else {
+            return Ok(0);
+        };
+        let mut going = versions;
+        going.retain(|version| {
+            version.number < newest && !needed.contains(version.metadata_location.as_str())
+        });
+        going.sort_unstable_by_key(|version| version.number);
+        going.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        self.entries.forget(&now.table, &going).await
     }
 }
 

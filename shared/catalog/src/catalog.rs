@@ -121,6 +121,12 @@ pub trait Catalog: Send + Sync + Debug {
         change: TableChange,
     ) -> Result<LoadedTable, CommitError>;
 
+    /// Takes away what the catalog itself keeps of states before `now` whose metadata files the table's log names no longer, so that
+    /// nobody can go back to them: `most` at most. Returns how many. Most catalogs keep nothing of the kind.
+    async fn forget_versions(&self, _now: &LoadedTable, _most: u64) -> Result<u64, CatalogError> {
+        Ok(0)
+    }
+
     /// Whether a commit on `base` that may still be under way can't take effect any more, because by `now` the table has
     /// moved away from what the commit is compared with.
     fn is_overtaken(&self, base: &LoadedTable, now: &LoadedTable) -> bool {

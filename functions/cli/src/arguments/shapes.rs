@@ -64,11 +64,13 @@ under way was planned on stays. gc.enabled = false and table-expire.enabled = fa
 The commit comes first, then the files that no snapshot of any branch or tag refers to: data and delete files, statistics, manifests,
 manifest lists. Before it, and before the first file goes, everything is written down in the table's metadata folder
 (icepress-upkeep), so that a run that was killed is gone on with by the next. Files outside the table's own folders stay.
+Of Glue's versions of the table's entry those are taken away whose metadata files the table knows no longer.
 
 JSON (with --json): {\"table\", \"snapshots\": [{\"snapshot_id\", \"timestamp_ms\"}…], \"refs\": [NAME…] (branches and tags that went),
   \"spared\": [{\"snapshot_id\", \"why\"}…], \"snapshots_kept\": N, \"files\": {KIND: {\"files\", \"bytes\"}…}, \"outside\": {\"files\", \"bytes\"},
-  \"revived\": {\"files\", \"bytes\"} (needed again, and kept), \"unfinished\": true or false}, where KIND is
-  \"data\" | \"delete\" | \"statistics\" | \"manifest\" | \"manifest-list\". `icepress plan TABLE --only expire --json` is the same without \"revived\".
+  \"revived\": {\"files\", \"bytes\"} (needed again, and kept), \"versions\": N (of the table's entry, that Glue forgot), \"unfinished\": true or false}, where KIND is
+  \"data\" | \"delete\" | \"statistics\" | \"manifest\" | \"manifest-list\". `icepress plan TABLE --only expire --json` is the same without \"revived\" and
+  \"versions\".
   Bytes are as the table has them; of manifest lists it has none.
 
 --only orphans lists the table's folders and finds what nothing in its metadata refers to. A run writes down what it finds

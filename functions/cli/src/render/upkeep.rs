@@ -26,6 +26,12 @@ pub(crate) fn of_report(table: &TableId, report: &ExpireReport) -> String {
             counted(report.revived.files, "file")
         ));
     }
+    if report.versions > 0 {
+        text.push_str(&format!(
+            "  the catalog forgot {} of its entry\n",
+            counted(report.versions, "old version")
+        ));
+    }
     if report.unfinished {
         text.push_str("  a limit was reached: the next run goes on from here\n");
     }

@@ -534,6 +534,51 @@ async fn c43_every_update_carries_version_and_skips_the_archive() {
     }
 }
 
+/// Of versions that others left, those go whose metadata files the table's log does not name; never what came since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_that_lead_nowhere_are_forgotten() {
+    let Some((bench, catalog, base)) = with_table("versions").await else {
+        return;
+    };
+    let next = catalog.commit(&base, change("a")).await.unwrap();
+    let point = async |location: &str| {
+        let location = location.to_owned();
+        let moved = bench.update(&base.table, |parameters| {
+            parameters.insert("metadata_location".to_owned(), location);
+        });
+        moved.await;
+    };
+    for gone in ["s3://gone/1.metadata.json", "s3://gone/2.metadata.json"] {
+        point(gone).await;
+    }
+    // In the log of what is current, and current.
+    point(base.metadata_location.as_str()).await;
+    point(next.metadata_location.as_str()).await;
+    let now = catalog.load(&base.table).await.unwrap();
+    point("s3://newer/1.metadata.json").await;
+    let left = async || {
+        let versions = catalog.entries.versions(&base.table).await.unwrap();
+        let locations = versions
+            .into_iter()
+            .map(|it| it.metadata_location.to_string());
+        locations.collect::<Vec<_>>()
+    };
+    let has = |versions: &[String], part: &str| versions.iter().any(|it| it.contains(part));
+    let before = left().await;
+    assert!(
+        has(&before, "gone/1") && has(&before, "gone/2"),
+        "{before:?}"
+    );
+    assert_eq!(catalog.forget_versions(&now, 1).await.unwrap(), 1);
+    let after = left().await;
+    assert!(!has(&after, "gone/1") && has(&after, "gone/2"), "{after:?}");
+    assert_eq!(catalog.forget_versions(&now, 100).await.unwrap(), 1);
+    let after = left().await;
+    assert!(!has(&after, "gone") && has(&after, "newer"), "{after:?}");
+    assert!(has(&after, base.metadata_location.as_str()), "{after:?}");
+    assert_eq!(catalog.forget_versions(&now, 100).await.unwrap(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listing_follows_glue_s_pages() {
     // Neither emulator pages GetTables, so two pages are made up.

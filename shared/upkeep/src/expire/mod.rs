@@ -30,6 +30,9 @@ use crate::{
 /// After so long a record whose commit never came is for nothing: no request is under way for an hour.
 const FORSAKEN: Duration = Duration::from_secs(3600);
 
+/// Old versions of its entry in the catalog that a run takes away at most.
+const VERSIONS: u64 = 300;
+
 /// What is told of how far it came: files done, of so many.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
 
@@ -116,6 +119,8 @@ pub struct ExpireReport {
     pub outside: Counts,
     /// Files that were written down as dead by an earlier run and are needed again: they stay.
     pub revived: Counts,
+    /// Versions of the table's entry that the catalog forgot: those whose metadata files the table knows no longer.
+    pub versions: u64,
     /// Whether files are left for the next run, since a limit was reached.
     pub unfinished: bool,
 }
@@ -224,6 +229,12 @@ async fn expire_and_delete(
         }
         settled?;
     }
+    let forgotten = context.catalog.forget_versions(&loaded, VERSIONS).await;
+    report.versions = forgotten.unwrap_or_else(|error| {
+        // Nothing depends on them.
+        tracing::warn!(%table, %error, "the catalog could not be had to forget old versions of the table's entry");
+        0
+    });
     Ok(report)
 }
 

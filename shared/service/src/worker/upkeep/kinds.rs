@@ -57,6 +57,12 @@ impl Work<'_> {
             let revived = report.revived.files;
             did.push_str(&format!(", kept {revived} that are needed again"));
         }
+        if report.versions > 0 {
+            let versions = report.versions;
+            did.push_str(&format!(
+                ", had {versions} old versions of its entry forgotten"
+            ));
+        }
         Ok(Done {
             location: self.made(report.committed),
             did,
