@@ -52,7 +52,7 @@ pub(crate) struct Session {
 }
 
 /// Where state and catalogs are.
-enum Place {
+enum Deployment {
     /// On this machine: a state file, and catalogs from the person's configuration.
     Here(PathBuf),
     /// Where the functions are deployed.
@@ -86,13 +86,13 @@ impl Session {
                 .map_err(|error| Failure::Use(format!("--deployed: {error}")))?;
             (
                 deployed.configuration(),
-                Place::Deployed(Box::new(deployed)),
+                Deployment::Deployed(Box::new(deployed)),
             )
         } else {
             let state_file = environment.state_file(global.state_file.as_deref())?;
             (
                 read_configuration(global, environment)?,
-                Place::Here(state_file),
+                Deployment::Here(state_file),
             )
         };
         for warning in &configuration.warnings {
@@ -137,7 +137,7 @@ impl Session {
             .map(|properties| properties.name().clone())
             .collect();
         let opened = match place {
-            Place::Here(state_file) => {
+            Deployment::Here(state_file) => {
                 let mut settings = Settings::embedded(worker);
                 Times::read(&environment.variables)
                     .map_err(|error| Failure::Use(error.to_string()))?
@@ -148,7 +148,7 @@ impl Session {
                 settings.modes = Arc::new(file.mode);
                 open::embedded(&state_file, catalogs, settings, ambient, observer).await
             }
-            Place::Deployed(deployed) => {
+            Deployment::Deployed(deployed) => {
                 let aws = AwsEnvironment::new();
                 open::cloud(*deployed, &aws, worker, ambient, observer).await
             }

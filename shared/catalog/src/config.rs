@@ -220,7 +220,10 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
                 .parse()
                 .map_err(|error: toml::de::Error| ConfigurationError::File {
                     file: file.path.clone(),
-                    message: format!("it is not valid TOML: {}", told(&error, &file.content)),
+                    message: format!(
+                        "it is not valid TOML: {}",
+                        syntax_error(&error, &file.content)
+                    ),
                 })?;
         let origin = file.path.display().to_string();
         settings_origin.clone_from(&origin);
@@ -258,7 +261,7 @@ pub fn load_configuration(sources: &Sources) -> Result<Configuration, Configurat
 }
 
 /// What is wrong with a file, and where. Not the line itself, as the error would have it: there may be a secret in it.
-fn told(error: &toml::de::Error, content: &str) -> String {
+fn syntax_error(error: &toml::de::Error, content: &str) -> String {
     let before = error.span().and_then(|span| content.get(..span.start));
     match before {
         None => error.message().to_owned(),

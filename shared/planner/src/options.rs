@@ -263,7 +263,7 @@ impl PlanOptions {
     }
 
     /// What is not as it is by default, and who set it so.
-    pub(crate) fn told(&self) -> Vec<PlanSetting> {
+    pub(crate) fn other_than_default(&self) -> Vec<PlanSetting> {
         let defaults = Self::default().settings();
         let as_set = Self {
             ceiling: Ceiling::default(),

@@ -175,7 +175,7 @@ pub fn plan_table(
         left_alone,
         health,
         totals,
-        settings: options.told(),
+        settings: options.other_than_default(),
     })
 }
 

@@ -16,12 +16,12 @@ pub struct Reach {
     local: bool,
     s3: bool,
     /// `None`: anywhere in those kinds.
-    within: Option<Vec<Place>>,
+    within: Option<Vec<Folder>>,
 }
 
 /// A folder, or what begins with a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct Folder {
     /// `None` on a local disk.
     bucket: Option<String>,
     /// The parts of the path as they stand.
@@ -63,7 +63,7 @@ impl Reach {
         self,
         places: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, StorageError> {
-        let places = places.into_iter().map(|place| Place::of(place, "allow"));
+        let places = places.into_iter().map(|place| Folder::of(place, "allow"));
         Ok(Self {
             within: Some(places.collect::<Result<_, _>>()?),
             ..self
@@ -97,7 +97,7 @@ impl Reach {
         let Some(within) = &self.within else {
             return Ok(());
         };
-        let place = Place::of(location, action)?;
+        let place = Folder::of(location, action)?;
         if within.iter().any(|allowed| allowed.holds(&place)) {
             Ok(())
         } else {
@@ -106,7 +106,7 @@ impl Reach {
     }
 }
 
-impl Place {
+impl Folder {
     fn of(location: &str, action: &'static str) -> Result<Self, StorageError> {
         let (bucket, path) = match Location::parse(location, action)? {
             Location::Local { path, .. } => (None, path),

@@ -114,7 +114,7 @@ pub(super) async fn resize(
         "unreadable": moves.unreadable,
         "settled": moves.is_settled,
     });
-    output.print(&document, || told(&before, &after, &moves))?;
+    output.print(&document, || described(&before, &after, &moves))?;
     Ok(Ending::Well)
 }
 
@@ -128,7 +128,7 @@ fn failure(error: ResizeError) -> Failure {
     }
 }
 
-fn told(before: &Layout, after: &Layout, moves: &Moves) -> String {
+fn described(before: &Layout, after: &Layout, moves: &Moves) -> String {
     let number = counted(u64::from(after.buckets.0.get()), "bucket");
     let mut lines = Vec::new();
     if before.generation == after.generation && !before.is_moving() {

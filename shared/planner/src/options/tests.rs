@@ -117,15 +117,15 @@ fn groups_are_no_larger_than_a_worker_gets_through() {
     });
     assert_eq!((small.group_files(), small.enough_files()), (1, 2));
     assert_eq!(small.group_bytes(), 1_000);
-    let told = small.told();
+    let told = small.other_than_default();
     let of = |name: &str| told.iter().find(|setting| setting.name == name).unwrap();
     assert_eq!(of("max-group-bytes").value, "1000");
     assert_eq!(of("max-group-bytes").set_by, "what optimizers get through");
-    let bytes = &lost.told()[0];
+    let bytes = &lost.other_than_default()[0];
     assert_eq!(
         (bytes.name.as_str(), bytes.value.as_str()),
         ("max-group-bytes", "9000000000")
     );
     assert_eq!(bytes.set_by, "table c.ns.t");
-    assert!(PlanOptions::default().told().is_empty());
+    assert!(PlanOptions::default().other_than_default().is_empty());
 }

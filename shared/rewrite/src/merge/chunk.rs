@@ -90,14 +90,14 @@ impl Read for Rest {
 /// A chunk, ready to be appended to a row group.
 #[derive(Debug)]
 pub(crate) struct MergedChunk {
-    made: Made,
+    made: ChunkContent,
     /// What was seen of its pages.
     pub(crate) seen: SeenPages,
 }
 
 /// How a chunk came about.
 #[derive(Debug)]
-enum Made {
+enum ChunkContent {
     /// Of pages; what is said of it has offsets into its bytes.
     OfPages(Pieces, Box<ColumnCloseResult>),
     /// By the encoder.
@@ -106,7 +106,7 @@ enum Made {
 
 impl MergedChunk {
     pub(super) fn of_pages(bytes: Pieces, close: ColumnCloseResult, seen: SeenPages) -> Self {
-        let made = Made::OfPages(bytes, Box::new(close));
+        let made = ChunkContent::OfPages(bytes, Box::new(close));
         Self { made, seen }
     }
 
@@ -115,7 +115,7 @@ impl MergedChunk {
             encoded: chunk.close().bytes_written,
             ..Ways::default()
         };
-        let made = Made::Encoded(Box::new(chunk));
+        let made = ChunkContent::Encoded(Box::new(chunk));
         let seen = SeenPages { nans, ways };
         Self { made, seen }
     }
@@ -123,16 +123,16 @@ impl MergedChunk {
     /// How many bytes it has.
     pub(super) fn bytes(&self) -> u64 {
         match &self.made {
-            Made::OfPages(bytes, _) => bytes.len(),
-            Made::Encoded(chunk) => chunk.close().bytes_written,
+            ChunkContent::OfPages(bytes, _) => bytes.len(),
+            ChunkContent::Encoded(chunk) => chunk.close().bytes_written,
         }
     }
 
     /// What is said of it.
     pub(crate) fn close_mut(&mut self) -> &mut ColumnCloseResult {
         match &mut self.made {
-            Made::OfPages(_, close) => close,
-            Made::Encoded(chunk) => chunk.close_mut(),
+            ChunkContent::OfPages(_, close) => close,
+            ChunkContent::Encoded(chunk) => chunk.close_mut(),
         }
     }
 
@@ -142,8 +142,8 @@ impl MergedChunk {
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> ParquetResult<()> {
         match self.made {
-            Made::OfPages(bytes, close) => row_group.append_column(&bytes, *close),
-            Made::Encoded(chunk) => chunk.append_to_row_group(row_group),
+            ChunkContent::OfPages(bytes, close) => row_group.append_column(&bytes, *close),
+            ChunkContent::Encoded(chunk) => chunk.append_to_row_group(row_group),
         }
     }
 }

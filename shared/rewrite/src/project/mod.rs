@@ -217,7 +217,7 @@ impl Builder<'_> {
                     .count(),
                 step: self.step(source, &target.field_type)?,
             }),
-            source => Ok(Column::Fill(self.made(source, target)?)),
+            source => Ok(Column::Fill(self.filler(source, target)?)),
         }
     }
 
@@ -227,7 +227,7 @@ impl Builder<'_> {
 
     /// A target of which the file has nothing; `source` is the file's column of that id, should it have one with none
     /// of the fields asked for.
-    fn made(&self, source: Option<&FileColumn>, target: &NestedField) -> Result<Filler> {
+    fn filler(&self, source: Option<&FileColumn>, target: &NestedField) -> Result<Filler> {
         if let Some(constant) = self.constants.get(&target.id) {
             return Ok(Filler::Constant(Arc::clone(constant)));
         }
@@ -242,7 +242,7 @@ impl Builder<'_> {
             let made = fields
                 .fields()
                 .iter()
-                .map(|field| self.made(None, field))
+                .map(|field| self.filler(None, field))
                 .collect::<Result<_>>()?;
             return Ok(Filler::Struct(arrow_fields(fields.fields())?, made));
         }
@@ -296,7 +296,7 @@ impl Builder<'_> {
                 let value = if present(value, &map.value_field.field_type) {
                     self.step(value, &map.value_field.field_type)?
                 } else {
-                    Step::Replace(self.made(Some(value), &map.value_field)?)
+                    Step::Replace(self.filler(Some(value), &map.value_field)?)
                 };
                 Ok(Step::Map(
                     entries,

@@ -135,7 +135,7 @@ impl Seen {
 /// The tables of a run: those about which there is something to say, and some of the others. There may be many more of
 /// these than fit into memory.
 #[derive(Debug, Default)]
-struct Tables {
+struct TableOutcomes {
     listed: BTreeMap<TableId, Seen>,
     /// Hashes of the names of those that are counted only.
     counted: HashSet<u64>,
@@ -143,7 +143,7 @@ struct Tables {
     shorten_at: usize,
 }
 
-impl Tables {
+impl TableOutcomes {
     /// Changes what is known of a table.
     fn note(&mut self, table: &TableId, change: impl FnOnce(&mut Seen)) {
         self.counted.remove(&hash_of(table));
@@ -186,7 +186,7 @@ fn hash_of(table: &TableId) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Collector {
     next: Arc<dyn Observer>,
-    tables: Mutex<Tables>,
+    tables: Mutex<TableOutcomes>,
     errors: Mutex<Vec<String>>,
 }
 
@@ -286,7 +286,10 @@ impl Standing {
 
 /// Adds why nothing is done about tables for a reason that an earlier run found. Of those that are counted only, the ones
 /// that fail or wait are found where they are watched, and listed; of the listed ones the rows are read.
-async fn add_what_stands(context: &Context, tables: &mut Tables) -> Result<(), CoordinationError> {
+async fn add_what_stands(
+    context: &Context,
+    tables: &mut TableOutcomes,
+) -> Result<(), CoordinationError> {
     if !tables.counted.is_empty() {
         let mut rows = context.watched().await?;
         while let Some(row) = rows.next().await? {

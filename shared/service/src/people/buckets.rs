@@ -30,7 +30,7 @@ pub enum ResizeError {
     )]
     TooMany(BucketCount),
     /// Queues of the new buckets can't be used.
-    #[error("the number of buckets stays {stays}, since not every new one has its queue: {}", told(.findings))]
+    #[error("the number of buckets stays {stays}, since not every new one has its queue: {}", joined(.findings))]
     NoQueues {
         /// The number.
         stays: BucketCount,
@@ -42,7 +42,7 @@ pub enum ResizeError {
     Coordination(#[from] CoordinationError),
 }
 
-fn told(findings: &[Finding]) -> String {
+fn joined(findings: &[Finding]) -> String {
     let mut told: Vec<String> = findings
         .iter()
         .take(3)

@@ -23,7 +23,7 @@ use crate::{
     worker::{leftovers, upkeep},
 };
 pub(super) use ending::{Ending, Next, end};
-use ending::{Lost, Told, end_unapplied, sizes};
+use ending::{Lost, TaskReports, end_unapplied, sizes};
 use gather::{Unreadable, gather};
 use later::{give_back, is_last_try, not_now, postpone, wait};
 
@@ -163,7 +163,7 @@ async fn commit_claimed(
         Err(error) => return postpone(context, claim, &header, &error.to_string()).await,
     };
     let sizes = sizes(&gathered.finished);
-    let told = Told {
+    let told = TaskReports {
         sizes: &sizes,
         lessons: gathered.lessons,
         failures: gathered.failures,
@@ -248,11 +248,11 @@ async fn settle_failure(
     context: &Context,
     claim: &CommitClaim,
     header: &ProcessHeader,
-    told: Told<'_>,
+    told: TaskReports<'_>,
     failure: CommitFailure,
 ) -> Result<Option<TimestampMs>, CoordinationError> {
     let message = failure.to_string();
-    let Told {
+    let TaskReports {
         sizes,
         lessons,
         mut failures,

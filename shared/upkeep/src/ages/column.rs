@@ -147,22 +147,22 @@ impl AgeColumn {
     /// Whether a partition has no row that is young enough, by its own value: that says it of each row, and none is null.
     fn is_old_by_partition(&self, spec: &PartitionSpec, value: &Struct) -> bool {
         match self.told_by_partition(spec, value) {
-            Told::Span(span) => span.old_from <= self.cutoff,
-            Told::Nothing | Told::Ageless => false,
+            PartitionAge::Span(span) => span.old_from <= self.cutoff,
+            PartitionAge::Nothing | PartitionAge::Ageless => false,
         }
     }
 
     /// What a partition's own value says of all its rows.
-    pub(super) fn told_by_partition(&self, spec: &PartitionSpec, value: &Struct) -> Told {
+    pub(super) fn told_by_partition(&self, spec: &PartitionSpec, value: &Struct) -> PartitionAge {
         let fields = spec.fields().iter().zip(value.iter());
         let own = fields.filter(|(field, _)| field.source_id == self.id);
-        own.fold(Told::Nothing, |told, (field, value)| {
+        own.fold(PartitionAge::Nothing, |told, (field, value)| {
             let of_field = match value {
-                None => Told::Ageless,
+                None => PartitionAge::Ageless,
                 Some(Literal::Primitive(value)) => self
                     .span_of(field.transform, value)
-                    .map_or(Told::Nothing, Told::Span),
-                Some(_) => Told::Nothing,
+                    .map_or(PartitionAge::Nothing, PartitionAge::Span),
+                Some(_) => PartitionAge::Nothing,
             };
             told.and(of_field)
         })
@@ -240,7 +240,7 @@ impl Span {
 
 /// What a partition's value says of the ages of its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum PartitionAge {
     /// Nothing: it is not about the column, or not about its order.
     Nothing,
     /// None of them has a time.
@@ -249,7 +249,7 @@ pub(super) enum Told {
     Span(Span),
 }
 
-impl Told {
+impl PartitionAge {
     /// With what another field of the same partition says.
     fn and(self, other: Self) -> Self {
         match (self, other) {

@@ -13,7 +13,7 @@ use icepress_table::{
 
 use super::{
     Base, Level, Sum,
-    column::{AgeColumn, Told},
+    column::{AgeColumn, PartitionAge},
     last_commit,
     policy::AgePolicy,
 };
@@ -77,12 +77,12 @@ pub fn outlook(
         }
         let spec = metadata.partition_spec_by_id(partition.spec_id.get());
         let told = spec.map(|spec| column.told_by_partition(spec, &partition.value));
-        match told.unwrap_or(Told::Nothing) {
-            Told::Span(span) if span.old_from <= cutoff => {
+        match told.unwrap_or(PartitionAge::Nothing) {
+            PartitionAge::Span(span) if span.old_from <= cutoff => {
                 outlook.partitions += 1;
                 outlook.old.add(sum);
             }
-            Told::Span(span) => {
+            PartitionAge::Span(span) => {
                 // Some of its files may be older than the youngest.
                 if policy.level == Level::File && span.begins <= cutoff {
                     outlook.untold.add(sum);
@@ -92,8 +92,8 @@ pub fn outlook(
                     outlook.next = Some(outlook.next.map_or(at, |next| next.min(at)));
                 }
             }
-            Told::Ageless => {}
-            Told::Nothing => outlook.untold.add(sum),
+            PartitionAge::Ageless => {}
+            PartitionAge::Nothing => outlook.untold.add(sum),
         }
     }
     Ok(Some(outlook))

@@ -29,13 +29,13 @@ pub(super) fn findings(
         let seen = match rows.first() {
             Some(last) => format!(
                 "nothing that goes on by itself has run lately; {}",
-                told(last, now)
+                described(last, now)
             ),
             None => "nothing that goes on by itself has run yet".to_owned(),
         };
         findings.push(Finding::well(SUBJECT, seen));
     }
-    let all: Vec<String> = alive.iter().map(|row| told(row, now)).collect();
+    let all: Vec<String> = alive.iter().map(|row| described(row, now)).collect();
     match mixed(&alive) {
         Some((one, other)) => findings.push(Finding::doubt(
             SUBJECT,
@@ -59,7 +59,7 @@ pub(super) fn findings(
     findings
 }
 
-fn told(row: &RunningVersion, now: TimestampMs) -> String {
+fn described(row: &RunningVersion, now: TimestampMs) -> String {
     let ago = lasting(now.since(row.last_at));
     format!("{} {}, noted {ago} ago", row.component, row.version)
 }
@@ -82,7 +82,7 @@ fn absent(rows: &[RunningVersion], now: TimestampMs) -> Option<Finding> {
     let schedules = |row: &&RunningVersion| row.component != Component::Optimizer;
     let seen = match rows.iter().find(schedules) {
         Some(last) if now.since(last.last_at) <= GONE => return None,
-        Some(last) => format!("no scheduler has lived since: {}", told(last, now)),
+        Some(last) => format!("no scheduler has lived since: {}", described(last, now)),
         None => "no scheduler has noted itself: none ran for a month, or only ones that are older than this command".to_owned(),
     };
     let advice = "see that the schedule is enabled and the scheduler's log, or deploy this version";

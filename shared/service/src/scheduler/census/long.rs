@@ -22,7 +22,7 @@ use super::{
     begun::Begun,
     digest::SeenTables,
     mark_all,
-    place::{Next, Place},
+    place::{ListingProgress, Next},
     remember,
     survey::Survey,
 };
@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
             .store
             .census_note(database, CensusNote::Listing)
             .await?;
-        let place = Place::decode(&note);
+        let place = ListingProgress::decode(&note);
         let kept = (note != Digest::default()).then(|| {
             place
                 .as_ref()
@@ -141,7 +141,7 @@ impl<'a> Run<'a> {
         });
         let place = place
             .filter(|place| place.layout == generation && now.since(place.began_at) < STALE_AFTER)
-            .unwrap_or_else(|| Place::anew(now, generation, kept.as_ref(), &last));
+            .unwrap_or_else(|| ListingProgress::anew(now, generation, kept.as_ref(), &last));
         Ok(Self {
             context,
             layout,
@@ -245,8 +245,8 @@ impl<'a> Run<'a> {
         self.deadline.allows(&self.context.ambient, margin)
     }
 
-    fn place(&self, next: Next, seen: SeenTables) -> Place {
-        Place {
+    fn place(&self, next: Next, seen: SeenTables) -> ListingProgress {
+        ListingProgress {
             began_at: self.began_at,
             layout: self.layout.generation,
             next,
@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let (now, layout) = (self.context.ambient.now(), self.layout.generation);
-        let place = Place::anew(now, layout, Some(kept), &self.survey.last);
+        let place = ListingProgress::anew(now, layout, Some(kept), &self.survey.last);
         self.put(lease, place).await
     }
 
@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
         self.put(lease, place).await
     }
 
-    async fn put(&mut self, lease: &Lease, place: Place) -> Result<(), CensusError> {
+    async fn put(&mut self, lease: &Lease, place: ListingProgress) -> Result<(), CensusError> {
         let (layout, note) = (self.layout.generation, CensusNote::Listing);
         let encoded = place.encode();
         self.context

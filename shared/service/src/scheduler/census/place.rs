@@ -1,7 +1,7 @@
 //! How far a long listing got, as it is kept between its runs.
 //!
 //! A place is also where the names of tables stand that got rows before any digest knew them. So none is thrown away: the one
-//! that takes its place goes on with these names, as missing once, until a digest has them ([`Place::anew`]).
+//! that takes its place goes on with these names, as missing once, until a digest has them ([`ListingProgress::anew`]).
 
 use icepress_coordination::Digest;
 use icepress_model::{Generation, TimestampMs};
@@ -36,7 +36,7 @@ impl Next {
 
 /// How far a listing got.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ListingProgress {
     pub(super) began_at: TimestampMs,
     /// The layout by which the tables were marked that were seen: under another they have to be marked anew.
     pub(super) layout: Generation,
@@ -45,7 +45,7 @@ pub(super) struct Place {
     pub(super) seen: SeenTables,
 }
 
-impl Place {
+impl ListingProgress {
     /// At the first page, with the names of tables that may have rows although the digest `last` has not heard of them.
     pub(super) fn anew(
         began_at: TimestampMs,
@@ -87,7 +87,7 @@ impl Place {
         Digest(bytes)
     }
 
-    /// Reads what [`Place::encode`] wrote; `None` for anything else.
+    /// Reads what [`ListingProgress::encode`] wrote; `None` for anything else.
     pub(super) fn decode(note: &Digest) -> Option<Self> {
         let (head, rest) = note.0.split_at_checked(25)?;
         let length = usize::try_from(number(&head[17..])).ok()?;
@@ -131,28 +131,28 @@ mod tests {
     #[test]
     fn a_place_is_read_as_it_was_kept_and_nothing_else_is_one() {
         for next in [Next::Begin, Next::End, Next::After("token-é".to_owned())] {
-            let place = Place {
+            let place = ListingProgress {
                 began_at: TimestampMs(1_760_000_000_123),
                 layout: Generation(3),
                 next,
                 seen: all(&["orders"]),
             };
-            assert_eq!(Place::decode(&place.encode()), Some(place));
+            assert_eq!(ListingProgress::decode(&place.encode()), Some(place));
         }
         for other in [vec![], vec![1; 16], vec![255; 40]] {
-            assert_eq!(Place::decode(&Digest(other)), None);
+            assert_eq!(ListingProgress::decode(&Digest(other)), None);
         }
     }
 
     #[test]
     fn a_place_that_is_given_up_leaves_the_names_that_no_digest_has() {
         let (before, last) = (all(&["orders", "clicks"]), all(&["clicks"]));
-        let anew = Place::anew(TimestampMs(1), Generation(3), Some(&before), &last);
+        let anew = ListingProgress::anew(TimestampMs(1), Generation(3), Some(&before), &last);
         let (orders, clicks) = (seen("orders"), seen("clicks"));
         assert!(anew.seen.has_name(orders.name) && !anew.seen.contains(&orders));
         assert!(!anew.seen.has_name(clicks.name));
-        assert_eq!(Place::decode(&anew.encode()), Some(anew));
-        let nothing = Place::anew(TimestampMs(1), Generation(3), Some(&last), &last);
+        assert_eq!(ListingProgress::decode(&anew.encode()), Some(anew));
+        let nothing = ListingProgress::anew(TimestampMs(1), Generation(3), Some(&last), &last);
         assert_eq!(nothing.encode(), Digest::default());
     }
 }

@@ -9,7 +9,7 @@ use icepress_table::{CommitOutcome, DropCause, DroppedGroup, FinishedGroup};
 use crate::{About, Context, Event, scheduler::header::ProcessHeader, worker::leftovers};
 
 /// What the tasks came to, for whoever ends the process.
-pub(super) struct Told<'a> {
+pub(super) struct TaskReports<'a> {
     /// How many data files each group has.
     pub(super) sizes: &'a HashMap<u32, u64>,
     pub(super) lessons: Lessons,
@@ -127,7 +127,7 @@ impl Ending {
 
     pub(super) fn committed(
         outcome: CommitOutcome,
-        told: Told<'_>,
+        told: TaskReports<'_>,
         header: &ProcessHeader,
         lost: Lost,
     ) -> Self {

@@ -31,7 +31,7 @@ impl Work<'_> {
 
     /// The state that a commit made; `None` where it was made on another than was looked at: what is in between nobody would
     /// look at, since the census knows our own.
-    fn made(&self, committed: Option<Committed>) -> Option<MetadataLocation> {
+    fn state_after(&self, committed: Option<Committed>) -> Option<MetadataLocation> {
         let committed = committed.filter(|made| made.base == self.task.base);
         committed.map(|made| made.location)
     }
@@ -64,7 +64,7 @@ impl Work<'_> {
             ));
         }
         Ok(Done {
-            location: self.made(report.committed),
+            location: self.state_after(report.committed),
             did,
             unfinished: report.unfinished,
         })
@@ -94,7 +94,7 @@ impl Work<'_> {
             ));
         }
         Ok(Done {
-            location: self.made(report.committed),
+            location: self.state_after(report.committed),
             did: said(did, "every recovery point is there already"),
             unfinished: false,
         })
@@ -117,7 +117,7 @@ impl Work<'_> {
             ),
         };
         Ok(Done {
-            location: self.made(plan.committed),
+            location: self.state_after(plan.committed),
             did,
             unfinished: false,
         })
@@ -139,7 +139,7 @@ impl Work<'_> {
             (None, None) => "no manifest is worth writing anew".to_owned(),
         };
         Ok(Done {
-            location: self.made(report.committed),
+            location: self.state_after(report.committed),
             did,
             unfinished: false,
         })
@@ -162,7 +162,7 @@ impl Work<'_> {
             None => format!("counted no partitions: {}", report.plan.reason),
         };
         Ok(Done {
-            location: self.made(report.committed),
+            location: self.state_after(report.committed),
             did,
             unfinished: false,
         })

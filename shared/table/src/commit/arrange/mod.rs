@@ -97,13 +97,13 @@ struct Rewrite<'a> {
     table: &'a TableId,
     process: &'a ProcessId,
     choose: ChooseManifests<'a>,
-    made: Option<Made>,
+    made: Option<NewManifests>,
     rewritten: Option<RewrittenManifests>,
 }
 
 /// New manifests, stored and in no snapshot yet.
 #[derive(Debug)]
-struct Made {
+struct NewManifests {
     /// Of the snapshot that they are for: their entries in the list say so.
     snapshot_id: i64,
     version: Version,
@@ -121,7 +121,7 @@ fn key_of(file: &ManifestFile) -> Key {
     (file.path.clone(), file.first_row_id)
 }
 
-impl Made {
+impl NewManifests {
     /// Whether it can stand for what it was made of in `loaded`, the manifests of which are `listed`.
     fn fits(&self, loaded: &LoadedTable, listed: &[ManifestFile]) -> bool {
         let found = listed.iter().filter(|file| self.replaces(file)).count();
@@ -168,7 +168,7 @@ impl Rewrite<'_> {
             return Err(error.into());
         }
         let replaced = chosen.iter().map(|place| key_of(&survey.keys[*place]));
-        self.made = Some(Made {
+        self.made = Some(NewManifests {
             snapshot_id: settings.snapshot_id,
             version: settings.version,
             replaced: replaced.collect(),
