@@ -4,11 +4,17 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use async_trait::async_trait;
+use aws_config::SdkConfig;
 use iceberg::spec::{DataContentType, DataFileBuilder, DataFileFormat, Datum, Literal, Struct};
-use icepress_catalog::Catalog as _;
-use icepress_model::{Bytes, SpecId, TableId};
-use icepress_service::{Deadline, Event, Settings, tables, tick};
-use icepress_storage::{PutMode, WriteOptions};
+use icepress_catalog::{
+    Catalog, CatalogError, CommitError, LoadedTable, Located, TableChange, TablePage,
+};
+use icepress_model::{Bytes, CatalogName, DatabaseId, Namespace, SpecId, TableId};
+use icepress_service::{Catalogs, Context, Deadline, Event, OpenCatalog, Settings, tables, tick};
+use icepress_storage::{
+    AwsEnvironment, PutMode, Reach, S3Options, Storage, StorageRouter, WriteOptions,
+};
 use icepress_table::{CommitContext, CommitPolicy, list_snapshot};
 use icepress_tests::{Lab, settings_for_tests};
 use icepress_writer::{AddedFile, append_files};
@@ -173,9 +179,147 @@ async fn a_metadata_file_takes_what_is_reckoned() {
     is_reckoned_with(&lab, measured, "a metadata file").await;
 }
 
+/// A catalog that hands out what reaches its tables' files, and sends their metadata itself: of no more than is asked for.
+#[derive(Debug)]
+struct Sending {
+    inner: Arc<dyn Catalog>,
+    storage: Arc<dyn Storage>,
+}
+
+#[async_trait]
+impl Catalog for Sending {
+    fn name(&self) -> &CatalogName {
+        self.inner.name()
+    }
+
+    async fn list_namespaces(&self) -> Result<Vec<Namespace>, CatalogError> {
+        self.inner.list_namespaces().await
+    }
+
+    async fn list_tables(
+        &self,
+        database: &DatabaseId,
+        next: Option<&str>,
+    ) -> Result<TablePage, CatalogError> {
+        self.inner.list_tables(database, next).await
+    }
+
+    async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
+        panic!("{table} was loaded without a word of how large it may be");
+    }
+
+    async fn load_up_to(&self, table: &TableId, most: Bytes) -> Result<LoadedTable, CatalogError> {
+        let location = self.inner.locate(table, None).await?;
+        let Located::At { location, .. } = location else {
+            panic!("nothing was seen before");
+        };
+        let info = self.storage.info(location.as_str()).await.unwrap();
+        if info.size > most {
+            let table = table.clone();
+            return Err(CatalogError::TooLarge { table, most });
+        }
+        self.inner.load(table).await
+    }
+
+    async fn table_storage(&self, _: &TableId) -> Result<Option<Arc<dyn Storage>>, CatalogError> {
+        Ok(Some(Arc::clone(&self.storage)))
+    }
+
+    async fn commit(&self, _: &LoadedTable, _: TableChange) -> Result<LoadedTable, CommitError> {
+        panic!("nothing is committed here");
+    }
+}
+
+/// A laboratory whose tables have as many snapshots as this says, and the bytes of a metadata file of each.
+async fn of_old_tables(seed: u64, tables: usize, snapshots: i64) -> (Lab, u64) {
+    let lab = Lab::new(seed).await;
+    let mut size = 0;
+    for number in 0..tables {
+        let table = lab.create_table(&format!("old_{number}"), &[]).await;
+        lab.append_numbered(&table, &["eu"], 1, 1, 0).await;
+        size = never_expire(&lab, &table, snapshots).await;
+    }
+    (lab, size)
+}
+
+/// What schedulers reckon with for a byte of metadata, and a little for the manifests of one file.
+const RECKONED: u64 = 10;
+
+async fn metadata_files_take_turns() {
+    let (lab, size) = of_old_tables(97, 4, 20_000).await;
+    let room = Bytes(size * RECKONED);
+    let settings = Settings {
+        plan_memory: room,
+        hands_over: true,
+        evaluations_at_once: 4,
+        ..settings_for_tests("a")
+    };
+    let scheduler = lab.stranger(settings).await;
+    lab.take_events();
+    lab.disk.reset();
+    let (ticked, measured) = peak_of(tick(&scheduler, Deadline::NONE)).await;
+    ticked.unwrap();
+    println!(
+        "tick tables=4 metadata={} room={room} peak={measured}",
+        Bytes(size)
+    );
+    let events = lab.take_events();
+    let elsewhere = |event: &&Event| matches!(event, Event::HandedOver { .. });
+    let handed_over = events.iter().find(elsewhere);
+    assert!(handed_over.is_none(), "each of them fits: {handed_over:?}");
+    assert!(lab.disk.metadata_reads() >= 4, "all were looked at");
+    assert!(measured <= room, "{measured} were taken of {room}");
+}
+
+/// Whether a scheduler with so much memory for plans hands over a table of which it can't ask how large it is.
+async fn of_unknown_size(lab: &Lab, plan_memory: Bytes) -> Option<String> {
+    let settings = Settings {
+        plan_memory,
+        hands_over: true,
+        evaluations_at_once: 4,
+        ..settings_for_tests("a")
+    };
+    let known = lab.stranger(settings).await;
+    let ambient = lab.ambient.clone();
+    let aws = AwsEnvironment::from_config(SdkConfig::builder().build());
+    let nowhere = StorageRouter::new(aws, S3Options::default(), Reach::s3(), ambient);
+    let catalog = Sending {
+        inner: Arc::clone(&lab.catalog) as _,
+        storage: Arc::clone(&lab.storage),
+    };
+    let scheduler = Context {
+        catalogs: Catalogs::new([OpenCatalog {
+            catalog: Arc::new(catalog),
+            storage: Arc::new(nowhere),
+        }]),
+        ..known
+    };
+    lab.take_events();
+    tick(&scheduler, Deadline::NONE).await.unwrap();
+    let events = lab.take_events();
+    let failed = |event: &&Event| matches!(event, Event::TableFailed { .. });
+    let failed = events.iter().find(failed);
+    assert!(failed.is_none(), "{failed:?}");
+    events.into_iter().find_map(|event| match event {
+        Event::HandedOver { reason, .. } => Some(reason),
+        _ => None,
+    })
+}
+
+async fn a_catalog_that_sends_metadata_sends_no_more_than_there_is_memory_for() {
+    let (lab, size) = of_old_tables(98, 1, 2_000).await;
+    let reason = of_unknown_size(&lab, Bytes(size * 5)).await;
+    let reason = reason.expect("twice as much is wanted as there is");
+    assert!(reason.contains("more than"), "{reason}");
+    // More than the share of one of those that are looked at side by side, and less than all.
+    assert_eq!(of_unknown_size(&lab, Bytes(size * 20)).await, None);
+}
+
 /// One after the other, since there is one allocator.
 #[tokio::test(flavor = "multi_thread")]
 async fn c57_plans_take_no_more_memory_than_schedulers_reckon_with() {
     manifests_take_what_is_reckoned().await;
     a_metadata_file_takes_what_is_reckoned().await;
+    metadata_files_take_turns().await;
+    a_catalog_that_sends_metadata_sends_no_more_than_there_is_memory_for().await;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use icepress_catalog::{CatalogError, CommitToken, LoadedTable, metadata::parse_metadata};
-use icepress_model::{CatalogName, MetadataLocation, TableId, ambient::Ambient};
+use icepress_model::{Bytes, CatalogName, MetadataLocation, TableId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach};
 use reqwest::header::HeaderMap;
 use tokio::sync::OnceCell;
@@ -30,18 +30,19 @@ impl Core {
         self.session.get_or_try_init(|| self.opening.open()).await
     }
 
-    /// The table's state with everything that the server says about it.
+    /// The table's state with everything that the server says about it, in an answer of no more than `most`.
     pub(crate) async fn load(
         &self,
         table: &TableId,
+        most: Option<Bytes>,
     ) -> Result<(LoadedTable, LoadedBody), CatalogError> {
         let session = self.session().await?;
         let url = session.url(&session.table_path(table), &[]);
-        let answer = session
-            .client
-            .get(&url, &HeaderMap::new())
-            .await
-            .map_err(|failure| failure.into_table_error(table))?;
+        let answer = match most {
+            Some(most) => session.client.get_up_to(&url, most).await,
+            None => session.client.get(&url, &HeaderMap::new()).await,
+        };
+        let answer = answer.map_err(|failure| failure.into_table_error(table))?;
         let body = parse(&answer.body, &url).map_err(|failure| failure.into_table_error(table))?;
         loaded(table, body)
     }

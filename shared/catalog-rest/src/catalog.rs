@@ -7,7 +7,7 @@ use icepress_catalog::{
     Catalog, CatalogError, CommitError, ListedTable, LoadedTable, Located, TableChange, TablePage,
     config::{CatalogProperties, ConfigurationError},
 };
-use icepress_model::{CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
+use icepress_model::{Bytes, CatalogName, DatabaseId, Namespace, TableId, ambient::Ambient};
 use icepress_storage::{AwsEnvironment, Reach, Storage};
 use reqwest::header::{HeaderMap, HeaderValue, IF_NONE_MATCH};
 use tokio::sync::OnceCell;
@@ -63,6 +63,18 @@ impl RestCatalog {
             }),
             storages: TableStorages::default(),
         })
+    }
+
+    /// The table, with the keys that its files are reached by put aside for later.
+    async fn load_and_remember(
+        &self,
+        table: &TableId,
+        most: Option<Bytes>,
+    ) -> Result<LoadedTable, CatalogError> {
+        let (loaded, body) = self.core.load(table, most).await?;
+        let session = self.core.session().await?;
+        vended::remember(&self.core, session, &self.storages, &loaded, &body).await?;
+        Ok(loaded)
     }
 
     /// The namespaces right below `parent`, all pages of them.
@@ -174,10 +186,11 @@ impl Catalog for RestCatalog {
     }
 
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError> {
-        let (loaded, body) = self.core.load(table).await?;
-        let session = self.core.session().await?;
-        vended::remember(&self.core, session, &self.storages, &loaded, &body).await?;
-        Ok(loaded)
+        self.load_and_remember(table, None).await
+    }
+
+    async fn load_up_to(&self, table: &TableId, most: Bytes) -> Result<LoadedTable, CatalogError> {
+        self.load_and_remember(table, Some(most)).await
     }
 
     async fn locate(&self, table: &TableId, seen: Option<&str>) -> Result<Located, CatalogError> {

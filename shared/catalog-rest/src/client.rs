@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use icepress_model::{ambient::Ambient, without_login};
+use icepress_model::{Bytes, ambient::Ambient, without_login};
 use icepress_storage::TimeLimits;
 use reqwest::{
     Method,
@@ -33,7 +33,13 @@ pub(crate) struct RestClient {
 impl RestClient {
     /// A read, tried again where that may help. `Ok` for statuses of 2xx and 304.
     pub(crate) async fn get(&self, url: &str, more: &HeaderMap) -> Result<Answer, Failure> {
-        self.read(&Method::GET, url, more, None).await
+        self.read(&Method::GET, url, more, None, None).await
+    }
+
+    /// The same where no more than `most` of an answer may be read.
+    pub(crate) async fn get_up_to(&self, url: &str, most: Bytes) -> Result<Answer, Failure> {
+        self.read(&Method::GET, url, &HeaderMap::new(), None, Some(most))
+            .await
     }
 
     /// The same by a POST, which is how some services are asked.
@@ -43,7 +49,7 @@ impl RestClient {
         more: &HeaderMap,
         body: &[u8],
     ) -> Result<Answer, Failure> {
-        self.read(&Method::POST, url, more, Some(body)).await
+        self.read(&Method::POST, url, more, Some(body), None).await
     }
 
     async fn read(
@@ -52,9 +58,11 @@ impl RestClient {
         url: &str,
         more: &HeaderMap,
         body: Option<&[u8]>,
+        most: Option<Bytes>,
     ) -> Result<Answer, Failure> {
         let whole = self.http.limits().whole;
-        let answer = TimeLimits::within(whole, self.again_and_again(method, url, more, body)).await;
+        let asked = self.again_and_again(method, url, more, body, most);
+        let answer = TimeLimits::within(whole, asked).await;
         answer.unwrap_or_else(|| {
             let url = without_login(url);
             let message = format!("{url}: no answer within {} s", whole.as_secs());
@@ -68,11 +76,12 @@ impl RestClient {
         url: &str,
         more: &HeaderMap,
         body: Option<&[u8]>,
+        most: Option<Bytes>,
     ) -> Result<Answer, Failure> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let failure = match self.once(method, url, more, body).await {
+            let failure = match self.once(method, url, more, body, most).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -85,7 +94,7 @@ impl RestClient {
 
     /// A write, tried once: whether to try again is for the caller to know.
     pub(crate) async fn post(&self, url: &str, body: &[u8]) -> Result<Answer, Failure> {
-        self.once(&Method::POST, url, &HeaderMap::new(), Some(body))
+        self.once(&Method::POST, url, &HeaderMap::new(), Some(body), None)
             .await
     }
 
@@ -103,6 +112,7 @@ impl RestClient {
         url: &str,
         more: &HeaderMap,
         body: Option<&[u8]>,
+        most: Option<Bytes>,
     ) -> Result<Answer, Failure> {
         let mut is_renewed = false;
         loop {
@@ -130,6 +140,7 @@ impl RestClient {
                     url,
                     headers,
                     body: body.map(<[u8]>::to_vec),
+                    most,
                 })
                 .await?;
             if matches!(answer.status, 200..300 | 304) {

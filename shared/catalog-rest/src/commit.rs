@@ -101,7 +101,7 @@ impl<'a> Commit<'a> {
             table: self.base.table.clone(),
             message: format!("{}; {what}", failure.message),
         };
-        let now = match self.core.load(&self.base.table).await {
+        let now = match self.core.load(&self.base.table, None).await {
             Ok((now, _)) => now,
             // Dropped, or renamed with our commit in it.
             Err(error) => return Err(unknown(&error.to_string())),
@@ -120,7 +120,7 @@ impl<'a> Commit<'a> {
     }
 
     async fn is_overtaken(&self) -> bool {
-        match self.core.load(&self.base.table).await {
+        match self.core.load(&self.base.table, None).await {
             Ok((now, _)) => now.metadata_location != self.base.metadata_location,
             Err(_) => false,
         }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use icepress_catalog::CatalogError;
-use icepress_model::{CatalogName, TableId, with_causes, without_login};
+use icepress_model::{Bytes, CatalogName, TableId, with_causes, without_login};
 
 use crate::types::{ErrorBody, ErrorModel};
 
@@ -44,6 +44,8 @@ pub(crate) enum FailureKind {
     Busy,
     /// Any other 4xx, and answers that are none: not carried out.
     Invalid,
+    /// An answer that is longer than may be read: carried out, if it was a read.
+    TooLarge(Bytes),
     /// 503: perhaps not carried out.
     Unready,
     /// 5xx, a time-out, a lost answer: nobody knows.
@@ -174,6 +176,10 @@ impl Failure {
     pub(crate) fn into_table_error(self, table: &TableId) -> CatalogError {
         match self.kind {
             FailureKind::NotFound => CatalogError::NoSuchTable(table.clone()),
+            FailureKind::TooLarge(most) => CatalogError::TooLarge {
+                table: table.clone(),
+                most,
+            },
             _ => self.into_catalog_error(&table.catalog),
         }
     }

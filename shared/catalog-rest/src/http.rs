@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes as Buffer, BytesMut};
-use icepress_model::without_login;
+use icepress_model::{Bytes, without_login};
 use icepress_storage::TimeLimits;
 use reqwest::{
     Method, Response,
@@ -31,6 +31,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) url: &'a str,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
+    /// The longest answer that may be read.
+    pub(crate) most: Option<Bytes>,
 }
 
 /// An answer, whatever its status.
@@ -104,21 +106,37 @@ impl HttpClient {
             status: response.status().as_u16(),
             etag: text(ETAG),
             retry_after: text(RETRY_AFTER),
-            body: self.body(response, &url).await?,
+            body: self.body(response, &url, request.most).await?,
         })
     }
 
     /// The whole body, for as long as more of it comes.
-    async fn body(&self, mut response: Response, url: &str) -> Result<Buffer, Failure> {
+    async fn body(
+        &self,
+        mut response: Response,
+        url: &str,
+        most: Option<Bytes>,
+    ) -> Result<Buffer, Failure> {
         let limit = self.limits.answer;
         let mut body = BytesMut::new();
+        let check = |bytes: u64| match most.filter(|most| bytes > most.get()) {
+            None => Ok(()),
+            Some(most) => {
+                let message = format!("{url}: the answer has more than {most}");
+                Err(Failure::new(FailureKind::TooLarge(most), message))
+            }
+        };
+        check(response.content_length().unwrap_or_default())?;
         loop {
             let more = TimeLimits::within(limit, response.chunk()).await;
             let more = more
                 .ok_or_else(|| silent(url, limit))?
                 .map_err(|error| Failure::of_error(&error).about(url))?;
             match more {
-                Some(more) => body.extend_from_slice(&more),
+                Some(more) => {
+                    check((body.len() + more.len()) as u64)?;
+                    body.extend_from_slice(&more);
+                }
                 None => return Ok(body.freeze()),
             }
         }

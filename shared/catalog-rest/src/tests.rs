@@ -2,6 +2,7 @@
 
 mod aws;
 mod java;
+mod long;
 mod moves;
 mod secrets;
 mod servers;

@@ -4,7 +4,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use iceberg::{TableRequirement, TableUpdate};
-use icepress_model::{CatalogName, DatabaseId, MetadataLocation, Namespace, TableId};
+use icepress_model::{Bytes, CatalogName, DatabaseId, MetadataLocation, Namespace, TableId};
 use icepress_storage::Storage;
 
 use crate::{CatalogError, CommitError, metadata::Metadata};
@@ -85,6 +85,12 @@ pub trait Catalog: Send + Sync + Debug {
 
     /// The table as it is now.
     async fn load(&self, table: &TableId) -> Result<LoadedTable, CatalogError>;
+
+    /// The same where no more than `most` of metadata can be taken, and its size is not known before: a catalog that sends the metadata
+    /// itself, so that nobody can ask storage for its size, overrides this, and fails with [`CatalogError::TooLarge`].
+    async fn load_up_to(&self, table: &TableId, _most: Bytes) -> Result<LoadedTable, CatalogError> {
+        self.load(table).await
+    }
 
     /// Where the table's state lies now, for listings that do not say it. `seen` is what the catalog called the state that
     /// the asker saw last: a catalog that can answer "as you saw it" for less than a load overrides this.

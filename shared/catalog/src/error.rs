@@ -1,6 +1,6 @@
 //! What can go wrong between us and a catalog, as decisions for the caller.
 
-use icepress_model::TableId;
+use icepress_model::{Bytes, TableId};
 use icepress_storage::{StorageError, StorageErrorKind};
 use thiserror::Error;
 
@@ -71,6 +71,16 @@ pub enum CatalogError {
         table: TableId,
         /// What it has.
         message: String,
+    },
+    /// The table's state is larger than whoever asked can take.
+    #[error(
+        "table {table}: its metadata is more than {most}, which is the most that there is memory for here"
+    )]
+    TooLarge {
+        /// The table.
+        table: TableId,
+        /// The most that was to be read.
+        most: Bytes,
     },
     /// The table's metadata file is not valid, or of a version that we don't know.
     #[error("table {table}: metadata file {location}: {message}")]

@@ -35,6 +35,21 @@ impl Room {
             .await
             .expect("the semaphore is never closed")
     }
+
+    /// Makes room for `bytes` out of what was `taken` for fewer, if that needs no wait: who holds room and waits for more of it may
+    /// wait for one that waits for him. Whether there was.
+    pub fn enlarge<'a>(&'a self, taken: &mut RoomTaken<'a>, bytes: Bytes) -> bool {
+        let wanted = permits(bytes).min(self.all) as usize;
+        let missing = wanted.saturating_sub(taken.num_permits());
+        // Less than all of the room, which is counted by as much.
+        match self.permits.try_acquire_many(missing as u32) {
+            Ok(more) => {
+                taken.merge(more);
+                true
+            }
+            Err(_) => false,
+        }
+    }
 }
 
 fn permits(bytes: Bytes) -> u32 {

@@ -125,6 +125,11 @@ impl Storage for StorageRouter {
             .await
     }
 
+    fn copies(&self, source: &str) -> bool {
+        // Both kinds of storage do, each from its own; and no catalog has its files in two kinds.
+        self.reach.check(source, "copy").is_ok()
+    }
+
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
         let adapter = self.adapter(prefix, "list").await?;
         let mut page = adapter.list(prefix, next).await?;

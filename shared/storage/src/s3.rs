@@ -322,6 +322,10 @@ impl Storage for S3Storage {
             .collect()
     }
 
+    fn copies(&self, source: &str) -> bool {
+        Location::s3(source, "copy").is_ok()
+    }
+
     async fn put(
         &self,
         location: &str,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes as Buffer;
 use icepress_model::{Bytes, TimestampMs};
 
-use crate::StorageError;
+use crate::{StorageError, StorageErrorKind};
 
 /// What is known of an object without reading it. Asking does not move it between tiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,12 @@ pub trait Storage: Send + Sync + Debug {
         options: &WriteOptions,
     ) -> Result<Box<dyn ObjectWriter>, StorageError>;
 
+    /// Whether writers of this storage take in parts of the object at `source` without anybody reading them
+    /// ([`ObjectWriter::copy`]).
+    fn copies(&self, _source: &str) -> bool {
+        false
+    }
+
     /// A page of all objects whose location begins with `prefix`, at any depth.
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError>;
 
@@ -180,6 +186,25 @@ pub trait ObjectWriter: Send + Debug {
     /// Where the store asks for fewer requests (`Throttled`), what was given is kept: a call with nothing to add goes on
     /// with what could not be sent. After any other failure the writer is good for nothing but [`ObjectWriter::abort`].
     async fn write(&mut self, content: Buffer) -> Result<(), StorageError>;
+
+    /// How many bytes at the beginning of `length` that are to be copied have to be written like others, all of them perhaps: stores take no
+    /// part of any size.
+    fn lead(&self, length: u64) -> u64 {
+        length
+    }
+
+    /// Adds the bytes `range` of the object at `source`, which the store copies by itself; as many as [`ObjectWriter::lead`] says were
+    /// written before. For `Throttled` holds what [`ObjectWriter::write`] says of it.
+    async fn copy(&mut self, source: &str, range: Range<u64>) -> Result<(), StorageError> {
+        Err(StorageError {
+            kind: StorageErrorKind::Other,
+            action: "copy",
+            location: source.to_owned(),
+            source: Some(
+                format!("bytes {}..{} can't be copied here", range.start, range.end).into(),
+            ),
+        })
+    }
 
     /// Makes the object visible; returns its size. After `Throttled` it may be called again.
     async fn finish(&mut self) -> Result<Bytes, StorageError>;

@@ -84,6 +84,7 @@ impl OAuth2 {
                 url: &client.token_uri,
                 headers,
                 body: Some(form(client).into_bytes()),
+                most: None,
             })
             .await?;
         if !(200..300).contains(&answer.status) {

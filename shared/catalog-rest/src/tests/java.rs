@@ -612,7 +612,7 @@ async fn keys_are_the_table_s_own_and_renewed(
     let again = catalog.table_storage(&table("t")).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&storage, &again));
     let session = catalog.core.session().await.unwrap();
-    let (_, body) = catalog.core.load(&table("t")).await.unwrap();
+    let (_, body) = catalog.core.load(&table("t"), None).await.unwrap();
     let access = Access::new(&session.said, None, body.storage_credentials.as_deref());
     let keys = access.keys("s3://lake/own").unwrap();
     let vended = VendedCredentials::new(&catalog.core, &table("t"), "s3://lake/own", keys);

@@ -204,7 +204,7 @@ impl VendedCredentials {
             let access = Access::new(&session.said, None, Some(&body.storage_credentials));
             return Ok(access.keys(&self.prefix));
         }
-        let (_, body) = self.core.load(&self.table).await?;
+        let (_, body) = self.core.load(&self.table, None).await?;
         let credentials = body.storage_credentials.as_deref();
         let access = Access::new(&session.said, body.config.as_ref(), credentials);
         Ok(access.keys(&self.prefix))

@@ -95,6 +95,11 @@ impl Storage for PrefixedStorage {
         self.of(location).writer(location, options).await
     }
 
+    fn copies(&self, source: &str) -> bool {
+        // Keys for one prefix need not do for another.
+        self.by_prefix.len() == 1 && self.of(source).copies(source)
+    }
+
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
         self.of(prefix).list(prefix, next).await
     }

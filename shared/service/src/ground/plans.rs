@@ -25,6 +25,22 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
+    /// A metadata file of which no more is known than that there is `memory` for it.
+    pub(crate) fn of_unknown(memory: Bytes) -> Self {
+        Self {
+            metadata: Bytes(memory.get() / OF_METADATA),
+            ..Self::default()
+        }
+    }
+
+    /// A metadata file that turned out to be larger: perhaps twice as large.
+    pub(crate) fn doubled(self) -> Self {
+        Self {
+            metadata: Bytes(self.metadata.get().saturating_mul(2)),
+            ..self
+        }
+    }
+
     /// The memory that they take.
     pub(crate) fn memory(self) -> Bytes {
         let manifests = self.manifests.get().saturating_mul(OF_MANIFESTS);
@@ -40,8 +56,27 @@ pub struct PlanRoom(Arc<OnceLock<Room>>);
 impl PlanRoom {
     /// Waits until a plan of `memory` has its place among others in the room of `all`, and keeps it until the answer is
     /// dropped. What is larger than the room gets all of it, and is alone.
-    pub(crate) async fn enter(&self, all: Bytes, memory: Bytes) -> RoomTaken<'_> {
-        self.0.get_or_init(|| Room::new(all)).enter(memory).await
+    pub(crate) async fn enter(&self, all: Bytes, memory: Bytes) -> Place<'_> {
+        let room = self.0.get_or_init(|| Room::new(all));
+        Place {
+            room,
+            taken: room.enter(memory).await,
+        }
+    }
+}
+
+/// The place of one plan among others, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    room: &'a Room,
+    taken: RoomTaken<'a>,
+}
+
+impl Place<'_> {
+    /// Makes it large enough for a plan of `memory`, unless others would have to leave before: then it is to be given back, with all
+    /// that it is for, and waited for anew.
+    pub(crate) fn enlarge(&mut self, memory: Bytes) -> bool {
+        self.room.enlarge(&mut self.taken, memory)
     }
 }
 
@@ -67,6 +102,20 @@ mod tests {
         drop(second);
         let third = third.now_or_never().expect("there is room for 40 MiB");
         drop((first, third));
+    }
+
+    #[tokio::test]
+    async fn a_place_is_enlarged_where_nobody_has_to_leave_for_it() {
+        let room = PlanRoom::default();
+        let mut first = room.enter(ALL, Bytes::mebibytes(60)).await;
+        let mut second = room.enter(ALL, Bytes::mebibytes(20)).await;
+        assert!(first.enlarge(Bytes::mebibytes(70)));
+        assert!(first.enlarge(Bytes::mebibytes(10)), "it has that");
+        assert!(!second.enlarge(Bytes::mebibytes(31)), "10 MiB are left");
+        assert!(second.enlarge(Bytes::mebibytes(30)));
+        drop(first);
+        assert!(second.enlarge(Bytes(u64::MAX)), "it is alone");
+        assert!(room.enter(ALL, Bytes(1)).now_or_never().is_none());
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ use super::{
     send::send,
     waiting::no_longer_waiting,
 };
-use crate::{About, Context, Event, Mode, worker::payload};
+use crate::{About, Context, Event, Mode, ground::plans::Sources, worker::payload};
 
 /// After a table was handed over at which nobody here got to the end, so many of its next evaluations are handed over at once,
 /// before it is tried here again: its files may have become fewer.
@@ -64,7 +64,11 @@ pub(crate) async fn look(
     let properties = loaded.metadata.properties();
     outlook.options.separable |= !limits.of(table, properties)?.quotas.is_empty();
     let metadata = evaluate::metadata_size(context, table, Some(&loaded.metadata_location)).await;
-    outlook.plan(context, &loaded, metadata, None).await
+    let known = Sources {
+        metadata: metadata.unwrap_or_default(),
+        ..Sources::default()
+    };
+    outlook.plan(context, &loaded, known, None).await
 }
 
 /// The processes of a table that bear on its next evaluation.

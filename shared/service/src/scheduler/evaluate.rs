@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use iceberg::spec::SnapshotRef;
 use icepress_catalog::{
-    LoadedTable,
+    CatalogError, LoadedTable,
     metadata::{Metadata, metadata_folder},
 };
 use icepress_coordination::{ProcessRow, TableRow};
@@ -27,7 +27,10 @@ use super::{
     header::{Known, Learned, key_of},
     upkeep::{self, Prospects, Read},
 };
-use crate::{Context, ground::plans::Sources};
+use crate::{
+    Context,
+    ground::plans::{Place, Sources},
+};
 
 /// Loads a table and makes the plan that a run would make, for whoever only looks: where the table's last process can't be
 /// read, as if there were none.
@@ -38,7 +41,8 @@ pub(crate) async fn evaluate(
     let last = last_rewrite(context, table, None).await;
     let loaded = load(context, table).await?;
     let outlook = Outlook::new(context, &loaded, last.as_ref(), 0)?;
-    let planned = outlook.plan(context, &loaded, Bytes::ZERO, None).await?;
+    let sources = Sources::default();
+    let planned = outlook.plan(context, &loaded, sources, None).await?;
     Ok((loaded, planned.plan))
 }
 
@@ -111,16 +115,17 @@ impl Outlook {
         Ok(Self { options, known })
     }
 
-    /// Plans the table as it was loaded, from a metadata file of so many bytes. Fails where that takes more memory than `most`.
+    /// Plans the table as it was loaded, of which `known` is known: in the place that it was loaded in, if it was in one, else waiting
+    /// for one.
     pub(crate) async fn plan(
         &self,
         context: &Context,
         loaded: &LoadedTable,
-        metadata: Bytes,
-        most: Option<Bytes>,
+        known: Sources,
+        place: Option<&mut Place<'_>>,
     ) -> Result<Planned, EvaluateError> {
         let (mut plan, sources, prospects) =
-            plan_loaded(context, loaded, &self.options, metadata, most).await?;
+            plan_loaded(context, loaded, &self.options, known, place).await?;
         let repeated = self.take_out_repeats(&mut plan);
         let snapshots = loaded.metadata.snapshots().map(|snapshot| {
             let number = SequenceNumber(snapshot.sequence_number());
@@ -181,35 +186,52 @@ pub(crate) async fn load(context: &Context, table: &TableId) -> Result<LoadedTab
     Ok(context.catalog_of(table)?.catalog.load(table).await?)
 }
 
-/// How many bytes the metadata file at `location` has without compression, before it is read; 0 where nobody says.
+/// How many bytes the metadata file at `location` has without compression, before it is read; `None` where nobody says.
 pub(crate) async fn metadata_size(
     context: &Context,
     table: &TableId,
     location: Option<&MetadataLocation>,
-) -> Bytes {
+) -> Option<Bytes> {
     /// Metadata repeats itself: compressed it is a tenth or less.
     const COMPRESSED: u64 = 10;
-    let (Some(location), Ok(open)) = (location, context.catalog_of(table)) else {
-        return Bytes::ZERO;
-    };
+    let (location, open) = (location?, context.catalog_of(table).ok()?);
     // Where the catalog hands out keys for each table, these here may not do. It is asked for no others for a size.
-    let Ok(info) = open.storage.info(location.as_str()).await else {
-        return Bytes::ZERO;
-    };
+    let info = open.storage.info(location.as_str()).await.ok()?;
     let is_compressed = location.as_str().contains(".gz");
     let times = if is_compressed { COMPRESSED } else { 1 };
-    Bytes(info.size.get().saturating_mul(times))
+    Some(Bytes(info.size.get().saturating_mul(times)))
 }
 
-/// Whether what a plan is made of fits into `most` of memory.
-pub(crate) fn check_memory(sources: Sources, most: Option<Bytes>) -> Result<(), EvaluateError> {
-    match most.filter(|most| sources.memory() > *most) {
-        None => Ok(()),
-        Some(memory) => Err(EvaluateError::TooLarge {
-            metadata: sources.metadata,
-            manifests: sources.manifests,
-            memory,
-        }),
+/// Whether what a plan is made of fits into the memory that there is for plans.
+pub(crate) fn check_memory(context: &Context, sources: Sources) -> Result<(), EvaluateError> {
+    let memory = context.settings.plan_memory;
+    if sources.memory() <= memory {
+        return Ok(());
+    }
+    Err(EvaluateError::TooLarge {
+        metadata: sources.metadata,
+        manifests: sources.manifests,
+        memory,
+    })
+}
+
+/// The same of a table whose metadata may have no more than is `known` of it.
+pub(crate) async fn load_up_to(
+    context: &Context,
+    table: &TableId,
+    known: Sources,
+) -> Result<LoadedTable, EvaluateError> {
+    let catalog = &context.catalog_of(table)?.catalog;
+    match catalog.load_up_to(table, known.metadata).await {
+        Err(CatalogError::TooLarge { .. }) => Err(crowded(known.doubled())),
+        loaded => Ok(loaded?),
+    }
+}
+
+fn crowded(sources: Sources) -> EvaluateError {
+    EvaluateError::Crowded {
+        metadata: sources.metadata,
+        manifests: sources.manifests,
     }
 }
 
@@ -219,8 +241,8 @@ async fn plan_loaded(
     context: &Context,
     loaded: &LoadedTable,
     options: &PlanOptions,
-    metadata_size: Bytes,
-    most: Option<Bytes>,
+    known: Sources,
+    place: Option<&mut Place<'_>>,
 ) -> Result<(TablePlan, Sources, Prospects), EvaluateError> {
     let LoadedTable {
         table, metadata, ..
@@ -229,11 +251,23 @@ async fn plan_loaded(
     let listed = list_snapshot(&*storage, table, metadata).await?;
     let sources = Sources {
         manifests: listed.manifest_bytes(),
-        metadata: metadata_size,
+        ..known
     };
-    check_memory(sources, most)?;
-    let room = context.settings.plan_memory;
-    let _place = context.plans.enter(room, sources.memory()).await;
+    let _place = match place {
+        None => Some(
+            context
+                .plans
+                .enter(context.settings.plan_memory, sources.memory())
+                .await,
+        ),
+        Some(place) => {
+            check_memory(context, sources)?;
+            if !place.enlarge(sources.memory()) {
+                return Err(crowded(sources));
+            }
+            None
+        }
+    };
     let manifests = listed.manifests();
     // Not kept for nothing.
     let (scan, layout) = match upkeep::wants_layout(&context.settings, loaded)? {

@@ -1,5 +1,6 @@
 //! The evaluation of a table that is due: it is loaded and planned within its limits, and what came of it is concluded.
 
+use icepress_catalog::LoadedTable;
 use icepress_coordination::{CoordinationError, Lease, ProcessRow, TableRow};
 use icepress_model::{Bytes, Group};
 use icepress_planner::{PlanError, Sliced, slice};
@@ -13,7 +14,10 @@ use super::{
     visit::wait,
     waiting::{Obstacle, WaitsFor},
 };
-use crate::{Context, Mode, Ruling, ground::plans::Sources};
+use crate::{
+    Context, Mode, Ruling,
+    ground::plans::{Place, Sources},
+};
 
 pub(super) async fn evaluate_and_start(
     context: &Context,
@@ -31,7 +35,7 @@ pub(super) async fn evaluate_and_start(
     let decided = match finding {
         // Whether a table is gone its catalog says without a file of it being read, and says it anew.
         Some(Finding::Failure(failure)) if failure.is_gone() => {
-            plan_within_limits(context, row, past.last.as_ref(), Bytes::ZERO).await
+            plan_within_limits(context, row, past.last.as_ref(), Some(Bytes::ZERO)).await
         }
         Some(Finding::Failure(failure)) => {
             // Where it is looked at again, it is anew.
@@ -95,21 +99,63 @@ impl From<RoomError> for PlanningError {
     }
 }
 
-/// Loads a table from a metadata file of so many bytes, looks whether it may be worked on now, and plans as much as its quotas
-/// allow.
+/// Loads a table, from a metadata file of so many bytes where that is known, looks whether it may be worked on now, and plans as much
+/// as its quotas allow. Where optimizers have more memory than is here, nothing of the table is read before there is room for it beside
+/// others; and where it turns out to be more, all of it is given back before there is a wait for room: nobody waits for one that waits
+/// for him.
 async fn plan_within_limits(
     context: &Context,
     row: &TableRow,
     last: Option<&ProcessRow>,
-    metadata: Bytes,
+    metadata: Option<Bytes>,
 ) -> Result<Decided, PlanningError> {
-    let most = memory_for_plans(context);
-    let sources = Sources {
-        metadata,
-        ..Sources::default()
+    let Some(memory) = memory_for_plans(context) else {
+        let loaded = evaluate::load(context, &row.table).await?;
+        return plan_loaded(context, row, last, &loaded, Sources::default(), None).await;
     };
-    evaluate::check_memory(sources, most)?;
-    let loaded = evaluate::load(context, &row.table).await?;
+    let share = memory.get() / context.settings.evaluations_at_once.max(1) as u64;
+    let mut known = match metadata {
+        Some(metadata) => Sources {
+            metadata,
+            ..Sources::default()
+        },
+        None => Sources::of_unknown(Bytes(share)),
+    };
+    loop {
+        evaluate::check_memory(context, known)?;
+        let mut place = context.plans.enter(memory, known.memory()).await;
+        let loaded = match metadata {
+            Some(_) => evaluate::load(context, &row.table).await,
+            None => evaluate::load_up_to(context, &row.table, known).await,
+        };
+        let decided = match loaded {
+            Ok(loaded) => plan_loaded(context, row, last, &loaded, known, Some(&mut place)).await,
+            Err(error) => Err(error.into()),
+        };
+        match decided {
+            Err(PlanningError::Table(EvaluateError::Crowded {
+                metadata,
+                manifests,
+            })) => {
+                known = Sources {
+                    metadata,
+                    manifests,
+                }
+            }
+            decided => return decided,
+        }
+    }
+}
+
+/// The same of a table as it was loaded, of which `known` is known, in its place.
+async fn plan_loaded(
+    context: &Context,
+    row: &TableRow,
+    last: Option<&ProcessRow>,
+    loaded: &LoadedTable,
+    known: Sources,
+    mut place: Option<&mut Place<'_>>,
+) -> Result<Decided, PlanningError> {
     let properties = loaded.metadata.properties();
     let ruling = context.settings.modes.of(&row.table, properties);
     let ruling = ruling.map_err(PlanError::from)?;
@@ -117,12 +163,15 @@ async fn plan_within_limits(
         Ok(room) => room,
         Err(obstacle) => return Ok(Decided::Waits(obstacle)),
     };
-    let mut outlook = Outlook::new(context, &loaded, last, row.failures.into())?;
+    let mut outlook = Outlook::new(context, loaded, last, row.failures.into())?;
     loop {
-        let planned = outlook.plan(context, &loaded, metadata, most).await;
-        let planned = planned.map_err(|error| match ruling.mode {
-            Mode::Observe => PlanningError::Observed(error),
-            Mode::Maintain => PlanningError::Table(error),
+        let planned = outlook
+            .plan(context, loaded, known, place.as_deref_mut())
+            .await;
+        let planned = planned.map_err(|error| match (ruling.mode, error) {
+            (_, error @ EvaluateError::Crowded { .. }) => PlanningError::Table(error),
+            (Mode::Observe, error) => PlanningError::Observed(error),
+            (Mode::Maintain, error) => PlanningError::Table(error),
         })?;
         match fit(context, row, room, &ruling, planned) {
             Fit::Decided(decided) => return Ok(decided),
@@ -144,10 +193,8 @@ fn memory_for_plans(context: &Context) -> Option<Bytes> {
 
 /// How large the table's metadata file is that is about to be read: one that would be the end of whoever reads it is known before.
 /// Nobody is asked where that decides nothing.
-async fn metadata_size(context: &Context, row: &TableRow) -> Bytes {
-    if memory_for_plans(context).is_none() {
-        return Bytes::ZERO;
-    }
+async fn metadata_size(context: &Context, row: &TableRow) -> Option<Bytes> {
+    memory_for_plans(context)?;
     let known = [
         &row.due_location,
         &row.committed_location,

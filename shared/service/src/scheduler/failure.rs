@@ -53,6 +53,7 @@ impl Failure {
             | EvaluateError::Plan(_)
             | EvaluateError::Limit(_)
             | EvaluateError::TooLarge { .. }
+            | EvaluateError::Crowded { .. }
             | EvaluateError::NotKept { .. } => FailureKind::Failed,
         };
         Self {

@@ -191,6 +191,10 @@ impl Storage for Footprints {
         self.inner.writer(location, options).await
     }
 
+    fn copies(&self, source: &str) -> bool {
+        self.inner.copies(source)
+    }
+
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
         self.inner.list(prefix, next).await
     }

@@ -222,6 +222,10 @@ impl Storage for PatientStorage {
         }))
     }
 
+    fn copies(&self, source: &str) -> bool {
+        self.inner.copies(source)
+    }
+
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
         self.patience.ask(|| self.inner.list(prefix, next)).await
     }
@@ -252,6 +256,24 @@ impl ObjectWriter for PatientWriter {
             match self.inner.write(std::mem::take(&mut rest)).await {
                 Err(error) if self.patience.wait(&mut turn, &error).await => {}
                 written => return written,
+            }
+        }
+    }
+
+    fn lead(&self, length: u64) -> u64 {
+        self.inner.lead(length)
+    }
+
+    async fn copy(&mut self, source: &str, range: Range<u64>) -> Result<(), StorageError> {
+        let mut turn = Turn::default();
+        let mut copied = self.inner.copy(source, range).await;
+        loop {
+            match copied {
+                // What was given once is the writer's.
+                Err(error) if self.patience.wait(&mut turn, &error).await => {
+                    copied = self.inner.write(Buffer::new()).await;
+                }
+                copied => return copied,
             }
         }
     }

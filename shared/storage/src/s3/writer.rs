@@ -1,6 +1,6 @@
 //! Large objects: parts that are sent while the next one is filled.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -9,6 +9,7 @@ use aws_sdk_s3::{
 };
 use bytes::{Bytes as Buffer, BytesMut};
 use icepress_model::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::task::JoinSet;
 
 use super::Inner;
@@ -20,6 +21,15 @@ use crate::{
 const MAX_PARTS: i32 = 10_000;
 /// And no smaller one but as the last.
 const LEAST_PART: Bytes = Bytes::mebibytes(5);
+/// The largest part that it copies.
+const LARGEST_PART: Bytes = Bytes::mebibytes(5 << 10);
+/// What may not stand in the header that names an object, whose folders stay apart.
+const IN_A_HEADER: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// An object being written. What stays under one part becomes a plain PutObject.
 #[derive(Debug)]
@@ -49,7 +59,18 @@ struct Upload {
 #[derive(Debug)]
 struct Part {
     number: i32,
-    content: Buffer,
+    content: Content,
+}
+
+/// What becomes a part.
+#[derive(Debug)]
+enum Content {
+    Written(Buffer),
+    /// Bytes of another object, which S3 copies by itself.
+    Copied {
+        source: String,
+        range: Range<u64>,
+    },
 }
 
 /// A part that is not there, and why.
@@ -125,7 +146,7 @@ impl S3Writer {
     }
 
     /// Sends a full part.
-    async fn send(&mut self, content: Buffer) -> Result<(), StorageError> {
+    async fn send(&mut self, content: Content) -> Result<(), StorageError> {
         if self.parts == MAX_PARTS {
             let message = format!(
                 "it has more than {MAX_PARTS} parts of {}",
@@ -263,6 +284,16 @@ impl S3Writer {
     }
 }
 
+/// What is copied in parts of the size that S3 takes, none of them small.
+fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let length = range.end.saturating_sub(range.start);
+    let count = length.div_ceil(LARGEST_PART.get()).max(1);
+    let at = move |part: u64| {
+        range.start + (u128::from(length) * u128::from(part) / u128::from(count)) as u64
+    };
+    (0..count).map(move |part| at(part)..at(part + 1))
+}
+
 /// One part on its way.
 async fn send_part(
     inner: Arc<Inner>,
@@ -274,33 +305,97 @@ async fn send_part(
         Ok(place) => place,
         Err(error) => return Err(Unsent { part, error }),
     };
+    let to = (bucket, key, upload.as_str());
+    let done = CompletedPart::builder().part_number(part.number);
+    let sent = match &part.content {
+        Content::Written(content) => upload_part(&inner, to, part.number, content).await,
+        Content::Copied { source, range } => {
+            copy_part(&inner, to, part.number, (source, range)).await
+        }
+    };
+    match sent {
+        Ok((tag, checksum)) => Ok(done.set_e_tag(tag).set_checksum_crc32(checksum).build()),
+        Err(error) => Err(Unsent { part, error }),
+    }
+}
+
+/// What S3 calls a part that is there, and its checksum.
+type Known = (Option<String>, Option<String>);
+
+async fn upload_part(
+    inner: &Inner,
+    (bucket, key, upload): (&str, &str, &str),
+    number: i32,
+    content: &Buffer,
+) -> Result<Known, StorageError> {
     let custom = inner.options.attributes.custom();
-    let limits = inner.for_body(Bytes(part.content.len() as u64));
+    let limits = inner.for_body(Bytes(content.len() as u64));
     let sent = inner
         .client
         .upload_part()
         .bucket(bucket)
         .key(key)
         .upload_id(upload)
-        .part_number(part.number)
+        .part_number(number)
         .set_sse_customer_algorithm(custom.algorithm)
         .set_sse_customer_key(custom.key)
         .set_sse_customer_key_md5(custom.md5)
-        .body(ByteStream::from(part.content.clone()))
+        .body(ByteStream::from(content.clone()))
         .customize()
         .config_override(limits)
         .send()
         .await;
     match sent {
-        Ok(answer) => Ok(CompletedPart::builder()
-            .part_number(part.number)
-            .set_e_tag(answer.e_tag)
-            .set_checksum_crc32(answer.checksum_crc32)
-            .build()),
+        Ok(answer) => Ok((answer.e_tag, answer.checksum_crc32)),
         Err(error) => {
-            let error = inner.request("write", &location).failed(&error);
-            Err(Unsent { part, error })
+            let location = format!("s3://{bucket}/{key}");
+            Err(inner.request("write", &location).failed(&error))
         }
+    }
+}
+
+/// The same of bytes of another object, which lies under the same keys as what is written.
+async fn copy_part(
+    inner: &Inner,
+    (bucket, key, upload): (&str, &str, &str),
+    number: i32,
+    (source, range): (&str, &Range<u64>),
+) -> Result<Known, StorageError> {
+    let (from_bucket, from_key) = Location::s3(source, "copy")?;
+    let length = Bytes(range.end.saturating_sub(range.start));
+    let encoded = utf8_percent_encode(from_key, &IN_A_HEADER);
+    let (custom, of_source) = (
+        inner.options.attributes.custom(),
+        inner.options.attributes.custom(),
+    );
+    let sent = inner
+        .client
+        .upload_part_copy()
+        .bucket(bucket)
+        .key(key)
+        .upload_id(upload)
+        .part_number(number)
+        .copy_source(format!("{from_bucket}/{encoded}"))
+        .copy_source_range(format!(
+            "bytes={}-{}",
+            range.start,
+            range.end.saturating_sub(1)
+        ))
+        .set_sse_customer_algorithm(custom.algorithm)
+        .set_sse_customer_key(custom.key)
+        .set_sse_customer_key_md5(custom.md5)
+        .set_copy_source_sse_customer_algorithm(of_source.algorithm)
+        .set_copy_source_sse_customer_key(of_source.key)
+        .set_copy_source_sse_customer_key_md5(of_source.md5)
+        .customize()
+        .config_override(inner.for_body(length))
+        .send()
+        .await;
+    match sent {
+        Ok(answer) => Ok(answer
+            .copy_part_result
+            .map_or((None, None), |result| (result.e_tag, result.checksum_crc32))),
+        Err(error) => Err(inner.request("copy", source).failed(&error)),
     }
 }
 
@@ -314,15 +409,43 @@ impl ObjectWriter for S3Writer {
             // A whole part is not copied.
             if self.filling.is_empty() && content.len() >= part_size {
                 let part = content.split_to(part_size);
-                sent = sent.and(self.send(part).await);
+                sent = sent.and(self.send(Content::Written(part)).await);
                 continue;
             }
             let fits = content.len().min(part_size - self.filling.len());
             self.filling.extend_from_slice(&content.split_to(fits));
             if self.filling.len() == part_size {
                 let part = std::mem::take(&mut self.filling).freeze();
-                sent = sent.and(self.send(part).await);
+                sent = sent.and(self.send(Content::Written(part)).await);
             }
+        }
+        sent
+    }
+
+    fn lead(&self, length: u64) -> u64 {
+        let waiting = self.filling.len() as u64;
+        let least = LEAST_PART.get();
+        // What waits becomes a part before what is copied, and is filled up for that.
+        let lead = match waiting {
+            0 => 0,
+            waiting => least.saturating_sub(waiting),
+        };
+        match length.saturating_sub(lead) < least {
+            true => length,
+            false => lead,
+        }
+    }
+
+    async fn copy(&mut self, source: &str, range: Range<u64>) -> Result<(), StorageError> {
+        self.size += range.end.saturating_sub(range.start);
+        let mut sent = self.send_unsent().await;
+        if !self.filling.is_empty() {
+            let part = std::mem::take(&mut self.filling).freeze();
+            sent = sent.and(self.send(Content::Written(part)).await);
+        }
+        for range in parts(range) {
+            let source = source.to_owned();
+            sent = sent.and(self.send(Content::Copied { source, range }).await);
         }
         sent
     }
@@ -347,7 +470,7 @@ impl ObjectWriter for S3Writer {
         }
         let sent = match rest.is_empty() {
             true => self.send_unsent().await,
-            false => self.send(rest).await,
+            false => self.send(Content::Written(rest)).await,
         };
         let Some(mut upload) = self.upload.take() else {
             return sent.map(|()| Bytes(self.size));

@@ -35,6 +35,15 @@ pub enum EvaluateError {
         /// The memory.
         memory: Bytes,
     },
+    /// There is no room for it beside the plans of others now. Whoever is told so gives back what room he has, and waits for as much as
+    /// this takes.
+    #[error("there is no room for its plan beside others now")]
+    Crowded {
+        /// Bytes of the metadata file, without compression, as far as they are known.
+        metadata: Bytes,
+        /// Bytes of manifests, as far as they are known.
+        manifests: Bytes,
+    },
     /// A plan could be made, but not be kept.
     #[error("the plan can't be kept: {message}")]
     NotKept {
@@ -52,7 +61,7 @@ impl EvaluateError {
             Self::Catalog(error) => error.is_throttling(),
             Self::Table(error) => error.is_throttling(),
             Self::NotKept { is_throttling, .. } => *is_throttling,
-            Self::Plan(_) | Self::Limit(_) | Self::TooLarge { .. } => false,
+            Self::Plan(_) | Self::Limit(_) | Self::TooLarge { .. } | Self::Crowded { .. } => false,
         }
     }
 }
