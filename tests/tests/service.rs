@@ -5,6 +5,8 @@
 mod kinds;
 #[path = "service/observe.rs"]
 mod observe;
+#[path = "service/sketches.rs"]
+mod sketches;
 #[path = "service/upkeep.rs"]
 mod upkeep;
 

@@ -53,8 +53,8 @@ pub(crate) struct GroupReader<'a> {
     context: &'a RewriteContext,
     group: &'a Group,
     shares: Shares,
-    /// How many of the columns read are the table's. Behind them come those that are keys only, then those of lineage.
-    columns: usize,
+    /// Those of the columns read that are asked for. Behind them come those that are keys only, then those of lineage.
+    fields: StructType,
     /// How many columns are row lineage.
     lineage: usize,
     positions: DeletedPositions,
@@ -143,8 +143,22 @@ impl<'a> GroupReader<'a> {
         schema: &Schema,
         group: &'a Group,
     ) -> Result<Self> {
+        Self::open_columns(context, metadata, schema, group, None).await
+    }
+
+    /// The same of some columns at the top alone, by field id, in the schema's order; without row lineage.
+    pub(crate) async fn open_columns(
+        context: &'a RewriteContext,
+        metadata: &Metadata,
+        schema: &Schema,
+        group: &'a Group,
+        columns: Option<&[i32]>,
+    ) -> Result<Self> {
         let shares = Shares::of(context.memory_cap);
-        let current = schema.as_struct();
+        let all = schema.as_struct().fields().iter();
+        let is_asked = |id| columns.is_none_or(|columns| columns.contains(&id));
+        let fields = StructType::new(all.filter(|it| is_asked(it.id)).cloned().collect());
+        let current = &fields;
         let of_deletes = DeleteContext {
             metadata,
             current,
@@ -154,7 +168,10 @@ impl<'a> GroupReader<'a> {
         let (mut equality, key_files) = EqualityDeletes::prepare(&of_deletes)?;
         let mut targets = current.fields().to_vec();
         targets.extend(equality.extra.iter().cloned());
-        let lineage = lineage_fields(metadata, current)?;
+        let lineage = match columns {
+            None => lineage_fields(metadata, current)?,
+            Some(_) => Vec::new(),
+        };
         targets.extend(lineage.iter().cloned());
         let reading = reading_of(context, metadata, schema, group, targets)?;
         let mut positions = DeletedPositions::load(&context.storage, group, &shares).await?;
@@ -169,8 +186,8 @@ impl<'a> GroupReader<'a> {
             context,
             group,
             shares,
-            columns: current.fields().len(),
             lineage: lineage.len(),
+            fields,
             positions,
             counts: GroupCounts {
                 passes: equality.passes,
@@ -239,7 +256,7 @@ impl<'a> GroupReader<'a> {
         let rows = batch.rows;
         let (first_row, mut columns) = (batch.first_row, batch.columns);
         let stored = columns.split_off(columns.len() - self.lineage);
-        columns.truncate(self.columns);
+        columns.truncate(self.fields.fields().len());
         if self.lineage > 0 {
             columns.extend(lineage(&stored, first_row, &self.group.inputs[input])?);
         }
@@ -297,6 +314,20 @@ impl<'a> GroupReader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Where these columns, by field id, are among those of [`LiveRows`].
+    pub(crate) fn places(&self, ids: &[i32]) -> Result<Vec<usize>> {
+        let place = |id: &i32| {
+            self.fields
+                .fields()
+                .iter()
+                .position(|field| field.id == *id)
+        };
+        let lost = |id| unsupported(format!("the schema has no column at the top with id {id}"));
+        ids.iter()
+            .map(|id| place(id).ok_or_else(|| lost(id)))
+            .collect()
     }
 
     /// What was read; complete once [`Self::next`] has returned `None`.

@@ -3,7 +3,7 @@
 //! Row groups are joined page by page where that is sound (`merge`), else by rows.
 //!
 //! Reading (`read`, `project`, `convert`, `constants`), deletes (`deletes`) and writing (`write`) are apart; `group` puts
-//! the first two together, `rewrite` and `hash` do something with the rows. `opinion` judges what was written, and
+//! the first two together, `rewrite`, `hash` and `distinct` do something with the rows. `opinion` judges what was written, and
 //! shares nothing of how rows are read and written. Everything streams: what is held at a time
 //! is bounded by [`RewriteContext::memory_cap`], and what can't be done within it is refused with a reason.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -11,6 +11,7 @@
 mod constants;
 mod convert;
 mod deletes;
+mod distinct;
 mod failure;
 mod group;
 mod hash;
@@ -28,6 +29,7 @@ mod steps;
 mod tests;
 mod write;
 
+pub use distinct::Sketch;
 pub use hash::RowsHash;
 pub use opinion::{Look, Opinion};
 pub use schema::parquet_schema;
@@ -117,6 +119,24 @@ pub async fn hash_rows(
     groups: &[Group],
 ) -> Result<RowsHash, RewriteFailure> {
     hash::hash(context, metadata, schema_id, groups)
+        .await
+        .map_err(|failure| of_table(table, failure))
+}
+
+/// Sketches the distinct values of `columns`, fields at the top of the schema `schema_id` by their ids, over the live rows of
+/// `groups`: a sketch for each column, in their order. Only these columns are read, and keys of equality deletes. Ends with
+/// [`icepress_model::RewriteFailureKind::OverTime`] once `is_late`.
+///
+/// Of each group only spec, partition, inputs and deletes are looked at.
+pub async fn sketch_columns(
+    context: &RewriteContext,
+    metadata: &Metadata,
+    table: &TableId,
+    (schema_id, columns): (SchemaId, &[i32]),
+    groups: &[Group],
+    is_late: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<Sketch>, RewriteFailure> {
+    distinct::sketch(context, metadata, schema_id, columns, groups, is_late)
         .await
         .map_err(|failure| of_table(table, failure))
 }

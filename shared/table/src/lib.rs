@@ -4,6 +4,7 @@
 //! crate; its transactions can't express a rewrite, so the commit is ours.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod added;
 mod avro;
 mod commit;
 pub mod delete_index;
@@ -21,6 +22,7 @@ pub mod survey;
 pub mod tracked;
 pub mod vectors;
 
+pub use added::{AddedDataFile, added_data_files};
 pub use commit::{
     ChooseManifests, Chooser, CommitContext, CommitFailure, CommitOutcome, CommitPolicy,
     Correction, DropCause, DroppedGroup, Duplicate, Examination, FileRepair, FinishedGroup,

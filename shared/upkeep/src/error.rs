@@ -1,7 +1,7 @@
 //! What can go wrong with upkeep, as decisions for the caller.
 
 use icepress_catalog::CatalogError;
-use icepress_model::TableId;
+use icepress_model::{RewriteFailure, TableId};
 use icepress_storage::StorageError;
 use icepress_table::TableError;
 use thiserror::Error;
@@ -97,6 +97,9 @@ pub enum UpkeepError {
     /// The catalog refused or can't be reached.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
+    /// Data files can't be read that something is to be counted of.
+    #[error(transparent)]
+    Unread(RewriteFailure),
     /// A manifest or manifest list can't be read, so what is live can't be told. No file was deleted.
     #[error(transparent)]
     Table(#[from] TableError),

@@ -1,6 +1,6 @@
 //! What keeps a table tidy beside rewrites: expiring snapshots, with the files that nobody needs then; and taking away what
 //! nothing refers to, found by listing; tags as recovery points, and the way back to one; rows that are too old; manifests
-//! written anew ([`manifests`]); statistics of partitions ([`statistics`]).
+//! written anew ([`manifests`]); statistics of partitions and columns ([`statistics`]).
 //!
 //! Works on a catalog and a storage, and knows nothing of leases, queues and processes: who is at work on a table's older
 //! snapshots is asked of [`Pins`], what became of processes that write files of [`Attempts`], where other tables lie of

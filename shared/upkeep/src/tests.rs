@@ -4,6 +4,7 @@
 mod ages;
 mod aging;
 mod deaths;
+mod distinct;
 mod files;
 mod histories;
 mod manifests;

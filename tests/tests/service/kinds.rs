@@ -14,14 +14,14 @@ use icepress_upkeep::OrphanRequest;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-async fn run(context: &Context) -> RunReport {
+pub(super) async fn run(context: &Context) -> RunReport {
     let report = run_once(context, 2, &Stop::default()).await.unwrap();
     assert_eq!(report.failed, 0, "{report:?}");
     report
 }
 
 /// What a run did to the only table beside rewrites.
-async fn maintained(context: &Context) -> Vec<String> {
+pub(super) async fn maintained(context: &Context) -> Vec<String> {
     run(context).await.tables.remove(0).maintained
 }
 

@@ -232,7 +232,7 @@ macro_rules! of_width {
 }
 
 /// Adds the first `count` values of `bytes`, which are enough for them.
-fn unpack(bytes: &[u8], width: u8, count: usize, out: &mut Vec<u32>) {
+pub(super) fn unpack(bytes: &[u8], width: u8, count: usize, out: &mut Vec<u32>) {
     if width == 0 {
         out.resize(out.len() + count, 0);
         return;

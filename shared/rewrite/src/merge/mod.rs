@@ -10,6 +10,7 @@
 //! of many, without deleted rows (`filter`); `rows` decodes and encodes a column whose pages can't be kept. What footers say
 //! of values is taken over where it can be believed (`trust`), else the values are looked at (`look`). `coming` fetches a
 //! row group and has that done on all cores, and `run` writes one while the next is on its way.
+//! What a chunk's dictionary says of its values is told without decoding any (`distinct`).
 //! Whatever is not understood, or not as it should be, is a [`Refusal`]: of a column first, which is decoded then, and where
 //! that fails as well, of the whole group. So nothing in here judges files; the decoder does.
 
@@ -18,6 +19,7 @@ mod codec;
 mod column;
 mod coming;
 mod dictionary;
+mod distinct;
 mod eligible;
 mod filter;
 mod hybrid;
@@ -40,6 +42,7 @@ use std::fmt;
 use icepress_model::RewriteFailure;
 
 pub(crate) use chunk::{MergedChunk, SeenPages, Ways};
+pub(crate) use distinct::distinct_values;
 pub(crate) use run::{Merged, merge};
 
 /// Why pages are not merged.

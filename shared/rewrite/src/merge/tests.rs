@@ -2,6 +2,7 @@
 //! could do to us.
 
 mod bytes;
+mod distinct;
 mod rows;
 
 use super::layout::{Atom, Next, Sizes, check, joined, next};

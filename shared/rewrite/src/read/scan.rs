@@ -19,6 +19,7 @@ use super::{
 use crate::{
     failure::{Result, failure, from_read, guarded, over_memory},
     memory::{Gauge, Held, Shares},
+    project::Wanted,
 };
 
 /// How many requests are under way at most.
@@ -60,6 +61,12 @@ impl Piece {
             dictionary: pages.dictionary,
             held: Gauge::default().hold(pages.held),
         })
+    }
+
+    /// The same piece, of which only what is `wanted` is decoded: nothing beyond what was wanted of it before.
+    pub(crate) fn only(mut self, wanted: &Wanted) -> Result<Self> {
+        self.opened = Arc::new(self.opened.only(wanted)?);
+        Ok(self)
     }
 
     /// Bytes that the piece holds, and those that its decoder holds beside batches.

@@ -15,7 +15,7 @@ use icepress_upkeep::{
     manifests::{self, ManifestPlan, ManifestReport},
     plan_expire,
     restore::{self, RestorePlan, RestoreRequest},
-    statistics::{self, StatisticsPlan, StatisticsReport},
+    statistics::{self, Effort, StatisticsPlan, StatisticsReport},
     tags::{self, TagPlan, TagReport},
 };
 
@@ -153,16 +153,22 @@ pub async fn plan_statistics(
     statistics::plan(&commit, table).await
 }
 
-/// Writes statistics of a table's partitions where the current snapshot has none, unless somebody blocks the table.
+/// Writes statistics of a table's partitions, and of columns that it asks for, where the current snapshot has none, unless
+/// somebody blocks the table.
 pub async fn maintain_statistics(
     context: &Context,
     table: &TableId,
 ) -> Result<StatisticsReport, UpkeepError> {
     let commit = commit_context(context, table).await?;
-    let unless_blocked = UnlessBlocked { context, table };
+    let effort = Effort {
+        memory_cap: context.settings.memory_cap,
+        time: None,
+    };
+    let made = statistics::make(&commit, table, effort).await?;
     // A signal waits for a commit that is in the middle.
     let _inside = context.commits.enter().await;
-    statistics::write(&commit, table, &unless_blocked).await
+    made.set(&commit, table, &UnlessBlocked { context, table })
+        .await
 }
 
 pub(super) async fn commit_context(

@@ -190,6 +190,7 @@ fn failure_of(error: &UpkeepError) -> RewriteFailure {
         _ => RewriteFailureKind::Transient,
     };
     let kind = match error {
+        UpkeepError::Unread(failure) => return failure.clone(),
         UpkeepError::Refused { .. } => RewriteFailureKind::Unsupported,
         UpkeepError::Ledger { source, .. }
         | UpkeepError::NotDeleted { source, .. }

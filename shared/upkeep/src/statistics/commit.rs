@@ -1,8 +1,11 @@
-//! The commit that has a table's metadata name a statistics file. It says something of one snapshot and changes none, so it goes
+//! The commit that has a table's metadata name statistics files. They say something of one snapshot and change none, so it goes
 //! with whatever others commit, as long as that snapshot is there.
 
 use async_trait::async_trait;
-use iceberg::{TableUpdate, spec::PartitionStatisticsFile};
+use iceberg::{
+    TableUpdate,
+    spec::{PartitionStatisticsFile, StatisticsFile},
+};
 use icepress_catalog::{LoadedTable, TableChange};
 use icepress_model::TableId;
 use icepress_table::{CommitContext, Gatekeeper};
@@ -17,25 +20,69 @@ use crate::{
 pub(crate) enum Set {
     /// The commit; `None` where it is not known which state it made.
     Done(Option<Committed>),
-    /// The snapshot was expired meanwhile; the file is deleted again.
-    SnapshotGone,
+    /// The snapshot was expired meanwhile, or somebody else had its statistics written; the files are deleted again.
+    NotWanted,
 }
 
-/// Sets `statistics`. Where that certainly failed the file is deleted again, as far as that is allowed.
+/// Files that are stored and that nobody names yet, of one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) snapshot_id: i64,
+    pub(crate) partitions: Option<PartitionStatisticsFile>,
+    pub(crate) sketches: Option<Sketches>,
+}
+
+/// A file of sketches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sketches {
+    pub(crate) file: StatisticsFile,
+    /// The file that it takes the place of: one that came later has what this one lacks.
+    pub(crate) instead_of: Option<String>,
+}
+
+impl Stored {
+    fn paths(&self) -> Vec<String> {
+        let partitions = self.partitions.iter().map(|file| &file.statistics_path);
+        let sketches = self.sketches.iter().map(|it| &it.file.statistics_path);
+        partitions.chain(sketches).cloned().collect()
+    }
+
+    /// Whether a state of the table names them all.
+    fn is_named_in(&self, loaded: &LoadedTable) -> bool {
+        let (metadata, id) = (&loaded.metadata, self.snapshot_id);
+        let partitions = metadata.partition_statistics_for_snapshot(id);
+        let partitions = partitions.map(|file| &file.statistics_path);
+        let sketches = metadata.statistics_for_snapshot(id);
+        let sketches = sketches.map(|file| &file.statistics_path);
+        let own = self.partitions.as_ref().map(|file| &file.statistics_path);
+        let own_sketches = self.sketches.as_ref().map(|it| &it.file.statistics_path);
+        (own.is_none() || partitions == own) && (own_sketches.is_none() || sketches == own_sketches)
+    }
+
+    /// Whether a state of the table has what they were made of.
+    fn is_of(&self, loaded: &LoadedTable) -> bool {
+        let metadata = &loaded.metadata;
+        let named = metadata.statistics_for_snapshot(self.snapshot_id);
+        let named = named.map(|file| &file.statistics_path);
+        metadata.snapshot_by_id(self.snapshot_id).is_some()
+            && (self.sketches.as_ref()).is_none_or(|it| it.instead_of.as_ref() == named)
+    }
+}
+
+/// Sets what is `stored`. Where that certainly failed the files are deleted again, as far as that is allowed.
 pub(crate) async fn set(
     context: &CommitContext,
     table: &TableId,
     gatekeeper: &dyn Gatekeeper,
-    statistics: &PartitionStatisticsFile,
+    stored: &Stored,
 ) -> Result<Set, UpkeepError> {
-    let outcome = try_to_set(context, table, gatekeeper, statistics).await;
+    let outcome = try_to_set(context, table, gatekeeper, stored).await;
     let is_certain = !matches!(
         outcome,
         Ok(Set::Done(_)) | Err(UpkeepError::OutcomeUnknown { .. })
     );
     if is_certain {
-        let path = [statistics.statistics_path.clone()];
-        for deleted in context.storage.delete(&path).await {
+        for deleted in context.storage.delete(&stored.paths()).await {
             if let Err(error) = deleted.result {
                 tracing::warn!(%table, %error, "an unused statistics file is left behind");
             }
@@ -48,24 +95,23 @@ async fn try_to_set(
     context: &CommitContext,
     table: &TableId,
     gatekeeper: &dyn Gatekeeper,
-    statistics: &PartitionStatisticsFile,
+    stored: &Stored,
 ) -> Result<Set, UpkeepError> {
-    let (naming, committed) =
-        swap::commit(context, table, gatekeeper, &ToBeNamed(statistics)).await?;
-    Ok(match naming.is_of_a_snapshot {
+    let (naming, committed) = swap::commit(context, table, gatekeeper, &ToBeNamed(stored)).await?;
+    Ok(match naming.is_wanted {
         true => Set::Done(committed),
-        false => Set::SnapshotGone,
+        false => Set::NotWanted,
     })
 }
 
-/// The file that a table is to name.
-struct ToBeNamed<'a>(&'a PartitionStatisticsFile);
+/// The files that a table is to name.
+struct ToBeNamed<'a>(&'a Stored);
 
 /// What becomes of one state of the table.
 struct Naming {
-    statistics: PartitionStatisticsFile,
-    /// Whether the snapshot is there that they are of.
-    is_of_a_snapshot: bool,
+    stored: Stored,
+    /// Whether the snapshot is there that they are of, as it was.
+    is_wanted: bool,
     change: TableChange,
 }
 
@@ -74,19 +120,23 @@ impl Decider for ToBeNamed<'_> {
     type Decision = Naming;
 
     async fn decide(&self, loaded: &LoadedTable) -> Result<Naming, UpkeepError> {
-        let Self(statistics) = *self;
-        let snapshot = loaded.metadata.snapshot_by_id(statistics.snapshot_id);
-        let is_named = names(loaded, statistics);
-        let is_of_a_snapshot = is_named || snapshot.is_some();
-        let updates = match is_of_a_snapshot && !is_named {
-            true => vec![TableUpdate::SetPartitionStatistics {
-                partition_statistics: statistics.clone(),
-            }],
-            false => Vec::new(),
-        };
+        let Self(stored) = *self;
+        let is_named = stored.is_named_in(loaded);
+        let is_wanted = is_named || stored.is_of(loaded);
+        let mut updates = Vec::new();
+        if is_wanted && !is_named {
+            let partitions = stored.partitions.iter().cloned();
+            updates.extend(partitions.map(|partition_statistics| {
+                TableUpdate::SetPartitionStatistics {
+                    partition_statistics,
+                }
+            }));
+            let sketches = stored.sketches.iter().map(|it| it.file.clone());
+            updates.extend(sketches.map(|statistics| TableUpdate::SetStatistics { statistics }));
+        }
         Ok(Naming {
-            statistics: statistics.clone(),
-            is_of_a_snapshot,
+            stored: stored.clone(),
+            is_wanted,
             change: TableChange {
                 requirements: vec![swap::same_table(&loaded.metadata)],
                 updates,
@@ -101,12 +151,6 @@ impl Decision for Naming {
     }
 
     fn is_in(&self, now: &LoadedTable) -> bool {
-        names(now, &self.statistics)
+        self.stored.is_named_in(now)
     }
-}
-
-fn names(loaded: &LoadedTable, statistics: &PartitionStatisticsFile) -> bool {
-    let metadata = &loaded.metadata;
-    let known = metadata.partition_statistics_for_snapshot(statistics.snapshot_id);
-    known.is_some_and(|known| known.statistics_path == statistics.statistics_path)
 }

@@ -339,6 +339,7 @@ fn partitions_are_counted_once_a_day_where_the_current_snapshot_has_no_statistic
         reason: "the statistics that there are, are 3 snapshots old".to_owned(),
         snapshot_id: None,
         since: None,
+        ndv: None,
     };
     let last = process(ProcessKind::Statistics, did(false), &Memory::default());
     let memory = Memory::after(Some(&last));

@@ -5,7 +5,9 @@ use icepress_model::{Bytes, MetadataLocation};
 use icepress_table::{CommitContext, Gatekeeper as _};
 use icepress_upkeep::{
     Committed, Counted, OrphanRequest, Others, UpkeepError, ages, expire, manifests,
-    remove_orphans, statistics, tags,
+    remove_orphans,
+    statistics::{self, Effort},
+    tags,
 };
 
 use super::{Done, TaskDoor, limits_of_a_run};
@@ -147,20 +149,32 @@ impl Work<'_> {
 
     pub(super) async fn count_partitions(&self) -> Result<Done, UpkeepError> {
         let door = self.door();
+        let table = &self.task.maintain;
+        let effort = Effort {
+            memory_cap: self.context.settings.memory_cap,
+            time: limits_of_a_run(self.context, self.work_until).time,
+        };
+        let made = statistics::make(&self.commit, table, effort).await?;
         let inside = self.context.commits.enter().await;
-        let counted = statistics::write(&self.commit, &self.task.maintain, &door).await;
+        let counted = made.set(&self.commit, table, &door).await;
         drop(inside);
         let report = counted?;
-        let did = match &report.written {
-            Some(written) => {
-                let how = match written.incremental {
-                    true => "from the last statistics on",
-                    false => "from all manifests",
-                };
-                format!("counted {} partitions, {how}", written.partitions)
-            }
-            None => format!("counted no partitions: {}", report.plan.reason),
-        };
+        let mut did = Vec::new();
+        if let Some(written) = &report.written {
+            let how = match written.incremental {
+                true => "from the last statistics on",
+                false => "from all manifests",
+            };
+            did.push(format!("counted {} partitions, {how}", written.partitions));
+        }
+        if let Some(written) = &report.sketches {
+            did.push(format!(
+                "counted distinct values of {} columns, {} of them from the last sketches on",
+                written.columns, written.incremental
+            ));
+        }
+        let nothing = format!("counted no partitions: {}", report.plan.reason);
+        let did = said(did, &nothing);
         Ok(Done {
             location: self.state_after(report.committed),
             did,

@@ -32,6 +32,7 @@ public final class Main {
       case "expire" -> ExpireCommand.run(options);
       case "manifests" -> ManifestsCommand.run(options);
       case "partition-stats" -> PartitionStatsCommand.run(options);
+      case "sketches" -> SketchesCommand.run(options);
       default -> usage();
     }
     // Iceberg's worker pools and file system threads must not keep the process alive.
