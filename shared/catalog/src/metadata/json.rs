@@ -185,7 +185,13 @@ pub(super) fn ordered(metadata: &TableMetadata) -> serde_json::Result<Value> {
         ["sequence-number", "timestamp-ms", "snapshot-id"]
             .map(|key| snapshot.get(key).and_then(Value::as_i64).unwrap_or(0))
     });
-    for key in ["properties", "refs", "snapshots", "encryption-keys"] {
+    for key in [
+        "properties",
+        "refs",
+        "snapshots",
+        "statistics",
+        "encryption-keys",
+    ] {
         if let Some(value) = json.get_mut(key) {
             value.sort_all_objects();
         }

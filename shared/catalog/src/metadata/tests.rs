@@ -10,7 +10,10 @@ use std::{
 use async_trait::async_trait;
 use iceberg::{
     TableCreation, TableUpdate,
-    spec::{Operation, Schema, Snapshot, SnapshotReference, SnapshotRetention, Summary},
+    spec::{
+        BlobMetadata, Operation, Schema, Snapshot, SnapshotReference, SnapshotRetention,
+        StatisticsFile, Summary,
+    },
 };
 use icepress_model::{
     CatalogName, MetadataLocation, Namespace, TableId, TimestampMs,
@@ -143,6 +146,25 @@ fn properties(pairs: &[(&str, &str)]) -> Vec<TableUpdate> {
     }]
 }
 
+fn statistics(snapshot_id: i64) -> Vec<TableUpdate> {
+    let said = |i: i32| (format!("key-{i}"), i.to_string());
+    let statistics = StatisticsFile {
+        snapshot_id,
+        statistics_path: "/statistics".to_owned(),
+        file_size_in_bytes: 10,
+        file_footer_size_in_bytes: 5,
+        key_metadata: None,
+        blob_metadata: vec![BlobMetadata {
+            r#type: "apache-datasketches-theta-v1".to_owned(),
+            snapshot_id,
+            sequence_number: 1,
+            fields: vec![1],
+            properties: (0..10).map(said).collect(),
+        }],
+    };
+    vec![TableUpdate::SetStatistics { statistics }]
+}
+
 #[tokio::test]
 async fn the_same_history_gives_the_same_bytes() {
     let mut runs = Vec::new();
@@ -160,6 +182,9 @@ async fn the_same_history_gives_the_same_bytes() {
                 .unwrap();
         }
         state = stage(&ambient, &state, properties(&[("x", "y")]))
+            .await
+            .unwrap();
+        state = stage(&ambient, &state, statistics(7919 % 13))
             .await
             .unwrap();
         let content = LocalStorage::new()

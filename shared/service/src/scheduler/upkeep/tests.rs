@@ -6,7 +6,7 @@ use icepress_table::ManifestContent;
 use icepress_upkeep::{
     ages::{AgeOutlook, Sum},
     manifests::{KindPlan, ManifestPlan, Shape},
-    statistics::StatisticsPlan,
+    statistics::{NdvColumn, NdvPlan, StatisticsPlan},
 };
 
 use super::{
@@ -357,6 +357,50 @@ fn partitions_are_counted_once_a_day_where_the_current_snapshot_has_no_statistic
     );
     assert!(!decided(true, &memory, NOW + 24 * REST).due.is_empty());
     assert_eq!(decided(false, &memory, NOW + 24 * REST), Verdict::default());
+}
+
+#[test]
+fn distinct_values_have_a_reason_and_a_price_of_their_own() {
+    let plan = |write, ndv_write, bytes| StatisticsPlan {
+        write,
+        reason: "there are none".to_owned(),
+        snapshot_id: None,
+        since: None,
+        ndv: Some(NdvPlan {
+            write: ndv_write,
+            reason: "there is no sketch of column a".to_owned(),
+            columns: vec![NdvColumn {
+                name: "a".to_owned(),
+                field_id: 1,
+                since: None,
+                removed_rows: 0,
+            }],
+            files: 100,
+            bytes: Bytes(bytes),
+            all_columns: 10,
+        }),
+    };
+    let gibibyte = 1u64 << 30;
+    let price =
+        |ndv_write, bytes| statistics::cost_of(&settings(), &plan(true, ndv_write, bytes), 5);
+    // What is not read costs nothing, and ten times as much takes longer.
+    assert_eq!(price(false, gibibyte), price(false, 10 * gibibyte));
+    assert!(price(false, gibibyte) < price(true, gibibyte));
+    assert!(price(true, gibibyte) < price(true, 10 * gibibyte));
+    let reason = |write, ndv_write| {
+        let prospect = statistics::of_plan(plan(write, ndv_write, 1), NanoDollars(9));
+        let prospects = Prospects::only(ProcessKind::Statistics, prospect);
+        let verdict = decide(&settings(), &prospects, &Memory::default(), NOW);
+        verdict.due.first().map(|due| due.worth.reason.clone())
+    };
+    assert_eq!(reason(false, false), None);
+    assert_eq!(reason(true, false).unwrap(), "there are none");
+    let of_columns = "distinct values: there is no sketch of column a";
+    assert_eq!(reason(false, true).unwrap(), of_columns);
+    assert_eq!(
+        reason(true, true).unwrap(),
+        format!("there are none; {of_columns}")
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, NanoDollars};
+use icepress_table::scan::FileFormat;
 use icepress_upkeep::statistics::{NdvPlan, StatisticsPlan, outlook};
 
 use super::{Prospect, RECKONED, Read, Worth};
@@ -17,7 +18,13 @@ pub(super) fn prospect(
     metadata: &Metadata,
     read: &Read<'_>,
 ) -> Result<Prospect, String> {
-    let plan = outlook(metadata)?;
+    let mut plan = outlook(metadata)?;
+    // What can't be read now can't be read tomorrow: whoever asks by hand is told which file it is.
+    let mut files = read.scan.data_files().iter();
+    let can_be_read = files.all(|file| file.format == FileFormat::Parquet && !file.encrypted);
+    if let Some(ndv) = &mut plan.ndv {
+        ndv.write &= can_be_read;
+    }
     // From earlier ones on about as many manifests are read as there are snapshots since.
     let reads = match plan.since {
         Some(_) => read.manifests.min(20),
@@ -54,9 +61,9 @@ pub(in crate::scheduler::upkeep) fn of_plan(plan: StatisticsPlan, costs: NanoDol
     let is_due = plan.is_due();
     let reason = match plan.ndv {
         Some(ndv) if ndv.write && plan.write => {
-            format!("{}; of distinct values {}", plan.reason, ndv.reason)
+            format!("{}; distinct values: {}", plan.reason, ndv.reason)
         }
-        Some(ndv) if ndv.write => format!("of distinct values {}", ndv.reason),
+        Some(ndv) if ndv.write => format!("distinct values: {}", ndv.reason),
         _ => plan.reason,
     };
     let worth = Worth {

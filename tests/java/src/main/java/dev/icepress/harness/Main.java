@@ -51,6 +51,7 @@ public final class Main {
           writer --table NS.NAME --kind append|position|equality|vector|overwrite|stream --commits N|--seconds N --from ID [--pause-ms N] [--format V]
           wap    --table NS.NAME --do stage|publish                    write, audit, publish: JSON, ids by ref
           expire --do age|expire|read [--table NS.NAME] [--older-than MS]   a past, Java's expiry as the judge of ours
+          sketches --do ask|read|write [--table NS.NAME] [--without COLUMN]   of distinct values: ours, and of Java's rows
           rest   [--credential ID:SECRET] [--token-seconds N] [--keys-seconds N] [--lose K]   a REST server; see there
           lock   --lock-table T --endpoint URL   Java's lock manager, told what to do on standard input
           appender --kind glue|hadoop|dynamodb|jdbc --table NS.NAME --commits N --from ID   makes a table, appends""");
