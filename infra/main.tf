@@ -80,6 +80,16 @@ locals {
   plan   = var.plan == null ? {} : { ICEPRESS_PLAN = jsonencode(var.plan) }
 
   maintain = var.maintain == null ? {} : { ICEPRESS_MAINTAIN = jsonencode(var.maintain) }
+
+  # What is said for all tables, for catalogs and for databases.
+  maintain_parts = concat([var.maintain], values(try(var.maintain.catalog, {})), values(try(var.maintain.database, {})))
+
+  inventory_locations = distinct([
+    for part in local.maintain_parts : trimsuffix(trimprefix(part["orphans-inventory"], "s3://"), "/")
+    if try(startswith(part["orphans-inventory"], "s3://"), false)
+  ])
+
+  marks_orphans = anytrue([for part in local.maintain_parts : try(tobool(part["orphans-quarantine"]), false)])
 }
 
 module "state" {
@@ -141,6 +151,8 @@ module "permissions" {
   parameter_arns      = var.parameter_arns
   secret_kms_key_arns = var.secret_kms_key_arns
   write_extras        = local.write_extras
+  inventory_locations = local.inventory_locations
+  marks_orphans       = local.marks_orphans
 }
 
 module "scheduler" {

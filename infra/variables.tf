@@ -73,13 +73,13 @@ variable "mode" {
 }
 
 variable "maintain" {
-  description = "Which upkeep is done by itself beside rewrites, for all tables, or for those of a catalog or database, as { expire = true } or { catalog = { glue = { expire = true } }, database = { \"glue.sales\" = { expire = false } } }. Kinds are tags, age-out, expire, manifests, statistics and orphans (every orphans-every, as in \"7d\"); expire and orphans need cleaner_zip. A table's property icepress.maintain.KIND wins."
+  description = "Which upkeep is done by itself beside rewrites, for all tables, or for those of a catalog or database, as { expire = true } or { catalog = { glue = { expire = true } }, database = { \"glue.sales\" = { expire = false } } }. Kinds are tags, age-out, expire, manifests, statistics and orphans (every orphans-every, as in \"7d\"; told by the S3 Inventory at orphans-inventory instead of listings; with orphans-quarantine tagged before they go); expire and orphans need cleaner_zip. A table's property icepress.maintain.KIND wins."
   type        = any
   default     = null
 
   validation {
-    condition     = var.maintain == null || try(length(setsubtract(keys(var.maintain), ["catalog", "database", "age-out", "expire", "manifests", "orphans", "orphans-every", "statistics", "tags"])) == 0, false)
-    error_message = "maintain has the settings tags, age-out, expire, manifests, statistics, orphans and orphans-every, and the scopes catalog and database, as in { catalog = { glue = { expire = true } } }."
+    condition     = var.maintain == null || try(length(setsubtract(keys(var.maintain), ["catalog", "database", "age-out", "expire", "manifests", "orphans", "orphans-every", "orphans-inventory", "orphans-quarantine", "statistics", "tags"])) == 0, false)
+    error_message = "maintain has the settings tags, age-out, expire, manifests, statistics, orphans, orphans-every, orphans-inventory and orphans-quarantine, and the scopes catalog and database, as in { catalog = { glue = { expire = true } } }."
   }
 }
 

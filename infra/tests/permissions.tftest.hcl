@@ -106,6 +106,11 @@ run "policies" {
   }
 
   assert {
+    condition     = !can(regex("ObjectTagging|Inventories", output.cleaner_policy_json))
+    error_message = "the cleaner may tag objects, or read inventories, without being asked to"
+  }
+
+  assert {
     condition = toset(flatten([
       for statement in jsondecode(output.cleaner_policy_json).Statement : lookup(statement, "Resource", "")
       if statement.Effect == "Allow" && anytrue([for action in flatten([statement.Action]) : can(regex("^sqs:", action))])
@@ -327,5 +332,37 @@ run "secrets_and_what_is_written_besides" {
       ]) == 1
     ])
     error_message = "objects with tags can't be written, or more than a table's may get them"
+  }
+}
+
+run "inventories_and_marks" {
+  command = apply
+
+  module {
+    source = "./modules/permissions"
+  }
+
+  variables {
+    inventory_locations = ["audits/of/lake/all", "audits/of/marts/all"]
+    marks_orphans       = true
+  }
+
+  assert {
+    condition = toset([
+      for statement in jsondecode(output.cleaner_policy_json).Statement : "${join(",", sort(flatten([statement.Action])))} ${join(",", sort(flatten([statement.Resource])))}"
+      if contains(["ReadInventories", "FindInventories", "MarkOrphans"], lookup(statement, "Sid", ""))
+      ]) == toset([
+      "s3:GetObject arn:aws:s3:::audits/of/lake/all/*,arn:aws:s3:::audits/of/marts/all/*",
+      "s3:ListBucket arn:aws:s3:::audits",
+      "s3:DeleteObjectTagging,s3:GetObjectTagging,s3:PutObjectTagging arn:aws:s3:::lake/warehouse/*,arn:aws:s3:::marts/*",
+    ])
+    error_message = "the cleaner must read its inventories and tag objects of tables, and no others"
+  }
+
+  assert {
+    condition = alltrue([
+      for policy in [output.optimizer_policy_json, output.scheduler_policy_json] : !can(regex("audits|ObjectTagging", policy))
+    ])
+    error_message = "nobody but the cleaner has a use for inventories and marks"
   }
 }

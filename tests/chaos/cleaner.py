@@ -1,5 +1,5 @@
 """Kills who deletes: a real `icepress maintain` dies at a chosen one of its calls that change the disk, before that call took effect
-or after it, and PyIceberg judges what is left: whatever any branch, tag or snapshot refers to is there, with the rows that it had. The
+or after it, and PyIceberg and Java judge what is left: whatever any branch, tag or snapshot refers to is there, with the rows that it had. The
 next run goes on, and in the end nothing is left that nobody needs.
 
 Where it dies is counted in the process itself (dies.c, preloaded), so that a trial with the same numbers is the same trial: also in
@@ -185,6 +185,15 @@ class World:
             assert ids_of(table, snapshot) == self.rows[snapshot], f"snapshot {snapshot} has other rows than it had"
         return snapshots
 
+    def judge_by_java(self):
+        """Java reads the same rows of every snapshot that is left."""
+        answer = json.loads(self.warehouse.java("expire", "--do", "ids", "--table", TABLE).stdout)[TABLE]
+        read = {int(snapshot): tuple(sorted(ids)) for snapshot, ids in answer.items()}
+        assert read.keys() == {snapshot.snapshot_id for snapshot in self.table().metadata.snapshots}, f"Java knows other snapshots: {read.keys()}"
+        for snapshot, ids in read.items():
+            assert ids == self.rows[snapshot], f"Java reads other rows of snapshot {snapshot} than it had"
+        self.counts["read by Java"] += len(read)
+
     def judge_end(self, kinds):
         """Nothing is left of what the kinds see to: no dead file, and no record of one."""
         table = self.table()
@@ -228,8 +237,9 @@ def litter_of(world):
     return {str(path) for path in home.rglob("*") if path.is_file()} - needed(world.table())
 
 
-def one_by_one(folder, kind, seed, deaths):
-    """Dies at so many calls, each time on the same table as it was at first; goes on; and ends with the same files each time."""
+def one_by_one(folder, kind, seed, deaths, by_java):
+    """Dies at so many calls, each time on the same table as it was at first; goes on; and ends with the same files each time. Java reads
+    it after each death where `by_java`."""
     folder.mkdir(parents=True, exist_ok=True)
     world = World(folder, seed)
     world.litter = litter_of(world)
@@ -254,6 +264,8 @@ def one_by_one(folder, kind, seed, deaths):
             continue
         try:
             world.judge()
+            if by_java:
+                world.judge_by_java()
             went_on = world.finish(kind)
             world.judge()
             world.judge_end({kind})
@@ -265,8 +277,8 @@ def one_by_one(folder, kind, seed, deaths):
     return world.counts
 
 
-def at_random(folder, minutes, seed):
-    """Writes, dies and goes on by turns, for so long, on one table."""
+def at_random(folder, minutes, seed, by_java):
+    """Writes, dies and goes on by turns, for so long, on one table. Java reads it now and then where `by_java`."""
     folder.mkdir(parents=True, exist_ok=True)
     world = World(folder, seed)
     world.litter = litter_of(world)
@@ -284,6 +296,8 @@ def at_random(folder, minutes, seed):
             for kind in ("expire", "orphans"):
                 world.finish(kind)
             world.judge()
+            if by_java:
+                world.judge_by_java()
             world.judge_end({"expire", "orphans"})
             print(f"{rounds} rounds: {dict(world.counts)}", flush=True)
     return world.counts
@@ -295,10 +309,13 @@ def main(words):
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(words)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="icepress-kills-"))
+    by_java = shutil.which("java") and (readers.TARGET / "java" / "classes").is_dir()
+    if not by_java:
+        print("Java does not judge: it takes a JDK, and the harness that tests/run builds")
     if options.minutes:
-        counts = {"at random": at_random(folder / "random", options.minutes, options.seed)}
+        counts = {"at random": at_random(folder / "random", options.minutes, options.seed, by_java)}
     else:
-        counts = {kind: one_by_one(folder / kind, kind, options.seed, None) for kind in KINDS}
+        counts = {kind: one_by_one(folder / kind, kind, options.seed, None, by_java) for kind in KINDS}
     for kind, counted in counts.items():
         print(f"{kind}: {dict(counted)}")
     print("all well")

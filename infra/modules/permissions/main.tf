@@ -334,6 +334,38 @@ data "aws_iam_policy_document" "cleaner" {
     resources = local.location_objects
   }
 
+  # What lies under the tables' locations, as S3 itself has written it down.
+  dynamic "statement" {
+    for_each = length(var.inventory_locations) == 0 ? [] : [var.inventory_locations]
+
+    content {
+      sid       = "ReadInventories"
+      actions   = ["s3:GetObject"]
+      resources = [for location in statement.value : "arn:${local.partition}:s3:::${location}/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.inventory_locations) == 0 ? [] : [var.inventory_locations]
+
+    content {
+      sid       = "FindInventories"
+      actions   = ["s3:ListBucket"]
+      resources = distinct([for location in statement.value : "arn:${local.partition}:s3:::${split("/", location)[0]}"])
+    }
+  }
+
+  # Files that nothing refers to are marked by a tag before they go, and the tag is taken off what is needed again.
+  dynamic "statement" {
+    for_each = var.marks_orphans ? [local.location_objects] : []
+
+    content {
+      sid       = "MarkOrphans"
+      actions   = ["s3:DeleteObjectTagging", "s3:GetObjectTagging", "s3:PutObjectTagging"]
+      resources = statement.value
+    }
+  }
+
   # Older versions of objects stay, where a bucket keeps them, and so does everything that is no table's.
   statement {
     sid    = "NeverMore"

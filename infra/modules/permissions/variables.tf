@@ -86,6 +86,18 @@ variable "write_extras" {
   default     = []
 }
 
+variable "inventory_locations" {
+  description = "Where S3 writes inventories that the cleaner goes by, each as BUCKET/PREFIX."
+  type        = list(string)
+  default     = []
+}
+
+variable "marks_orphans" {
+  description = "Whether the cleaner tags objects before it deletes them."
+  type        = bool
+  default     = false
+}
+
 variable "kms_key_arn" {
   description = "KMS key of Icepress's own stores; null for none."
   type        = string

@@ -1,7 +1,7 @@
 //! One storage for all locations that its owner allows: each goes to the adapter that its scheme names, and those out of
 //! its [`Reach`] go nowhere.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes as Buffer;
@@ -153,6 +153,24 @@ impl Storage for StorageRouter {
 
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         self.adapter(folder, "list").await?.folders(folder).await
+    }
+
+    fn has_tags(&self, location: &str) -> bool {
+        matches!(Location::parse(location, "tag"), Ok(Location::S3 { .. }))
+    }
+
+    async fn tags(&self, location: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        let adapter = self.adapter(location, "ask for the tags of").await?;
+        adapter.tags(location).await
+    }
+
+    async fn set_tags(
+        &self,
+        location: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StorageError> {
+        let adapter = self.adapter(location, "tag").await?;
+        adapter.set_tags(location, tags).await
     }
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {

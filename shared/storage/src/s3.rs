@@ -4,7 +4,7 @@
 //! added: a body that breaks off in the middle is asked for again, and a conditional write whose answer was lost is
 //! recognised as ours by a token in the object's metadata, where the SDK's second try would have found it "taken".
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -34,6 +34,7 @@ mod attributes;
 mod delete;
 mod errors;
 mod options;
+mod tags;
 mod writer;
 
 pub use attributes::{Encryption, MOST_TAGS, WriteAttributes};
@@ -414,6 +415,22 @@ impl Storage for S3Storage {
                 return Ok(names);
             }
         }
+    }
+
+    fn has_tags(&self, _location: &str) -> bool {
+        true
+    }
+
+    async fn tags(&self, location: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        tags::of(&self.inner, location).await
+    }
+
+    async fn set_tags(
+        &self,
+        location: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StorageError> {
+        tags::set(&self.inner, location, tags).await
     }
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {

@@ -1,12 +1,12 @@
 //! The port: what the rest of Icepress asks of object storage.
 
-use std::{fmt::Debug, ops::Range};
+use std::{collections::BTreeMap, fmt::Debug, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes as Buffer;
 use icepress_model::{Bytes, TimestampMs};
 
-use crate::{StorageError, StorageErrorKind};
+use crate::{StorageError, StorageErrorKind, location::invalid};
 
 /// What is known of an object without reading it. Asking does not move it between tiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct DeleteOutcome {
     /// `Ok` where it is gone, also where it never was.
     pub result: Result<(), StorageError>,
 }
+
+const NO_TAGS: &str = "what lies there has no tags";
 
 /// Object storage.
 #[async_trait]
@@ -172,6 +174,25 @@ pub trait Storage: Send + Sync + Debug {
                 return Ok(names);
             }
         }
+    }
+
+    /// Whether what lies there can have tags, asked of nobody: objects on S3 can, files of a disk can't.
+    fn has_tags(&self, _location: &str) -> bool {
+        false
+    }
+
+    /// The object's tags.
+    async fn tags(&self, location: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        Err(invalid(location, "ask for the tags of", NO_TAGS))
+    }
+
+    /// Gives the object these tags, and no others.
+    async fn set_tags(
+        &self,
+        location: &str,
+        _tags: &BTreeMap<String, String>,
+    ) -> Result<(), StorageError> {
+        Err(invalid(location, "tag", NO_TAGS))
     }
 
     /// Deletes objects in batches. One that can't be deleted does not keep the others.

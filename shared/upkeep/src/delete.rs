@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{FutureExt as _, StreamExt as _, stream};
-use icepress_model::{TableId, ambient::Ambient};
+use icepress_model::{TableId, TimestampMs, ambient::Ambient};
 use icepress_storage::{Storage, StorageError, StorageErrorKind};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     expire::{Counts, Progress},
     ledger::{Done, Planned, Record},
     limits::Meter,
+    quarantine::{Admission, Quarantine, release},
 };
 
 /// What S3 deletes with one request.
@@ -19,6 +20,8 @@ const BATCH: usize = 1000;
 const BATCHES_AT_ONCE: usize = 4;
 /// How often a batch is tried again of which the store says that it is too much, beyond the storage's own tries.
 const MORE_TRIES: u32 = 6;
+/// Files that are asked for at a time before they go.
+const ASKED_AT_ONCE: usize = 32;
 /// The first wait before that, which doubles.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// So many refusals are written down to be tried again. More are no mishap but a reason to stop.
@@ -31,6 +34,10 @@ pub(crate) struct Sweep<'a> {
     pub(crate) table: &'a TableId,
     /// What is to become of each file, as things are now.
     pub(crate) judge: &'a (dyn Fn(&DeadFile) -> Judged + Sync),
+    /// Whether files may have changed since they were seen: each is asked for once more.
+    pub(crate) asks_again: bool,
+    /// Whether files are marked before they go.
+    pub(crate) quarantine: Option<Quarantine>,
     pub(crate) progress: Progress<'a>,
 }
 
@@ -55,7 +62,11 @@ pub(crate) struct Swept {
     pub(crate) outside: Counts,
     /// What came to life again and stays.
     pub(crate) revived: Counts,
-    /// What is left for a later run by its age.
+    /// What was marked, to be deleted by a later run.
+    pub(crate) quarantined: Counted,
+    /// What is marked no longer.
+    pub(crate) released: u64,
+    /// What is left for a later run by its age, or for being marked.
     pub(crate) waiting: Counted,
     /// Whether everything was gone through.
     pub(crate) is_whole: bool,
@@ -152,10 +163,26 @@ impl Sweep<'_> {
         for file in files {
             match (self.judge)(file) {
                 Judged::Dead => dead.push(file.clone()),
-                Judged::Alive => swept.revived.add(file),
+                Judged::Alive => {
+                    swept.revived.add(file);
+                    if self.quarantine.is_some() {
+                        let had_mark = release(self.storage, &file.path).await;
+                        let had_mark = had_mark
+                            .map_err(|source| UpkeepError::still_marked(self.table, source))?;
+                        swept.released += u64::from(had_mark);
+                    }
+                }
                 Judged::Outside => swept.outside.add(file),
                 Judged::Waits => swept.waiting.entry(file.kind).or_default().add(file),
             }
+        }
+        if self.asks_again {
+            dead = self.unchanged(dead, swept).await?;
+        }
+        if let Some(quarantine) = self.quarantine {
+            dead = self
+                .marked(quarantine, dead, swept, done, first_refusal)
+                .await;
         }
         if dead.is_empty() {
             return Ok(false);
@@ -184,6 +211,70 @@ impl Sweep<'_> {
             done.refused.push(file);
         }
         Ok(true)
+    }
+
+    /// Those that are as they were seen.
+    async fn unchanged(
+        &self,
+        files: Vec<DeadFile>,
+        swept: &mut Swept,
+    ) -> Result<Vec<DeadFile>, UpkeepError> {
+        let asked = stream::iter(files).map(|file| async move {
+            let info = self.storage.info(&file.path).await;
+            (file, info)
+        });
+        let mut asked = asked.buffered(ASKED_AT_ONCE);
+        let mut same = Vec::new();
+        while let Some((file, info)) = asked.next().await {
+            let info = match info {
+                Err(error) if error.kind == StorageErrorKind::NotFound => continue,
+                info => info.map_err(|source| UpkeepError::unreadable(self.table, source))?,
+            };
+            // Headers know whole seconds.
+            let seconds = |time: TimestampMs| time.get().div_euclid(1000);
+            let is_same = info.size == file.bytes
+                && file.modified.map(seconds) == Some(seconds(info.modified));
+            match is_same {
+                true => same.push(file),
+                false => swept.waiting.entry(file.kind).or_default().add(&file),
+            }
+        }
+        Ok(same)
+    }
+
+    /// Marks those that are not; returns those that were for long enough.
+    async fn marked(
+        &self,
+        quarantine: Quarantine,
+        files: Vec<DeadFile>,
+        swept: &mut Swept,
+        done: &mut Done,
+        first_refusal: &mut Option<StorageError>,
+    ) -> Vec<DeadFile> {
+        let asked = stream::iter(files).map(|file| async move {
+            let admission = quarantine.admit(self.storage, &file).await;
+            (file, admission)
+        });
+        let mut asked = asked.buffered(ASKED_AT_ONCE);
+        let mut over = Vec::new();
+        while let Some((file, admission)) = asked.next().await {
+            let counted = match admission {
+                Ok(Admission::Over) => {
+                    over.push(file);
+                    continue;
+                }
+                Ok(Admission::Gone) => continue,
+                Ok(Admission::Outside) => &mut swept.quarantined,
+                Ok(Admission::Inside) => &mut swept.waiting,
+                Err(error) => {
+                    first_refusal.get_or_insert(error);
+                    done.refused.push(file);
+                    continue;
+                }
+            };
+            counted.entry(file.kind).or_default().add(&file);
+        }
+        over
     }
 
     /// Deletes one batch; returns what was refused. What the store is too busy for is tried again, ever more slowly.

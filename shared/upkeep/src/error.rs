@@ -94,6 +94,18 @@ pub enum UpkeepError {
         #[source]
         source: StorageError,
     },
+    /// A file is needed again, and is marked still.
+    #[error(
+        "table {table}: a file that it needs again keeps the tag icepress-quarantine, and a lifecycle rule that goes by the tag \
+         would delete it: {source}"
+    )]
+    StillMarked {
+        /// The table.
+        table: TableId,
+        /// What happened, on which file.
+        #[source]
+        source: StorageError,
+    },
     /// The catalog refused or can't be reached.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -115,6 +127,13 @@ impl UpkeepError {
 
     pub(crate) fn unreadable(table: &TableId, source: StorageError) -> Self {
         Self::Unreadable {
+            table: table.clone(),
+            source,
+        }
+    }
+
+    pub(crate) fn still_marked(table: &TableId, source: StorageError) -> Self {
+        Self::StillMarked {
             table: table.clone(),
             source,
         }

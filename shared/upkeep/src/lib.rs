@@ -32,6 +32,7 @@ mod past;
 mod pins;
 mod places;
 mod policy;
+mod quarantine;
 pub mod restore;
 mod retain;
 pub mod statistics;
@@ -47,12 +48,12 @@ pub use expire::{
 };
 pub use limits::Limits;
 pub use orphans::{
-    OrphanPlan, OrphanReport, OrphanRequest, OrphanScope, OrphanSurvey, Others, plan_orphans,
-    remove_orphans, weigh_folder,
+    InventorySeen, OrphanPlan, OrphanReport, OrphanRequest, OrphanScope, OrphanSurvey, Others,
+    plan_orphans, remove_orphans, weigh_folder,
 };
 pub use pins::{NoPins, Pin, Pins};
 pub use places::{Neighbours, NoNeighbours, Overlap, Surroundings, folders_of, overlap_of};
-pub use policy::{ExpirePolicy, FLOOR, ORPHAN_FLOOR, OrphanPolicy, duration_of};
+pub use policy::{ExpirePolicy, FLOOR, NO_INVENTORY, ORPHAN_FLOOR, OrphanPolicy, duration_of};
 pub use retain::{Expiring, Spared};
 
 #[cfg(test)]

@@ -22,6 +22,11 @@ const AMORO_FLINK_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
 const AMORO_CLEAN_ENABLED: &str = "clean-orphan-file.enabled";
 const AMORO_CLEAN_AGE: &str = "clean-orphan-file.min-existing-time-minutes";
 
+const INVENTORY: &str = "icepress.maintain.orphans-inventory";
+const QUARANTINE: &str = "icepress.maintain.orphans-quarantine";
+/// In place of an inventory's location: folders are listed.
+pub const NO_INVENTORY: &str = "off";
+
 /// How old files must be that nothing refers to, as Iceberg's Java library has it.
 const DEFAULT_ORPHAN_AGE: Duration = Duration::from_secs(3 * 24 * 3600);
 /// Younger ones stay whatever anybody asks: whoever writes them may commit them yet.
@@ -72,6 +77,10 @@ impl ExpirePolicy {
 pub struct OrphanPolicy {
     /// How old they must be to go.
     pub age: Duration,
+    /// The inventory that tells what there is, or [`NO_INVENTORY`]; `None` where the table does not say.
+    pub inventory: Option<String>,
+    /// Whether they are marked before they go; `None` where the table does not say.
+    pub quarantine: Option<bool>,
 }
 
 impl OrphanPolicy {
@@ -82,6 +91,8 @@ impl OrphanPolicy {
         let age = minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
         Ok(Self {
             age: age.unwrap_or(DEFAULT_ORPHAN_AGE).max(ORPHAN_FLOOR),
+            inventory: properties.get(INVENTORY).map(|it| it.trim().to_owned()),
+            quarantine: flag(properties, QUARANTINE)?,
         })
     }
 }
@@ -107,6 +118,15 @@ fn check_allowed(
         ));
     }
     Ok(())
+}
+
+fn flag(properties: &HashMap<String, String>, key: &str) -> Result<Option<bool>, String> {
+    let Some(text) = properties.get(key) else {
+        return Ok(None);
+    };
+    let flag = text.trim().to_ascii_lowercase().parse();
+    flag.map(Some)
+        .map_err(|_| format!("{key} is '{text}': it must be true or false"))
 }
 
 fn number(properties: &HashMap<String, String>, key: &str) -> Result<Option<u64>, String> {

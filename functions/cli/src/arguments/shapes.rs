@@ -78,14 +78,16 @@ JSON (with --json): {\"table\", \"snapshots\": [{\"snapshot_id\", \"timestamp_ms
 --older-than (3 days; Amoro's clean-orphan-file.min-existing-time-minutes; 24 hours at the least). What an attempt of Icepress wrote
 that is known to be dead goes at once. Nothing is deleted where anything can't be read, where another table of any catalog that is
 configured has a folder that is the same, contains this one or lies in it, or where metadata of another table lies in the folders
-(--dropped UUID where that one is gone). Hidden files stay, as Iceberg's Java library has it. --only old-metadata does the same of
+(--dropped UUID where that one is gone). Where icepress.maintain.orphans-inventory names an S3 Inventory nothing is listed; with
+icepress.maintain.orphans-quarantine files are tagged before they go. Hidden files stay, as Iceberg's Java library has it. --only old-metadata does the same of
 metadata files alone; those that left the log go where write.metadata.delete-after-commit.enabled is set.
 
 JSON of both: {\"table\", \"folders\": [TEXT…], \"listed\": COUNTS, \"listing_requests\": N, \"needed\": N, \"unreferenced\": {KIND: COUNTS…},
   \"examples\": [PATH…], \"young\": COUNTS, \"in_use\": COUNTS, \"hidden\": COUNTS, \"old_metadata\": COUNTS, \"age_ms\": N, \"tables_asked\": N,
-  \"unasked\": [TEXT…], \"files\": {KIND: COUNTS…} (deleted), \"waiting\": {KIND: COUNTS…} (written down), \"revived\": COUNTS,
+  \"unasked\": [TEXT…], \"files\": {KIND: COUNTS…} (deleted), \"quarantined\": {KIND: COUNTS…} (marked), \"waiting\": {KIND: COUNTS…} (written
+  down, or marked before), \"released\": N (needed again, and marked no longer), \"revived\": COUNTS,
   \"unfinished\": true or false}, where COUNTS is {\"files\", \"bytes\"} and KIND is as above, or \"metadata\" | \"other\". Of `icepress plan` it is the
-  same without the last two.
+  same without the last and what is needed again. Where an inventory told of it, \"inventory\" is {\"manifest\", \"made_at\"}.
 
 Tags and ages have names of their own, beside what expiry says where all is done at once: {\"tags\": {\"created\":
   [{\"name\", \"snapshot_id\", \"timestamp_ms\", \"until_ms\"}…], \"removed\": [NAME…], \"skipped\": [{\"name\", \"why\"}…]},

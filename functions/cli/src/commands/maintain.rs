@@ -195,6 +195,7 @@ fn search(scope: OrphanScope, ages: &AgeArguments, limits: Limits) -> OrphanRequ
         dropped: ages.dropped.clone(),
         limits,
         unattended: false,
+        ..OrphanRequest::default()
     }
 }
 

@@ -57,7 +57,17 @@ pub(crate) fn of_plan(table: &TableId, plan: &ExpirePlan) -> String {
 pub(crate) fn of_orphans(table: &TableId, report: &OrphanReport) -> String {
     let mut text = of_survey(table, &report.survey);
     text.push_str(&of_files("deleted", &report.files));
+    text.push_str(&of_files(
+        "marked, for a later run to delete",
+        &report.quarantined,
+    ));
     text.push_str(&of_files("written down for a later run", &report.waiting));
+    if report.released > 0 {
+        text.push_str(&format!(
+            "  {} needed again: the mark is off\n",
+            counted(report.released, "file")
+        ));
+    }
     if report.revived.files > 0 {
         text.push_str(&format!(
             "  {} came into the table meanwhile, and stay\n",
@@ -74,6 +84,10 @@ pub(crate) fn of_orphans(table: &TableId, report: &OrphanReport) -> String {
 pub(crate) fn of_orphan_plan(table: &TableId, plan: &OrphanPlan) -> String {
     let mut text = of_survey(table, &plan.survey);
     text.push_str(&of_files("would be deleted", &plan.files));
+    text.push_str(&of_files(
+        "would be marked, for a later run to delete",
+        &plan.quarantined,
+    ));
     text.push_str(&of_files(
         "would be written down for a later run",
         &plan.waiting,
@@ -96,6 +110,9 @@ fn of_survey(table: &TableId, survey: &OrphanSurvey) -> String {
         survey.folders.join(", "),
         count(unreferenced),
     );
+    if let Some(inventory) = &survey.inventory {
+        text.push_str(&format!("  as the inventory {} says\n", inventory.manifest));
+    }
     let kept = [
         (
             survey.young,

@@ -1,6 +1,6 @@
 //! One storage out of several, each for the locations that begin with its prefix; the longest that fits is taken.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes as Buffer;
@@ -114,6 +114,22 @@ impl Storage for PrefixedStorage {
 
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         self.of(folder).folders(folder).await
+    }
+
+    fn has_tags(&self, location: &str) -> bool {
+        self.of(location).has_tags(location)
+    }
+
+    async fn tags(&self, location: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        self.of(location).tags(location).await
+    }
+
+    async fn set_tags(
+        &self,
+        location: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StorageError> {
+        self.of(location).set_tags(location, tags).await
     }
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {

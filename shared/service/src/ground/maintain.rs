@@ -10,7 +10,7 @@ use std::{
 
 use icepress_model::{CatalogName, DatabaseId, ProcessKind, Scope, TableId};
 use icepress_planner::InvalidProperty;
-use icepress_upkeep::{ORPHAN_FLOOR, duration_of};
+use icepress_upkeep::{NO_INVENTORY, ORPHAN_FLOOR, duration_of};
 use serde::Deserialize;
 
 /// What is switched on where.
@@ -22,7 +22,7 @@ pub struct MaintainDefaults {
 }
 
 /// The kinds of upkeep that can be switched on, each where somebody says so.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Switches {
     /// Snapshots are expired.
@@ -39,6 +39,29 @@ struct Switches {
     orphans: Option<bool>,
     /// How often they are looked for.
     orphans_every: Option<Every>,
+    /// The inventory that tells of all files.
+    orphans_inventory: Option<Inventory>,
+    /// Whether files are marked before they go.
+    orphans_quarantine: Option<bool>,
+}
+
+/// Where S3 writes an inventory, or `off`, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct Inventory(String);
+
+impl TryFrom<String> for Inventory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text == NO_INVENTORY || text.starts_with("s3://") {
+            true => Ok(Self(text)),
+            false => Err(format!(
+                "'{text}' must be where S3 writes an inventory, as in s3://bucket/prefix/source-bucket/configuration, or \
+                 {NO_INVENTORY}"
+            )),
+        }
+    }
 }
 
 /// How often something is done, as it is written.
@@ -74,6 +97,8 @@ struct Written {
     statistics: Option<bool>,
     orphans: Option<bool>,
     orphans_every: Option<Every>,
+    orphans_inventory: Option<Inventory>,
+    orphans_quarantine: Option<bool>,
     #[serde(default)]
     catalog: BTreeMap<String, Switches>,
     #[serde(default)]
@@ -101,6 +126,8 @@ impl TryFrom<Written> for MaintainDefaults {
                 statistics: written.statistics,
                 orphans: written.orphans,
                 orphans_every: written.orphans_every,
+                orphans_inventory: written.orphans_inventory,
+                orphans_quarantine: written.orphans_quarantine,
             },
             by_scope,
         })
@@ -108,7 +135,7 @@ impl TryFrom<Written> for MaintainDefaults {
 }
 
 impl Switches {
-    fn of(self, kind: ProcessKind) -> Option<bool> {
+    fn of(&self, kind: ProcessKind) -> Option<bool> {
         match kind {
             ProcessKind::Expire => self.expire,
             ProcessKind::Tags => self.tags,
@@ -163,6 +190,19 @@ impl MaintainDefaults {
         }
         let every = self.nearest(table, |switches| switches.orphans_every);
         Ok(every.map_or(ORPHANS_EVERY, |every| every.0))
+    }
+
+    /// Where S3 writes the inventory that tells what lies in the table's folders, unless its properties say otherwise; `None`
+    /// where they are listed.
+    pub fn orphans_inventory(&self, table: &TableId) -> Option<String> {
+        let said = self.nearest(table, |switches| switches.orphans_inventory.clone());
+        said.map(|said| said.0).filter(|it| it != NO_INVENTORY)
+    }
+
+    /// Whether a table's files are marked before they go, unless its properties say otherwise.
+    pub fn orphans_quarantine(&self, table: &TableId) -> bool {
+        let said = self.nearest(table, |switches| switches.orphans_quarantine);
+        said.unwrap_or(false)
     }
 
     /// What the nearest says that says anything.
@@ -247,5 +287,43 @@ mod tests {
         assert_eq!(every(scoped, Some("24h")), days(1));
         let error = every("", Some("1h")).unwrap_err();
         assert!(error.contains(ORPHANS_EVERY_PROPERTY), "{error}");
+    }
+
+    #[test]
+    fn the_nearest_says_what_orphans_are_told_by_and_whether_they_are_marked() {
+        let table: TableId = "lake.sales.orders".parse().unwrap();
+        for (toml, inventory, quarantine) in [
+            ("", None, false),
+            (
+                "orphans-inventory = 's3://i/lake/all'\norphans-quarantine = true",
+                Some("s3://i/lake/all"),
+                true,
+            ),
+            (
+                "orphans-inventory = 's3://i/a'\n[catalog.lake]\norphans-inventory = 'off'",
+                None,
+                false,
+            ),
+            (
+                "[database.'lake.sales']\norphans-inventory = 's3://i/b'",
+                Some("s3://i/b"),
+                false,
+            ),
+        ] {
+            let read: MaintainDefaults = toml::from_str(toml).unwrap();
+            assert_eq!(
+                read.orphans_inventory(&table).as_deref(),
+                inventory,
+                "{toml}"
+            );
+            assert_eq!(read.orphans_quarantine(&table), quarantine, "{toml}");
+        }
+        let wrong = toml::from_str::<MaintainDefaults>("orphans-inventory = '/i'");
+        assert!(
+            wrong
+                .unwrap_err()
+                .to_string()
+                .contains("s3://bucket/prefix")
+        );
     }
 }

@@ -11,6 +11,21 @@ use icepress_upkeep::{
 use super::{maintain::commit_context, neighbours::AllTables};
 use crate::{Context, scheduler::limits, worker::leftovers};
 
+/// The request, with what settings say of the table where it does not say anything.
+pub(crate) fn with_settings(
+    context: &Context,
+    table: &TableId,
+    request: &OrphanRequest,
+) -> OrphanRequest {
+    let maintain = &context.settings.maintain;
+    let mut request = request.clone();
+    request.inventory = request
+        .inventory
+        .or_else(|| maintain.orphans_inventory(table));
+    request.quarantine |= maintain.orphans_quarantine(table);
+    request
+}
+
 /// Says what [`remove`] would do to a table. Writes nothing.
 pub async fn plan(
     context: &Context,
@@ -23,7 +38,8 @@ pub async fn plan(
         neighbours: &neighbours,
         attempts: &attempts,
     };
-    plan_orphans(&commit, table, others, request).await
+    let request = with_settings(context, table, request);
+    plan_orphans(&commit, table, others, &request).await
 }
 
 /// Looks for files that nothing refers to and deletes those that may go, unless somebody blocks the table.
@@ -48,7 +64,8 @@ pub async fn remove(
         neighbours: &neighbours,
         attempts: &attempts,
     };
-    remove_orphans(&commit, table, others, request, progress).await
+    let request = with_settings(context, table, request);
+    remove_orphans(&commit, table, others, &request, progress).await
 }
 
 /// What the state says of processes.

@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::{
     maintain::{BasesOfProcesses, commit_context},
     neighbours::TableMap,
-    orphans::Books,
+    orphans::{Books, with_settings},
 };
 use crate::{Context, OpenCatalog};
 
@@ -254,7 +254,8 @@ async fn table_waste(
             neighbours: map,
             attempts: &attempts,
         };
-        let search = plan_orphans(&commit, table, others, &OrphanRequest::default()).await;
+        let request = with_settings(context, table, &OrphanRequest::default());
+        let search = plan_orphans(&commit, table, others, &request).await;
         waste.add(
             WasteKind::Orphans,
             search.map(|plan| plan.survey.unreferenced),

@@ -5,6 +5,7 @@
 //! the invocation has time for the task; what does not help by then gives the task back without a try being counted.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     ops::Range,
     sync::{
@@ -230,8 +231,36 @@ impl Storage for PatientStorage {
         self.patience.ask(|| self.inner.list(prefix, next)).await
     }
 
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        self.patience
+            .ask(|| self.inner.list_after(prefix, after))
+            .await
+    }
+
     async fn folders(&self, folder: &str) -> Result<Vec<String>, StorageError> {
         self.patience.ask(|| self.inner.folders(folder)).await
+    }
+
+    fn has_tags(&self, location: &str) -> bool {
+        self.inner.has_tags(location)
+    }
+
+    async fn tags(&self, location: &str) -> Result<BTreeMap<String, String>, StorageError> {
+        self.patience.ask(|| self.inner.tags(location)).await
+    }
+
+    async fn set_tags(
+        &self,
+        location: &str,
+        tags: &BTreeMap<String, String>,
+    ) -> Result<(), StorageError> {
+        self.patience
+            .ask(|| self.inner.set_tags(location, tags))
+            .await
     }
 
     /// What can't be deleted now is orphans' removal's.

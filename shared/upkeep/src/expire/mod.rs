@@ -312,6 +312,9 @@ impl Settling<'_> {
             ambient: &self.context.ambient,
             table,
             judge: &judge,
+            // Written down from the table's own metadata, and needed by nobody who comes later.
+            asks_again: false,
+            quarantine: None,
             progress: self.progress,
         };
         let swept = sweep.run(record, &planned, meter).await?;

@@ -8,10 +8,12 @@
 //! attempt can come into the table any more ([`crate::Attempts`]).
 
 mod chain;
+mod inventory;
 pub(crate) mod listing;
 pub(crate) mod live;
 mod names;
 mod run;
+mod source;
 mod survey;
 
 use std::time::Duration;
@@ -22,7 +24,8 @@ use icepress_storage::{Storage, StorageError};
 use icepress_table::CommitContext;
 use serde::Serialize;
 
-use self::run::Run;
+use self::run::{Run, Step};
+pub use self::source::InventorySeen;
 use crate::{
     Attempts, Counted, Counts, DeadFile, Limits, Neighbours, UpkeepError, expire::Progress,
     ledger::Ledger,
@@ -59,6 +62,11 @@ pub struct OrphanRequest {
     pub dropped: Vec<String>,
     /// How much may be deleted.
     pub limits: Limits,
+    /// Where S3 writes an inventory of the bucket, by which it is told what there is, instead of listing the table's folders;
+    /// what the table says goes before.
+    pub inventory: Option<String>,
+    /// Whether files are marked by a tag for as long again before they go; what the table says goes before.
+    pub quarantine: bool,
     /// Whether nobody reads who could not be asked where their tables lie: any such is a reason to refuse then.
     pub unattended: bool,
 }
@@ -81,6 +89,9 @@ pub struct OrphanSurvey {
     pub listed: Counts,
     /// Requests for that.
     pub listing_requests: u64,
+    /// The inventory that told of it; `None` where it was listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<InventorySeen>,
     /// Files that the table needs, wherever they lie.
     pub needed: u64,
     /// What nothing refers to, by what it was; not what is counted below.
@@ -112,7 +123,9 @@ pub struct OrphanPlan {
     pub survey: OrphanSurvey,
     /// What would be deleted now: what an earlier run found too, and is old enough.
     pub files: Counted,
-    /// What would be written down, to be deleted by a later run.
+    /// What would be marked (`icepress-quarantine`), to be deleted by a later run.
+    pub quarantined: Counted,
+    /// What would be written down, or is marked, to be deleted by a later run.
     pub waiting: Counted,
 }
 
@@ -124,7 +137,11 @@ pub struct OrphanReport {
     pub survey: OrphanSurvey,
     /// What was deleted.
     pub files: Counted,
-    /// What is written down, to be deleted by a later run.
+    /// What was marked (`icepress-quarantine`), to be deleted by a later run.
+    pub quarantined: Counted,
+    /// What was marked and is needed again: it is marked no longer.
+    pub released: u64,
+    /// What is written down, or was marked before, to be deleted by a later run.
     pub waiting: Counted,
     /// What came into the table while the folders were listed, and stays.
     pub revived: Counts,
@@ -156,10 +173,11 @@ pub async fn plan_orphans(
 ) -> Result<OrphanPlan, UpkeepError> {
     let run = Run::begin(context, table, others, request).await?;
     let mut plan = OrphanPlan::default();
-    let mut tell = |file: &DeadFile, is_due| {
-        let counted = match is_due {
-            true => &mut plan.files,
-            false => &mut plan.waiting,
+    let mut tell = |file: &DeadFile, step| {
+        let counted = match step {
+            Step::Goes => &mut plan.files,
+            Step::IsMarked => &mut plan.quarantined,
+            Step::Waits => &mut plan.waiting,
         };
         counted.entry(file.kind).or_default().add(file);
     };

@@ -9,23 +9,37 @@ use icepress_storage::{Reach, one_spelling};
 use icepress_table::CommitContext;
 
 use super::{
-    OrphanReport, OrphanRequest, OrphanScope, Others, chain,
+    OrphanReport, OrphanRequest, OrphanScope, OrphanSurvey, Others, chain,
+    inventory::Inventory,
     listing::Listing,
     live::LiveSet,
+    source::Source,
     survey::{Surveyor, fingerprint},
 };
 use crate::{
-    DeadFile, ORPHAN_FLOOR, OrphanPolicy, Surroundings, UpkeepError,
+    DeadFile, NO_INVENTORY, ORPHAN_FLOOR, OrphanPolicy, Surroundings, UpkeepError,
     dead::{Staying, mark_of},
     delete::{Judged, Sweep},
     expire::Progress,
-    ledger::{Intent, PartWriter, Record},
+    ledger::{Intent, PartWriter, Planned, Record},
     limits::Meter,
     places::{folders_of, places_of},
+    quarantine::{Admission, Quarantine, release},
 };
 
 /// After so long a list that was never finished is for nothing: whoever wrote it is dead.
 const FORSAKEN: Duration = Duration::from_secs(24 * 3600);
+
+/// What becomes of a file that nothing refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is deleted.
+    Goes,
+    /// It is marked, to go later.
+    IsMarked,
+    /// A later run sees.
+    Waits,
+}
 
 /// What a search stands on.
 pub(super) struct Run<'a> {
@@ -40,6 +54,9 @@ pub(super) struct Run<'a> {
     folders: Vec<String>,
     places: Reach,
     age: Duration,
+    /// The inventory to go by.
+    inventory: Option<String>,
+    quarantine: Option<Quarantine>,
     surroundings: Surroundings,
     /// Fingerprints of what earlier runs found, sorted.
     earlier: Vec<u64>,
@@ -89,7 +106,21 @@ impl<'a> Run<'a> {
                 surroundings.unplaced.len()
             )));
         }
+        let now = context.ambient.now();
+        let quarantine = policy.quarantine.unwrap_or(request.quarantine);
+        let quarantine = quarantine.then_some(Quarantine { age, now });
         let storage = context.storage.as_ref();
+        let untagged = own.iter().find(|folder| !storage.has_tags(folder));
+        if let Some(folder) = untagged.filter(|_| quarantine.is_some()) {
+            return Err(refused(format!(
+                "its files are to be marked before they go (orphans-quarantine), and what lies in {folder} can't have tags: only \
+                 objects on S3 can; set icepress.maintain.orphans-quarantine to false"
+            )));
+        }
+        let inventory = policy.inventory.or_else(|| request.inventory.clone());
+        // No listing is short enough to be worth a search through an inventory but that of one folder.
+        let inventory =
+            inventory.filter(|it| it != NO_INVENTORY && request.scope == OrphanScope::All);
         let mut staying = Staying::of(&context.storage, &loaded, &[])?;
         let folders = match request.scope {
             OrphanScope::All => own,
@@ -109,10 +140,12 @@ impl<'a> Run<'a> {
             request,
             live,
             old_metadata,
-            now: context.ambient.now(),
+            now,
             folders,
             places,
             age,
+            inventory,
+            quarantine,
             surroundings,
             earlier: Vec::new(),
             loaded,
@@ -125,13 +158,13 @@ impl<'a> Run<'a> {
     pub(super) async fn look(
         &self,
         mut sink: Option<&mut PartWriter<'_>>,
-        tell: &mut (dyn FnMut(&DeadFile, bool) + Send),
+        tell: &mut (dyn FnMut(&DeadFile, Step) + Send),
     ) -> Result<Surveyor<'_>, UpkeepError> {
         let table = &self.loaded.table;
         let mut surveyor = Surveyor::new(self);
-        let mut listing = Listing::of(self.context.storage.as_ref(), &self.folders);
+        let mut source = self.source().await?;
         loop {
-            let objects = listing.next().await;
+            let objects = source.next().await;
             let objects = objects.map_err(|source| UpkeepError::unreadable(table, source))?;
             let Some(objects) = objects else {
                 break;
@@ -139,7 +172,12 @@ impl<'a> Run<'a> {
             let mut found = Vec::new();
             for object in objects {
                 if let Some(file) = surveyor.see(object).await? {
-                    tell(&file, self.is_due(&file));
+                    // Whoever writes down decides when everything is.
+                    let step = match sink.is_some() {
+                        true => Step::Waits,
+                        false => self.step_of(&file).await?,
+                    };
+                    tell(&file, step);
                     found.push(file);
                 }
             }
@@ -149,12 +187,87 @@ impl<'a> Run<'a> {
         }
         let survey = &mut surveyor.survey;
         survey.folders.clone_from(&self.folders);
-        survey.listing_requests = listing.requests();
+        survey.listing_requests = source.requests();
+        survey.inventory = source.inventory();
+        self.check_covered(survey)?;
         survey.needed = self.live.len();
         survey.age_ms = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
         survey.tables_asked = self.surroundings.asked;
         survey.unasked.clone_from(&self.surroundings.unasked);
         Ok(surveyor)
+    }
+
+    async fn source(&self) -> Result<Source<'_>, UpkeepError> {
+        let storage = self.context.storage.as_ref();
+        let Some(location) = &self.inventory else {
+            return Ok(Source::Listing(Listing::of(storage, &self.folders)));
+        };
+        let inventory = Inventory::newest(storage, location, &self.folders, self.now).await;
+        let inventory =
+            inventory.map_err(|source| UpkeepError::unreadable(&self.loaded.table, source))?;
+        Ok(Source::Inventory(Box::new(inventory)))
+    }
+
+    /// An inventory that has nothing of a table that was there when it was made is another prefix's.
+    fn check_covered(&self, survey: &OrphanSurvey) -> Result<(), UpkeepError> {
+        let Some(inventory) = &survey.inventory else {
+            return Ok(());
+        };
+        let snapshots = self.loaded.metadata.snapshots();
+        let first = snapshots.map(|snapshot| snapshot.timestamp_ms()).min();
+        let was_there = first.is_some_and(|first| first < inventory.made_at.get());
+        if survey.listed.files > 0 || !was_there {
+            return Ok(());
+        }
+        Err(UpkeepError::refused(
+            &self.loaded.table,
+            format!(
+                "the inventory {} has nothing that lies in its folders: it is made of another prefix of the bucket",
+                inventory.manifest
+            ),
+        ))
+    }
+
+    async fn step_of(&self, file: &DeadFile) -> Result<Step, UpkeepError> {
+        if !self.is_due(file) {
+            return Ok(Step::Waits);
+        }
+        let Some(quarantine) = self.quarantine else {
+            return Ok(Step::Goes);
+        };
+        let found = quarantine.look(self.context.storage.as_ref(), file).await;
+        let found = found.map_err(|source| UpkeepError::unreadable(&self.loaded.table, source))?;
+        Ok(match found {
+            Admission::Over => Step::Goes,
+            Admission::Outside => Step::IsMarked,
+            Admission::Inside | Admission::Gone => Step::Waits,
+        })
+    }
+
+    /// Takes the mark off what earlier runs wrote down, may have marked, and is needed again.
+    async fn release_needed(&self, earlier: &[Record<'_>]) -> Result<u64, UpkeepError> {
+        let mut released = 0;
+        if self.quarantine.is_none() {
+            return Ok(released);
+        }
+        for record in earlier {
+            let Some(planned) = self.planned_of_ours(record).await? else {
+                continue;
+            };
+            for part in 0..planned.parts {
+                for file in record.part(part).await? {
+                    if self.live.holds(mark_of(&file.path)) && self.places.holds(&file.path) {
+                        let storage = self.context.storage.as_ref();
+                        let had_mark = release(storage, &file.path).await;
+                        let had_mark = had_mark.map_err(|source| {
+                            UpkeepError::still_marked(&self.loaded.table, source)
+                        })?;
+                        released += u64::from(had_mark);
+                    }
+                }
+            }
+        }
+        Ok(released)
     }
 
     /// Writes down what is found, and deletes of it what may go.
@@ -168,6 +281,8 @@ impl<'a> Run<'a> {
         let mut meter = Meter::start(self.request.limits, ambient);
         let ledger = self.request.scope.ledger();
         let earlier = Record::pending(storage, &table, metadata_folder, ledger).await?;
+        // First: a lifecycle rule does not wait for a search that fails.
+        let released = self.release_needed(&earlier).await?;
         let record = Record::new(storage, &table, metadata_folder, ledger, ambient);
         record.write_intent(&self.intent()).await?;
         let mut parts = PartWriter::new(&record);
@@ -203,15 +318,19 @@ impl<'a> Run<'a> {
             ambient,
             table: &table,
             judge: &judge,
+            asks_again: survey.inventory.is_some(),
+            quarantine: self.quarantine,
             progress,
         };
         let swept = sweep.run(&record, &planned, &mut meter).await?;
-        if swept.is_whole && swept.waiting.is_empty() {
+        if swept.is_whole && swept.waiting.is_empty() && swept.quarantined.is_empty() {
             record.remove().await?;
         }
         Ok(OrphanReport {
             survey,
             files: swept.deleted,
+            quarantined: swept.quarantined,
+            released: released + swept.released,
             waiting: swept.waiting,
             revived: swept.revived,
             unfinished: !swept.is_whole,
@@ -274,12 +393,7 @@ impl<'a> Run<'a> {
         let ledger = self.request.scope.ledger();
         let mut marks = Vec::new();
         for record in Record::pending(storage, table, &folder, ledger).await? {
-            let Some(intent) = record.intent().await? else {
-                continue;
-            };
-            let is_ours = intent.version == Intent::VERSION
-                && intent.table_uuid == self.loaded.metadata.uuid().to_string();
-            let Some(planned) = record.planned().await?.filter(|_| is_ours) else {
+            let Some(planned) = self.planned_of_ours(&record).await? else {
                 continue;
             };
             for part in 0..planned.parts {
@@ -288,6 +402,19 @@ impl<'a> Run<'a> {
         }
         marks.sort_unstable();
         Ok(marks)
+    }
+
+    /// What a list of this table says of itself, where it is whole: one without an intent is being taken away.
+    async fn planned_of_ours(&self, record: &Record<'_>) -> Result<Option<Planned>, UpkeepError> {
+        let Some(intent) = record.intent().await? else {
+            return Ok(None);
+        };
+        let is_ours = intent.version == Intent::VERSION
+            && intent.table_uuid == self.loaded.metadata.uuid().to_string();
+        match is_ours {
+            true => record.planned().await,
+            false => Ok(None),
+        }
     }
 
     /// Takes an earlier list away, now that what it says stands in a newer one; not one that somebody may be writing.

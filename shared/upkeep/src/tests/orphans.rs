@@ -14,18 +14,18 @@ use crate::{
     UpkeepError, plan_orphans, remove_orphans,
 };
 
-const NOBODY: Others<'_> = Others {
+pub(super) const NOBODY: Others<'_> = Others {
     neighbours: &NoNeighbours,
     attempts: &NoAttempts,
 };
 
-async fn plan(world: &World, request: &OrphanRequest) -> OrphanPlan {
+pub(super) async fn plan(world: &World, request: &OrphanRequest) -> OrphanPlan {
     plan_orphans(&world.context, &world.table, NOBODY, request)
         .await
         .unwrap()
 }
 
-async fn remove_with(
+pub(super) async fn remove_with(
     world: &World,
     others: Others<'_>,
     request: &OrphanRequest,
@@ -33,29 +33,29 @@ async fn remove_with(
     remove_orphans(&world.context, &world.table, others, request, &|_, _| {}).await
 }
 
-async fn remove(world: &World) -> OrphanReport {
+pub(super) async fn remove(world: &World) -> OrphanReport {
     remove_with(world, NOBODY, &OrphanRequest::default())
         .await
         .unwrap()
 }
 
-fn files(counted: &Counted) -> u64 {
+pub(super) fn files(counted: &Counted) -> u64 {
     counted.values().map(|counts| counts.files).sum()
 }
 
 /// A file of `LOCATION` that nothing refers to, old.
-fn stray(world: &World, below: &str) -> String {
+pub(super) fn stray(world: &World, below: &str) -> String {
     let location = format!("{LOCATION}/{below}");
     world.storage.insert(&location, vec![0; 50]);
     location
 }
 
-fn is_there(world: &World, location: &str) -> bool {
+pub(super) fn is_there(world: &World, location: &str) -> bool {
     world.storage.get(location).is_some()
 }
 
 /// A table with whatever keeps files alive, and old files that nothing refers to.
-async fn littered() -> (World, Vec<String>) {
+pub(super) async fn littered() -> (World, Vec<String>) {
     let world = World::new();
     let first = world.append().await;
     let _ = world.statistics(world.current().await).await;

@@ -1,14 +1,12 @@
-//! A table in memory, with other writers, a storage that can die, and a reader of its own.
+//! A table in memory, with other writers and a reader of its own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Range,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes as Buffer;
 use iceberg::{
     TableUpdate,
     spec::{
@@ -23,16 +21,13 @@ use icepress_catalog::{
     metadata::{load_at, stage_metadata},
 };
 use icepress_model::{
-    Bytes, CatalogName, DatabaseId, MetadataLocation, Namespace, SpecId, TableId, TimestampMs,
+    CatalogName, DatabaseId, MetadataLocation, Namespace, SpecId, TableId, TimestampMs,
     ambient::{Ambient, ManualClock},
-};
-use icepress_storage::{
-    DeleteOutcome, ListPage, ListedObject, ObjectInfo, ObjectWriter, PutMode, Storage,
-    StorageError, StorageErrorKind, WriteOptions,
 };
 use icepress_table::{CommitContext, CommitPolicy, NoObjection};
 use icepress_writer::{AddedFile, RemovedFile, append_files, overwrite_files};
 
+use super::storage::MemoryStorage;
 use crate::{
     ExpirePlan, ExpireReport, ExpireRequest, Limits, NoPins, Pins, UpkeepError, expire, plan_expire,
 };
@@ -40,196 +35,8 @@ use crate::{
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) const LOCATION: &str = "s3://lake/t";
-
-#[derive(Debug, Default)]
-struct Objects {
-    objects: BTreeMap<String, Buffer>,
-    /// Requests until everything fails; `None` for never.
-    fuse: Option<u32>,
-    /// Deletes that are refused because the store is busy.
-    busy: u32,
-    denied: BTreeSet<String>,
-    /// When objects were written last, where that is not long ago.
-    modified: BTreeMap<String, TimestampMs>,
-    /// Sizes of all delete requests.
-    batches: Vec<usize>,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct MemoryStorage(Mutex<Objects>);
-
-fn failed(kind: StorageErrorKind, location: &str) -> StorageError {
-    StorageError {
-        kind,
-        action: "ask for",
-        location: location.to_owned(),
-        source: None,
-    }
-}
-
-impl MemoryStorage {
-    fn with<T>(
-        &self,
-        location: &str,
-        act: impl FnOnce(&mut Objects) -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
-        let mut objects = self.0.lock().unwrap();
-        match &mut objects.fuse {
-            Some(0) => return Err(failed(StorageErrorKind::Other, location)),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        act(&mut objects)
-    }
-
-    /// Dies after so many requests, or never.
-    pub(super) fn set_fuse(&self, fuse: Option<u32>) {
-        self.0.lock().unwrap().fuse = fuse;
-    }
-
-    pub(super) fn set_modified(&self, location: &str, time: TimestampMs) {
-        let mut objects = self.0.lock().unwrap();
-        objects.modified.insert(location.to_owned(), time);
-    }
-
-    pub(super) fn be_busy(&self, times: u32) {
-        self.0.lock().unwrap().busy = times;
-    }
-
-    pub(super) fn deny(&self, location: &str, denied: bool) {
-        let mut objects = self.0.lock().unwrap();
-        match denied {
-            true => objects.denied.insert(location.to_owned()),
-            false => objects.denied.remove(location),
-        };
-    }
-
-    pub(super) fn batches(&self) -> Vec<usize> {
-        self.0.lock().unwrap().batches.clone()
-    }
-
-    pub(super) fn insert(&self, location: &str, content: Vec<u8>) {
-        let mut objects = self.0.lock().unwrap();
-        objects.objects.insert(location.to_owned(), content.into());
-    }
-
-    pub(super) fn remove(&self, location: &str) -> Option<Buffer> {
-        self.0.lock().unwrap().objects.remove(location)
-    }
-
-    pub(super) fn get(&self, location: &str) -> Option<Buffer> {
-        self.0.lock().unwrap().objects.get(location).cloned()
-    }
-
-    /// All metadata files.
-    pub(super) fn metadata_files(&self) -> BTreeSet<String> {
-        let objects = self.0.lock().unwrap();
-        let locations = objects.objects.keys();
-        locations
-            .filter(|location| location.ends_with(".metadata.json"))
-            .cloned()
-            .collect()
-    }
-
-    /// All objects but metadata files.
-    pub(super) fn there(&self) -> BTreeSet<String> {
-        let objects = self.0.lock().unwrap();
-        let locations = objects.objects.keys();
-        locations
-            .filter(|location| !location.ends_with(".metadata.json"))
-            .cloned()
-            .collect()
-    }
-}
-
-#[async_trait]
-impl Storage for MemoryStorage {
-    fn may_delete(&self) -> bool {
-        true
-    }
-    async fn info(&self, location: &str) -> Result<ObjectInfo, StorageError> {
-        let size = self.read(location).await?.len() as u64;
-        Ok(ObjectInfo {
-            size: Bytes(size),
-            modified: TimestampMs(0),
-            archived: false,
-        })
-    }
-    async fn read(&self, location: &str) -> Result<Buffer, StorageError> {
-        self.with(location, |all| {
-            let found = all.objects.get(location).cloned();
-            found.ok_or_else(|| failed(StorageErrorKind::NotFound, location))
-        })
-    }
-    async fn read_range(&self, location: &str, _: Range<u64>) -> Result<Buffer, StorageError> {
-        Err(failed(StorageErrorKind::NotFound, location))
-    }
-    async fn read_ranges(
-        &self,
-        location: &str,
-        _: &[Range<u64>],
-    ) -> Result<Vec<Buffer>, StorageError> {
-        Err(failed(StorageErrorKind::NotFound, location))
-    }
-    async fn put(
-        &self,
-        location: &str,
-        content: Buffer,
-        _: PutMode,
-        _: &WriteOptions,
-    ) -> Result<(), StorageError> {
-        self.with(location, |all| {
-            all.objects.insert(location.to_owned(), content);
-            Ok(())
-        })
-    }
-    async fn writer(
-        &self,
-        location: &str,
-        _: &WriteOptions,
-    ) -> Result<Box<dyn ObjectWriter>, StorageError> {
-        Err(failed(StorageErrorKind::NotFound, location))
-    }
-    async fn list(&self, prefix: &str, _: Option<&str>) -> Result<ListPage, StorageError> {
-        self.with(prefix, |all| {
-            let objects = all.objects.iter();
-            let listed = objects.filter(|(location, _)| location.starts_with(prefix));
-            Ok(ListPage {
-                objects: listed
-                    .map(|(location, content)| ListedObject {
-                        location: location.clone(),
-                        size: Bytes(content.len() as u64),
-                        modified: all
-                            .modified
-                            .get(location)
-                            .copied()
-                            .unwrap_or(TimestampMs(1)),
-                    })
-                    .collect(),
-                next: None,
-            })
-        })
-    }
-    async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {
-        self.0.lock().unwrap().batches.push(locations.len());
-        let outcomes = locations.iter().map(|location| DeleteOutcome {
-            location: location.clone(),
-            // Each on its own: whoever dies in the middle of a batch has deleted a part of it.
-            result: self.with(location, |all| {
-                if all.busy > 0 {
-                    all.busy -= 1;
-                    return Err(failed(StorageErrorKind::Throttled, location));
-                }
-                if all.denied.contains(location) {
-                    return Err(failed(StorageErrorKind::PermissionDenied, location));
-                }
-                all.objects.remove(location);
-                Ok(())
-            }),
-        });
-        outcomes.collect()
-    }
-}
+/// Where S3 would write inventories.
+pub(super) const INVENTORIES: &str = "s3://inventories/";
 
 /// What happens at the next commit.
 #[derive(Debug)]

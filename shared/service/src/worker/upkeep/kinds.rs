@@ -13,7 +13,11 @@ use icepress_upkeep::{
 use super::{Done, TaskDoor, limits_of_a_run};
 use crate::{
     Context, Deadline,
-    people::{maintain::BasesOfProcesses, neighbours::AllTables, orphans::Books},
+    people::{
+        maintain::BasesOfProcesses,
+        neighbours::AllTables,
+        orphans::{Books, with_settings},
+    },
     scheduler::upkeep::{UpkeepTask, expire_request},
 };
 
@@ -194,6 +198,7 @@ impl Work<'_> {
             unattended: true,
             ..OrphanRequest::default()
         };
+        let request = with_settings(context, table, &request);
         let (neighbours, attempts) = (AllTables { context }, Books { context });
         let others = Others {
             neighbours: &neighbours,
@@ -203,8 +208,22 @@ impl Work<'_> {
         let report = removed?;
         let [(deleted, bytes), (waiting, _)] = [&report.files, &report.waiting].map(sum_of);
         let listed = report.survey.listed.files;
+        let seen = match &report.survey.inventory {
+            None => "listed",
+            Some(_) => "was told by an inventory of",
+        };
         let mut did =
-            format!("listed {listed} files, deleted {deleted} of {bytes} that nothing refers to");
+            format!("{seen} {listed} files, deleted {deleted} of {bytes} that nothing refers to");
+        let (marked, _) = sum_of(&report.quarantined);
+        if marked > 0 {
+            did.push_str(&format!(", marked {marked} that a later run deletes"));
+        }
+        if report.released > 0 {
+            let released = report.released;
+            did.push_str(&format!(
+                ", took the mark off {released} that are needed again"
+            ));
+        }
         if waiting > 0 {
             did.push_str(&format!(
                 ", wrote down {waiting} that a later run deletes if it finds them again"

@@ -1,7 +1,9 @@
 package dev.icepress.harness;
 
 import java.io.IOException;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
@@ -26,7 +28,7 @@ import org.apache.iceberg.puffin.PuffinWriter;
  * {@code expire}: Java's own expiry as the judge of ours. {@code --do age} gives tables a past: a tag, branches, a
  * staged snapshot, statistics, files that are replaced and one that comes back. {@code --do expire} expires everything
  * older than {@code --older-than} and says which files it would delete, deleting none. {@code --do read} says how many
- * rows each snapshot has. All tables, or those that {@code --table} names; one JSON object by table.
+ * rows each snapshot has; {@code --do ids} which values of the column {@code id}. All tables, or those that {@code --table} names; one JSON object by table.
  */
 final class ExpireCommand {
   private ExpireCommand() {}
@@ -41,7 +43,8 @@ final class ExpireCommand {
               case "age" -> age(table);
               case "expire" -> expire(table, options.number("older-than", 0));
               case "read" -> read(table);
-              default -> throw new IllegalArgumentException("--do age|expire|read");
+              case "ids" -> ids(table);
+              default -> throw new IllegalArgumentException("--do age|expire|read|ids");
             };
         answers.put(name.toString(), answer);
       }
@@ -125,6 +128,21 @@ final class ExpireCommand {
     answer.put("snapshots", snapshots);
     answer.put("refs", new TreeSet<>(table.refs().keySet()));
     return answer;
+  }
+
+  private static Map<String, Object> ids(Table table) throws IOException {
+    Map<String, Object> all = new LinkedHashMap<>();
+    for (Snapshot snapshot : table.snapshots()) {
+      List<Object> ids = new ArrayList<>();
+      try (CloseableIterable<Record> records =
+          IcebergGenerics.read(table).useSnapshot(snapshot.snapshotId()).select("id").build()) {
+        for (Record record : records) {
+          ids.add(record.getField("id"));
+        }
+      }
+      all.put(Long.toString(snapshot.snapshotId()), ids);
+    }
+    return all;
   }
 
   private static Map<String, Object> read(Table table) throws IOException {
