@@ -34,6 +34,7 @@ struct Orders {
     put_fault: Option<(usize, StorageFault)>,
     read_fault: Option<usize>,
     deleted: Vec<String>,
+    lists_in_order: usize,
     edit: Option<Edit>,
     deadly: Option<String>,
     throttled: Option<(String, u64)>,
@@ -107,6 +108,11 @@ impl FaultyStorage {
     /// How many reads of such files there were since the last reset.
     pub fn metadata_reads(&self) -> usize {
         self.orders.lock().unwrap().reads
+    }
+
+    /// How many listings began at a name, as several beside each other do, since the last reset.
+    pub fn lists_in_order(&self) -> usize {
+        self.orders.lock().unwrap().lists_in_order
     }
 
     /// Every location that somebody asked to delete since the last reset.
@@ -301,6 +307,15 @@ impl Storage for FaultyStorage {
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {
         self.inner.list(prefix, next).await
+    }
+
+    async fn list_after(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListPage, StorageError> {
+        self.orders.lock().unwrap().lists_in_order += 1;
+        self.inner.list_after(prefix, after).await
     }
 
     async fn delete(&self, locations: &[String]) -> Vec<DeleteOutcome> {

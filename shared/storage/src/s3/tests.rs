@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_config::BehaviorVersion;
 use aws_credential_types::provider::{ProvideCredentials, error::CredentialsError, future};
@@ -97,6 +97,54 @@ async fn s3_storage_conforms_on_moto() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_storage_conforms_on_ministack() {
     conforms(EmulatorKind::MiniStack).await;
+}
+
+async fn tags_are_set_as_a_whole(kind: EmulatorKind) {
+    let Some(bench) = S3Bench::start(kind).await else {
+        return;
+    };
+    let storage = bench.storage(S3Options::default()).await;
+    let (at, none) = ("s3://lake/a b/é.parquet", BTreeMap::new());
+    let gone = storage.tags("s3://lake/gone").await.unwrap_err();
+    assert_eq!(gone.kind, StorageErrorKind::NotFound);
+    let (content, options) = (Buffer::from("rows"), WriteOptions::default());
+    storage
+        .put(at, content, PutMode::Overwrite, &options)
+        .await
+        .unwrap();
+    assert_eq!(storage.tags(at).await.unwrap(), none);
+    let mut tags = BTreeMap::from([("owner".to_owned(), "finance + more".to_owned())]);
+    tags.insert(
+        "icepress-quarantine".to_owned(),
+        "2026-11-30T01:02:03Z".to_owned(),
+    );
+    storage.set_tags(at, &tags).await.unwrap();
+    assert_eq!(storage.tags(at).await.unwrap(), tags);
+    tags.remove("icepress-quarantine");
+    storage.set_tags(at, &tags).await.unwrap();
+    assert_eq!(storage.tags(at).await.unwrap(), tags);
+    storage.set_tags(at, &none).await.unwrap();
+    assert_eq!(storage.tags(at).await.unwrap(), none);
+    assert_eq!(storage.read(at).await.unwrap(), "rows");
+    let router = StorageRouter::new(
+        bench.aws.clone(),
+        small_parts(),
+        Reach::everywhere(),
+        Ambient::system(),
+    );
+    assert!(router.has_tags(at) && !router.has_tags("/on/a/disk"));
+    assert!(router.tags("/on/a/disk").await.is_err());
+    assert_eq!(router.tags(at).await.unwrap(), none);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_are_set_as_a_whole_on_moto() {
+    tags_are_set_as_a_whole(EmulatorKind::Moto).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tags_are_set_as_a_whole_on_ministack() {
+    tags_are_set_as_a_whole(EmulatorKind::MiniStack).await;
 }
 
 /// Half of 11 MiB is filled while the other half is sent.
