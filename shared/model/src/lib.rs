@@ -32,7 +32,8 @@ pub use outcome::{
 };
 pub use plan::{
     BaseState, DeleteContent, DeleteFile, Group, GroupReason, GroupTask, Health, InputFile,
-    KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, PlanSetting, PlanTotals, TablePlan, Tier,
+    KEY_COLUMNS_DIVISOR, LeftAlone, LeftAloneReason, OldRows, PlanSetting, PlanTotals, TablePlan,
+    Tier,
 };
 pub use scope::Scope;
 pub use units::{Bytes, NanoDollars, Rows, TimestampMs};

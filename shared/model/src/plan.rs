@@ -154,9 +154,27 @@ pub struct Group {
     /// version 3 on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shares_deletes: bool,
+    /// Rows that are left out beside those that are deleted: whoever commits it says that rows went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<OldRows>,
+}
+
+/// The rows whose value in a column is at most so great. One that is null is none of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OldRows {
+    /// The column's field id: a date, a timestamp or a long at the top of the table's schema.
+    pub column: i32,
+    /// The greatest value, in the column's own unit: days, micro- or nanoseconds since 1970, or the number itself.
+    pub up_to: i64,
 }
 
 impl Group {
+    /// Whether any row of its inputs may be left out.
+    pub fn leaves_rows_out(&self) -> bool {
+        !self.deletes.is_empty() || self.without.is_some()
+    }
+
     /// The inputs' bytes.
     pub fn input_bytes(&self) -> Bytes {
         self.inputs.iter().map(|input| input.size).sum()

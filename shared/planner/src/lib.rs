@@ -64,7 +64,7 @@ mod turns;
 
 pub use defaults::PlanDefaults;
 pub use options::{Ceiling, InvalidProperty, PlanOptions, VerifyRows, path_hash};
-pub use plan::{PlanError, group_all, plan_table, refusal};
+pub use plan::{PlanError, base_of, group_all, plan_table, refusal};
 pub use price::{KeepingPrices, Prices};
 pub use repeats::{LastRun, Repeated, files_of, take_out_repeats};
 pub use slice::{Sliced, slice};

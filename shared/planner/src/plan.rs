@@ -159,23 +159,32 @@ pub fn plan_table(
         groups.extend(dangling_group(scan, metadata, &options));
     }
     Ok(TablePlan {
-        base: scan.snapshot().map(|snapshot| BaseState {
-            metadata_location: location.clone(),
-            snapshot_id: snapshot.snapshot_id,
-            starting_sequence_number: if metadata.format_version() == FormatVersion::V1 {
-                SequenceNumber(0)
-            } else {
-                snapshot.sequence_number
-            },
-            schema_id: SchemaId(metadata.current_schema_id()),
-            format_version: metadata.format_version() as u8,
-        }),
+        base: base_of(scan, metadata, location),
         follow_up: !options.force && (cut || !left_out.is_empty()),
         groups,
         left_alone,
         health,
         totals,
         settings: options.other_than_default(),
+    })
+}
+
+/// The state that is planned on; `None` where the table has no snapshot.
+pub fn base_of(
+    scan: &SnapshotScan,
+    metadata: &TableMetadata,
+    location: &MetadataLocation,
+) -> Option<BaseState> {
+    scan.snapshot().map(|snapshot| BaseState {
+        metadata_location: location.clone(),
+        snapshot_id: snapshot.snapshot_id,
+        starting_sequence_number: if metadata.format_version() == FormatVersion::V1 {
+            SequenceNumber(0)
+        } else {
+            snapshot.sequence_number
+        },
+        schema_id: SchemaId(metadata.current_schema_id()),
+        format_version: metadata.format_version() as u8,
     })
 }
 
@@ -203,6 +212,7 @@ fn dangling_group(
             .collect(),
         target_file_size: options.target(),
         shares_deletes: false,
+        without: None,
     })
 }
 

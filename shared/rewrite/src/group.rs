@@ -16,7 +16,7 @@ use icepress_table::{partition_from_json, partition_path, partition_type};
 use crate::{
     RewriteContext,
     constants::partition_constants,
-    deletes::{DeleteContext, DeletedPositions, EqualityDeletes, input_source},
+    deletes::{DeleteContext, DeletedPositions, EqualityDeletes, find_old, input_source},
     failure::{Result, corrupt, unsupported},
     lineage::{lineage, lineage_fields},
     memory::Shares,
@@ -178,6 +178,7 @@ impl<'a> GroupReader<'a> {
         equality
             .load(&of_deletes, key_files, &reading, &mut positions)
             .await?;
+        find_old(&of_deletes, &reading, &mut positions).await?;
         let shares = shares.after_deletes(positions.memory() + equality.memory());
         let sources = (0..group.inputs.len())
             .map(|input| input_source(group, input))

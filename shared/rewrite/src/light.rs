@@ -16,7 +16,7 @@ use roaring::RoaringTreemap;
 
 use crate::{
     RewriteContext,
-    deletes::{DeleteContext, DeletedPositions, EqualityDeletes},
+    deletes::{DeleteContext, DeletedPositions, EqualityDeletes, find_old},
     failure::{Result, from_write, unsupported},
     group::{Partition, reading_of, schema_of},
     memory::Shares,
@@ -145,5 +145,6 @@ pub(crate) async fn deleted_positions(
         .load(&of_deletes, key_files, &reading, &mut positions)
         .await?;
     equality.find(&of_deletes, &reading, &mut positions).await?;
+    find_old(&of_deletes, &reading, &mut positions).await?;
     Ok((positions, equality.passes))
 }

@@ -27,9 +27,9 @@ pub use commit::{
     ChooseManifests, Chooser, CommitContext, CommitFailure, CommitOutcome, CommitPolicy,
     Correction, DropCause, DroppedGroup, Duplicate, Examination, FileRepair, FinishedGroup,
     Gatekeeper, Held, IS_REPAIR, ListedManifest, ManifestContent, ManifestLayout, ManifestRepair,
-    NoObjection, PROCESS_ID, PartitionPlace, Repairs, Retries, RewrittenManifests, Unrepairable,
-    commit_groups, commit_groups_unless, examine_manifests, find_commit, remove_data_files,
-    repair_manifests, rewrite_manifests, survey_manifests, until,
+    NoObjection, PROCESS_ID, PartitionPlace, Repairs, Retries, Rewritten, RewrittenManifests,
+    Unrepairable, commit_groups, commit_groups_unless, examine_manifests, find_commit,
+    remove_data_files, remove_rows, repair_manifests, rewrite_manifests, survey_manifests, until,
 };
 pub use error::TableError;
 pub use granularity::DeleteGranularity;

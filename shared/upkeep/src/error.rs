@@ -94,6 +94,12 @@ pub enum UpkeepError {
         #[source]
         source: StorageError,
     },
+    /// Files could not be written anew. Nothing was committed.
+    #[error("{message}")]
+    NotWritten {
+        /// What happened, on which table and file.
+        message: String,
+    },
     /// A file is needed again, and is marked still.
     #[error(
         "table {table}: a file that it needs again keeps the tag icepress-quarantine, and a lifecycle rule that goes by the tag \

@@ -200,9 +200,10 @@ pub(crate) fn upkeep_properties(engine: &Engine, waking: Duration) -> Vec<(Strin
     if engine.below(2) == 0 {
         // A row is as old as its id says, in seconds since the morning.
         let keep = START.get() / 1_000 + waking.as_secs() as i64;
+        let level = ["file", "row"][engine.below(2) as usize];
         for (name, value) in [
             ("field", "id".to_owned()),
-            ("level", "file".to_owned()),
+            ("level", level.to_owned()),
             ("base", "now".to_owned()),
             ("number-format", "TIMESTAMP_S".to_owned()),
             ("keep", format!("{keep}s")),

@@ -16,6 +16,7 @@ use std::{
 use iceberg::spec::{DataContentType, Operation, Snapshot, TableMetadata};
 use icepress_model::{MetadataLocation, TableId, TimestampMs};
 use icepress_table::PROCESS_ID;
+use icepress_upkeep::ages::AGED_OUT;
 
 pub use self::limits::{Ban, Rules, nothing_held};
 use crate::{
@@ -81,6 +82,9 @@ struct State {
     /// Whether tasks have no reason to fail but what other writers did.
     no_task_may_fail: bool,
 }
+
+/// What the names of machines begin with at which people set tables back.
+pub const RESTORER: &str = "restorer";
 
 /// Watches every service, and knows what each table's rows must be.
 pub struct Oracle {
@@ -150,6 +154,7 @@ impl Oracle {
         writer: Option<&str>,
     ) -> Result<(), String> {
         let is_foreign = writer.is_none_or(|writer| writer.starts_with("writer"));
+        let is_restorer = writer.is_some_and(|writer| writer.starts_with(RESTORER));
         let now = self.now();
         let current = metadata.current_snapshot_id();
         let was_told = |state: &State, id| {
@@ -191,7 +196,8 @@ impl Oracle {
                 }
             } else if process.is_some() && current == Some(id) {
                 state.rewrites += 1;
-                if snapshot.summary().operation == Operation::Delete {
+                let summary = snapshot.summary();
+                if summary.additional_properties.contains_key(AGED_OUT) {
                     aged_out = Some(id);
                 } else {
                     self.judge_operation(metadata, snapshot)?;
@@ -202,7 +208,7 @@ impl Oracle {
             model.told.insert(id, told);
         }
         let model = state.tables.entry(table.clone()).or_default();
-        if is_back && current != model.current && !is_foreign {
+        if is_back && current != model.current && !is_foreign && !is_restorer {
             return Err(format!("it was set back to {current:?}"));
         }
         model.needed = self.reader.needed(metadata)?;
@@ -220,12 +226,16 @@ impl Oracle {
             let rows = Arc::make_mut(&mut told.rows);
             let stay: BTreeSet<i64> = found.iter().map(|row| row.id).collect();
             let gone = rows.extract_if(.., |id, _| !stay.contains(id));
-            retention::judge_age(
-                metadata,
-                gone.map(|(id, _)| id),
-                now,
-                state.limits.rules.skew,
-            )?;
+            let gone: Vec<i64> = gone.map(|(id, _)| id).collect();
+            let operation = metadata
+                .current_snapshot()
+                .map(|it| it.summary().operation.clone());
+            let count = gone.len();
+            self.engine.note(format_args!(
+                "{table}: {count} rows went for their age, by {operation:?}"
+            ));
+            let skew = state.limits.rules.skew;
+            retention::judge_age(metadata, gone.into_iter(), now, skew)?;
         }
         let parent = metadata
             .current_snapshot()
@@ -253,7 +263,9 @@ impl Oracle {
                     vacant.insert(self.reader.files_of(metadata, snapshot)?);
                 }
             }
-            if !is_foreign {
+            if is_restorer {
+                model.history.judge_restore(&history)?;
+            } else if !is_foreign {
                 let skew = state.limits.rules.skew;
                 model
                     .history

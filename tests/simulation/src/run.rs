@@ -329,6 +329,9 @@ impl World {
             let fleet = Arc::clone(&self.fleet);
             let tidying = fleet.tidy(self.fewer(12), self.trouble, self.tables);
             self.engine.start("people", false, tidying);
+            let fleet = Arc::clone(&self.fleet);
+            let restoring = fleet.restore(self.fewer(30), self.trouble, self.tables);
+            self.engine.start("restorers", false, restoring);
         }
         if let Some(outcast) = self.outcast.clone() {
             // It is known by then, and may have a process under way.

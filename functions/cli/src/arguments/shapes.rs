@@ -54,7 +54,7 @@ Tags come first. icepress.tag.hourly, .daily, .weekly and .monthly say how long 
 is the table as it was when its period began, in icepress.tag.time-zone (UTC). Amoro's tag.auto-create.* are honoured as they are.
 
 Then files go whose rows are all older than icepress.age-out.keep, by the column icepress.age-out.field: a partition at a time, or
-with icepress.age-out.level = file each by itself. Amoro's data-expire.* are honoured as they are. One commit that writes manifests
+with icepress.age-out.level = file each by itself; with row also the old rows of files that have others, which are written anew. Amoro's data-expire.* are honoured as they are. One commit that writes manifests
 alone; the files themselves are deleted when the snapshots are expired that have them.
 
 Which snapshots go is for the table to say: history.expire.max-snapshot-age-ms, .min-snapshots-to-keep and .max-ref-age-ms, the ages
@@ -91,8 +91,9 @@ JSON of both: {\"table\", \"folders\": [TEXT…], \"listed\": COUNTS, \"listing_
 
 Tags and ages have names of their own, beside what expiry says where all is done at once: {\"tags\": {\"created\":
   [{\"name\", \"snapshot_id\", \"timestamp_ms\", \"until_ms\"}…], \"removed\": [NAME…], \"skipped\": [{\"name\", \"why\"}…]},
-  \"age-out\": {\"off\": TEXT or null, \"field\", \"up_to_ms\", \"level\": \"partition\" | \"file\", \"partitions\": [{\"spec_id\", \"partition_name\",
-  \"files\", \"rows\", \"bytes\"}…], \"more_partitions\": N, \"old\": SUM, \"held_by_partition\": SUM, \"filtered\": SUM, \"unknown\": SUM, \"delete_files\": N,
+  \"age-out\": {\"off\": TEXT or null, \"field\", \"up_to_ms\", \"level\": \"partition\" | \"file\" | \"row\", \"partitions\": [{\"spec_id\", \"partition_name\",
+  \"files\", \"rows\", \"bytes\"}…], \"more_partitions\": N, \"old\": SUM, \"mixed\": SUM (written anew without some rows), \"left_for_later\": SUM,
+  \"mixed_rows_gone\": N or null, \"held_by_partition\": SUM, \"filtered\": SUM, \"unknown\": SUM, \"delete_files\": N,
   \"snapshot_id\": N or null}}, where SUM is {\"files\", \"rows\", \"bytes\"}.
 
 Manifests are written anew, by partition and without what was removed, where that halves what readers open: where small ones are

@@ -70,6 +70,7 @@ mod plans {
             deletes: Vec::new(),
             target_file_size: Bytes::mebibytes(4),
             shares_deletes: false,
+            without: None,
         }
     }
 

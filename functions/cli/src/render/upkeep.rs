@@ -240,6 +240,23 @@ pub(crate) fn of_ages(table: &TableId, plan: &AgePlan, done: bool) -> String {
     if unnamed > 0 {
         text.push_str(&format!("  and {} more\n", counted(unnamed, "partition")));
     }
+    if plan.mixed.files > 0 {
+        let verb = if done { "were" } else { "would be" };
+        let gone = match plan.mixed_rows_gone {
+            Some(rows) => format!("; {} rows are gone", count(rows.get())),
+            None => String::new(),
+        };
+        text.push_str(&format!(
+            "  {} have older rows beside others: they {verb} written anew without those{gone}\n",
+            size(&plan.mixed)
+        ));
+    }
+    if plan.left_for_later.files > 0 {
+        text.push_str(&format!(
+            "  {} more are left for the next run\n",
+            size(&plan.left_for_later)
+        ));
+    }
     if plan.delete_files > 0 {
         let deletes = counted(plan.delete_files, "delete file");
         text.push_str(&format!(

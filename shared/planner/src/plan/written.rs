@@ -75,6 +75,7 @@ pub(super) fn write(
                     deletes: Vec::new(),
                     target_file_size: context.options.target(),
                     shares_deletes: packed.shares_deletes,
+                    without: None,
                 },
             ));
         }

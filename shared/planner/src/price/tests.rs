@@ -21,6 +21,7 @@ fn group(files: u64, bytes: u64) -> Group {
         deletes: Vec::new(),
         target_file_size: Bytes::mebibytes(512),
         shares_deletes: false,
+        without: None,
     }
 }
 

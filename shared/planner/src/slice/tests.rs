@@ -21,6 +21,7 @@ fn plan(sizes: &[u64], tier: Tier) -> TablePlan {
         deletes: Vec::new(),
         target_file_size: Bytes(1),
         shares_deletes: false,
+        without: None,
     };
     TablePlan {
         base: None,

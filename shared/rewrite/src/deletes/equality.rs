@@ -508,7 +508,7 @@ fn below(alone: &NestedFieldRef) -> Vec<usize> {
 }
 
 /// A column that no file has: ids of columns begin with 1.
-fn unread_column() -> NestedFieldRef {
+pub(super) fn unread_column() -> NestedFieldRef {
     use iceberg::spec::{NestedField, PrimitiveType};
     Arc::new(NestedField::optional(
         -1,

@@ -3,10 +3,12 @@
 mod equality;
 mod key_set;
 mod keys;
+mod old;
 mod position;
 mod sieve;
 
 pub(crate) use equality::{DeleteContext, EqualityDeletes, input_source};
+pub(crate) use old::find_old;
 pub(crate) use position::DeletedPositions;
 
 #[cfg(test)]

@@ -146,9 +146,9 @@ impl<'a> Merger<'a> {
             row_group: settings.row_group_bytes,
             rows: settings.row_group_rows,
         };
-        let (deleted, passes) = match group.deletes.is_empty() {
-            true => (DeletedPositions::default(), 0),
-            false => deleted_positions(context, metadata, schema, group).await?,
+        let (deleted, passes) = match group.leaves_rows_out() {
+            false => (DeletedPositions::default(), 0),
+            true => deleted_positions(context, metadata, schema, group).await?,
         };
         let merger = Self {
             context,

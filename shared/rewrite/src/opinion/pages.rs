@@ -101,10 +101,9 @@ impl Sums {
     ) -> Result<Self> {
         let mut sums = Self::default();
         for group in groups {
-            let deleted = if group.deletes.is_empty() {
-                DeletedPositions::default()
-            } else {
-                deleted_positions(context, metadata, schema, group).await?.0
+            let deleted = match group.leaves_rows_out() {
+                false => DeletedPositions::default(),
+                true => deleted_positions(context, metadata, schema, group).await?.0,
             };
             let fixed = fixed_by(metadata, group)?;
             for (index, input) in group.inputs.iter().enumerate() {

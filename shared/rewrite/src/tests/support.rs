@@ -148,6 +148,7 @@ impl TestTable {
             deletes: Vec::new(),
             target_file_size: Bytes::mebibytes(512),
             shares_deletes: false,
+            without: None,
         };
         Self {
             folder,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use icepress_catalog::CatalogError;
 use icepress_coordination::CoordinationError;
-use icepress_model::{ProcessId, ProcessKind, SnapshotId, TableId};
+use icepress_model::{Attempt, MergePages, ProcessId, ProcessKind, SnapshotId, TableId};
+use icepress_rewrite::RewriteContext;
 use icepress_table::CommitContext;
 use icepress_upkeep::{
     ExpirePlan, ExpireReport, ExpireRequest, Pin, Pins, Progress, UpkeepError,
@@ -74,7 +75,21 @@ pub async fn age_out(context: &Context, table: &TableId) -> Result<AgePlan, Upke
     let process = ProcessId::from_uuid(context.ambient.uuid());
     // A signal waits for a commit that is in the middle.
     let _inside = context.commits.enter().await;
-    ages::apply(&commit, table, &process, &UnlessBlocked { context, table }).await
+    let engine = engine_of(context, &commit);
+    let unless_blocked = UnlessBlocked { context, table };
+    let work = (&engine, Attempt(1));
+    ages::apply(&commit, table, &process, &unless_blocked, work).await
+}
+
+/// What rewrites files of a table beside a commit of upkeep.
+pub(crate) fn engine_of(context: &Context, commit: &CommitContext) -> RewriteContext {
+    RewriteContext {
+        storage: Arc::clone(&commit.storage),
+        ambient: context.ambient.clone(),
+        memory_cap: context.settings.memory_cap,
+        merge_pages: MergePages::default(),
+        progress: Arc::default(),
+    }
 }
 
 /// Says what [`restore`] would do to a table. Writes nothing.

@@ -108,7 +108,7 @@ impl<'a> Gate<'a> {
                 result.rows_in, result.rows_deleted, result.rows_out
             ));
         }
-        if result.rows_deleted > Rows::ZERO && finished.group.deletes.is_empty() {
+        if result.rows_deleted > Rows::ZERO && !finished.group.leaves_rows_out() {
             return Err(format!(
                 "{} rows were left out though no delete file applies: refused",
                 result.rows_deleted

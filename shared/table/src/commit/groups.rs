@@ -173,6 +173,7 @@ impl Proposal for Groups<'_> {
             live: &live,
             accepted: &accepted,
             unneeded: &unneeded,
+            letting_go: None,
         }
         .prepare()
         .await?;

@@ -39,7 +39,7 @@ pub use self::arrange::{
 pub use self::committer::Retries;
 pub use self::find::find_commit;
 pub use self::gatekeeper::{Gatekeeper, NoObjection, until};
-pub use self::remove::{Chooser, remove_data_files};
+pub use self::remove::{Chooser, Rewritten, remove_data_files, remove_rows};
 pub use self::repair::{
     Correction, Duplicate, Examination, FileRepair, ManifestRepair, Repairs, Unrepairable,
     examine_manifests, repair_manifests,

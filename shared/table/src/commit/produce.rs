@@ -39,9 +39,25 @@ pub(super) struct Ingredients<'a> {
     pub(super) accepted: &'a [Accepted],
     /// Delete entries that nothing needs any more.
     pub(super) unneeded: &'a HashSet<EntryRef>,
+    /// What goes beside what the groups replace; none of a rewrite.
+    pub(super) letting_go: Option<LettingGo<'a>>,
+}
+
+/// What of a commit is no rewrite: rows go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LettingGo<'a> {
+    /// Data files that go whole.
+    pub(super) whole: &'a [EntryRef],
+    /// Properties for the snapshot's summary.
+    pub(super) more: &'a [(&'a str, String)],
 }
 
 impl Ingredients<'_> {
+    /// Data files that go whole.
+    fn whole(&self) -> &[EntryRef] {
+        self.letting_go.map_or(&[], |letting_go| letting_go.whole)
+    }
+
     /// Writes manifests and manifest list. On failure what was written is deleted again, as far as that is allowed.
     pub(super) async fn prepare(&self) -> Result<Prepared, TableError> {
         let draft = Draft {
@@ -59,9 +75,12 @@ impl Ingredients<'_> {
         let parent = metadata.current_snapshot();
         let before = parent.map(|parent| &parent.summary().additional_properties);
         let totals = self.live.totals();
+        let mut properties = changes.properties(totals, before, self.process, &committed);
+        let more = self.letting_go.iter().flat_map(|it| it.more);
+        properties.extend(more.map(|(key, value)| ((*key).to_owned(), value.clone())));
         let summary = Summary {
             operation: self.operation(),
-            additional_properties: changes.properties(totals, before, self.process, &committed),
+            additional_properties: properties,
         };
         let untouched = untouched.into_iter().cloned().collect();
         Ok(Prepared {
@@ -70,7 +89,7 @@ impl Ingredients<'_> {
         })
     }
 
-    /// `replace`, which changes no row; but `overwrite` where equality deletes became position deletes or vectors.
+    /// `replace`, which changes no row; but `overwrite` where rows go, and where equality deletes became position deletes or vectors.
     ///
     /// Another compactor that began before such an equality delete came writes its files at the number it began with, and
     /// counts on the equality delete to apply to them. Once it is gone the compactor must fail, and Java's validation asks
@@ -88,7 +107,7 @@ impl Ingredients<'_> {
                 })
             })
         };
-        if self.accepted.iter().any(converts) {
+        if self.letting_go.is_some() || self.accepted.iter().any(converts) {
             Operation::Overwrite
         } else {
             Operation::Replace
@@ -108,7 +127,7 @@ impl Ingredients<'_> {
                 changes.remove(&self.live.entry(*place).file);
             }
         }
-        for place in self.unneeded {
+        for place in self.whole().iter().chain(self.unneeded) {
             changes.remove(&self.live.entry(*place).file);
         }
         changes
@@ -150,7 +169,7 @@ impl Ingredients<'_> {
             }
         }
         let replaced = self.accepted.iter().flat_map(Accepted::replaced);
-        let gone = replaced.chain(self.unneeded);
+        let gone = replaced.chain(self.whole()).chain(self.unneeded);
         let untouched = take_out(&mut parts, draft, specs, self.live, gone)?;
         Ok((parts.into_parts(), untouched))
     }

@@ -1,5 +1,6 @@
 //! Data files that go whole, by one commit that writes manifests alone (`delete`, as `DeleteFiles` of Iceberg's Java library
-//! does it), with the delete files that nothing needs then.
+//! does it), with the delete files that nothing needs then. Beside them, in the same commit (`overwrite` then), files that were
+//! rewritten without some of their rows, validated as every rewrite is.
 //!
 //! Which files go is asked anew on each state of the table that is met, so what others committed meanwhile is judged as
 //! everything else is.
@@ -9,19 +10,20 @@ use std::{collections::HashSet, fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use iceberg::spec::{Operation, Summary};
 use icepress_catalog::LoadedTable;
-use icepress_model::{ProcessId, TableId};
+use icepress_model::{BaseState, ProcessId, TableId};
 
 use super::{
-    CommitContext, CommitFailure, CommitOutcome, Gatekeeper,
+    CommitContext, CommitFailure, CommitOutcome, DroppedGroup, FinishedGroup, Gatekeeper,
     accepted::Accepted,
     cleanup::unneeded_deletes,
     committer::{Committer, Proposal, Proposed},
     find::committed_before,
     interest::Interest,
-    live::{EntryRef, Reader},
-    produce::take_out,
+    live::{EntryRef, LiveTable, Reader},
+    produce::{Ingredients, LettingGo, take_out},
     snapshot::{Draft, Parts, Prepared},
     summary::Changes,
+    validate::Validation,
 };
 use crate::{TableError, manifests::Specs};
 
@@ -44,6 +46,29 @@ pub async fn remove_data_files(
     chooser: &dyn Chooser,
     more: &[(&str, String)],
 ) -> Result<CommitOutcome, CommitFailure> {
+    remove_rows(gatekeeper, context, table, process, chooser, None, more).await
+}
+
+/// Data files that were rewritten without some of their rows, on one state of a table.
+#[derive(Debug)]
+pub struct Rewritten {
+    /// The state.
+    pub base: BaseState,
+    /// They, and what came of them.
+    pub groups: Vec<FinishedGroup>,
+}
+
+/// The same, with `rewritten` in the place of the files that it was made of, all of it or nothing: fails with `NothingLeft` and
+/// names the groups where any can't be committed on the table as it is.
+pub async fn remove_rows(
+    gatekeeper: &dyn Gatekeeper,
+    context: &CommitContext,
+    table: &TableId,
+    process: &ProcessId,
+    chooser: &dyn Chooser,
+    rewritten: Option<&Rewritten>,
+    more: &[(&str, String)],
+) -> Result<CommitOutcome, CommitFailure> {
     let committer = Committer {
         context,
         gatekeeper,
@@ -53,6 +78,7 @@ pub async fn remove_data_files(
         context,
         process,
         chooser,
+        rewritten,
         more,
     };
     committer.run(&mut removal).await
@@ -63,6 +89,7 @@ struct Removal<'a> {
     context: &'a CommitContext,
     process: &'a ProcessId,
     chooser: &'a dyn Chooser,
+    rewritten: Option<&'a Rewritten>,
     more: &'a [(&'a str, String)],
 }
 
@@ -78,14 +105,19 @@ impl Proposal for Removal<'_> {
         attempt: u32,
     ) -> Result<Proposed, CommitFailure> {
         let chosen = self.chooser.choose(loaded).await?;
-        if chosen.is_empty() {
-            return Err(CommitFailure::NothingLeft {
-                table: loaded.table.clone(),
-                dropped: Vec::new(),
-                unused_files: Vec::new(),
-            });
-        }
-        let prepared = self.without(loaded, chosen, attempt).await?;
+        let nothing_left = |dropped| CommitFailure::NothingLeft {
+            table: loaded.table.clone(),
+            dropped,
+            unused_files: Vec::new(),
+        };
+        let prepared = match self.rewritten {
+            Some(rewritten) => {
+                let prepared = self.rewritten(rewritten, loaded, chosen, attempt).await?;
+                prepared.map_err(nothing_left)?
+            }
+            None if chosen.is_empty() => return Err(nothing_left(Vec::new())),
+            None => self.without(loaded, chosen, attempt).await?,
+        };
         Ok(Proposed {
             prepared,
             committed: Vec::new(),
@@ -97,6 +129,69 @@ impl Proposal for Removal<'_> {
 }
 
 impl Removal<'_> {
+    /// Groups that can't be committed are told instead.
+    async fn rewritten(
+        &self,
+        rewritten: &Rewritten,
+        loaded: &LoadedTable,
+        mut chosen: HashSet<String>,
+        attempt: u32,
+    ) -> Result<Result<Prepared, Vec<DroppedGroup>>, TableError> {
+        let storage = &self.context.storage;
+        let Rewritten { base, groups } = rewritten;
+        let inputs = groups.iter().flat_map(|group| &group.group.inputs);
+        let inputs: HashSet<&str> = inputs.map(|input| input.path.as_str()).collect();
+        chosen.retain(|path| !inputs.contains(path.as_str()));
+        let paths = inputs.iter().map(|path| (*path).to_owned());
+        let paths = chosen.iter().cloned().chain(paths).collect();
+        let mut reader = Reader::new(Arc::clone(storage), Interest::in_files(paths));
+        let live = reader.read(loaded).await?;
+        let validation = Validation {
+            storage,
+            loaded,
+            base,
+            live: &live,
+        };
+        let (accepted, dropped) = validation.sort(groups, &mut HashSet::new()).await?;
+        if !dropped.is_empty() {
+            return Ok(Err(dropped));
+        }
+        let whole = live
+            .inputs
+            .iter()
+            .filter(|(path, _)| chosen.contains(*path));
+        let mut whole: Vec<EntryRef> = whole.flat_map(|(_, places)| places).copied().collect();
+        whole.sort_unstable();
+        let replaced = accepted.iter().flat_map(Accepted::replaced);
+        let gone: HashSet<EntryRef> = replaced.chain(&whole).copied().collect();
+        let mut survivors = live.survivors(&gone);
+        for group in &accepted {
+            for output in &group.outputs {
+                let number = base.starting_sequence_number.get();
+                survivors.add(&output.file_path, &group.partition, number);
+            }
+        }
+        let without: Vec<Accepted> = replaced_by_nothing(&live, &whole).into_iter().collect();
+        let mut unneeded = unneeded_deletes(storage, &live, &accepted, &survivors).await;
+        unneeded.extend(unneeded_deletes(storage, &live, &without, &survivors).await);
+        let prepared = Ingredients {
+            storage,
+            ambient: &self.context.ambient,
+            loaded,
+            base,
+            process: self.process,
+            attempt,
+            live: &live,
+            accepted: &accepted,
+            unneeded: &unneeded,
+            letting_go: Some(LettingGo {
+                whole: &whole,
+                more: self.more,
+            }),
+        };
+        Ok(Ok(prepared.prepare().await?))
+    }
+
     async fn without(
         &self,
         loaded: &LoadedTable,
@@ -111,18 +206,7 @@ impl Removal<'_> {
         let mut places: Vec<EntryRef> = live.inputs.values().flatten().copied().collect();
         places.sort_unstable();
         let gone: HashSet<EntryRef> = places.iter().copied().collect();
-        // What the rules for delete files ask is what is replaced, and by what: here by nothing.
-        let first = places.first().map(|place| &live.entry(*place).file);
-        let replaced: Vec<Accepted> = first
-            .map(|file| Accepted {
-                index: 0,
-                outputs: Vec::new(),
-                partition: file.partition.clone(),
-                inputs: places.clone(),
-                light: None,
-            })
-            .into_iter()
-            .collect();
+        let replaced: Vec<Accepted> = replaced_by_nothing(&live, &places).into_iter().collect();
         let survivors = live.survivors(&gone);
         let unneeded = unneeded_deletes(storage, &live, &replaced, &survivors).await;
         let draft = Draft {
@@ -156,4 +240,16 @@ impl Removal<'_> {
             ..draft.prepare(&parts, untouched, summary).await?
         })
     }
+}
+
+/// What the rules for delete files ask is what is replaced, and by what: here by nothing.
+fn replaced_by_nothing(live: &LiveTable, places: &[EntryRef]) -> Option<Accepted> {
+    let first = places.first().map(|place| &live.entry(*place).file);
+    first.map(|file| Accepted {
+        index: 0,
+        outputs: Vec::new(),
+        partition: file.partition.clone(),
+        inputs: places.to_vec(),
+        light: None,
+    })
 }

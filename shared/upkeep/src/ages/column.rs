@@ -4,6 +4,7 @@ use iceberg::spec::{
     Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
 };
 use icepress_catalog::metadata::Metadata;
+use icepress_model::OldRows;
 use icepress_table::survey::SurveyedFile;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
@@ -11,6 +12,7 @@ use super::policy::{AgePolicy, NumberFormat};
 use crate::dates::DatePattern;
 
 const DAY: i64 = 86_400_000;
+const ROWS_NEED: &str = "rows are told to be too old by a date, a timestamp or a long at the top of the schema: of others files and partitions go";
 
 /// What values of the column mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ enum Meaning {
 pub(super) struct AgeColumn {
     pub(super) id: i32,
     is_required: bool,
+    /// No part of a struct.
+    is_at_top: bool,
     meaning: Meaning,
     /// Milliseconds since 1970.
     cutoff: i64,
@@ -93,6 +97,7 @@ impl AgeColumn {
             id: field.id,
             // Only of a column of the table itself: one in a struct has no value where the struct has none.
             is_required: field.required && !name.contains('.'),
+            is_at_top: schema.as_struct().field_by_id(field.id).is_some(),
             meaning,
             cutoff,
             cutoff_text,
@@ -116,6 +121,31 @@ impl AgeColumn {
             // A row without a time is of no age.
             (Some(true), Some(_)) => Verdict::Young,
         }
+    }
+
+    /// The rows that are too old, for whoever reads files; the error says of which columns that can't be asked.
+    pub(super) fn old_rows(&self) -> Result<OldRows, String> {
+        let up_to = match &self.meaning {
+            Meaning::Days => self.cutoff.div_euclid(DAY),
+            Meaning::Micros => self.cutoff.saturating_mul(1_000),
+            Meaning::Nanos => self.cutoff.saturating_mul(1_000_000),
+            Meaning::Millis => self.cutoff,
+            Meaning::Seconds => self.cutoff.div_euclid(1_000),
+            Meaning::Text(_) => return Err(ROWS_NEED.to_owned()),
+        };
+        match self.is_at_top {
+            true => Ok(OldRows {
+                column: self.id,
+                up_to,
+            }),
+            false => Err(ROWS_NEED.to_owned()),
+        }
+    }
+
+    /// Whether statistics say that some row of a file is too old.
+    pub(super) fn has_old_rows(&self, file: &SurveyedFile<'_>) -> bool {
+        let least = file.lower;
+        least.is_some_and(|least| self.is_old_value(least, Some(least)) == Some(true))
     }
 
     /// Whether a value, and with it every lesser one, is too old; `None` where it can't be read.

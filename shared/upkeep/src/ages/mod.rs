@@ -5,12 +5,17 @@
 //! time, it stays: rows that are too old may be left in it, and a row that is not never goes. By default a partition goes at
 //! a time, when all of it is too old.
 //!
+//! Where the table asks for it by row (`icepress.age-out.level`), files that have rows of both kinds are written anew without
+//! those that are too old ([`rows`]), and come into the table by the same commit. Of a plan it is known which these files are, and
+//! not how many of their rows go: no data file is read in order to plan.
+//!
 //! What is too old is decided on the very state that the commit is compared with, so files that came late are judged like
 //! all others. Writers who began before see a snapshot of operation `delete`, and their own validation tells them.
 
 mod column;
 mod outlook;
 mod policy;
+mod rows;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,13 +26,15 @@ use async_trait::async_trait;
 use iceberg::spec::Operation;
 use icepress_catalog::{CatalogError, LoadedTable, metadata::Metadata};
 use icepress_model::{
-    Bytes, MetadataLocation, ProcessId, Rows, SnapshotId, SpecId, TableId, TimestampMs,
+    Attempt, Bytes, MetadataLocation, OldRows, ProcessId, Rows, SnapshotId, SpecId, TableId,
+    TimestampMs,
 };
+use icepress_rewrite::RewriteContext;
 use icepress_storage::Storage;
 use icepress_table::{
     Chooser, CommitContext, CommitFailure, Gatekeeper, PROCESS_ID, TableError,
     filter::{Matches, PartitionFilter},
-    partition_name, partition_type, remove_data_files,
+    partition_name, partition_type, remove_rows,
     survey::{Surveyed, survey_data_files},
 };
 use serde::Serialize;
@@ -35,10 +42,12 @@ use serde::Serialize;
 use self::{
     column::{AgeColumn, Verdict},
     policy::AgePolicy,
+    rows::RowWork,
 };
 pub use self::{
     outlook::{AgeOutlook, outlook},
     policy::{Base, Level},
+    rows::MOST_BYTES,
 };
 use crate::{Committed, UpkeepError, past};
 
@@ -46,6 +55,8 @@ use crate::{Committed, UpkeepError, past};
 pub const AGED_OUT: &str = "icepress.age-out.up-to-ms";
 /// What Amoro writes under `snapshot.producer` into the summaries of its own upkeep.
 const AMORO_UPKEEP: [&str; 3] = ["OPTIMIZE", "DATA_EXPIRATION", "CLEAN_DANGLING_DELETE"];
+/// How often files are written anew where others change them meanwhile.
+const TRIES: u32 = 3;
 /// Partitions that are named in a plan.
 const NAMED: usize = 1_000;
 
@@ -97,6 +108,12 @@ pub struct AgePlan {
     pub more_partitions: u64,
     /// All that goes.
     pub old: Sum,
+    /// Files that have rows of both kinds, and are written anew without those that are too old.
+    pub mixed: Sum,
+    /// The same, beyond what one run writes anew.
+    pub left_for_later: Sum,
+    /// How many of their rows went; of what is done only.
+    pub mixed_rows_gone: Option<Rows>,
     /// Files that would go by themselves, and stay since others of their partitions do.
     pub held_by_partition: Sum,
     /// Files that are too old, in partitions that the table's filter (`icepress.partition-filter`) does not take in whole.
@@ -122,7 +139,7 @@ impl AgePlan {
 
     /// Whether nothing goes.
     pub fn is_empty(&self) -> bool {
-        self.old.files == 0
+        self.old.files == 0 && self.mixed.files == 0
     }
 }
 
@@ -134,20 +151,71 @@ pub async fn plan(context: &CommitContext, table: &TableId) -> Result<AgePlan, U
 }
 
 /// Lets go of what is too old, in one commit; none where nothing is. `process` is who does it: called again for the same one
-/// after any failure, what it committed is found.
+/// after any failure, what it committed is found. Files are written anew with `engine`, under another name for each attempt of the
+/// process.
 pub async fn apply(
     context: &CommitContext,
     table: &TableId,
     process: &ProcessId,
     gatekeeper: &dyn Gatekeeper,
+    (engine, attempt): (&RewriteContext, Attempt),
 ) -> Result<AgePlan, UpkeepError> {
+    for number in 0..TRIES {
+        // No two tries of a process write files of one name.
+        let attempt = Attempt(attempt.0.saturating_mul(TRIES) + number);
+        let tried = try_once(context, table, process, gatekeeper, (engine, attempt)).await?;
+        if let Tried::Done(plan) = tried {
+            return Ok(*plan);
+        }
+    }
+    Err(UpkeepError::RaceLost {
+        table: table.clone(),
+        attempts: TRIES,
+    })
+}
+
+/// What one try came to.
+enum Tried {
+    Done(Box<AgePlan>),
+    /// Somebody changed what was written anew.
+    Outrun,
+}
+
+async fn try_once(
+    context: &CommitContext,
+    table: &TableId,
+    process: &ProcessId,
+    gatekeeper: &dyn Gatekeeper,
+    (engine, attempt): (&RewriteContext, Attempt),
+) -> Result<Tried, UpkeepError> {
+    let done = |plan| Tried::Done(Box::new(plan));
     let now = context.ambient.now();
     // So that a property that can't be understood is told as such, and nothing is begun where there is nothing to do.
     let loaded = context.catalog.load(table).await?;
     let first = choose(&context.storage, &loaded, now).await?;
-    let Some(up_to) = first.plan.up_to_ms.filter(|_| !first.paths.is_empty()) else {
-        return Ok(first.plan);
+    let Some(up_to) = first.plan.up_to_ms.filter(|_| !first.plan.is_empty()) else {
+        return Ok(done(first.plan));
     };
+    let rewritten = match first.old_rows.filter(|_| !first.mixed.is_empty()) {
+        None => None,
+        Some(old) => {
+            let work = RowWork {
+                engine,
+                process,
+                attempt,
+                old,
+            };
+            work.rewrite(&loaded, &first.mixed).await?
+        }
+    };
+    if first.paths.is_empty() && rewritten.is_none() {
+        return Ok(done(first.plan));
+    }
+    let gone = rewritten.as_ref().map(|rewritten| {
+        let groups = rewritten.groups.iter();
+        let hidden = groups.map(|group| group.result.rows_deleted);
+        hidden.sum::<Rows>()
+    });
     let chooser = AgeChooser {
         storage: Arc::clone(&context.storage),
         now,
@@ -155,13 +223,23 @@ pub async fn apply(
         base: Mutex::default(),
     };
     let more = [(AGED_OUT, up_to.to_string())];
-    let removed = remove_data_files(gatekeeper, context, table, process, &chooser, &more).await;
+    let removed = remove_rows(
+        gatekeeper,
+        context,
+        table,
+        process,
+        &chooser,
+        rewritten.as_ref(),
+        &more,
+    )
+    .await;
     let plan = chooser.last.into_inner();
     let plan = plan.unwrap_or_else(PoisonError::into_inner);
     let base = chooser.base.into_inner();
     let base = base.unwrap_or_else(PoisonError::into_inner);
     match removed {
-        Ok(outcome) => Ok(AgePlan {
+        Ok(outcome) => Ok(done(AgePlan {
+            mixed_rows_gone: gone,
             committed: base.map(|base| Committed {
                 base,
                 location: outcome.location,
@@ -169,8 +247,13 @@ pub async fn apply(
             delete_files: outcome.removed_delete_files,
             snapshot_id: Some(outcome.snapshot_id),
             ..plan
-        }),
-        Err(CommitFailure::NothingLeft { .. }) => Ok(plan),
+        })),
+        Err(CommitFailure::NothingLeft { dropped, .. }) if !dropped.is_empty() => {
+            let why = &dropped[0].reason;
+            tracing::info!(%table, %why, "what was written without old rows is not what the table has any more");
+            Ok(Tried::Outrun)
+        }
+        Err(CommitFailure::NothingLeft { .. }) => Ok(done(plan)),
         Err(failure) => Err(of_commit(failure)),
     }
 }
@@ -224,7 +307,12 @@ impl Chooser for AgeChooser {
 
 struct Chosen {
     plan: AgePlan,
+    /// Files that go whole.
     paths: HashSet<String>,
+    /// Files that have rows of both kinds, and are written anew.
+    mixed: HashSet<String>,
+    /// Which rows of theirs go.
+    old_rows: Option<OldRows>,
 }
 
 /// A partition in the making.
@@ -232,6 +320,7 @@ struct Chosen {
 struct Tally {
     old: Sum,
     paths: Vec<String>,
+    mixed: Vec<(String, Sum)>,
     has_others: bool,
 }
 
@@ -245,6 +334,8 @@ async fn choose(
     let nothing = |why: &str| Chosen {
         plan: AgePlan::off(why),
         paths: HashSet::new(),
+        mixed: HashSet::new(),
+        old_rows: None,
     };
     let Some(policy) = AgePolicy::of(metadata.properties()).map_err(refused)? else {
         return Ok(nothing("nothing says how old its rows may become"));
@@ -257,6 +348,10 @@ async fn choose(
     let keep = i64::try_from(policy.keep.as_millis()).unwrap_or(i64::MAX);
     let cutoff = base.unwrap_or(i64::MIN).saturating_sub(keep);
     let column = AgeColumn::of(metadata, &policy, cutoff).map_err(refused)?;
+    let old_rows = match policy.level {
+        Level::Row => Some(column.old_rows().map_err(refused)?),
+        Level::File | Level::Partition => None,
+    };
     if base.is_none() {
         return Ok(nothing("no commit is known to count ages from"));
     }
@@ -280,6 +375,11 @@ async fn choose(
                 tally.old.add(size);
                 tally.paths.push(file.path.to_owned());
             }
+            Verdict::Young | Verdict::Unknown
+                if policy.level == Level::Row && column.has_old_rows(&file) =>
+            {
+                tally.mixed.push((file.path.to_owned(), size));
+            }
             Verdict::Young => tally.has_others = true,
             Verdict::Unknown => {
                 tally.has_others = true;
@@ -296,10 +396,10 @@ async fn choose(
         unknown,
         ..AgePlan::default()
     };
-    let mut paths = HashSet::new();
+    let (mut paths, mut mixed) = (HashSet::new(), HashSet::new());
     let mut named: BTreeMap<(String, SpecId), Sum> = BTreeMap::new();
     for (partition, tally) in surveyed.partitions.iter().zip(tallies) {
-        if tally.old.files == 0 {
+        if tally.old.files == 0 && tally.mixed.is_empty() {
             continue;
         }
         let takes_whole = |filter: &PartitionFilter| {
@@ -307,6 +407,22 @@ async fn choose(
         };
         if !filter.as_ref().is_none_or(takes_whole) {
             plan.filtered.add(tally.old);
+            tally
+                .mixed
+                .iter()
+                .for_each(|(_, size)| plan.filtered.add(*size));
+            continue;
+        }
+        for (path, size) in tally.mixed {
+            // The first is taken however large it is.
+            if plan.mixed.files > 0 && plan.mixed.bytes + size.bytes > MOST_BYTES {
+                plan.left_for_later.add(size);
+                continue;
+            }
+            plan.mixed.add(size);
+            mixed.insert(path);
+        }
+        if tally.old.files == 0 {
             continue;
         }
         if policy.level == Level::Partition && tally.has_others {
@@ -330,7 +446,12 @@ async fn choose(
             old,
         })
         .collect();
-    Ok(Chosen { plan, paths })
+    Ok(Chosen {
+        plan,
+        paths,
+        mixed,
+        old_rows,
+    })
 }
 
 /// When the newest snapshot of the main branch was made that is nobody's upkeep.

@@ -84,7 +84,7 @@ pub fn outlook(
             }
             PartitionAge::Span(span) => {
                 // Some of its files may be older than the youngest.
-                if policy.level == Level::File && span.begins <= cutoff {
+                if policy.level != Level::Partition && span.begins <= cutoff {
                     outlook.untold.add(sum);
                 }
                 if policy.base == Base::Now {

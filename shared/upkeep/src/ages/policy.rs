@@ -49,6 +49,8 @@ pub enum Level {
     Partition,
     /// A file goes once every row of it is too old.
     File,
+    /// So does a file, and each row that is too old of those that have others: such files are written anew without it.
+    Row,
 }
 
 /// From when ages are counted.
@@ -122,11 +124,15 @@ impl AgePolicy {
         let level = match text(names.level).unwrap_or("partition") {
             level if level.eq_ignore_ascii_case("partition") => Level::Partition,
             level if level.eq_ignore_ascii_case("file") => Level::File,
+            // Amoro has no such level.
+            level if is_own && level.eq_ignore_ascii_case("row") => Level::Row,
             level => {
-                return Err(format!(
-                    "{} is '{level}': it must be partition or file",
-                    names.level
-                ));
+                let known = if is_own {
+                    "partition, file or row"
+                } else {
+                    "partition or file"
+                };
+                return Err(format!("{} is '{level}': it must be {known}", names.level));
             }
         };
         let base = match text(names.base).unwrap_or("last_commit_time") {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -9,7 +10,8 @@ use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, Literal,
     NestedField, PrimitiveType, Schema, Struct, Transform, Type, UnboundPartitionSpec,
 };
-use icepress_model::{ProcessId, SpecId};
+use icepress_model::{Attempt, Bytes, MergePages, ProcessId, SpecId};
+use icepress_rewrite::RewriteContext;
 use icepress_table::NoObjection;
 use icepress_writer::{AddedFile, add_delete_files, append_files};
 use proptest::prelude::*;
@@ -194,8 +196,20 @@ impl Aging {
             &self.world.table,
             &process,
             &NoObjection,
+            (&self.engine(), Attempt(1)),
         )
         .await
+    }
+
+    /// What would rewrite, were anything to be.
+    fn engine(&self) -> RewriteContext {
+        RewriteContext {
+            storage: Arc::clone(&self.world.context.storage),
+            ambient: self.world.context.ambient.clone(),
+            memory_cap: Bytes(1 << 30),
+            merge_pages: MergePages::default(),
+            progress: Arc::default(),
+        }
     }
 
     /// Live data files, as the `iceberg` crate reads them.

@@ -1,19 +1,20 @@
-//! People and their jobs: they change the number of buckets, and keep the fleet from tables for a time.
+//! People and their jobs: they change the number of buckets, keep the fleet from tables for a time, let go of old snapshots, and set
+//! tables back.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
-use icepress_model::{BucketCount, Scope};
+use icepress_model::{BucketCount, Scope, TableId};
 use icepress_service::{
     block::{block, commits_under_way, unblock},
     buckets, maintain,
 };
-use icepress_upkeep::ExpireRequest;
+use icepress_upkeep::{ExpireRequest, restore::RestoreRequest};
 
 use super::{Fleet, MOST_BUCKETS, Machine};
 use crate::{
     engine::Engine,
     foreign::table_id,
-    oracle::{Ban, Oracle},
+    oracle::{Ban, Oracle, RESTORER},
 };
 
 impl Fleet {
@@ -68,6 +69,28 @@ impl Fleet {
         }
     }
 
+    /// Somebody who sets a table back now and then, to a tag, a branch or an earlier snapshot, beside whatever is under way, and may
+    /// be interrupted each time.
+    pub async fn restore(self: Arc<Self>, times: u64, within: Duration, tables: u64) {
+        let engine = &self.account.engine;
+        for number in 0..times {
+            let pause = engine.below(2 * within.as_secs() / times);
+            engine.sleep(Duration::from_secs(pause)).await;
+            self.account.sleep_through_the_night().await;
+            let table = table_id(&format!("t{}", engine.below(tables)));
+            let name = format!("{RESTORER}-{number}");
+            let machine = self.account.machine(&name);
+            let limit = Duration::from_secs(10 + engine.below(100));
+            let own = Arc::clone(engine);
+            self.begin("operator", name, limit, async move {
+                match machine.restore(&own, &table).await {
+                    Ok(done) => own.note(format_args!("{}: {table}: {done}", machine.name)),
+                    Err(error) => own.note(format_args!("{}: {error}", machine.name)),
+                }
+            });
+        }
+    }
+
     /// Somebody who blocks tables now and then, and takes some of the blockers away before their end.
     pub async fn block(
         self: Arc<Self>,
@@ -106,6 +129,35 @@ impl Fleet {
 }
 
 impl Machine {
+    async fn restore(&self, engine: &Engine, table: &TableId) -> Result<String, String> {
+        let open = self.context.catalogs.get(&table.catalog);
+        let loaded = match open {
+            Ok(open) => open
+                .catalog
+                .load(table)
+                .await
+                .map_err(|it| it.to_string())?,
+            Err(error) => return Err(error.to_string()),
+        };
+        let metadata = &loaded.metadata;
+        let mut places: Vec<String> = metadata.refs()?.into_keys().collect();
+        let mut next = metadata.current_snapshot();
+        // Not only states of which somebody thought that they would be asked for.
+        for _ in 0..4 {
+            let parent = next.and_then(|snapshot| snapshot.parent_snapshot_id());
+            next = parent.and_then(|parent| metadata.snapshot_by_id(parent));
+            places.extend(next.map(|snapshot| snapshot.snapshot_id().to_string()));
+        }
+        if places.is_empty() {
+            return Ok("there is no way back".to_owned());
+        }
+        let request =
+            RestoreRequest::to(places.swap_remove(engine.below(places.len() as u64) as usize));
+        let done = maintain::restore(&self.context, table, &request, None, &|_, _| {}).await;
+        done.map(|done| format!("{done:?}"))
+            .map_err(|it| it.to_string())
+    }
+
     async fn block(&self, engine: &Arc<Engine>, scope: &Scope, owner: &str, oracle: &Oracle) {
         let longest = if engine.below(6) == 0 { 1_000 } else { 60 };
         let time = Duration::from_secs(10 + engine.below(longest));

@@ -44,6 +44,35 @@ impl History {
             .take_while(|id| self.snapshots.contains_key(id))
     }
 
+    /// Judges a way back: the main branch alone is elsewhere, and a tag keeps where it was.
+    pub(super) fn judge_restore(&self, after: &Self) -> Result<(), String> {
+        let lost = self.snapshots.keys();
+        let lost = lost
+            .into_iter()
+            .find(|id| !after.snapshots.contains_key(id));
+        if let Some(lost) = lost {
+            return Err(format!("a way back let go of snapshot {lost}"));
+        }
+        let mut others = self.refs.iter().filter(|(name, _)| *name != MAIN_BRANCH);
+        if let Some((name, _)) = others.find(|(name, it)| after.refs.get(*name) != Some(*it)) {
+            return Err(format!("a way back changed {name}"));
+        }
+        let (before, now) = (self.refs.get(MAIN_BRANCH), after.refs.get(MAIN_BRANCH));
+        let Some(left) =
+            before.filter(|it| now.is_none_or(|now| now.snapshot_id != it.snapshot_id))
+        else {
+            return Ok(());
+        };
+        let mut tags = after.refs.values().filter(|it| !it.is_branch());
+        match tags.any(|tag| tag.snapshot_id == left.snapshot_id) {
+            true => Ok(()),
+            false => Err(format!(
+                "nothing keeps snapshot {}, which was left",
+                left.snapshot_id
+            )),
+        }
+    }
+
     /// Judges what a commit of ours let go of.
     pub(super) fn judge_step(
         &self,

@@ -194,6 +194,7 @@ fn find(folder: &Path, keys: u64, memory_cap: Bytes) -> Result<()> {
             deletes,
             target_file_size: Bytes::mebibytes(512),
             shares_deletes: false,
+            without: None,
         },
         pace: None,
     };

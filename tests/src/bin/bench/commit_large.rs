@@ -211,6 +211,7 @@ impl Table {
                 deletes: Vec::new(),
                 target_file_size: Bytes::mebibytes(512),
                 shares_deletes: false,
+                without: None,
             },
             result: GroupResult {
                 data_files: vec![json],

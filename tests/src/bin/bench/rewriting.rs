@@ -122,6 +122,7 @@ pub(crate) fn rewrite(group: &Rewriting) -> Result<GroupResult> {
             deletes: group.deletes.clone(),
             target_file_size: TARGET,
             shares_deletes: false,
+            without: None,
         },
         pace: None,
     };

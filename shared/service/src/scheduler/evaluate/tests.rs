@@ -29,6 +29,7 @@ fn group(reason: GroupReason, inputs: &[i64], deletes: &[i64]) -> Group {
         tier: Tier::Full,
         target_file_size: Bytes(100),
         shares_deletes: false,
+        without: None,
     }
 }
 

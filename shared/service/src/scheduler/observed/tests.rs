@@ -38,6 +38,7 @@ fn group(tier: Tier, deletes: Vec<DeleteFile>) -> Group {
         deletes,
         target_file_size: Bytes(1 << 20),
         shares_deletes: false,
+        without: None,
     }
 }
 

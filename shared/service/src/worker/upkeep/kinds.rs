@@ -14,7 +14,7 @@ use super::{Done, TaskDoor, limits_of_a_run};
 use crate::{
     Context, Deadline,
     people::{
-        maintain::BasesOfProcesses,
+        maintain::{BasesOfProcesses, engine_of},
         neighbours::AllTables,
         orphans::{Books, with_settings},
     },
@@ -110,22 +110,30 @@ impl Work<'_> {
         let (door, table) = (self.door(), &self.task.maintain);
         let process = &self.row.task.process;
         let inside = self.context.commits.enter().await;
-        let aged = ages::apply(&self.commit, table, process, &door).await;
+        let engine = engine_of(self.context, &self.commit);
+        let work = (&engine, self.row.attempt);
+        let aged = ages::apply(&self.commit, table, process, &door, work).await;
         drop(inside);
         let plan = aged?;
         let (files, rows, bytes) = (plan.old.files, plan.old.rows.get(), plan.old.bytes);
         let partitions = plan.partitions.len() as u64 + plan.more_partitions;
-        let did = match (&plan.off, plan.snapshot_id) {
+        let mut did = match (&plan.off, plan.snapshot_id) {
             (Some(off), _) => format!("no row gets too old: {off}"),
             (None, None) => "no file has rows all of which are too old".to_owned(),
             (None, Some(_)) => format!(
                 "let go of {files} files with {rows} rows, {bytes}, in {partitions} partitions: they were too old"
             ),
         };
+        if let Some(gone) = plan.mixed_rows_gone {
+            let mixed = plan.mixed.files;
+            did.push_str(&format!(
+                "; wrote {mixed} files anew without the {gone} rows of them that were deleted or too old"
+            ));
+        }
         Ok(Done {
             location: self.state_after(plan.committed),
             did,
-            unfinished: false,
+            unfinished: plan.left_for_later.files > 0,
         })
     }
 

@@ -508,6 +508,7 @@ impl World {
             deletes: Vec::new(),
             target_file_size: Bytes(1 << 20),
             shares_deletes: false,
+            without: None,
         };
         let deletes: Vec<_> = live()
             .filter(|(file, _)| file.content == ManifestContentType::Deletes)

@@ -255,6 +255,7 @@ impl Counting<'_> {
                     deletes: Vec::new(),
                     target_file_size: Bytes::ZERO,
                     shares_deletes: false,
+                    without: None,
                 });
             }
             groups[place].inputs.push(InputFile {

@@ -28,7 +28,8 @@ import org.apache.iceberg.puffin.PuffinWriter;
  * {@code expire}: Java's own expiry as the judge of ours. {@code --do age} gives tables a past: a tag, branches, a
  * staged snapshot, statistics, files that are replaced and one that comes back. {@code --do expire} expires everything
  * older than {@code --older-than} and says which files it would delete, deleting none. {@code --do read} says how many
- * rows each snapshot has; {@code --do ids} which values of the column {@code id}. All tables, or those that {@code --table} names; one JSON object by table.
+ * rows each snapshot has; {@code --do ids} which values of the column {@code id}.
+ * {@code --do set} sets {@code --properties}, KEY=VALUE with semicolons between them. All tables, or those that {@code --table} names; one JSON object by table.
  */
 final class ExpireCommand {
   private ExpireCommand() {}
@@ -44,7 +45,8 @@ final class ExpireCommand {
               case "expire" -> expire(table, options.number("older-than", 0));
               case "read" -> read(table);
               case "ids" -> ids(table);
-              default -> throw new IllegalArgumentException("--do age|expire|read|ids");
+              case "set" -> set(table, options.get("properties"));
+              default -> throw new IllegalArgumentException("--do age|expire|read|ids|set");
             };
         answers.put(name.toString(), answer);
       }
@@ -128,6 +130,16 @@ final class ExpireCommand {
     answer.put("snapshots", snapshots);
     answer.put("refs", new TreeSet<>(table.refs().keySet()));
     return answer;
+  }
+
+  private static Map<String, Object> set(Table table, String properties) {
+    var update = table.updateProperties();
+    for (String property : properties.split(";")) {
+      String[] sides = property.split("=", 2);
+      update.set(sides[0], sides[1]);
+    }
+    update.commit();
+    return Map.of();
   }
 
   private static Map<String, Object> ids(Table table) throws IOException {
