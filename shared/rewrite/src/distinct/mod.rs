@@ -12,19 +12,22 @@ use std::sync::Arc;
 
 use iceberg::spec::{NestedFieldRef, Schema};
 use icepress_catalog::metadata::Metadata;
-use icepress_model::{Group, InputFile, RewriteFailureKind, SchemaId};
+use icepress_model::{Bytes, Group, InputFile, RewriteFailureKind, SchemaId};
 
 pub use self::sketch::Sketch;
 use self::{dictionaries::add_by_dictionaries, sketch::Growing, values::add_column};
 use crate::{
     RewriteContext,
     deletes::input_source,
-    failure::{Result, failure, unsupported},
+    failure::{Result, failure, over_memory, unsupported},
     group::{GroupReader, reading_of, schema_of},
     memory::Shares,
     project::Wanted,
     read::{Batches, Piece, Reading, Scan},
 };
+
+/// What is held of a column: the hashes that its sketch grows by, what it is cut to, and an earlier one to unite it with.
+const SKETCH: u64 = 128 << 10;
 
 /// See [`crate::sketch_columns`].
 pub(crate) async fn sketch(
@@ -36,6 +39,21 @@ pub(crate) async fn sketch(
     is_late: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Sketch>> {
     let schema = schema_of(metadata, schema_id)?;
+    let held = columns.len() as u64 * SKETCH;
+    let cap = context.memory_cap.get();
+    if held > cap / 2 {
+        return Err(over_memory(format!(
+            "sketches of {} columns take {}, of a cap of {}: ask for fewer (icepress.statistics.ndv-columns), or give the \
+             optimizer more memory",
+            columns.len(),
+            Bytes(held),
+            context.memory_cap
+        )));
+    }
+    let context = &RewriteContext {
+        memory_cap: Bytes(cap - held),
+        ..context.clone()
+    };
     let mut sketching = Sketching {
         context,
         metadata,

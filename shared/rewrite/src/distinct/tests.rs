@@ -8,7 +8,7 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 use iceberg::spec::PrimitiveType;
-use icepress_model::{RewriteFailureKind, SchemaId};
+use icepress_model::{Bytes, RewriteFailureKind, SchemaId};
 use parquet::{
     basic::Compression,
     file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion},
@@ -222,6 +222,27 @@ fn decimals_and_numbers_are_the_same_by_dictionary_and_by_value() {
             );
         }
     }
+}
+
+#[test]
+fn sketches_that_would_fill_the_memory_are_refused() {
+    let mut table = TestTable::new(people_fields());
+    table.data(1, &people(&[(1, None)]));
+    let mut sketch_in = |cap| {
+        table.memory_cap = Bytes(cap);
+        block_on(sketch_columns(
+            &table.context(),
+            &table.metadata,
+            &TestTable::table_id(),
+            (SchemaId(table.metadata.current_schema_id()), &[1, 2]),
+            std::slice::from_ref(&table.group),
+            &|| false,
+        ))
+    };
+    assert_eq!(sketch_in(600 << 10).unwrap()[0].distinct(), 1);
+    let failure = sketch_in(500 << 10).unwrap_err();
+    assert_eq!(failure.kind, RewriteFailureKind::OverMemory);
+    assert!(failure.message.contains("2 columns"), "{failure}");
 }
 
 #[test]
