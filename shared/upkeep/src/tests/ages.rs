@@ -192,6 +192,26 @@ async fn what_was_the_newest_a_moment_ago_stays_however_old_it_is() {
 }
 
 #[tokio::test]
+async fn what_no_branch_leads_to_stays_until_it_is_too_old() {
+    // Staged, or left by a way back: whoever has its number may publish it yet.
+    let world = World::new();
+    let ids = appended(&world, 2).await;
+    world.roll_back_to(ids[0]).await;
+    let request = ExpireRequest {
+        older_than: Some(5 * DAY),
+        floor: HOUR,
+        ..all()
+    };
+    world.clock.advance(4 * DAY);
+    world.expire_with(&request, &NoPins).await.unwrap();
+    assert_eq!(world.ids().await, set(&ids));
+    world.clock.advance(2 * DAY);
+    world.expire_with(&request, &NoPins).await.unwrap();
+    assert_eq!(world.ids().await, set(&ids[..1]));
+    world.assert_tidy().await;
+}
+
+#[tokio::test]
 async fn a_flink_job_finds_its_last_checkpoint_for_a_week() {
     let world = World::new();
     let mut ids = appended(&world, 3).await;

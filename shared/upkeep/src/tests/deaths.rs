@@ -1,6 +1,7 @@
 //! Runs that die at any point, and the next one that goes on.
 
-use super::world::{DAY, World};
+use super::world::{DAY, World, all};
+use crate::{ExpireRequest, Limits, NoPins};
 
 /// A table of which much is dead: re-added paths, a tag, statistics, deletes.
 async fn worn() -> World {
@@ -61,4 +62,31 @@ async fn what_comes_to_life_again_before_the_next_run_stays() {
         }
     }
     assert!(revived > 0);
+}
+
+#[tokio::test]
+async fn what_was_written_down_of_a_table_that_was_here_before_is_thrown_away() {
+    let world = worn().await;
+    let none = Limits {
+        files: Some(0),
+        ..Limits::default()
+    };
+    let request = ExpireRequest {
+        limits: none,
+        ..all()
+    };
+    let report = world.expire_with(&request, &NoPins).await.unwrap();
+    assert!(report.unfinished && !report.snapshots.is_empty());
+    // Dropped, and made anew in the same place by somebody who has use for the files.
+    let another = "0f7d0c6e-8a3f-4f0e-9d64-2c1f5b7a9e11";
+    world
+        .edit_metadata(|json| json["table-uuid"] = another.into())
+        .await;
+    let is_record = |location: &String| location.contains("icepress-upkeep");
+    let mut before = world.storage.there();
+    assert!(before.iter().any(is_record));
+    before.retain(|location| !is_record(location));
+    let report = world.expire_all().await.unwrap();
+    assert!(report.files.is_empty(), "{report:?}");
+    assert_eq!(world.storage.there(), before);
 }

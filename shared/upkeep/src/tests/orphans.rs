@@ -572,3 +572,24 @@ async fn old_metadata_files_go_where_the_table_wants_it_and_only_there() {
         world.assert_whole().await;
     }
 }
+
+#[tokio::test]
+async fn what_a_flink_job_has_not_committed_yet_stays() {
+    let (world, strays) = littered().await;
+    let job = "6e0a3e1d5cf04c6f8c0f2f4c1a9b7d35";
+    world
+        .edit_metadata(|json| {
+            let snapshots = json["snapshots"].as_array_mut().unwrap();
+            snapshots[0]["summary"]["flink.job-id"] = job.into();
+        })
+        .await;
+    let pending = stray(
+        &world,
+        &format!("metadata/{job}-a1b2-00001-0-17-00001.avro"),
+    );
+    let others = stray(&world, "metadata/7f0a3e1d5cf04c6f8c0f2f4c1a9b7d35-m1.avro");
+    let reports = [remove(&world).await, remove(&world).await];
+    assert_eq!(reports[1].survey.in_use.files, 1);
+    assert!(is_there(&world, &pending) && !is_there(&world, &others));
+    assert!(strays.iter().all(|stray| !is_there(&world, stray)));
+}

@@ -216,6 +216,16 @@ impl World {
         self.context.catalog.load(&self.table).await.unwrap()
     }
 
+    /// What no writer here writes: the current metadata file, as somebody else would have it.
+    pub(super) async fn edit_metadata(&self, edit: impl FnOnce(&mut serde_json::Value)) {
+        let location = self.loaded().await.metadata_location;
+        let content = self.storage.get(location.as_str()).unwrap();
+        let mut json: serde_json::Value = serde_json::from_slice(&content).unwrap();
+        edit(&mut json);
+        let content = json.to_string().into_bytes();
+        self.storage.insert(location.as_str(), content);
+    }
+
     /// As if what came after `state` had not happened.
     pub(super) fn set_back(&self, state: &LoadedTable) {
         *self.catalog.pointer.lock().unwrap() = state.metadata_location.clone();
