@@ -40,6 +40,8 @@ pub struct GroupResult {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ways {
+    /// Row groups as they lay in the inputs, copied whole by the storage.
+    pub spliced: Bytes,
     /// Pages as they lay in the inputs.
     pub copied: Bytes,
     /// Dictionaries united from several, and indices into them.
@@ -53,6 +55,7 @@ pub struct Ways {
 impl Ways {
     /// Counts in what came about elsewhere.
     pub fn add(&mut self, other: Self) {
+        self.spliced += other.spliced;
         self.copied += other.copied;
         self.united += other.united;
         self.spelled += other.spelled;

@@ -21,9 +21,74 @@ pub async fn check_all(storage: Arc<dyn Storage>, folder: &str) {
     what_is_not_there_is_not_found(&*storage, folder).await;
     of_several_creators_one_wins(Arc::clone(&storage), folder).await;
     a_writer_publishes_all_or_nothing(&*storage, folder).await;
+    what_is_copied_is_what_was_there(&*storage, folder).await;
     a_listing_is_ordered_whole_and_paged(&*storage, folder).await;
     odd_names_are_taken_letter_for_letter(&*storage, folder).await;
     deleting_twice_is_no_error(&*storage, folder).await;
+}
+
+/// Byte for byte, whatever is written before, between and after; storage that copies nothing says so.
+async fn what_is_copied_is_what_was_there(storage: &dyn Storage, folder: &str) {
+    const MIB: usize = 1 << 20;
+    let location = format!("{folder}copied/from here=%41 +ü.bin");
+    let content: Vec<u8> = (0..13 * MIB as u32)
+        .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    put(storage, &location, &content).await;
+    if storage.copies(&location).is_none() {
+        return;
+    }
+    let ranges = [
+        4..7 * MIB,
+        7 * MIB..13 * MIB,
+        3 * MIB..3 * MIB + 1,
+        0..13 * MIB,
+        100..6 * MIB,
+    ];
+    // What is written before each: nothing, little, and more than the least part of S3.
+    for before in [0, 4, 6 * MIB] {
+        let made = format!("{folder}copied/{before}.bin");
+        let mut writer = storage
+            .writer(&made, &WriteOptions::default())
+            .await
+            .expect("a writer is opened");
+        let mut expected = Vec::new();
+        for range in &ranges {
+            let written = Buffer::copy_from_slice(&content[..before]);
+            expected.extend_from_slice(&written);
+            writer.write(written).await.expect("it is written");
+            expected.extend_from_slice(&content[range.clone()]);
+            let lead = writer.lead(range.len() as u64) as usize;
+            let (lead, rest) = (
+                range.start..range.start + lead,
+                range.start + lead..range.end,
+            );
+            let lead = Buffer::copy_from_slice(&content[lead]);
+            writer.write(lead).await.expect("the beginning is written");
+            if !rest.is_empty() {
+                let rest = rest.start as u64..rest.end as u64;
+                writer.copy(&location, rest).await.expect("it is copied");
+            }
+        }
+        expected.extend_from_slice(b"the end");
+        let end = Buffer::from_static(b"the end");
+        writer.write(end).await.expect("the end is written");
+        let size = writer.finish().await.expect("it is finished");
+        assert_eq!(size, Bytes(expected.len() as u64));
+        let read = storage.read(&made).await.expect("it is there");
+        assert!(read == expected, "another content after {before} bytes");
+    }
+    let mut writer = storage
+        .writer(
+            &format!("{folder}copied/never.bin"),
+            &WriteOptions::default(),
+        )
+        .await
+        .expect("a writer is opened");
+    let beyond = 0..14 * MIB as u64;
+    let copied = writer.copy(&location, beyond).await;
+    let failed = copied.is_err() || writer.finish().await.is_err();
+    assert!(failed, "more was copied than there is");
 }
 
 async fn put(storage: &dyn Storage, location: &str, content: &[u8]) {

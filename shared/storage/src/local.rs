@@ -29,6 +29,8 @@ use crate::{
 
 mod list;
 
+/// Less is written as fast.
+const LEAST_COPIED: Bytes = Bytes(32 << 10);
 /// How many objects a page of a listing has at most, as on S3.
 const PAGE: usize = 1000;
 
@@ -194,8 +196,8 @@ impl Storage for LocalStorage {
         }))
     }
 
-    fn copies(&self, source: &str) -> bool {
-        Location::local(source, "copy").is_ok()
+    fn copies(&self, source: &str) -> Option<Bytes> {
+        Location::local(source, "copy").ok().map(|_| LEAST_COPIED)
     }
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, ops::Range};
 
 use async_trait::async_trait;
 use bytes::Bytes as Buffer;
-use icepress_model::ambient::Ambient;
+use icepress_model::{Bytes, ambient::Ambient};
 use tokio::sync::OnceCell;
 
 use crate::{
     AwsEnvironment, DeleteOutcome, ListPage, LocalStorage, ObjectInfo, ObjectWriter, PutMode,
     Reach, S3Options, S3Storage, Storage, StorageError, WriteOptions, location::Location,
+    s3::LEAST_PART,
 };
 
 /// Local files, and S3 once a location of S3 is asked for; both as far as it may reach.
@@ -125,9 +126,13 @@ impl Storage for StorageRouter {
             .await
     }
 
-    fn copies(&self, source: &str) -> bool {
-        // Both kinds of storage do, each from its own; and no catalog has its files in two kinds.
-        self.reach.check(source, "copy").is_ok()
+    fn copies(&self, source: &str) -> Option<Bytes> {
+        // Each kind of storage does from its own; and no catalog has its files in two kinds.
+        self.reach.check(source, "copy").ok()?;
+        match Location::parse(source, "copy").ok()? {
+            Location::Local { .. } => self.local.copies(source),
+            Location::S3 { .. } => Some(LEAST_PART),
+        }
     }
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {

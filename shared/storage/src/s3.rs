@@ -40,6 +40,7 @@ mod writer;
 pub use attributes::{Encryption, MOST_TAGS, WriteAttributes};
 use errors::Request;
 pub use options::S3Options;
+pub(crate) use writer::LEAST_PART;
 use writer::S3Writer;
 
 /// Tries of one request by the SDK.
@@ -323,8 +324,8 @@ impl Storage for S3Storage {
             .collect()
     }
 
-    fn copies(&self, source: &str) -> bool {
-        Location::s3(source, "copy").is_ok()
+    fn copies(&self, source: &str) -> Option<Bytes> {
+        Location::s3(source, "copy").ok().map(|_| LEAST_PART)
     }
 
     async fn put(

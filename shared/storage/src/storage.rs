@@ -119,9 +119,9 @@ pub trait Storage: Send + Sync + Debug {
     ) -> Result<Box<dyn ObjectWriter>, StorageError>;
 
     /// Whether writers of this storage take in parts of the object at `source` without anybody reading them
-    /// ([`ObjectWriter::copy`]).
-    fn copies(&self, _source: &str) -> bool {
-        false
+    /// ([`ObjectWriter::copy`]): from how many bytes on that is worth it.
+    fn copies(&self, _source: &str) -> Option<Bytes> {
+        None
     }
 
     /// A page of all objects whose location begins with `prefix`, at any depth.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes as Buffer;
+use icepress_model::Bytes;
 use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError, WriteOptions,
 };
@@ -95,9 +96,10 @@ impl Storage for PrefixedStorage {
         self.of(location).writer(location, options).await
     }
 
-    fn copies(&self, source: &str) -> bool {
+    fn copies(&self, source: &str) -> Option<Bytes> {
         // Keys for one prefix need not do for another.
-        self.by_prefix.len() == 1 && self.of(source).copies(source)
+        let is_alone = self.by_prefix.len() == 1;
+        self.of(source).copies(source).filter(|_| is_alone)
     }
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {

@@ -3,7 +3,7 @@
 use std::{
     cmp::Ordering,
     collections::VecDeque,
-    io::{self, Read, Write},
+    io::{self, Read, Repeat, Take, Write},
     ops::Range as Span,
 };
 
@@ -87,6 +87,28 @@ impl Read for Rest {
     }
 }
 
+/// The bytes of a chunk that the storage copies: as many as it has, of no meaning.
+#[derive(Debug)]
+struct LeftOut(u64);
+
+impl Length for LeftOut {
+    fn len(&self) -> u64 {
+        self.0
+    }
+}
+
+impl ChunkReader for LeftOut {
+    type T = Take<Repeat>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        Ok(io::repeat(0).take(self.0.saturating_sub(start)))
+    }
+
+    fn get_bytes(&self, _start: u64, length: usize) -> ParquetResult<Bytes> {
+        Ok(vec![0; length].into())
+    }
+}
+
 /// A chunk, ready to be appended to a row group.
 #[derive(Debug)]
 pub(crate) struct MergedChunk {
@@ -100,6 +122,8 @@ pub(crate) struct MergedChunk {
 enum ChunkContent {
     /// Of pages; what is said of it has offsets into its bytes.
     OfPages(Pieces, Box<ColumnCloseResult>),
+    /// As it lies in an input, so many bytes, which the storage copies; what is said of it has offsets into them.
+    Lying(u64, Box<ColumnCloseResult>),
     /// By the encoder.
     Encoded(Box<ArrowColumnChunk>),
 }
@@ -107,6 +131,17 @@ enum ChunkContent {
 impl MergedChunk {
     pub(super) fn of_pages(bytes: Pieces, close: ColumnCloseResult, seen: SeenPages) -> Self {
         let made = ChunkContent::OfPages(bytes, Box::new(close));
+        Self { made, seen }
+    }
+
+    /// A chunk of so many bytes in an input, which the storage copies.
+    pub(super) fn lying(length: u64, close: ColumnCloseResult, nans: u64) -> Self {
+        let ways = Ways {
+            spliced: length,
+            ..Ways::default()
+        };
+        let made = ChunkContent::Lying(length, Box::new(close));
+        let seen = SeenPages { nans, ways };
         Self { made, seen }
     }
 
@@ -124,6 +159,7 @@ impl MergedChunk {
     pub(super) fn bytes(&self) -> u64 {
         match &self.made {
             ChunkContent::OfPages(bytes, _) => bytes.len(),
+            ChunkContent::Lying(length, _) => *length,
             ChunkContent::Encoded(chunk) => chunk.close().bytes_written,
         }
     }
@@ -131,18 +167,19 @@ impl MergedChunk {
     /// What is said of it.
     pub(crate) fn close_mut(&mut self) -> &mut ColumnCloseResult {
         match &mut self.made {
-            ChunkContent::OfPages(_, close) => close,
+            ChunkContent::OfPages(_, close) | ChunkContent::Lying(_, close) => close,
             ChunkContent::Encoded(chunk) => chunk.close_mut(),
         }
     }
 
-    /// Appends it.
+    /// Appends it. Of one that the storage copies only as many bytes come as it has: they are to be left out.
     pub(crate) fn append_to<W: Write + Send>(
         self,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> ParquetResult<()> {
         match self.made {
             ChunkContent::OfPages(bytes, close) => row_group.append_column(&bytes, *close),
+            ChunkContent::Lying(length, close) => row_group.append_column(&LeftOut(length), *close),
             ChunkContent::Encoded(chunk) => chunk.append_to_row_group(row_group),
         }
     }
@@ -160,6 +197,8 @@ pub(crate) struct SeenPages {
 /// Bytes of pages, by how they came about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Ways {
+    /// In row groups that the storage copies whole.
+    pub(crate) spliced: u64,
     /// As they lay in the input.
     pub(crate) copied: u64,
     /// Indices into a united dictionary, and that dictionary.
@@ -172,10 +211,11 @@ pub(crate) struct Ways {
 
 impl Ways {
     pub(super) fn all(&self) -> u64 {
-        self.copied + self.united + self.spelled + self.encoded
+        self.spliced + self.copied + self.united + self.spelled + self.encoded
     }
 
     pub(crate) fn add(&mut self, other: Self) {
+        self.spliced += other.spliced;
         self.copied += other.copied;
         self.united += other.united;
         self.spelled += other.spelled;
@@ -186,6 +226,7 @@ impl Ways {
 impl From<Ways> for icepress_model::Ways {
     fn from(ways: Ways) -> Self {
         Self {
+            spliced: icepress_model::Bytes(ways.spliced),
             copied: icepress_model::Bytes(ways.copied),
             united: icepress_model::Bytes(ways.united),
             spelled: icepress_model::Bytes(ways.spelled),
@@ -343,7 +384,7 @@ impl ChunkBuilder {
 }
 
 /// The column index of pages; `None` where one says what can't be said of the column.
-fn column_index(
+pub(super) fn column_index(
     column: &ColumnDescPtr,
     entries: Vec<IndexEntry>,
 ) -> Option<parquet::file::page_index::column_index::ColumnIndexMetaData> {

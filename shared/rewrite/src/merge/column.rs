@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use icepress_table::footer::{PageLayout, page_bounds};
+use icepress_table::footer::{PageBounds, PageLayout, page_bounds};
 use parquet::{
     basic::{Compression, Type},
     file::metadata::ColumnChunkMetaData,
@@ -257,8 +257,16 @@ impl<'a> Input<'a> {
 fn entries(column: &ColumnDescriptor, index: &Bytes, pages: &Pages) -> Option<Vec<IndexEntry>> {
     let entries = page_bounds(index).ok()?;
     let fits = entries.len() == pages.data_pages && pages.data.len() == pages.data_pages;
+    entries_of(column, fits.then_some(entries)?)
+}
+
+/// The same of any number of pages.
+pub(super) fn entries_of(
+    column: &ColumnDescriptor,
+    entries: Vec<PageBounds<'_>>,
+) -> Option<Vec<IndexEntry>> {
     let mut made = Vec::with_capacity(entries.len());
-    for entry in fits.then_some(entries)? {
+    for entry in entries {
         if let Some((low, high)) = entry.range {
             compare(column, low, high).filter(|order| order.is_le())?;
         }

@@ -106,17 +106,29 @@ impl Input {
                 row_group: *index,
                 rows: row_group.num_rows().unsigned_abs(),
                 bytes: bytes.sum(),
+                whole: false,
                 footer: share,
             }
         };
         self.file.row_groups.iter().map(atom).collect()
     }
 
+    /// Where the offset index of a leaf of the file lies.
+    fn offsets_range(&self, row_group: usize, leaf: usize) -> Option<Range<u64>> {
+        let chunk = self.file.metadata().row_group(row_group).column(leaf);
+        self.beside(chunk.offset_index_offset()?, chunk.offset_index_length()?)
+    }
+
     /// Where the column index of a leaf of the file lies.
     fn index_range(&self, row_group: usize, leaf: usize) -> Option<Range<u64>> {
         let chunk = self.file.metadata().row_group(row_group).column(leaf);
-        let start = u64::try_from(chunk.column_index_offset()?).ok()?;
-        let length = u64::try_from(chunk.column_index_length()?).ok()?;
+        self.beside(chunk.column_index_offset()?, chunk.column_index_length()?)
+    }
+
+    /// What lies beside columns, if it lies in the file.
+    fn beside(&self, start: i64, length: i32) -> Option<Range<u64>> {
+        let start = u64::try_from(start).ok()?;
+        let length = u64::try_from(length).ok()?;
         let end = start.checked_add(length)?;
         (length > 0 && end <= self.file.size).then_some(start..end)
     }
@@ -133,6 +145,10 @@ pub(super) struct Fetched {
     chunks: Mutex<BTreeMap<u64, Buffer>>,
     /// The column indexes of leaves that are kept, where they have one.
     indexes: HashMap<usize, Buffer>,
+    /// The offset indexes of leaves, where it is copied and they have one.
+    offsets: HashMap<usize, Buffer>,
+    /// Whether the storage copies it: then only some of its chunks are here.
+    pub(super) whole: bool,
 }
 
 impl Fetched {
@@ -164,10 +180,74 @@ impl Fetched {
         Ok(Self {
             chunks: Mutex::new(starts.zip(contents).collect()),
             indexes: leaves.into_iter().zip(indexes).collect(),
+            offsets: HashMap::new(),
+            whole: false,
             input,
             number,
             row_group,
         })
+    }
+
+    /// Of a row group that the storage copies: what is said of its pages, and the chunks of the leaves that are `read`.
+    pub(super) async fn fetch_whole(
+        storage: Arc<dyn Storage>,
+        input: Arc<Input>,
+        (number, row_group): (usize, usize),
+        read: Vec<usize>,
+    ) -> Result<Self> {
+        /// What a range is.
+        enum Of {
+            Chunk(u64),
+            Index(usize),
+            Offsets(usize),
+        }
+        let group = input.file.metadata().row_group(row_group);
+        let mut wanted = Vec::new();
+        for leaf in read {
+            let (start, length) = group.column(leaf).byte_range();
+            wanted.push((Of::Chunk(start), start..start.saturating_add(length)));
+        }
+        for leaf in 0..group.num_columns() {
+            let index = input.index_range(row_group, leaf);
+            wanted.extend(index.map(|range| (Of::Index(leaf), range)));
+            let offsets = input.offsets_range(row_group, leaf);
+            wanted.extend(offsets.map(|range| (Of::Offsets(leaf), range)));
+        }
+        let (kinds, ranges): (Vec<Of>, Vec<Range<u64>>) = wanted.into_iter().unzip();
+        let mut contents = Vec::new();
+        if !ranges.is_empty() {
+            let path = &input.file.path;
+            let read = storage.read_ranges(path, &ranges).await;
+            contents = read.map_err(|error| from_read(&error, path))?;
+        }
+        let (mut chunks, mut indexes) = (BTreeMap::new(), HashMap::new());
+        let mut offsets = HashMap::new();
+        for (kind, content) in kinds.into_iter().zip(contents) {
+            match kind {
+                Of::Chunk(start) => drop(chunks.insert(start, content)),
+                Of::Index(leaf) => drop(indexes.insert(leaf, content)),
+                Of::Offsets(leaf) => drop(offsets.insert(leaf, content)),
+            }
+        }
+        Ok(Self {
+            chunks: Mutex::new(chunks),
+            indexes,
+            offsets,
+            whole: true,
+            input,
+            number,
+            row_group,
+        })
+    }
+
+    /// The column index of a leaf, if there is one.
+    pub(super) fn index(&self, leaf: usize) -> Option<&Buffer> {
+        self.indexes.get(&leaf)
+    }
+
+    /// Its offset index, if it was fetched.
+    pub(super) fn offset_index(&self, leaf: usize) -> Option<&Buffer> {
+        self.offsets.get(&leaf)
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<u64, Buffer>> {

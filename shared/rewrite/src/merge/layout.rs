@@ -15,6 +15,8 @@ pub(super) struct Atom {
     pub(super) rows: u64,
     /// Bytes of the columns that are kept.
     pub(super) bytes: u64,
+    /// Whether it is large enough as it is, and may be copied whole.
+    pub(super) whole: bool,
     /// Its share of what its file has beside columns: footer and indices, which is most of a small file. Row groups that are
     /// joined share one, about as large as the largest of theirs.
     pub(super) footer: u64,
@@ -111,11 +113,15 @@ fn row_groups(file: &[Atom], sizes: Sizes) -> Vec<usize> {
     };
     let mut groups: Vec<usize> = Vec::new();
     let (mut before, mut rows, mut open) = (0, 0u64, 0);
+    let mut after_whole = false;
     for atom in file {
         let wanted = part(before, atom);
         before += atom.bytes;
+        let is_alone = std::mem::replace(&mut after_whole, atom.whole) || atom.whole;
         match groups.last_mut() {
-            Some(group) if wanted == open && rows.saturating_add(atom.rows) <= sizes.rows => {
+            Some(group)
+                if !is_alone && wanted == open && rows.saturating_add(atom.rows) <= sizes.rows =>
+            {
                 *group += 1;
             }
             _ => {

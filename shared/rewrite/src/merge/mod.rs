@@ -8,7 +8,8 @@
 //! `layout` says what goes into which row group, from footers alone (`inputs`); `eligible` says of each column of a file
 //! whether it is in the very form that the table's own would be written in. `column` takes chunks apart and `join` makes one
 //! of many, without deleted rows (`filter`); `rows` decodes and encodes a column whose pages can't be kept. What footers say
-//! of values is taken over where it can be believed (`trust`), else the values are looked at (`look`). `coming` fetches a
+//! of values is taken over where it can be believed (`trust`), else the values are looked at (`look`). A row group that is large
+//! enough as it is is not even read: the storage copies it (`splice`). `coming` fetches a
 //! row group and has that done on all cores, and `run` writes one while the next is on its way.
 //! What a chunk's dictionary says of its values is told without decoding any (`distinct`).
 //! Whatever is not understood, or not as it should be, is a [`Refusal`]: of a column first, which is decoded then, and where
@@ -31,6 +32,7 @@ mod look;
 mod page;
 mod rows;
 mod run;
+mod splice;
 mod statistics;
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
 use iceberg::spec::{NestedFieldRef, Schema};
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, Group, InputFile, MergePages, Rows};
+use icepress_storage::StorageErrorKind;
 use icepress_table::MetricsMode;
 use parquet::{
     basic::Compression,
@@ -27,11 +28,12 @@ use super::{
     layout::{Atom, Next, Sizes, check, footer, joined, next},
     refused,
     rows::{EncodedColumn, Room, RowGroup},
+    splice,
 };
 use crate::{
     RewriteContext,
     deletes::DeletedPositions,
-    failure::{Result, guarded},
+    failure::{Result, from_read, guarded},
     group::{GroupCounts, reading_of},
     light::deleted_positions,
     lineage::lineage_fields,
@@ -41,6 +43,8 @@ use crate::{
 
 /// Bytes of a column in a row group of an input, on average, from which on pages are worth keeping: readers pay for each.
 const FEWEST_BYTES: u64 = 2 << 10;
+/// A row group of an input is large enough as it is from one part in so many of the wanted size on.
+const LARGE_ENOUGH: u64 = 2;
 /// What footers may take of the memory, as one part in so many.
 const FOOTERS: u64 = 8;
 /// What each of the things that a thread holds may take of it: a page, a united dictionary, where the values of dictionaries
@@ -150,7 +154,7 @@ impl<'a> Merger<'a> {
             false => (DeletedPositions::default(), 0),
             true => deleted_positions(context, metadata, schema, group).await?,
         };
-        let merger = Self {
+        let mut merger = Self {
             context,
             inputs,
             atoms,
@@ -171,7 +175,38 @@ impl<'a> Merger<'a> {
             passes,
             threads: 1,
         };
+        merger.find_whole();
         merger.measured().await?.with_room(cap)
+    }
+
+    /// Marks row groups that are large enough as they are, and may be copied.
+    fn find_whole(&mut self) {
+        let whole: Vec<bool> = self.atoms.iter().map(|atom| self.is_whole(atom)).collect();
+        for (atom, whole) in self.atoms.iter_mut().zip(whole) {
+            atom.whole = whole;
+        }
+    }
+
+    fn is_whole(&self, atom: &Atom) -> bool {
+        let input = &self.inputs[atom.file];
+        let Some(least) = self.context.storage.copies(&input.file.path) else {
+            return false;
+        };
+        let wanted = self.sizes.row_group.min(self.sizes.file) / LARGE_ENOUGH;
+        if atom.bytes < least.get().max(wanted) || self.live_rows(atom) != atom.rows {
+            return false;
+        }
+        let span = self.span(atom);
+        if let Err(why) = &span {
+            tracing::debug!(path = input.file.path, %why, "a row group is not copied whole");
+        }
+        span.is_ok()
+    }
+
+    /// Where a row group that may be copied lies in its file.
+    fn span(&self, atom: &Atom) -> Sound<Range<u64>> {
+        let input = &self.inputs[atom.file];
+        splice::span(input, atom.row_group, &self.shared.leaves(input)?)
     }
 
     /// The same with what one row group of an input becomes, where the table wants another codec than the inputs have: what
@@ -267,7 +302,11 @@ impl<'a> Merger<'a> {
             let bytes: u64 = turn.atoms.iter().map(|atom| atom.bytes).sum();
             let rows: u64 = turn.atoms.iter().map(|atom| atom.rows).sum();
             let live: u64 = turn.atoms.iter().map(|atom| self.live_rows(atom)).sum();
-            if live > 0 {
+            if let [whole] = turn.atoms
+                && whole.whole
+            {
+                ways.add(self.copy(output, whole, coming.chunks()).await?);
+            } else if live > 0 {
                 let mut made = 0;
                 let chunks = coming.chunks().inspect_ok(|chunk| {
                     made += chunk.bytes();
@@ -276,7 +315,7 @@ impl<'a> Merger<'a> {
                     }
                 });
                 let chunks = std::pin::pin!(chunks);
-                ways.add(output.append_row_group(live, chunks).await?);
+                ways.add(output.append_row_group(live, chunks, 0).await?);
             }
             half_written.notify_one();
             read += bytes;
@@ -290,6 +329,27 @@ impl<'a> Merger<'a> {
                 Some(next) => (turn, coming) = next,
                 None => return Ok((counts, ways.into())),
             }
+        }
+    }
+
+    /// Writes a row group that the storage copies.
+    async fn copy(
+        &self,
+        output: &mut Output,
+        atom: &Atom,
+        chunks: impl Stream<Item = std::result::Result<MergedChunk, Stopped>>,
+    ) -> std::result::Result<Ways, Stopped> {
+        let (path, span) = (&self.inputs[atom.file].file.path, self.span(atom)?);
+        let chunks = std::pin::pin!(chunks);
+        let left_out = span.end - span.start;
+        let ways = output.append_row_group(atom.rows, chunks, left_out).await?;
+        match output.copy(path, span).await {
+            Ok(()) => Ok(ways),
+            Err(error) if error.kind == StorageErrorKind::Throttled => {
+                Err(Stopped::Failed(from_read(&error, path)))
+            }
+            // Whoever may read it need not be allowed to have it copied from where it is.
+            Err(error) => Err(refused(format_args!("it can't be copied: {error}")).into()),
         }
     }
 
@@ -325,7 +385,14 @@ impl<'a> Merger<'a> {
         let fetched = live.map(|atom| {
             let storage = Arc::clone(&self.context.storage);
             let input = Arc::clone(&self.inputs[atom.file]);
-            Fetched::fetch(storage, input, (atom.file, atom.row_group))
+            let number = (atom.file, atom.row_group);
+            match atom.whole {
+                false => Fetched::fetch(storage, input, number).boxed(),
+                true => {
+                    let read = self.shared.leaves_to_read(&input, atom.row_group);
+                    Fetched::fetch_whole(storage, input, number, read).boxed()
+                }
+            }
         });
         stream::iter(fetched.collect::<Vec<_>>())
             .buffered(REQUESTS)
@@ -357,6 +424,11 @@ impl Join for Shared {
     fn chunks(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
         let name = || &self.columns[column].encoded.field.name;
         let made = guarded("", || {
+            if let [whole] = fetched
+                && whole.whole
+            {
+                return Ok(self.lying(column, whole));
+            }
             let made = self.of_pages(column, fetched).or_else(|why| {
                 tracing::debug!(column = %name(), %why, "a column's rows are decoded");
                 self.of_rows(column, fetched)
@@ -369,6 +441,34 @@ impl Join for Shared {
 }
 
 impl Shared {
+    /// All leaves of the table, each with its place in the file; fails where one can't be kept as it is.
+    fn leaves(&self, input: &Input) -> Sound<Vec<(usize, &Target)>> {
+        let mut leaves = Vec::new();
+        for (column, held) in self.columns.iter().zip(&input.columns) {
+            let targets = column.targets.as_ref().map_err(Clone::clone)?;
+            let held = held.as_ref().map_err(Clone::clone)?;
+            leaves.extend(held.iter().copied().zip(targets));
+        }
+        Ok(leaves)
+    }
+
+    /// Those of them that have to be read although their bytes are copied.
+    fn leaves_to_read(&self, input: &Input, row_group: usize) -> Vec<usize> {
+        let leaves = self.leaves(input).unwrap_or_default().into_iter();
+        let read = leaves.filter(|(leaf, target)| splice::is_read(input, row_group, *leaf, target));
+        read.map(|(leaf, _)| leaf).collect()
+    }
+
+    /// The chunks of a column whose row group is copied.
+    fn lying(&self, column: usize, whole: &Fetched) -> Sound<Vec<MergedChunk>> {
+        let targets = self.columns[column].targets.as_ref();
+        let targets = targets.map_err(Clone::clone)?;
+        let leaves = whole.leaves(column)?.iter().zip(targets);
+        leaves
+            .map(|(leaf, target)| splice::lying(target, whole, *leaf))
+            .collect()
+    }
+
     fn of_pages(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
         let targets = self.columns[column]
             .targets

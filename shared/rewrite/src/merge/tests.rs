@@ -4,8 +4,33 @@
 mod bytes;
 mod distinct;
 mod rows;
+mod whole;
 
 use super::layout::{Atom, Next, Sizes, check, joined, next};
+
+/// A row group that is large enough as it is stands alone, between others that are joined.
+#[test]
+fn what_is_copied_whole_is_a_row_group_of_its_own() {
+    let whole = Atom {
+        whole: true,
+        ..atom(1, 60)
+    };
+    let atoms = [
+        atom(0, 10),
+        atom(0, 10),
+        whole,
+        whole,
+        atom(2, 10),
+        atom(2, 10),
+    ];
+    let mut left = &atoms[..];
+    let mut counts = Vec::new();
+    while let Next::RowGroup(count) = next(left, SIZES, 0) {
+        counts.push(count);
+        left = &left[count..];
+    }
+    assert_eq!(counts, [2, 1, 1, 2]);
+}
 
 fn atom(file: usize, bytes: u64) -> Atom {
     Atom {
@@ -13,6 +38,7 @@ fn atom(file: usize, bytes: u64) -> Atom {
         row_group: 0,
         rows: bytes,
         bytes,
+        whole: false,
         footer: 0,
     }
 }

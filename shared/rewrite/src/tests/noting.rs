@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::Mutex};
 
 use async_trait::async_trait;
+use icepress_model::Bytes;
 use icepress_storage::{
     DeleteOutcome, ListPage, LocalStorage, ObjectInfo, ObjectWriter, PutMode, Storage,
     StorageError, WriteOptions,
@@ -14,9 +15,18 @@ pub(crate) struct Noting {
     local: LocalStorage,
     reads: Mutex<Vec<(String, u64)>>,
     writes: Mutex<Vec<(String, WriteOptions)>>,
+    copies_nothing: bool,
 }
 
 impl Noting {
+    /// The same, which has everything read that is to be copied.
+    pub(crate) fn that_copies_nothing() -> Self {
+        Self {
+            copies_nothing: true,
+            ..Self::default()
+        }
+    }
+
     fn note(&self, location: &str, bytes: u64) {
         let noted = (location.to_owned(), bytes);
         self.reads.lock().unwrap().push(noted);
@@ -84,6 +94,10 @@ impl Storage for Noting {
         let noted = (location.to_owned(), options.clone());
         self.writes.lock().unwrap().push(noted);
         self.local.writer(location, options).await
+    }
+
+    fn copies(&self, source: &str) -> Option<Bytes> {
+        self.local.copies(source).filter(|_| !self.copies_nothing)
     }
 
     async fn list(&self, prefix: &str, next: Option<&str>) -> Result<ListPage, StorageError> {

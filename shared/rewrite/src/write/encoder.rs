@@ -4,7 +4,9 @@
 //! a time instead of being held twice.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,7 +15,7 @@ use arrow_schema::{Field, SchemaRef};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt as _};
 use icepress_model::RewriteFailure;
-use icepress_storage::ObjectWriter;
+use icepress_storage::{ObjectWriter, Storage, StorageError};
 use parquet::{
     arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     errors::ParquetError,
@@ -39,6 +41,32 @@ struct Sink(Arc<Mutex<Waiting>>);
 struct Waiting {
     full: Vec<Bytes>,
     open: BytesMut,
+    /// Bytes that came.
+    position: u64,
+    /// Where of the file only as many bytes come as it has there, which are no part of it, in order.
+    left_out: VecDeque<Range<u64>>,
+}
+
+impl Waiting {
+    fn take_in(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let next = self.left_out.front();
+            let (is_left_out, until) = match next {
+                Some(next) if next.start <= self.position => (true, next.end),
+                Some(next) => (false, next.start),
+                None => (false, u64::MAX),
+            };
+            let count = usize::try_from(until - self.position).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(count.min(bytes.len()));
+            self.position += now.len() as u64;
+            if !is_left_out {
+                self.open.extend_from_slice(now);
+            } else if self.position == until {
+                self.left_out.pop_front();
+            }
+            bytes = later;
+        }
+    }
 }
 
 impl Sink {
@@ -65,7 +93,7 @@ impl Sink {
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.with(|waiting| {
-            waiting.open.extend_from_slice(bytes);
+            waiting.take_in(bytes);
             if waiting.open.len() >= CHUNK {
                 let full = waiting.open.split().freeze();
                 waiting.full.push(full);
@@ -210,13 +238,20 @@ impl Encoder {
     }
 
     /// Writes a row group whose column chunks are made already, one after the other, each as it comes; returns what was seen
-    /// of each.
+    /// of each. The bytes of one that is copied, `left_out`, are not written.
     pub(crate) async fn append_row_group<E: From<RewriteFailure>>(
         &mut self,
         rows: u64,
         mut chunks: impl Stream<Item = std::result::Result<MergedChunk, E>> + Unpin,
+        left_out: u64,
     ) -> std::result::Result<Vec<SeenPages>, E> {
         self.end_row_group().await?;
+        if left_out > 0 {
+            let start = self.finished_bytes();
+            let span = start..start + left_out;
+            // Some of what came before may still be on its way here.
+            self.sink.with(|waiting| waiting.left_out.push_back(span));
+        }
         let failed = |error| encode_error(&self.path, &error);
         let mut row_group = self.file.next_row_group().map_err(failed)?;
         let mut seen = Vec::with_capacity(self.bounds.len());
@@ -237,6 +272,28 @@ impl Encoder {
         self.rows += rows;
         send(self.storage.as_mut(), self.sink.take_full()).await?;
         Ok(seen)
+    }
+
+    /// Has `storage` copy the bytes of the row group that was written last, which were left out, from another file.
+    pub(crate) async fn copy(
+        &mut self,
+        storage: &dyn Storage,
+        path: &str,
+        mut span: Range<u64>,
+    ) -> std::result::Result<(), StorageError> {
+        for chunk in self.sink.take_all() {
+            self.storage.write(chunk).await?;
+        }
+        let lead = self.storage.lead(span.end - span.start);
+        if lead > 0 {
+            let content = storage.read_range(path, span.start..span.start + lead);
+            self.storage.write(content.await?).await?;
+            span.start += lead;
+        }
+        match span.is_empty() {
+            true => Ok(()),
+            false => self.storage.copy(path, span).await,
+        }
     }
 
     /// Ends the open row group and hands it to storage.

@@ -8,14 +8,14 @@ mod positions;
 mod properties;
 mod statistics;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{Schema as ArrowSchema, SchemaRef};
 use futures::Stream;
 use iceberg::spec::{DataFile, SchemaRef as TableSchemaRef, Struct, TableMetadata};
 use icepress_model::{Attempt, Bytes, GroupTask, RewriteFailure};
-use icepress_storage::{Storage, WriteOptions};
+use icepress_storage::{Storage, StorageError, WriteOptions};
 use parquet::schema::types::SchemaDescriptor;
 
 use crate::{
@@ -210,18 +210,20 @@ impl Output {
         self.open.as_ref().map_or(0, Encoder::finished_bytes)
     }
 
-    /// Writes a row group of `rows` rows whose column chunks are made already; returns how they came about.
+    /// Writes a row group of `rows` rows whose column chunks are made already; returns how they came about. The bytes of one that is
+    /// copied, so many, are left out: they are to come next, by [`Output::copy`].
     pub(crate) async fn append_row_group<E: From<RewriteFailure>>(
         &mut self,
         rows: u64,
         chunks: impl Stream<Item = std::result::Result<MergedChunk, E>> + Unpin,
+        left_out: u64,
     ) -> std::result::Result<Ways, E> {
         let settings = self.settings.clone();
         self.open_with(settings).await?;
         let Some(encoder) = &mut self.open else {
             return Err(unsupported("no file is open").into());
         };
-        let seen = encoder.append_row_group(rows, chunks).await?;
+        let seen = encoder.append_row_group(rows, chunks, left_out).await?;
         let mut ways = Ways::default();
         for (leaf, seen) in seen.into_iter().enumerate() {
             let column = self.parquet_schema.column(leaf);
@@ -231,6 +233,18 @@ impl Output {
         }
         self.rows += rows;
         Ok(ways)
+    }
+
+    /// Has the storage copy the bytes that were left out from another file.
+    pub(crate) async fn copy(
+        &mut self,
+        path: &str,
+        span: Range<u64>,
+    ) -> std::result::Result<(), StorageError> {
+        match &mut self.open {
+            Some(encoder) => encoder.copy(&*self.storage, path, span).await,
+            None => Ok(()),
+        }
     }
 
     async fn write_step(

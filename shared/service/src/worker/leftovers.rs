@@ -14,7 +14,7 @@ use bytes::Bytes as Buffer;
 use icepress_catalog::CatalogError;
 use icepress_coordination::{CommitClaim, TaskRow, TaskState};
 use icepress_model::{
-    GroupResult, ProcessId, ProcessKind, RewriteFailure, RewriteFailureKind, TableId,
+    Bytes, GroupResult, ProcessId, ProcessKind, RewriteFailure, RewriteFailureKind, TableId,
 };
 use icepress_storage::{
     DeleteOutcome, ListPage, ObjectInfo, ObjectWriter, PutMode, Storage, StorageError, WriteOptions,
@@ -191,7 +191,7 @@ impl Storage for Footprints {
         self.inner.writer(location, options).await
     }
 
-    fn copies(&self, source: &str) -> bool {
+    fn copies(&self, source: &str) -> Option<Bytes> {
         self.inner.copies(source)
     }
 

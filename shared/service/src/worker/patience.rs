@@ -223,7 +223,7 @@ impl Storage for PatientStorage {
         }))
     }
 
-    fn copies(&self, source: &str) -> bool {
+    fn copies(&self, source: &str) -> Option<Bytes> {
         self.inner.copies(source)
     }
 

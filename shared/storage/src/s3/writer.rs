@@ -20,7 +20,7 @@ use crate::{
 /// S3 takes no more parts of one object.
 const MAX_PARTS: i32 = 10_000;
 /// And no smaller one but as the last.
-const LEAST_PART: Bytes = Bytes::mebibytes(5);
+pub(crate) const LEAST_PART: Bytes = Bytes::mebibytes(5);
 /// The largest part that it copies.
 const LARGEST_PART: Bytes = Bytes::mebibytes(5 << 10);
 /// What may not stand in the header that names an object, whose folders stay apart.

@@ -14,7 +14,7 @@ mod tests;
 mod thrift;
 
 pub use page::{PageHeader, PageLayout, page_header};
-pub use page_index::{PageBounds, page_bounds};
+pub use page_index::{PageBounds, PagePlace, page_bounds, page_places};
 pub use thrift::Malformed;
 
 use std::{

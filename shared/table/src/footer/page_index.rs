@@ -49,3 +49,56 @@ pub fn page_bounds(bytes: &[u8]) -> Result<Vec<PageBounds<'_>>, Malformed> {
         })
         .collect())
 }
+
+/// Where one data page lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PagePlace {
+    /// Where it begins in its file.
+    pub offset: u64,
+    /// Its bytes, header and all.
+    pub size: u64,
+    /// The first of its rows, in the row group.
+    pub first_row: u64,
+}
+
+/// The pages of the offset index that `bytes` hold, in order.
+pub fn page_places(bytes: &[u8]) -> Result<Vec<PagePlace>, Malformed> {
+    let mut cursor = Cursor::new(bytes);
+    let (mut places, mut last) = (Vec::new(), 0);
+    while let Some((id, field_type)) = cursor.field(last)? {
+        last = id;
+        if (id, field_type) != (1, kind::LIST) {
+            cursor.pass_over(field_type)?;
+            continue;
+        }
+        let (size, element) = cursor.list_head()?;
+        if element != kind::STRUCT {
+            return Err(corrupt("an offset index has a list of another type"));
+        }
+        for _ in 0..size {
+            places.push(place(&mut cursor)?);
+        }
+    }
+    Ok(places)
+}
+
+fn place(cursor: &mut Cursor<'_>) -> Result<PagePlace, Malformed> {
+    let (mut said, mut last) = ([None; 3], 0);
+    while let Some((id, field_type)) = cursor.field(last)? {
+        last = id;
+        match (id, field_type) {
+            (1 | 3, kind::I64) | (2, kind::I32) => {
+                said[usize::from(id.unsigned_abs()) - 1] = Some(cursor.count()?);
+            }
+            _ => cursor.pass_over(field_type)?,
+        }
+    }
+    match said {
+        [Some(offset), Some(size), Some(first_row)] => Ok(PagePlace {
+            offset,
+            size,
+            first_row,
+        }),
+        _ => Err(corrupt("an offset index lacks the place of a page")),
+    }
+}

@@ -159,14 +159,14 @@ pub(super) fn in_memory(rows: &RecordBatch, properties: WriterProperties) -> Byt
 
 /// How a file is written.
 #[derive(Debug, Clone)]
-struct Written {
-    seed: u64,
-    rows: usize,
-    page_rows: usize,
-    dictionary_bytes: usize,
-    is_new: bool,
-    has_index: bool,
-    has_dictionary: bool,
+pub(super) struct Written {
+    pub(super) seed: u64,
+    pub(super) rows: usize,
+    pub(super) page_rows: usize,
+    pub(super) dictionary_bytes: usize,
+    pub(super) is_new: bool,
+    pub(super) has_index: bool,
+    pub(super) has_dictionary: bool,
 }
 
 impl Written {
@@ -214,7 +214,7 @@ fn written() -> impl Strategy<Value = Written> {
     )
 }
 
-fn table(files: &[Written], properties: &[(&str, &str)]) -> TestTable {
+pub(super) fn table(files: &[Written], properties: &[(&str, &str)]) -> TestTable {
     let mut table = TestTable::with_properties(fields(), properties);
     for file in files {
         table.data_with(1, &drawn(file.seed, file.rows), file.properties());
@@ -225,11 +225,11 @@ fn table(files: &[Written], properties: &[(&str, &str)]) -> TestTable {
 /// Whether a result came about by pages.
 fn is_merged(result: &GroupResult) -> bool {
     let ways = result.ways;
-    ways.copied + ways.united + ways.spelled > icepress_model::Bytes::ZERO
+    ways.spliced + ways.copied + ways.united + ways.spelled > icepress_model::Bytes::ZERO
 }
 
 /// Rewrites a table both ways; they must agree in all but what lies where. Returns whether pages were merged.
-fn agree(table: &mut TestTable) -> bool {
+pub(super) fn agree(table: &mut TestTable) -> bool {
     let before = table.hash();
     table.merge_pages = MergePages::Never;
     let by_rows = table.rewrite().unwrap();
