@@ -11,6 +11,7 @@ async fn local_storage_conforms_under_each_spelling_of_a_location() {
         let folder = tempfile::tempdir().unwrap();
         let location = format!("{scheme}{}/", folder.path().display());
         conformance::check_all(Arc::new(LocalStorage::new()), &location).await;
+        conformance::nothing_is_copied_beyond_the_end(&LocalStorage::new(), &location).await;
     }
 }
 

@@ -79,7 +79,11 @@ async fn conforms(kind: EmulatorKind) {
         return;
     };
     let storage = bench.storage(small_parts()).await;
-    conformance::check_all(Arc::new(storage), "s3://lake/a/").await;
+    let storage = Arc::new(storage);
+    conformance::check_all(Arc::<S3Storage>::clone(&storage), "s3://lake/a/").await;
+    if kind != EmulatorKind::Moto {
+        conformance::nothing_is_copied_beyond_the_end(&*storage, "s3://lake/a/").await;
+    }
     let router = StorageRouter::new(
         bench.aws.clone(),
         small_parts(),

@@ -13,6 +13,40 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Whatever bytes an offset index is said to have, they are read or refused.
+#[test]
+fn places_of_pages_are_read_as_they_are_written() {
+    let mut builder = parquet::file::metadata::OffsetIndexBuilder::new();
+    for (offset, size, rows) in [(4, 100, 7), (104, 1, 1), (5_000_000_000, 70_000, 20_000)] {
+        builder.append_offset_and_size(offset, size);
+        builder.append_row_count(rows);
+    }
+    let written = Thrift::default()
+        .field(1, 9, &{
+            let mut list = vec![3 << 4 | 12];
+            for (offset, size, first) in [(4, 100, 0), (104, 1, 7), (5_000_000_000, 70_000, 8)] {
+                let place = Thrift::default()
+                    .field(1, 6, &signed(offset))
+                    .field(2, 5, &signed(size))
+                    .field(3, 6, &signed(first));
+                list.extend(place.end());
+            }
+            list
+        })
+        .end();
+    let places = page_places(&written).unwrap();
+    let expected = builder.build();
+    let expected = expected.page_locations.iter().map(|page| PagePlace {
+        offset: page.offset as u64,
+        size: page.compressed_page_size as u64,
+        first_row: page.first_row_index as u64,
+    });
+    assert_eq!(places, expected.collect::<Vec<_>>());
+    for cut in 0..written.len() {
+        assert!(page_places(&written[..cut]).is_err(), "{cut} bytes");
+    }
+}
+
 /// A struct of Thrift's compact protocol, field by field.
 #[derive(Default, Clone)]
 struct Thrift {
