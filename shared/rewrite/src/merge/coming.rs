@@ -17,6 +17,8 @@ pub(super) trait Join: Send + Sync + 'static {
     /// How many columns there are.
     fn columns(&self) -> usize;
     fn chunks(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>>;
+    /// Whether that is so little work that no thread is worth being woken for it.
+    fn is_little(&self, fetched: &[Fetched]) -> bool;
 }
 
 type Chunks = std::result::Result<Vec<MergedChunk>, Stopped>;
@@ -101,6 +103,13 @@ impl Threads {
                 }
             };
             let _turn = turn.lock().await;
+            if join.is_little(&fetched) {
+                for (column, sender) in senders.enumerate() {
+                    let chunks = join.chunks(column, &fetched);
+                    let _ = sender.send(chunks.map_err(Stopped::from));
+                }
+                return;
+            }
             for (column, sender) in senders.enumerate() {
                 // It is never closed.
                 let Ok(thread) = Arc::clone(&free).acquire_owned().await else {

@@ -240,6 +240,11 @@ impl Fetched {
         })
     }
 
+    /// Whether no chunk of it is here.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.held().is_empty()
+    }
+
     /// The column index of a leaf, if there is one.
     pub(super) fn index(&self, leaf: usize) -> Option<&Buffer> {
         self.indexes.get(&leaf)

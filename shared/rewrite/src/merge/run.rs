@@ -420,6 +420,13 @@ impl Join for Shared {
         self.columns.len()
     }
 
+    /// Of a row group that is copied, and of which nothing is read.
+    fn is_little(&self, fetched: &[Fetched]) -> bool {
+        fetched
+            .iter()
+            .all(|fetched| fetched.whole && fetched.holds_nothing())
+    }
+
     /// Of pages, or of rows where that can't be.
     fn chunks(&self, column: usize, fetched: &[Fetched]) -> Sound<Vec<MergedChunk>> {
         let name = || &self.columns[column].encoded.field.name;
