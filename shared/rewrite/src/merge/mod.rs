@@ -34,6 +34,7 @@ mod rows;
 mod run;
 mod splice;
 mod statistics;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod trust;

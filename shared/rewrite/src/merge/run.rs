@@ -3,16 +3,11 @@
 use std::{ops::Range, sync::Arc};
 
 use futures::{FutureExt as _, Stream, StreamExt as _, TryStreamExt as _, stream};
-use iceberg::spec::{NestedFieldRef, Schema};
+use iceberg::spec::Schema;
 use icepress_catalog::metadata::Metadata;
 use icepress_model::{Bytes, Group, InputFile, MergePages, Rows};
 use icepress_storage::StorageErrorKind;
-use icepress_table::MetricsMode;
-use parquet::{
-    basic::Compression,
-    file::properties::EnabledStatistics,
-    schema::types::{ColumnDescPtr, SchemaDescriptor},
-};
+use parquet::basic::Compression;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::Notify,
@@ -21,14 +16,15 @@ use tokio::{
 use super::{
     MergedChunk, Refusal, Sound, Stopped,
     chunk::Ways,
-    codec::{Coder, is_same_codec},
+    codec::is_same_codec,
     column::{Target, join},
     coming::{Coming, Join, Threads},
     inputs::{Fetched, Input, REQUESTS, open_all},
     layout::{Atom, Next, Sizes, check, footer, joined, next},
     refused,
-    rows::{EncodedColumn, Room, RowGroup},
+    rows::{Room, RowGroup},
     splice,
+    targets::{Column, HELD, columns},
 };
 use crate::{
     RewriteContext,
@@ -47,9 +43,7 @@ const FEWEST_BYTES: u64 = 2 << 10;
 const LARGE_ENOUGH: u64 = 2;
 /// What footers may take of the memory, as one part in so many.
 const FOOTERS: u64 = 8;
-/// What each of the things that a thread holds may take of it: a page, a united dictionary, where the values of dictionaries
-/// went.
-const HELD: u64 = 32;
+/// Things that a thread holds, each of them up to its share of the memory.
 const THINGS: u64 = 3;
 /// Columns that are joined at a time, at most.
 const MOST_THREADS: usize = 4;
@@ -84,15 +78,6 @@ pub(crate) async fn merge(
     }
 }
 
-/// A column of the table.
-#[derive(Debug)]
-struct Column {
-    /// Its leaves among those of the table, and how each is to be, or why none may be made of pages.
-    leaves: Range<usize>,
-    targets: Sound<Vec<Target>>,
-    encoded: EncodedColumn,
-}
-
 /// What is the same for all columns of all row groups.
 #[derive(Debug)]
 struct Shared {
@@ -112,7 +97,8 @@ struct Merger<'a> {
     /// Bytes that one of the inputs' makes, as far as that is known before.
     ratio: f64,
     shared: Arc<Shared>,
-    passes: u64,
+    /// What was read without a row group being: passes over deletes, and row groups of which no row is live.
+    counts: GroupCounts,
     threads: usize,
 }
 
@@ -172,11 +158,31 @@ impl<'a> Merger<'a> {
                     encoding: cap / ENCODED,
                 },
             }),
-            passes,
+            counts: GroupCounts {
+                passes,
+                ..GroupCounts::default()
+            },
             threads: 1,
         };
+        merger.leave_out_dead();
         merger.find_whole();
         merger.measured().await?.with_room(cap)
+    }
+
+    /// Takes out the row groups of which no row is live: nothing becomes of them, and they tell nothing of what becomes of others.
+    fn leave_out_dead(&mut self) {
+        for atom in std::mem::take(&mut self.atoms) {
+            if self.live_rows(&atom) > 0 {
+                self.atoms.push(atom);
+                continue;
+            }
+            self.counts.rows_in += atom.rows;
+            self.counts.rows_deleted += atom.rows;
+            self.counts.row_groups += 1;
+            self.context
+                .progress
+                .add(Rows(atom.rows), Bytes(atom.bytes));
+        }
     }
 
     /// Marks row groups that are large enough as they are, and may be copied.
@@ -230,8 +236,7 @@ impl<'a> Merger<'a> {
                 codecs.any(|codec| !is_same_codec(codec, *wanted))
             })
         };
-        let live = self.atoms.iter().filter(|atom| self.live_rows(atom) > 0);
-        let Some(atom) = live.clone().find(is_other) else {
+        let Some(atom) = self.atoms.iter().find(is_other) else {
             return Ok(self);
         };
         let fetched = self.fetch(std::slice::from_ref(atom)).await?;
@@ -270,10 +275,7 @@ impl<'a> Merger<'a> {
     ) -> std::result::Result<(GroupCounts, icepress_model::Ways), Stopped> {
         let threads = Threads::new(self.threads);
         let mut ways = Ways::default();
-        let mut counts = GroupCounts {
-            passes: self.passes,
-            ..GroupCounts::default()
-        };
+        let mut counts = self.counts;
         let (mut read, mut ratio_now) = (0, self.ratio);
         // Of the file that is open.
         let mut footers = 0;
@@ -306,7 +308,7 @@ impl<'a> Merger<'a> {
                 && whole.whole
             {
                 ways.add(self.copy(output, whole, coming.chunks()).await?);
-            } else if live > 0 {
+            } else {
                 let mut made = 0;
                 let chunks = coming.chunks().inspect_ok(|chunk| {
                     made += chunk.bytes();
@@ -379,10 +381,9 @@ impl<'a> Merger<'a> {
         atom.rows - self.shared.deleted.count(atom.file, first, atom.rows)
     }
 
-    /// The row groups that are to be one, in memory, those without a live row left out.
+    /// The row groups that are to be one, in memory.
     fn fetch(&self, atoms: &[Atom]) -> impl Future<Output = Result<Vec<Fetched>>> + Send + use<> {
-        let live = atoms.iter().filter(|atom| self.live_rows(atom) > 0);
-        let fetched = live.map(|atom| {
+        let fetched = atoms.iter().map(|atom| {
             let storage = Arc::clone(&self.context.storage);
             let input = Arc::clone(&self.inputs[atom.file]);
             let number = (atom.file, atom.row_group);
@@ -557,70 +558,4 @@ fn worth_it(columns: &[Column], inputs: &[Arc<Input>]) -> Sound<()> {
         }
     }
     first.map_or(Ok(()), |why| Err(why.clone()))
-}
-
-/// The columns of the table.
-fn columns(
-    context: &RewriteContext,
-    output: &Output,
-    parquet: &SchemaDescriptor,
-    fields: &[NestedFieldRef],
-) -> Result<Vec<Column>> {
-    let root = |leaf: usize| parquet.get_column_root_idx(leaf);
-    let (mut made, mut start) = (Vec::with_capacity(fields.len()), 0);
-    for (index, field) in fields.iter().enumerate() {
-        let more = (start..parquet.num_columns()).take_while(|leaf| root(*leaf) == index);
-        let leaves = start..start + more.count();
-        start = leaves.end;
-        let encoded = EncodedColumn::new(field)?;
-        let targets = match encoded.is_lineage() {
-            true => Err(refused("it is row lineage")),
-            false => leaves
-                .clone()
-                .map(|leaf| target(context, output, &parquet.column(leaf)))
-                .collect(),
-        };
-        made.push(Column {
-            leaves,
-            targets,
-            encoded,
-        });
-    }
-    Ok(made)
-}
-
-/// How a leaf is to be.
-fn target(context: &RewriteContext, output: &Output, column: &ColumnDescPtr) -> Sound<Target> {
-    let settings = output.settings();
-    let share = usize::try_from(context.memory_cap.get() / HELD).unwrap_or(usize::MAX);
-    let path = column.path();
-    let compression = settings.writer.compression(path);
-    if !Coder::knows(compression) {
-        return Err(refused(format_args!("the table wants {compression}")));
-    }
-    if settings.writer.bloom_filter_properties(path).is_some() {
-        return Err(refused("the table wants a Bloom filter of it"));
-    }
-    let id = column.self_type().get_basic_info().id();
-    Ok(Target {
-        column: Arc::clone(column),
-        compression,
-        dictionary_bytes: settings.united_dictionary_bytes().min(share),
-        most_page: share,
-        most_dictionaries: share,
-        has_statistics: settings.writer.statistics_enabled(path) != EnabledStatistics::None,
-        must_be_exact: must_be_exact(output.metrics_mode(id)),
-    })
-}
-
-/// Bytes to which some writers cut what they say of texts, without saying so. Bounds of a mode that has more of them would be
-/// taken for values.
-const SOMETIMES_CUT: usize = 16;
-
-fn must_be_exact(mode: MetricsMode) -> bool {
-    match mode {
-        MetricsMode::Full => true,
-        MetricsMode::Truncate(length) => length > SOMETIMES_CUT,
-        MetricsMode::None | MetricsMode::Counts => false,
-    }
 }

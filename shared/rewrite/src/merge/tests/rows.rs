@@ -402,3 +402,24 @@ fn a_page_that_was_changed_is_never_copied() {
         "{failure:?}"
     );
 }
+
+/// A row group of which no row is live becomes nothing, and says nothing of how small the others become.
+#[test]
+fn a_row_group_that_is_all_deleted_makes_no_file_too_large() {
+    let mut table = table(&[plain(1), plain(2), plain(3), plain(4)], &[]);
+    table.group.target_file_size = table.group.inputs[0].size;
+    let path = table.group.inputs[0].path.clone();
+    // Its first two thirds are a row group.
+    let deleted: Vec<(&str, i64)> = (0..333).map(|row| (path.as_str(), row)).collect();
+    table.delete_positions(2, &deleted);
+    let result = table.rewrite().unwrap();
+    assert!(is_merged(&result));
+    assert_eq!(result.rows_deleted, Rows(333));
+    let entries = table.entries(&result);
+    let most = table.group.target_file_size.get() * 2;
+    let sizes: Vec<u64> = entries
+        .iter()
+        .map(|file| file.file_size_in_bytes())
+        .collect();
+    assert!(sizes.iter().all(|size| *size < most), "{sizes:?} of {most}");
+}
