@@ -41,6 +41,8 @@ use crate::{
 const FEWEST_BYTES: u64 = 2 << 10;
 /// A row group of an input is large enough as it is from one part in so many of the wanted size on.
 const LARGE_ENOUGH: u64 = 2;
+/// Bytes of a row group by which it is told what becomes of others: of fewer most is what has no codec, and more take long.
+const TELLING: u64 = 1 << 20;
 /// What footers may take of the memory, as one part in so many.
 const FOOTERS: u64 = 8;
 /// Things that a thread holds, each of them up to its share of the memory.
@@ -236,7 +238,8 @@ impl<'a> Merger<'a> {
                 codecs.any(|codec| !is_same_codec(codec, *wanted))
             })
         };
-        let Some(atom) = self.atoms.iter().find(is_other) else {
+        let others = self.atoms.iter().filter(is_other);
+        let Some(atom) = others.min_by_key(|atom| atom.bytes.abs_diff(TELLING)) else {
             return Ok(self);
         };
         let fetched = self.fetch(std::slice::from_ref(atom)).await?;
